@@ -1,0 +1,184 @@
+"""params.yaml as frozen, checked settings: an unknown key or an impossible value is one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vilam.errors import VilamError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A block of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ScenesSettings(Section):
+    """Generated scenes; sizes in pixels, counts in images by split."""
+
+    image_size: Annotated[int, Field(ge=32, le=1024)]
+    num_images: dict[str, Count]
+
+
+class PrepareSettings(Section):
+    """Any source to image records. ``max_invalid``: bad rows that are skipped before the stage stops."""
+
+    source: Literal["scenes", "coco", "refcoco", "voc"]
+    root: Path | None
+    max_invalid: Annotated[int, Field(ge=0)]
+    shard_size: Count
+    scenes: ScenesSettings
+
+    @model_validator(mode="after")
+    def _root_where_files_are_read(self) -> PrepareSettings:
+        if self.source != "scenes" and self.root is None:
+            raise ValueError(f"source {self.source} reads files: set prepare.root to their folder")
+        return self
+
+
+class SynthesizeSettings(Section):
+    """Records to instructions. ``expressions_per_region``: how many expressions of a region are asked about, at most."""
+
+    expressions_per_region: Count
+
+
+class TowerSettings(Section):
+    """A part of the model: a transformers ``model_type`` with its config values, or a checkpoint to start from."""
+
+    checkpoint: str | None
+    model_type: str | None
+    config: dict[str, object]
+    frozen: bool
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> TowerSettings:
+        if (self.checkpoint is None) == (self.model_type is None):
+            raise ValueError("set one of checkpoint and model_type, the other null")
+        return self
+
+
+class ModelSettings(Section):
+    """Vision tower + alignment layer + language model, and how coordinates are written."""
+
+    image_size: Annotated[int, Field(ge=16)]
+    vision: TowerSettings
+    aligner: Literal["mlp", "qformer", "resampler"]
+    num_queries: Count
+    freeze_aligner: bool
+    language: TowerSettings
+    coordinates: Literal["token", "text"]
+    coordinate_bins: Annotated[int, Field(ge=11, le=1001)]
+
+    @model_validator(mode="after")
+    def _bins_fall_on_integers(self) -> ModelSettings:
+        if 1000 % (self.coordinate_bins - 1):
+            raise ValueError(f"coordinate_bins - 1 must divide 1000, got {self.coordinate_bins}")
+        return self
+
+
+class OptimiserSettings(Section):
+    """One training run; steps are optimiser steps, batch_size images a process and micro step."""
+
+    steps: Count
+    batch_size: Count
+    instructions_per_image: Count
+    learning_rate: Positive
+    final_learning_rate: Weight
+    warmup_steps: Annotated[int, Field(ge=0)]
+    weight_decay: Weight
+    beta2: Annotated[float, Field(gt=0, lt=1)]
+    max_grad_norm: Positive
+    coordinate_sigma: Weight
+    precision: Literal["auto", "fp32", "bf16"]
+    validate_every: Count
+    validation_images: Count
+    checkpoint_every: Count
+    processes: Count
+    threads: Annotated[int, Field(ge=0)]
+    deepspeed: Path
+
+
+class CycleSettings(Section):
+    """The cycle: how often a middle is generated, for how many images, and what each leg weighs."""
+
+    mode: Literal["none", "pseudo"]
+    start: Fraction
+    every: Count
+    images: Count
+    reg_then_rec: Weight
+    rec_then_reg: Weight
+    temperature: Positive
+
+
+class ActivateSettings(OptimiserSettings):
+    """Step 1: captions with coordinates."""
+
+
+class TrainSettings(OptimiserSettings):
+    """Step 2: all tasks jointly + the cycle. ``tasks``: the weight with which each is drawn."""
+
+    tasks: dict[str, Weight]
+    cycle: CycleSettings
+
+
+class EvaluateSettings(Section):
+    """The strict evaluation. ``max_images`` bounds it; gallery counts pictures a task."""
+
+    split: str
+    max_images: Count
+    batch_size: Count
+    gallery: Count
+    bootstrap: Count
+
+
+class RegisterSettings(Section):
+    """The gate: ``champion`` moves only if ``primary`` is not worse than its beyond the interval, nor a guard."""
+
+    model_name: Annotated[str, Field(min_length=1)]
+    primary: str
+    guards: dict[str, Weight]
+
+
+class Settings(Section):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0)]
+    prepare: PrepareSettings
+    synthesize: SynthesizeSettings
+    model: ModelSettings
+    activate: ActivateSettings
+    train: TrainSettings
+    evaluate: EvaluateSettings
+    register_: Annotated[RegisterSettings, Field(alias="register")]
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check params.yaml; raises VilamError naming the setting, what is wrong and what is expected."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise VilamError(f"{path}: not found: run vilam in the project's folder") from None
+    except yaml.YAMLError as error:
+        raise VilamError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        raise VilamError("; ".join(_in_words(path, problem) for problem in error.errors())) from None
+
+
+def _in_words(path: Path, problem: object) -> str:
+    assert isinstance(problem, dict)
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: {name}: no such setting: check its spelling"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{path}: {name}: {message} (found {problem['input']!r})" if name else f"{path}: {message}"

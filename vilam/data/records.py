@@ -1,0 +1,86 @@
+"""The nouns of the data: an expression, a region, an image record and the card of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Point = tuple[float, float]
+Polygon = tuple[Point, ...]
+Keypoint = tuple[float, float, int]
+
+EXPRESSION_KINDS = ("attribute", "position", "order", "relation", "class", "free")
+EXPRESSION_SOURCES = ("human", "generated", "rule", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """Words that fit one region of an image.
+
+    ``kind`` is one of EXPRESSION_KINDS: what tells the region from the others ("free" where people wrote it and
+    nobody labelled it). ``source`` is one of EXPRESSION_SOURCES: "generated" came with a generated scene, "rule"
+    was written by `synthesize` for a region nobody described, "model" by a trained model.
+    """
+
+    text: str
+    kind: str = "free"
+    source: str = "human"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One object of one image, in absolute pixels of the original image (x right, y down).
+
+    box_xyxy: (x1, y1, x2, y2) floats, x1 < x2 and y1 < y2, inside the image.
+    polygons: outer rings of the visible parts, not repeated at the end; empty where the outline is unknown.
+    keypoints: (x, y, v) in the order of the category's schema; v is COCO's 0 unlabelled, 1 hidden, 2 visible.
+    """
+
+    region_id: str
+    box_xyxy: tuple[float, float, float, float]
+    category: str
+    polygons: tuple[Polygon, ...] = ()
+    keypoints: tuple[Keypoint, ...] = ()
+    expressions: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image with its regions: a row of the data set.
+
+    image: the encoded file (PNG or JPEG) as bytes. width, height: pixels. captions: sentences on the whole image.
+    """
+
+    image_id: str
+    split: str
+    image: bytes
+    width: int
+    height: int
+    source: str
+    licence: str
+    captions: tuple[str, ...] = ()
+    regions: tuple[Region, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeypointSchema:
+    """Names of a category's keypoints, the bones between them (pairs of 0-based indices) and COCO's OKS sigmas."""
+
+    names: tuple[str, ...]
+    skeleton: tuple[tuple[int, int], ...]
+    sigmas: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetCard:
+    """What holds for a whole data set; written last, beside the shards, so that its presence means they are whole.
+
+    keypoints: schema by category, only for categories that have one. counts: by split, e.g.
+    ``{"train": {"num_images": 10, "num_regions": 41, "num_expressions": 120, "num_invalid": 0, ...}}``.
+    """
+
+    name: str
+    categories: tuple[str, ...]
+    keypoints: dict[str, KeypointSchema]
+    splits: tuple[str, ...]
+    licences: tuple[str, ...]
+    counts: dict[str, dict[str, int]]

@@ -1,0 +1,56 @@
+"""What a grounding task is: how to ask, how to answer, how to read the answer back, how to score it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from vilam.data.records import DatasetCard, Expression, ImageRecord, Point, Polygon, Region
+from vilam.tasks.grammar import Grammar
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An answer read back, in absolute pixels of the original image; only what the task speaks of is set."""
+
+    box_xyxy: tuple[float, float, float, float] | None = None
+    points: tuple[Point, ...] | None = None
+    polygons: tuple[Polygon, ...] | None = None
+    text: str | None = None
+
+
+class GroundingTask(ABC):
+    """One task; one file each, registered in ``vilam.tasks.TASKS``.
+
+    ``direction`` is "rec" (expression -> region), "reg" (region -> words) or "both" (activation).
+    ``templates`` are at least ten questions, each with the one slot ``{expression}`` (rec) or ``{region}`` (reg).
+    """
+
+    name: ClassVar[str]
+    direction: ClassVar[Literal["rec", "reg", "both"]]
+    templates: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def applies(self, region: Region, card: DatasetCard) -> bool:
+        """Whether this region has what the task asks for (keypoints, polygons, ...)."""
+
+    @abstractmethod
+    def question(self, template: int, record: ImageRecord, region: Region, expression: Expression | None) -> str:
+        """The question in words, coordinates 0-1000."""
+
+    @abstractmethod
+    def answer(self, record: ImageRecord, region: Region, expression: Expression | None) -> str:
+        """The true answer in words, coordinates 0-1000."""
+
+    @abstractmethod
+    def grammar(self, card: DatasetCard) -> Grammar:
+        """All answers that the task can give on this data set."""
+
+    @abstractmethod
+    def parse(self, answer: str, width: int, height: int) -> Reading | None:
+        """Read an answer back into pixels of a width x height image; None where it cannot be read."""
+
+    @abstractmethod
+    def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
+        """Score a readable answer against the true region; the keys are the task's own (see its module)."""
