@@ -1,0 +1,59 @@
+"""Masks and outlines: polygons <-> bool masks <-> COCO's run lengths, through pycocotools and contourpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from contourpy import FillType, contour_generator
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from vilam.data.records import Point, Polygon
+from vilam.geometry.polygons import area, clockwise
+
+Mask = NDArray[np.bool_]
+
+
+def polygons_to_mask(polygons: Sequence[Sequence[Point]], width: int, height: int) -> Mask:
+    """The union of rings (pixels, x right and y down) as a bool mask [height, width], rasterised as COCO does."""
+    flat = [[float(value) for point in ring for value in point] for ring in polygons if len(ring) >= 3]
+    if not flat:
+        return np.zeros((height, width), dtype=bool)
+    runs = coco_mask.merge(coco_mask.frPyObjects(flat, height, width))
+    return np.asarray(coco_mask.decode(runs), dtype=bool)
+
+
+def rle_to_mask(rle: dict[str, Any]) -> Mask:
+    """COCO's run lengths, compressed or a list of counts, as a bool mask [height, width]."""
+    height, width = (int(side) for side in rle["size"])
+    runs = coco_mask.frPyObjects(rle, height, width) if isinstance(rle["counts"], list) else rle
+    return np.asarray(coco_mask.decode(runs), dtype=bool)
+
+
+def mask_to_polygons(mask: Mask, min_area: float = 4.0, max_parts: int | None = None) -> tuple[Polygon, ...]:
+    """Outer rings of a bool mask [H, W] in pixels, clockwise, the largest first; holes are filled.
+
+    A pixel (column, row) covers [column, column + 1) x [row, row + 1). Parts smaller than ``min_area`` square
+    pixels are left out, and all but the ``max_parts`` largest.
+    """
+    padded = np.pad(mask, 1).astype(np.float32)
+    polygons, offsets = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, 2.0)
+    rings = [clockwise(points[: ends[1] - 1] - 0.5) for points, ends in zip(polygons, offsets, strict=True)]
+    kept = sorted((ring for ring in rings if area(ring) >= min_area), key=area, reverse=True)[:max_parts]
+    return tuple(tuple((float(x), float(y)) for x, y in ring) for ring in kept)
+
+
+def mask_box(mask: Mask) -> tuple[float, float, float, float]:
+    """box_xyxy around the True pixels of a mask [H, W]; all 0 where there is none."""
+    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    if not len(rows):
+        return 0.0, 0.0, 0.0, 0.0
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def mask_iou(a: Mask, b: Mask) -> float:
+    """Intersection over union of two masks of one shape, 0..1; 0 where both are empty."""
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 0.0

@@ -1,0 +1,45 @@
+"""Polygons as rings of points (N, 2) in pixels, x right and y down, the first point not repeated. numpy only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vilam.geometry.boxes import Box, FloatArray
+
+
+def area(polygon: ArrayLike) -> float:
+    """Signed shoelace area of a ring (N, 2); positive where it runs clockwise as seen on the screen (y down)."""
+    points = _points(polygon)
+    following = np.roll(points, -1, axis=0)
+    return float(np.sum(points[:, 0] * following[:, 1] - following[:, 0] * points[:, 1]) / 2)
+
+
+def clockwise(polygon: ArrayLike) -> FloatArray:
+    """The same ring, clockwise as seen on the screen, from its topmost (then leftmost) point; (N, 2) -> (N, 2)."""
+    points = _points(polygon)
+    if area(points) < 0:
+        points = points[::-1]
+    first = int(np.lexsort((points[:, 0], points[:, 1]))[0])
+    return np.roll(points, -first, axis=0)
+
+
+def resample(polygon: ArrayLike, count: int = 25) -> FloatArray:
+    """``count`` points equally spaced along the perimeter, clockwise from the topmost point; (N, 2) -> (count, 2)."""
+    ring = clockwise(polygon)
+    closed = np.concatenate([ring, ring[:1]])
+    lengths = np.hypot(*np.diff(closed, axis=0).T)
+    travelled = np.concatenate([[0.0], np.cumsum(lengths)])
+    places = np.arange(count) * (travelled[-1] / count)
+    return np.stack([np.interp(places, travelled, closed[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def polygon_box(polygon: ArrayLike) -> Box:
+    """The smallest box_xyxy around a ring (N, 2)."""
+    points = _points(polygon)
+    (x1, y1), (x2, y2) = points.min(axis=0), points.max(axis=0)
+    return float(x1), float(y1), float(x2), float(y2)
+
+
+def _points(polygon: ArrayLike) -> FloatArray:
+    return np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
