@@ -1,0 +1,76 @@
+"""Progress: sparse lines where there is no terminal, a bar on one, and nothing lost in between."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from vilam import progress
+from vilam.progress import Progress, clock, track
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that the test turns: its one element is the time in seconds."""
+    turned = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: turned[0])
+    return turned
+
+
+def test_lines_are_first_sparse_and_last(now: list[float]) -> None:
+    stream = io.StringIO()
+    with Progress(100, "train", "images", stream=stream) as shown:
+        for _ in range(10):
+            now[0] += 4.0
+            shown.advance(10, loss=1.25)
+    assert stream.getvalue().splitlines() == [
+        "train: 0/100 images",
+        "train: 40/100 images, 2.5 images/s, loss 1.25, 0:24 left",
+        "train: 80/100 images, 2.5 images/s, loss 1.25, 0:08 left",
+        "train: 100/100 images, 2.5 images/s, loss 1.25, 0:40 taken",
+    ]
+
+
+def test_what_was_done_before_is_no_part_of_the_rate(now: list[float]) -> None:
+    stream = io.StringIO()
+    with Progress(100, "train", done=90, stream=stream) as shown:
+        now[0] += 20.0
+        shown.advance(10)
+    assert stream.getvalue().splitlines()[-1] == "train: 100/100, 0.5 it/s, 0:20 taken"
+
+
+def test_a_failure_still_says_how_far_it_came(now: list[float]) -> None:
+    stream = io.StringIO()
+    with pytest.raises(RuntimeError), Progress(3, "read", stream=stream) as shown:
+        now[0] += 1.0
+        shown.advance()
+        raise RuntimeError
+    assert stream.getvalue().splitlines()[-1] == "read: 1/3, 1.0 it/s, 0:02 left"
+
+
+def test_a_terminal_gets_a_bar_with_the_fields() -> None:
+    stream = Terminal()
+    with Progress(2, "train", "images", stream=stream) as shown:
+        shown.advance(2, loss=0.5)
+    assert "2/2" in stream.getvalue()
+    assert "loss 0.5" in stream.getvalue()
+
+
+def test_track_yields_every_item(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(track(iter("abc"), 3, "letters")) == ["a", "b", "c"]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("letters: 0/3\n")
+
+
+def test_clock() -> None:
+    assert [clock(seconds) for seconds in (0, 59.6, 61, 3661)] == ["0:00", "1:00", "1:01", "1:01:01"]

@@ -1,0 +1,128 @@
+"""The command line: one word a stage, and the few commands for people.
+
+    python -m vilam prepare
+    vilam models
+    vilam predict photo.jpg --model models:/vilam@champion --locate "the red circle"
+
+Nothing heavy is imported here: a stage loads what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vilam.errors import VilamError
+
+STAGES = {
+    "prepare": "Turn a source into image records: data/records.",
+    "synthesize": "Render the instructions from the records: data/instructions.",
+    "activate": "Step 1, captions with coordinates: models/activate.",
+    "train": "Step 2, all tasks and the cycle: models/train.",
+    "evaluate": "Score both models on held-out images: metrics, reports, predictions.",
+    "register": "Register the model as challenger, and as champion where the gate holds.",
+}
+"""The stages in the order of dvc.yaml, one word each everywhere, and what they do."""
+
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # two spinning OpenMP threads collapse on a busy machine
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+"""What every run sets unless its caller already has."""
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="The settings file.")]
+ModelName = Annotated[str, typer.Option("--model", help="A model folder or a registry address.")]
+
+app = typer.Typer(
+    help="Regions from words and words from regions: the vilam pipeline, one stage at a time, and its model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def stage_command(stage: str) -> Callable[[Path], None]:
+    """The command that checks the settings and runs ``stage`` in the project folder, the current one."""
+
+    def command(params: ParamsFile = Path("params.yaml")) -> None:
+        from vilam.config import load_settings
+
+        settings = load_settings(params)
+        importlib.import_module(f"vilam.stages.{stage}").run(settings, Path.cwd())
+
+    return command
+
+
+for _stage, _help in STAGES.items():
+    app.command(_stage, help=_help)(stage_command(_stage))
+
+
+@app.command()
+def models(params: ParamsFile = Path("params.yaml")) -> None:
+    """Compare the registered versions."""
+    from vilam.config import load_settings
+    from vilam.registry import show_models
+
+    show_models(load_settings(params).register_, Path.cwd())
+
+
+@app.command()
+def table() -> None:
+    """Print every task's metric after step 1 and step 2, and where to look."""
+    from vilam.summary import show_table
+
+    show_table(Path.cwd())
+
+
+@app.command()
+def predict(
+    image: Annotated[Path, typer.Argument(help="A picture: PNG or JPEG.")],
+    model: ModelName = "models:/vilam@champion",
+    locate: Annotated[str | None, typer.Option(help="An expression; answers its box.")] = None,
+    segment: Annotated[str | None, typer.Option(help="An expression; answers its outline.")] = None,
+    keypoints: Annotated[str | None, typer.Option(help="An expression; answers its keypoints.")] = None,
+    classify: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers its class.")] = None,
+    describe: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers in words.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the answer on the image and save it here.")] = None,
+) -> None:
+    """Ask a trained model about a picture; the answer is JSON on stdout."""
+    asked = {"locate": locate, "segment": segment, "keypoints": keypoints, "classify": classify, "describe": describe}
+    given = [(task, words) for task, words in asked.items() if words is not None]
+    if len(given) != 1:
+        raise VilamError("predict: ask one thing: --locate, --segment, --keypoints, --classify or --describe")
+    task, words = given[0]
+    box = parse_box(words, task) if task in ("classify", "describe") else None
+    from vilam.inference import command
+
+    command.predict(model, image, task, None if box else words, box, picture)
+
+
+def parse_box(words: str, option: str) -> tuple[float, float, float, float]:
+    """``x1,y1,x2,y2`` as numbers; raises VilamError where it is not four numbers with x1 < x2 and y1 < y2."""
+    try:
+        x1, y1, x2, y2 = (float(part) for part in words.split(","))
+    except ValueError:
+        raise VilamError(f"--{option} {words}: expected x1,y1,x2,y2 in pixels, such as 10,20,110,90") from None
+    if not (x1 < x2 and y1 < y2):
+        raise VilamError(f"--{option} {words}: the box is empty: x1 must be below x2 and y1 below y2")
+    return x1, y1, x2, y2
+
+
+def main() -> None:
+    """Run the command line; a VilamError is one line on stderr and exit status 1, anything else keeps its traceback."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except VilamError as error:
+        print(f"vilam: {error}", file=sys.stderr)
+        sys.exit(1)
