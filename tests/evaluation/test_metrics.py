@@ -1,0 +1,122 @@
+"""Metrics on made-up rows, against numbers worked out by hand or by another formula."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vilam.evaluation import metrics
+
+
+def box_rows() -> pd.DataFrame:
+    """Five answers on three images; one of them unreadable, one at the threshold itself."""
+    return pd.DataFrame(
+        {
+            "image_id": ["a", "a", "b", "b", "c"],
+            "iou": [1.0, 0.5, 0.49, 0.0, 0.9],
+            "invalid": [False, False, False, True, False],
+            "expression_kind": ["order", "position", "position", "order", ""],
+            "size": ["large", "small", "medium", "large", "small"],
+        }
+    )
+
+
+def test_a_box_task_counts_every_answer() -> None:
+    assert dict(metrics.task_metrics("rec_box", box_rows())) == pytest.approx(
+        {"rec_box/total": 5, "rec_box/invalid": 0.2, "rec_box/acc_0.5": 0.6, "rec_box/miou": 2.89 / 5}
+    )
+
+
+def test_cumulative_iou_weighs_by_area_and_counts_the_union_of_an_unreadable_answer() -> None:
+    rows = pd.DataFrame(
+        {"iou": [0.5, 0.0], "intersection": [10.0, 0.0], "union": [20.0, 80.0], "invalid": [False, True]}
+    )
+    found = dict(metrics.task_metrics("rec_mask", rows))
+    assert found["rec_mask/ciou"] == pytest.approx(0.1)
+    assert found["rec_mask/miou"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("oks", {"oks": 0.625, "acc_oks_0.5": 0.5}),
+        ("correct", {"accuracy": 0.625}),
+        ("exact", {"exact_match": 0.625}),
+        ("cider", {"cider": 0.625}),
+    ],
+)
+def test_a_filled_score_column_is_a_metric(column: str, expected: dict[str, float]) -> None:
+    rows = pd.DataFrame({column: [1.0, 0.25], "invalid": [False, False], "iou": [math.nan, math.nan]})
+    expected |= {"total": 2, "invalid": 0}
+    assert dict(metrics.task_metrics("t", rows)) == {f"t/{name}": value for name, value in expected.items()}
+
+
+def test_a_task_without_rows_has_a_total_of_nothing_and_no_nan() -> None:
+    assert dict(metrics.task_metrics("rec_box", box_rows()[:0])) == {"rec_box/total": 0}
+    assert dict(metrics.interval_metrics("rec_box", box_rows()[:0], 10, 0)) == {}
+    assert dict(metrics.breakdown_metrics("rec_box", box_rows()[:0])) == {}
+    assert dict(metrics.round_trip_metrics(pd.DataFrame())) == {}
+
+
+def test_breakdowns_add_up_and_leave_nameless_kinds_out() -> None:
+    assert dict(metrics.breakdown_metrics("rec_box", box_rows())) == {
+        "rec_box/kind_order/acc_0.5": 0.5,
+        "rec_box/kind_order/total": 2,
+        "rec_box/kind_position/acc_0.5": 0.5,
+        "rec_box/kind_position/total": 2,
+        "rec_box/size_small/acc_0.5": 1,
+        "rec_box/size_small/total": 2,
+        "rec_box/size_medium/acc_0.5": 0,
+        "rec_box/size_medium/total": 1,
+        "rec_box/size_large/acc_0.5": 0.5,
+        "rec_box/size_large/total": 2,
+    }
+
+
+def test_sizes_stand_from_small_to_large() -> None:
+    assert list(metrics.accuracy_by(box_rows(), "size")["size"]) == ["small", "medium", "large"]
+
+
+def test_accuracy_falls_with_the_threshold() -> None:
+    curve = metrics.accuracy_by_threshold(box_rows())
+    assert list(curve["threshold"]) == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    assert list(curve["accuracy"]) == pytest.approx([0.6] + [0.4] * 8 + [0.2])
+
+
+def test_round_trips_leave_out_regions_that_took_no_part() -> None:
+    rows = pd.DataFrame({"round_trip_iou": [0.8, math.nan, 0.2, 0.5]})
+    assert dict(metrics.round_trip_metrics(rows)) == pytest.approx(
+        {"cycle/round_trip_iou": 0.5, "cycle/round_trip_acc_0.5": 2 / 3, "cycle/total": 3}
+    )
+
+
+@pytest.mark.parametrize(("side", "expected"), [(31, "small"), (32, "medium"), (95, "medium"), (96, "large")])
+def test_sizes_are_cocos_on_an_image_of_cocos_size(side: int, expected: str) -> None:
+    assert metrics.size_name(side**2, 640 * 480) == expected
+    assert metrics.size_name(side**2 / 25, 128 * 96) == expected
+
+
+def test_the_interval_is_that_of_the_normal_approximation_where_images_are_independent() -> None:
+    hits = np.arange(2000) % 4 == 0
+    low, high = metrics.bootstrap_interval(hits, np.arange(2000), draws=2000, seed=1)
+    half = 1.96 * math.sqrt(0.25 * 0.75 / 2000)
+    assert (low, high) == pytest.approx((0.25 - half, 0.25 + half), abs=0.002)
+
+
+def test_the_interval_is_wider_where_answers_on_one_image_agree() -> None:
+    hits = np.arange(400) % 4 == 0
+    alone = metrics.bootstrap_interval(hits, np.arange(400), draws=300, seed=1)
+    together = metrics.bootstrap_interval(np.repeat(hits[:40], 10), np.repeat(np.arange(40), 10), draws=300, seed=1)
+    assert together[1] - together[0] > 2 * (alone[1] - alone[0])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 5)), min_size=1, max_size=30), st.integers(0, 9))
+def test_the_interval_repeats_and_stays_within_the_values(answers: list[tuple[float, int]], seed: int) -> None:
+    values, groups = zip(*answers, strict=True)
+    low, high = metrics.bootstrap_interval(values, groups, draws=20, seed=seed)
+    assert (low, high) == metrics.bootstrap_interval(values, groups, draws=20, seed=seed)
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
