@@ -1,8 +1,30 @@
-"""The instruction: one question and answer of one grounding task on one region."""
+"""The instruction, one question and answer of one grounding task on one region, and its Parquet files.
+
+A folder of instructions holds ``<split>.parquet`` with all tasks of a split, the instructions of an image side by side
+in the order in which they were given, and ``manifest.json``, written last: its presence says that the folder is whole.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
+from sys import intern
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vilam.errors import VilamError
+
+MANIFEST = "manifest.json"
+_ROW_GROUP = 50_000
+_REPEATED = frozenset({"task", "split", "image_id", "region_id", "expression", "expression_kind", "expression_source"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +46,96 @@ class Instruction:
     expression: str = ""
     expression_kind: str = ""
     expression_source: str = ""
+
+
+Counts = dict[str, dict[str, int]]
+"""Number of instructions by split and task."""
+_COLUMNS = tuple(field.name for field in fields(Instruction))
+_SCHEMA = pa.schema([(name, pa.int32() if name == "template" else pa.string()) for name in _COLUMNS])
+
+
+def write_instructions(folder: Path, instructions: Iterable[Instruction]) -> Counts:
+    """Write all splits and then the manifest; a folder that was there is replaced only once the new one is whole.
+
+    Returns the number of instructions by split and task. Raises VilamError where the disk is full or not writable.
+    """
+    with _replacing(folder) as partial:
+        counts = _write_splits(partial, instructions)
+        manifest = json.dumps({"num_instructions": counts}, indent=2, sort_keys=True)
+        (partial / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
+    return counts
+
+
+def read_instructions(folder: Path, split: str, tasks: Collection[str] | None = None) -> Iterator[Instruction]:
+    """Yield the instructions of a split in their order, of these tasks only where any are named.
+
+    Raises VilamError where the folder is missing, half-written or broken, or has no such split.
+    """
+    if split not in read_counts(folder):
+        raise VilamError(
+            f"{folder}: no instructions of the split {split!r}: choose one of {sorted(read_counts(folder))}"
+        )
+    path = folder / f"{split}.parquet"
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=list(_COLUMNS)):
+                rows = zip(*map(_values, batch.schema.names, batch.columns), strict=True)
+                yield from (Instruction(*row) for row in rows if tasks is None or row[1] in tasks)
+    except (OSError, pa.ArrowException) as error:
+        raise VilamError(f"{path}: not readable ({_first_line(error)}): run synthesize again") from None
+
+
+def read_counts(folder: Path) -> Counts:
+    """The number of instructions by split and task; raises VilamError where the folder is missing or half-written."""
+    path = folder / MANIFEST
+    try:
+        counts: Counts = json.loads(path.read_text(encoding="utf-8"))["num_instructions"]
+    except FileNotFoundError:
+        raise VilamError(f"{folder}: no {MANIFEST}, so no whole set of instructions: run synthesize") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VilamError(f"{path}: not readable ({_first_line(error)}): run synthesize again") from None
+    return counts
+
+
+def _write_splits(folder: Path, instructions: Iterable[Instruction]) -> Counts:
+    counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    rows, writers = iter(instructions), {}
+    with ExitStack() as stack:
+        while chunk := list(islice(rows, _ROW_GROUP)):
+            frame = pd.DataFrame({name: [getattr(row, name) for row in chunk] for name in _COLUMNS})
+            for split, part in frame.groupby("split", sort=False):
+                if split not in writers:
+                    writers[split] = stack.enter_context(pq.ParquetWriter(folder / f"{split}.parquet", _SCHEMA))
+                writers[split].write_table(pa.Table.from_pandas(part, _SCHEMA, preserve_index=False))
+                for task, count in part["task"].value_counts().items():
+                    counts[str(split)][str(task)] += int(count)
+    return {split: dict(by_task) for split, by_task in counts.items()}
+
+
+def _values(name: str, column: pa.Array) -> list[object]:
+    """A column as Python values; strings that repeat are kept once, which halves the memory of a split."""
+    values: list[object] = column.to_numpy(zero_copy_only=False).tolist()
+    return [intern(str(value)) for value in values] if name in _REPEATED else values
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A fresh folder beside ``folder`` that takes its place when all went well and is removed when not."""
+    partial, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("partial", "old"))
+    try:
+        for leftover in (partial, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+    except OSError as error:
+        raise VilamError(f"{folder}: not written ({_first_line(error)}): free some space or mend its rights") from error
+    finally:
+        for leftover in (partial, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Point, Polygon, Region
+from vilam.tasks.answers import box_text
 from vilam.tasks.grammar import Grammar
 
 
@@ -35,13 +36,16 @@ class GroundingTask(ABC):
     def applies(self, region: Region, card: DatasetCard) -> bool:
         """Whether this region has what the task asks for (keypoints, polygons, ...)."""
 
-    @abstractmethod
     def question(self, template: int, record: ImageRecord, region: Region, expression: Expression | None) -> str:
         """The question in words, coordinates 0-1000."""
+        if self.direction == "reg":
+            return self.templates[template].format(region=box_text(region.box_xyxy, record.width, record.height))
+        assert expression is not None, f"{self.name} asks with an expression"
+        return self.templates[template].format(expression=expression.text)
 
     @abstractmethod
-    def answer(self, record: ImageRecord, region: Region, expression: Expression | None) -> str:
-        """The true answer in words, coordinates 0-1000."""
+    def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
+        """The true answer in words, coordinates 0-1000; only activation heeds the template."""
 
     @abstractmethod
     def grammar(self, card: DatasetCard) -> Grammar:

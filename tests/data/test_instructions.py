@@ -1,0 +1,84 @@
+"""Instructions as Parquet files."""
+
+import errno
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from vilam.data.instructions import MANIFEST, Instruction, read_counts, read_instructions, write_instructions
+from vilam.errors import VilamError
+
+
+def _instruction(number: int, split: str = "train", task: str = "rec_box") -> Instruction:
+    words = f"the dog – n° {number}"
+    return Instruction(
+        f"{task}:{number}", task, split, f"image{number // 3}", str(number), f"Where is {words}?", "[1, 2, 3, 4]", 5,
+        words, "position", "rule",
+    )  # fmt: skip
+
+
+def test_what_is_written_is_read_in_order(tmp_path):
+    train = [_instruction(number, task=("rec_box", "reg_class")[number % 2]) for number in range(9)]
+    test = [_instruction(number, "test") for number in range(2)]
+    counts = write_instructions(tmp_path / "out", [*train, *test])
+    assert counts == {"train": {"rec_box": 5, "reg_class": 4}, "test": {"rec_box": 2}}
+    assert read_counts(tmp_path / "out") == counts
+    assert list(read_instructions(tmp_path / "out", "train")) == train
+    assert list(read_instructions(tmp_path / "out", "test")) == test
+    assert list(read_instructions(tmp_path / "out", "train", tasks={"reg_class"})) == train[1::2]
+    assert pd.read_parquet(tmp_path / "out" / "test.parquet")["template"].tolist() == [5, 5]
+
+
+def test_a_second_writing_replaces_the_first_and_leaves_nothing_beside(tmp_path):
+    write_instructions(tmp_path / "out", [_instruction(1), _instruction(2, "val")])
+    write_instructions(tmp_path / "out", [_instruction(3)])
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MANIFEST, "train.parquet"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("stopped")])
+def test_a_writing_that_fails_leaves_the_old_folder_whole(tmp_path, error):
+    write_instructions(tmp_path / "out", [_instruction(1)])
+
+    def broken():
+        yield _instruction(2)
+        raise error
+
+    with pytest.raises(VilamError if isinstance(error, OSError) else RuntimeError) as caught:
+        write_instructions(tmp_path / "out", broken())
+    assert isinstance(error, RuntimeError) or "No space left on device" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert list(read_instructions(tmp_path / "out", "train")) == [_instruction(1)]
+
+
+def _remove(folder: Path) -> None:
+    (folder / MANIFEST).unlink()
+
+
+def _spoil_manifest(folder: Path) -> None:
+    (folder / MANIFEST).write_text("{", encoding="utf-8")
+
+
+def _truncate(folder: Path) -> None:
+    path = folder / "train.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def _delete(folder: Path) -> None:
+    (folder / "train.parquet").unlink()
+
+
+@pytest.mark.parametrize("harm", [_remove, _spoil_manifest, _truncate, _delete])
+def test_a_folder_that_is_not_whole_is_told_in_one_line(tmp_path, harm):
+    write_instructions(tmp_path, [_instruction(1)])
+    harm(tmp_path)
+    with pytest.raises(VilamError, match="run synthesize") as caught:
+        list(read_instructions(tmp_path, "train"))
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_unknown_split_is_told_with_those_there_are(tmp_path):
+    write_instructions(tmp_path, [_instruction(1)])
+    with pytest.raises(VilamError, match=r"'tset'.*train"):
+        list(read_instructions(tmp_path, "tset"))

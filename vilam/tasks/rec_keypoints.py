@@ -1,0 +1,80 @@
+"""``rec_keypoints``: where are the keypoints of the region that an expression means. Scores: ``oks``, 0..1.
+
+All keypoints of the category's schema are written, in its order, those nobody labelled as ``[0, 0]`` (COCO's own
+convention). The paper's figures list the labelled points only; then nothing says which point is which, and OKS
+compares point by point.
+"""
+
+from __future__ import annotations
+
+import re
+
+from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
+from vilam.geometry import boxes, polygons
+from vilam.geometry.keypoints import oks
+from vilam.tasks.answers import counted, points_text, read_points
+from vilam.tasks.base import GroundingTask, Reading
+from vilam.tasks.grammar import Grammar, Literal, Points
+
+_ANSWER = re.compile(r"([1-9][0-9]{0,3}) keypoints?: (\[.*\])")
+BOX_AREA_SHARE = 0.53
+"""Share of its box that an object of unknown outline covers, as COCO-style evaluations assume (CrowdPose, MMPose)."""
+
+
+class RecKeypoints(GroundingTask):
+    """Referring keypoints detection; the answer is ``4 keypoints: [[x, y], [x, y], [x, y], [x, y]]``."""
+
+    name = "rec_keypoints"
+    direction = "rec"
+    templates = (
+        "Where are the keypoints of {expression}?",
+        "Find the keypoints of {expression}.",
+        "Locate the keypoints of {expression}.",
+        "Detect the keypoints of {expression}.",
+        "Give the keypoints of {expression}.",
+        "What are the keypoints of {expression}?",
+        "Show the keypoints of {expression}.",
+        "Mark the keypoints of {expression}.",
+        "List the keypoints of {expression}.",
+        "Find all keypoints of {expression}.",
+    )
+
+    def applies(self, region: Region, card: DatasetCard) -> bool:
+        """Described regions with a labelled keypoint and as many keypoints as their category's schema."""
+        schema = card.keypoints.get(region.category)
+        if schema is None or not region.expressions or len(region.keypoints) != len(schema.names):
+            return False
+        return any(v > 0 for _, _, v in region.keypoints)
+
+    def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
+        """The number of keypoints and the points in the schema's order."""
+        scaled = boxes.scale_1000([point[:2] for point in region.keypoints], record.width, record.height).tolist()
+        numbers = [xy if v > 0 else [0, 0] for xy, (_, _, v) in zip(scaled, region.keypoints, strict=True)]
+        return counted(len(numbers), "keypoint") + points_text(numbers)
+
+    def grammar(self, card: DatasetCard) -> Grammar:
+        """One alternative for each number of keypoints that a category of the data set has."""
+        counts = sorted({len(schema.names) for schema in card.keypoints.values()})
+        return tuple((Literal(counted(count, "keypoint")), Points(count)) for count in counts)
+
+    def parse(self, answer: str, width: int, height: int) -> Reading | None:
+        """Read the number and just as many points."""
+        match = _ANSWER.fullmatch(answer)
+        points = read_points(match[2], width, height) if match else None
+        if match is None or points is None or len(points) != int(match[1]):
+            return None
+        return Reading(points=points) if answer.startswith(counted(len(points), "keypoint")) else None
+
+    def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
+        """``oks`` over the labelled keypoints; 0 where the answer has another number of points."""
+        sigmas = card.keypoints[region.category].sigmas
+        if reading.points is None or len(reading.points) != len(region.keypoints):
+            return {"oks": 0.0}
+        return {"oks": oks(reading.points, region.keypoints, _object_area(region), sigmas)}
+
+
+def _object_area(region: Region) -> float:
+    """Square pixels of the outline, or of BOX_AREA_SHARE of the box where there is none."""
+    if region.polygons:
+        return sum(abs(polygons.area(ring)) for ring in region.polygons)
+    return BOX_AREA_SHARE * float(boxes.area(region.box_xyxy))

@@ -1,0 +1,85 @@
+"""``rec_mask``: the outline of the region that an expression means, as polygons of 25 points a part, clockwise, closed.
+
+Scores, in pixels of the original image: ``iou`` 0..1, and ``intersection`` and ``union`` in square pixels, from which
+the cumulative IoU of many regions is summed. An object of more than MAX_PARTS parts is told by its largest ones: its
+smallest parts are left out of the answer but not of the truth that it is scored against.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from vilam.data.masks import polygons_to_mask
+from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
+from vilam.geometry.boxes import scale_1000
+from vilam.geometry.polygons import area, resample
+from vilam.tasks.answers import counted, points_text, read_points
+from vilam.tasks.base import GroundingTask, Reading
+from vilam.tasks.grammar import Element, Grammar, Literal, Points
+
+MAX_PARTS = 3
+NUM_POINTS = 25
+_AND = " and "
+_ANSWER = re.compile(r"([1-9]) parts?: (\[.*\])")
+
+
+class RecMask(GroundingTask):
+    """Referring segmentation; ``2 parts: [[x1, y1], ..., [x1, y1]] and [[x1, y1], ..., [x1, y1]]``, largest first."""
+
+    name = "rec_mask"
+    direction = "rec"
+    templates = (
+        "Segment {expression} in the image.",
+        "Segment {expression}.",
+        "Outline {expression} in the image.",
+        "Outline {expression}.",
+        "Trace {expression} in the image.",
+        "Give the outline of {expression}.",
+        "Give the polygon of {expression}.",
+        "Draw the outline of {expression}.",
+        "Find the outline of {expression}.",
+        "What is the outline of {expression}?",
+        "Show the mask of {expression}.",
+        "What is the mask of {expression}?",
+    )
+
+    def applies(self, region: Region, card: DatasetCard) -> bool:
+        """Described regions whose outline is known."""
+        return bool(region.expressions) and any(area(ring) for ring in region.polygons)
+
+    def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
+        """The number of parts and each part's outline."""
+        areas = {ring: abs(area(ring)) for ring in region.polygons}
+        largest = sorted((ring for ring in areas if areas[ring] > 0), key=areas.__getitem__, reverse=True)[:MAX_PARTS]
+        scaled = (scale_1000(resample(ring, NUM_POINTS), record.width, record.height).tolist() for ring in largest)
+        return counted(len(largest), "part") + _AND.join(points_text(numbers, closed=True) for numbers in scaled)
+
+    def grammar(self, card: DatasetCard) -> Grammar:
+        """One alternative for each number of parts."""
+        return tuple(_parts(count) for count in range(1, MAX_PARTS + 1))
+
+    def parse(self, answer: str, width: int, height: int) -> Reading | None:
+        """Read the number and just as many closed outlines of NUM_POINTS points."""
+        match = _ANSWER.fullmatch(answer)
+        if match is None or not answer.startswith(counted(int(match[1]), "part")):
+            return None
+        outlines = [read_points(text, width, height) for text in match[2].split(_AND)]
+        rings = tuple(ring[:-1] for ring in outlines if ring and len(ring) == NUM_POINTS + 1 and ring[0] == ring[-1])
+        return Reading(polygons=rings) if len(rings) == len(outlines) == int(match[1]) <= MAX_PARTS else None
+
+    def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
+        """``iou``, ``intersection`` and ``union`` of the two masks."""
+        answered = polygons_to_mask(reading.polygons or (), record.width, record.height)
+        truth = polygons_to_mask(region.polygons, record.width, record.height)
+        intersection, union = np.count_nonzero(answered & truth), np.count_nonzero(answered | truth)
+        iou = intersection / union if union else 0.0
+        return {"iou": float(iou), "intersection": float(intersection), "union": float(union)}
+
+
+def _parts(count: int) -> tuple[Element, ...]:
+    elements: list[Element] = [Literal(counted(count, "part"))]
+    for part in range(count):
+        elements += [Literal(_AND)] * (part > 0) + [Points(NUM_POINTS, closed=True)]
+    return tuple(elements)
