@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from vilam.data.records import Point, Polygon
+from vilam.geometry.boxes import FloatArray
 from vilam.geometry.polygons import area, clockwise
 
 Mask = NDArray[np.bool_]
@@ -38,11 +39,27 @@ def mask_to_polygons(mask: Mask, min_area: float = 4.0, max_parts: int | None = 
     A pixel (column, row) covers [column, column + 1) x [row, row + 1). Parts smaller than ``min_area`` square
     pixels are left out, and all but the ``max_parts`` largest.
     """
-    padded = np.pad(mask, 1).astype(np.float32)
-    polygons, offsets = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, 2.0)
-    rings = [clockwise(points[: ends[1] - 1] - 0.5) for points, ends in zip(polygons, offsets, strict=True)]
-    kept = sorted((ring for ring in rings if area(ring) >= min_area), key=area, reverse=True)[:max_parts]
+    return contours(mask, 0.5, min_area)[:max_parts]
+
+
+def contours(values: NDArray[Any], level: float, min_area: float) -> tuple[Polygon, ...]:
+    """Outer rings around the parts of [H, W] above a level, in pixels, clockwise, the largest first; holes filled.
+
+    A value is that of the middle of its pixel. Coordinates are rounded to 1/64 pixel, so that they are the same on
+    machines whose last float bit differs; points in the middle of a straight line are left out.
+    """
+    padded = np.pad(values, 1).astype(np.float64)
+    polygons, offsets = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(level, np.inf)
+    rings = [_tidy(points[: ends[1] - 1] - 0.5) for points, ends in zip(polygons, offsets, strict=True)]
+    kept = sorted((ring for ring in rings if area(ring) >= min_area), key=area, reverse=True)
     return tuple(tuple((float(x), float(y)) for x, y in ring) for ring in kept)
+
+
+def _tidy(ring: FloatArray) -> FloatArray:
+    rounded = np.round(ring * 64) / 64
+    back, onward = rounded - np.roll(rounded, 1, axis=0), np.roll(rounded, -1, axis=0) - rounded
+    bent = back[:, 0] * onward[:, 1] != back[:, 1] * onward[:, 0]
+    return clockwise(rounded[bent]) if bent.any() else rounded[:1]
 
 
 def mask_box(mask: Mask) -> tuple[float, float, float, float]:

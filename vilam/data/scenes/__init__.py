@@ -1,0 +1,5 @@
+"""Generated scenes: coloured, textured shapes on plain and noisy grounds, with expressions that fit exactly one."""
+
+from vilam.data.scenes.generate import CATEGORIES, LICENCE, generate_scene, keypoint_schemas
+
+__all__ = ["CATEGORIES", "LICENCE", "generate_scene", "keypoint_schemas"]
