@@ -1,0 +1,50 @@
+# vilam: `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test check ui lock clean
+
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export OMP_WAIT_POLICY ?= PASSIVE
+export DO_NOT_TRACK ?= 1
+export MLFLOW_DISABLE_TELEMETRY ?= true
+export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+# uv does not read pip's settings: hand on the one place where a wheel may lie
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: $(VENV)/.installed  ## virtual environment in .venv with the locked dependencies
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@python=$$(bash scripts/find_python.sh) && { test -x $(VENV)/bin/python || "$$python" -m venv $(VENV); }
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check 'uv>=0.13,<0.14'
+	@echo 'installing requirements.lock into $(VENV)'
+	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python -r requirements.lock
+	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+repro: setup  ## the whole pipeline: data, both training steps, evaluation, registry; then the table
+	dvc repro
+	@vilam table
+
+test: setup  ## the tests
+	pytest -q
+
+check: setup  ## lint, format, strict types, the one-way arrows
+	ruff check
+	ruff format --check
+	mypy vilam flows
+	pytest -q tests/test_architecture.py
+
+ui: setup  ## MLflow and Prefect side by side; ctrl-C ends both
+	@bash scripts/ui.sh
+
+lock: setup  ## renew requirements.lock within the bounds of pyproject.toml
+	@bash scripts/lock.sh
+
+clean:  ## remove what a run leaves behind, but neither .venv nor mlruns nor the data cache
+	rm -rf checkpoints models predictions reports metrics data/records data/instructions .torch_extensions
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find vilam flows tests -name __pycache__ -type d -prune -exec rm -rf {} +
