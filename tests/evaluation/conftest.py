@@ -1,0 +1,81 @@
+"""Three made-up images with known regions, their instructions and answers that are right, wrong and unreadable."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from PIL import Image
+
+from vilam.data.instructions import Instruction
+from vilam.data.records import DatasetCard, Expression, ImageRecord, KeypointSchema, Region
+from vilam.evaluation.evaluator import Prediction
+from vilam.tasks import TASKS
+
+CARD = DatasetCard(
+    name="made-up",
+    categories=("star", "circle"),
+    keypoints={"star": KeypointSchema(("tip", "foot"), ((0, 1),), (0.05, 0.05))},
+    splits=("test",),
+    licences=("CC0",),
+    counts={"test": {"num_images": 3}},
+)
+SQUARE = ((10.0, 20.0), (50.0, 20.0), (50.0, 60.0), (10.0, 60.0))
+EXPRESSIONS = ("the red star", "star on the <script>alert(1)</script> left")
+
+
+def png(width: int = 100, height: int = 100) -> bytes:
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def record(image_id: str, expressions: tuple[str, ...] = EXPRESSIONS) -> ImageRecord:
+    """A star of 40 x 40 pixels at (10, 20) and a nameless circle of 4 x 4."""
+    star = Region(
+        "star",
+        (10.0, 20.0, 50.0, 60.0),
+        "star",
+        polygons=(SQUARE,),
+        keypoints=((30.0, 20.0, 2), (0.0, 0.0, 0)),
+        expressions=tuple(Expression(text, "attribute") for text in expressions),
+    )
+    circle = Region("circle", (80.0, 80.0, 84.0, 84.0), "circle")
+    return ImageRecord(image_id, "test", png(), 100, 100, "made-up", "CC0", regions=(star, circle))
+
+
+@pytest.fixture
+def card() -> DatasetCard:
+    return CARD
+
+
+@pytest.fixture
+def records() -> dict[str, ImageRecord]:
+    return {image_id: record(image_id) for image_id in ("a", "b", "c")}
+
+
+@pytest.fixture
+def predict() -> Callable[..., Prediction]:
+    """A prediction of a task on an image; without an answer it is the true one."""
+
+    def make(task: str, image_id: str = "a", answer: str | None = None, region_id: str = "star") -> Prediction:
+        image = record(image_id)
+        region = next(region for region in image.regions if region.region_id == region_id)
+        expression = (*region.expressions, Expression("a dot", "class", "rule"))[0]
+        asked = Instruction(
+            instruction_id=f"{task}:{image_id}:{region_id}",
+            task=task,
+            split="test",
+            image_id=image_id,
+            region_id=region_id,
+            question="?",
+            answer=TASKS[task].answer(image, region, expression) if task in TASKS else "",
+            template=0,
+            expression="" if task == "reg_class" else expression.text,
+            expression_kind="" if task == "reg_class" else expression.kind,
+            expression_source="" if task == "reg_class" else expression.source,
+        )
+        return Prediction(asked, asked.answer if answer is None else answer, 0.5)
+
+    return make

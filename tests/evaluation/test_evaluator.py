@@ -1,0 +1,123 @@
+"""One row an answer, unreadable ones as 0, and no number that a prediction did not earn."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from vilam.data.records import DatasetCard, ImageRecord
+from vilam.errors import VilamError
+from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
+from vilam.tasks import TASKS
+
+Predict = Callable[..., Prediction]
+Records = dict[str, ImageRecord]
+
+
+@pytest.fixture
+def score(records: Records, card: DatasetCard) -> Callable[..., Evaluation]:
+    def run(*predictions: Prediction, **options: dict[str, str]) -> Evaluation:
+        return evaluate(predictions, records, card, bootstrap=20, seed=0, **options)
+
+    return run
+
+
+PERFECT = {
+    "rec_box": {"acc_0.5": 1, "miou": 1},
+    "rec_keypoints": {"oks": 1, "acc_oks_0.5": 1},
+    "rec_mask": {"acc_0.5": 1, "miou": 1, "ciou": 1},
+    "reg_class": {"accuracy": 1},
+    "reg_caption": {"exact_match": 1},
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_true_answer_scores_full_and_an_unreadable_one_nothing(
+    task: str, predict: Predict, score: Callable[..., Evaluation]
+) -> None:
+    full = score(predict(task)).metrics
+    half = score(predict(task), predict(task, "b", " ")).metrics
+    for name, value in PERFECT[task].items():
+        assert full[f"{task}/{name}"] == pytest.approx(value, abs=0.06)
+        assert half[f"{task}/{name}"] == pytest.approx(full[f"{task}/{name}"] / 2)
+    assert (full[f"{task}/invalid"], half[f"{task}/invalid"], half[f"{task}/total"]) == (0, 0.5, 2)
+
+
+def test_tasks_that_nobody_asked_about_have_only_a_total(predict: Predict, score: Callable[..., Evaluation]) -> None:
+    metrics = score(predict("reg_class")).metrics
+    assert {name: value for name, value in metrics.items() if not name.startswith("reg_class/")} == {
+        f"{task}/total": 0 for task in TASKS if task != "reg_class"
+    }
+
+
+def test_metrics_are_never_nan(predict: Predict, score: Callable[..., Evaluation]) -> None:
+    found = score(*(predict(task, image) for task in TASKS for image in "abc"), round_trips={})
+    assert not [name for name, value in found.metrics.items() if not math.isfinite(value)]
+    assert "cycle/total" not in found.metrics
+
+
+def test_rows_keep_the_order_and_tell_kind_and_size(predict: Predict, score: Callable[..., Evaluation]) -> None:
+    dot = predict("rec_box", "a", "[800, 800, 840, 840]", region_id="circle")
+    rows = score(predict("rec_box", "b", "[100, 200, 300, 600]"), dot, predict("reg_class", "a", "circle")).rows
+    assert list(rows["image_id"]) == ["b", "a", "a"]
+    assert list(rows["size"]) == ["large", "small", "large"]
+    assert list(rows["expression_kind"]) == ["attribute", "class", ""]
+    assert list(rows["iou"][:2]) == pytest.approx([0.5, 1])
+    assert rows["correct"][2] == 0
+    assert rows["truth"][0] == "[100, 200, 500, 600]"
+
+
+def test_a_region_that_nobody_described_is_held_against_the_words_it_was_asked_with(
+    predict: Predict, score: Callable[..., Evaluation]
+) -> None:
+    rows = score(predict("reg_caption", region_id="circle", answer="A dot."), predict("reg_caption", "b")).rows
+    assert rows["exact"][0] == 1
+    assert rows["references"][0] == ("a dot",)
+    assert len(rows["references"][1]) == 2
+
+
+def test_cider_counts_every_expression_of_the_region(predict: Predict, score: Callable[..., Evaluation]) -> None:
+    told = [predict("reg_caption", "a", "the red star"), predict("reg_caption", region_id="circle", answer="a dot")]
+    metrics = score(*told, predict("rec_box")).metrics
+    # of 4 sizes of n-grams: the star's first reference has 3 in common, its second nothing but "star"; the dot's has 2
+    assert 10 * (3 / 4 / 2 + 2 / 4) / 2 <= metrics["reg_caption/cider"] <= 10 * (4 / 4 / 2 + 2 / 4) / 2
+
+
+def test_round_trips_score_the_box_found_from_the_models_own_words(
+    predict: Predict, score: Callable[..., Evaluation]
+) -> None:
+    captions = [predict("reg_caption", "a"), predict("reg_caption", "b"), predict("reg_caption", "c", " ")]
+    answers = {"reg_caption:a:star": "[100, 200, 500, 600]", "reg_caption:b:star": "[100, 200, 300, 400]"}
+    found = score(*captions, predict("rec_box", "a", "nonsense"), round_trips=answers)
+    assert found.metrics["cycle/total"] == 3  # the caption that could not be read leads nowhere
+    assert found.metrics["cycle/round_trip_iou"] == pytest.approx((1 + 0.25 + 0) / 3)
+    assert found.metrics["cycle/round_trip_acc_0.5"] == pytest.approx(1 / 3)
+
+
+def test_the_interval_is_seeded_and_holds_the_accuracy(predict: Predict, records: Records, card: DatasetCard) -> None:
+    predictions = [predict("rec_box", image, answer) for image, answer in zip("abc", [None, None, "x"], strict=True)]
+    first, again = (evaluate(predictions, records, card, bootstrap=50, seed=3).metrics for _ in range(2))
+    assert first == again
+    assert first["rec_box/acc_0.5_low"] <= first["rec_box/acc_0.5"] <= first["rec_box/acc_0.5_high"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_id": "zz"}, "image zz has an answer but no record"),
+        ({"region_id": "zz"}, "image a has no region zz"),
+        ({"task": "activation"}, "activation is no evaluated task"),
+    ],
+)
+def test_what_nobody_knows_is_one_clear_line(
+    change: dict[str, str], message: str, predict: Predict, score: Callable[..., Evaluation]
+) -> None:
+    prediction = predict("rec_box")
+    with pytest.raises(VilamError, match=message):
+        score(replace(prediction, instruction=replace(prediction.instruction, **change)))
+
+
+def test_nothing_to_evaluate_is_said(score: Callable[..., Evaluation]) -> None:
+    with pytest.raises(VilamError, match="no answers"):
+        score()
