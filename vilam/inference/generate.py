@@ -1,0 +1,142 @@
+"""Batched generation: one image prefix for all questions of an image, the key-value cache, constrained answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from vilam.models.constraints import TokenGrammar, Walker
+from vilam.models.tokenization import GroundingTokenizer
+from vilam.models.vilam import VilamForConditionalGeneration
+
+MAX_WORDS = 30
+"""Longest free answer in tokens (the paper's captions: 30)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A question on the ``image``-th image of the batch, and what may be answered."""
+
+    image: int
+    question: str
+    grammar: TokenGrammar
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The words, their token ids, and the geometric mean of the tokens' probabilities among those allowed."""
+
+    text: str
+    ids: tuple[int, ...]
+    confidence: float
+
+
+@torch.no_grad()
+def generate(
+    model: VilamForConditionalGeneration,
+    tokenizer: GroundingTokenizer,
+    pixel_values: Tensor,
+    requests: Sequence[Request],
+    temperature: float = 0.0,
+    generator: torch.Generator | None = None,
+    max_words: int = MAX_WORDS,
+) -> list[Answer]:
+    """Answer all requests at once. pixel_values (B, 3, S, S); temperature 0 takes the likeliest allowed token."""
+    if not requests:
+        return []
+    was_training = model.training
+    model.eval()
+    walkers = [Walker(request.grammar, max_words) for request in requests]
+    state = _Decoding(model, tokenizer, pixel_values, requests)
+    chosen: list[list[int]] = [[] for _ in requests]
+    log_probs = [0.0] * len(requests)
+    alive = list(range(len(requests)))
+    while alive:
+        tokens, scores = _choose(state.logits, [walkers[i] for i in alive], temperature, generator)
+        for i, token, score in zip(alive, tokens.tolist(), scores.tolist(), strict=True):
+            chosen[i].append(token)
+            log_probs[i] += score
+            walkers[i].advance(token)
+        keep = [row for row, i in enumerate(alive) if not walkers[i].done]
+        alive = [alive[row] for row in keep]
+        if alive:
+            state.advance(tokens, keep)
+    model.train(was_training)
+    means = [score / len(ids) for score, ids in zip(log_probs, chosen, strict=True)]
+    return [
+        Answer(tokenizer.decode(ids), tuple(ids), float(torch.tensor(mean).exp()))
+        for ids, mean in zip(chosen, means, strict=True)
+    ]
+
+
+def _choose(
+    logits: Tensor, walkers: Sequence[Walker], temperature: float, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """The next token of each row (R,) and its log probability among the allowed tokens (R,)."""
+    mask = torch.full(logits.shape, float("-inf"))
+    for row, walker in enumerate(walkers):
+        mask[row, walker.allowed()] = 0.0
+    log_probs = torch.log_softmax(logits.float() + mask.to(logits.device), dim=-1)
+    if temperature > 0:
+        weights = torch.softmax(log_probs.cpu() / temperature, dim=-1)
+        tokens = torch.multinomial(weights, 1, generator=generator).squeeze(1).to(logits.device)
+    else:
+        tokens = log_probs.argmax(dim=-1)
+    return tokens, log_probs.gather(1, tokens.unsqueeze(1)).squeeze(1)
+
+
+class _Decoding:
+    """The cache and the logits of the next token of every row that still runs."""
+
+    def __init__(
+        self,
+        model: VilamForConditionalGeneration,
+        tokenizer: GroundingTokenizer,
+        pixel_values: Tensor,
+        requests: Sequence[Request],
+    ) -> None:
+        self.model = model
+        device = pixel_values.device
+        prefix = model.encode_images(pixel_values)
+        self.cache = DynamicCache()
+        positions = torch.arange(prefix.shape[1], device=device).expand(len(prefix), -1)
+        self._decode(prefix, torch.ones(prefix.shape[:2], dtype=torch.long, device=device), positions)
+        self.cache.batch_select_indices(torch.tensor([request.image for request in requests], device=device))
+
+        questions = [tokenizer.encode_question(request.question) for request in requests]
+        length = max(map(len, questions))
+        ids = torch.full((len(requests), length), tokenizer.pad_id)
+        is_text = torch.zeros((len(requests), length), dtype=torch.long)
+        for row, question in enumerate(questions):
+            ids[row, length - len(question) :] = torch.tensor(question)
+            is_text[row, length - len(question) :] = 1
+        ids, is_text = ids.to(device), is_text.to(device)
+        image = is_text.new_ones(len(requests), prefix.shape[1])
+        self.mask = torch.cat([image, is_text], dim=1)
+        self.next_position = prefix.shape[1] + is_text.sum(1, keepdim=True)
+        positions = prefix.shape[1] + (is_text.cumsum(1) - 1).clamp_min(0)
+        self.logits = self._decode(model.embed(ids), self.mask, positions)
+
+    def _decode(self, embeds: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        output = self.model.language.get_decoder()(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        return self.model.score(output.last_hidden_state[:, -1])
+
+    def advance(self, tokens: Tensor, keep: list[int]) -> None:
+        """Feed the chosen tokens of the rows to keep; the others are dropped."""
+        rows = torch.tensor(keep, device=tokens.device)
+        if len(keep) < len(tokens):
+            self.cache.batch_select_indices(rows)
+        self.mask = torch.cat([self.mask[rows], self.mask.new_ones(len(keep), 1)], dim=1)
+        position = self.next_position[rows]
+        self.logits = self._decode(self.model.embed(tokens[rows].unsqueeze(1)), self.mask, position)
+        self.next_position = position + 1

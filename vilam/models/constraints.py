@@ -1,0 +1,228 @@
+"""A task's grammar as a cheap token mask: which tokens may come next, so that every answer can be read.
+
+An answer is a sequence of slots. A slot is a trie of token sequences, each with a number (its value), or free words.
+Walking keeps the numbers seen, so that x2 lies right of x1 and a polygon ends where it began. The same tries serve
+digits and single coordinate tokens.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vilam.models.coordinates import BOX, NUM_MARKS, POINTS, POINTS_END, SCALE
+from vilam.models.tokenization import GroundingTokenizer
+from vilam.tasks.grammar import Box, Element, Grammar, Literal, OneOf, Points, Words
+
+
+@dataclass(slots=True)
+class Node:
+    """A prefix of token sequences; ``values`` are the numbers of all sequences below it, sorted."""
+
+    children: dict[int, Node] = field(default_factory=dict)
+    value: int | None = None
+    values: list[int] = field(default_factory=list)
+
+    def admits(self, low: int, high: int) -> bool:
+        """Whether some sequence below has its number in [low, high]."""
+        index = bisect_left(self.values, low)
+        return index < len(self.values) and self.values[index] <= high
+
+
+def make_trie(sequences: Iterable[tuple[Sequence[int], int]]) -> Node:
+    """The trie of (token ids, number) pairs."""
+    root = Node()
+    for ids, value in sorted(sequences, key=lambda pair: pair[1]):
+        node = root
+        for token in ids:
+            node = node.children.setdefault(token, Node())
+            node.values.append(value)
+        node.value = value
+    return root
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One slot: a trie whose number may be bound by numbers seen before (by index), or free words (no trie).
+
+    above: greater than that number. same: equal to it. below: less than this constant. counts: it is a coordinate,
+    remembered for later slots.
+    """
+
+    trie: Node | None
+    above: int | None = None
+    same: int | None = None
+    below: int = SCALE + 1
+    counts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGrammar:
+    """A grammar compiled for one tokenizer. words: ids of the tokens that free words may use."""
+
+    alternatives: tuple[tuple[Slot, ...], ...]
+    words: Tensor
+    eos_id: int
+
+
+class GrammarCompiler:
+    """Turns grammars into token grammars; number tries are made once."""
+
+    def __init__(self, tokenizer: GroundingTokenizer) -> None:
+        self.tokenizer = tokenizer
+        bins = tokenizer.bins
+        self.step = 1 if bins is None else SCALE // (bins - 1)
+        if bins is None or tokenizer.first_coordinate is None:
+            digits = make_trie((tokenizer.encode_words(str(n)), n) for n in range(SCALE + 1))
+            self.axes = (digits, digits)
+        else:
+            first = tokenizer.first_coordinate + NUM_MARKS
+            self.axes = tuple(
+                make_trie(([first + axis * bins + i], i * self.step) for i in range(bins)) for axis in (0, 1)
+            )
+        self.words = self._word_ids()
+
+    def _word_ids(self) -> Tensor:
+        """All tokens but special ones, coordinates and whatever writes a square bracket: the cycle's guard."""
+        tokenizer = self.tokenizer.tokenizer
+        first = self.tokenizer.first_coordinate or len(tokenizer)
+        banned = set(tokenizer.all_special_ids)
+        texts = tokenizer.batch_decode([[i] for i in range(first)])
+        fine = [i for i, text in enumerate(texts) if i not in banned and not set(text) & set("[]\n")]
+        return torch.tensor(fine)
+
+    def compile(self, grammar: Grammar) -> TokenGrammar:
+        """Token grammar of a task's grammar."""
+        alternatives = tuple(self._sequence(elements) for elements in grammar)
+        return TokenGrammar(alternatives, self.words, self.tokenizer.eos_id)
+
+    def _sequence(self, elements: tuple[Element, ...]) -> tuple[Slot, ...]:
+        slots: list[Slot] = []
+        for element in elements:
+            seen = sum(slot.counts for slot in slots)
+            slots += self._slots(element, seen)
+        return tuple(slots)
+
+    def _slots(self, element: Element, seen: int) -> list[Slot]:
+        match element:
+            case Literal(text):
+                return [self._fixed(self.tokenizer.encode(text))]
+            case OneOf(options):
+                return [Slot(make_trie((self.tokenizer.encode(text), i) for i, text in enumerate(options)))]
+            case Words():
+                return [Slot(None)]
+            case Box():
+                return self._box(seen)
+            case Points(count, closed):
+                return self._points(count, closed, seen)
+
+    def _fixed(self, ids: Sequence[int]) -> Slot:
+        return Slot(make_trie([(ids, 0)]))
+
+    def _mark(self, mark: int, text: str) -> list[Slot]:
+        """The token form has marks where the text form has brackets and commas; "" is neither."""
+        first = self.tokenizer.first_coordinate
+        if first is not None:
+            return [self._fixed([first + mark])] if mark >= 0 else []
+        return [self._fixed(self.tokenizer.encode(text))] if text else []
+
+    def _box(self, seen: int) -> list[Slot]:
+        x, y = self.axes
+        comma = self._mark(-1, ", ")
+        corner = SCALE + 1 - self.step
+        first = [Slot(x, below=corner, counts=True), *comma, Slot(y, below=corner, counts=True)]
+        second = [Slot(x, above=seen, counts=True), *comma, Slot(y, above=seen + 1, counts=True)]
+        return [*self._mark(BOX, "["), *first, *comma, *second, *self._mark(-1, "]")]
+
+    def _points(self, count: int, closed: bool, seen: int) -> list[Slot]:
+        x, y = self.axes
+        opened, between, after = self._mark(-1, "["), self._mark(-1, ", "), self._mark(-1, "]")
+        points = [[*opened, Slot(x, counts=True), *between, Slot(y, counts=True), *after] for _ in range(count)]
+        if closed:
+            last = [Slot(x, same=seen, counts=True), *between, Slot(y, same=seen + 1, counts=True)]
+            points.append([*opened, *last, *after])
+        inner = [slot for i, point in enumerate(points) for slot in ([*between] if i else []) + point]
+        return [*self._mark(POINTS, "["), *inner, *self._mark(POINTS_END, "]")]
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """One way in which the tokens so far can be read."""
+
+    slots: tuple[Slot, ...]
+    index: int
+    node: Node | None
+    numbers: tuple[int, ...] = ()
+
+    def bounds(self) -> tuple[int, int]:
+        """The numbers that the present slot admits."""
+        slot = self.slots[self.index]
+        if slot.same is not None:
+            return self.numbers[slot.same], self.numbers[slot.same]
+        low = 0 if slot.above is None else self.numbers[slot.above] + 1
+        return low, slot.below - 1
+
+
+def start(slots: tuple[Slot, ...], index: int = 0, numbers: tuple[int, ...] = ()) -> Thread:
+    """The thread that stands at the beginning of a slot."""
+    return Thread(slots, index, slots[index].trie if index < len(slots) else None, numbers)
+
+
+class Walker:
+    """Follows one answer through its grammar. ``done`` is set when nothing may follow."""
+
+    def __init__(self, grammar: TokenGrammar, max_words: int) -> None:
+        self.grammar = grammar
+        self.max_words = max_words
+        self.num_words = 0
+        self.threads = [start(slots) for slots in grammar.alternatives]
+        self.done = False
+
+    @property
+    def in_words(self) -> bool:
+        """Whether the answer stands in free words (a slot that always comes last)."""
+        return any(thread.slots[thread.index].trie is None for thread in self.threads)
+
+    def allowed(self) -> Tensor:
+        """Ids of the tokens that may come next; never empty while not done."""
+        if not self.in_words:
+            return torch.tensor(sorted({token for thread in self.threads for token in _next_tokens(thread)}))
+        if self.num_words == 0:
+            return self.grammar.words
+        end = torch.tensor([self.grammar.eos_id])
+        return end if self.num_words >= self.max_words else torch.cat([self.grammar.words, end])
+
+    def advance(self, token: int) -> None:
+        """Take one of the allowed tokens."""
+        if self.in_words:
+            self.num_words += 1
+            self.done = token == self.grammar.eos_id
+            return
+        self.threads = [after for thread in self.threads for after in _step(thread, token)]
+        finished = [thread for thread in self.threads if thread.index == len(thread.slots)]
+        self.done = bool(finished)
+
+
+def _next_tokens(thread: Thread) -> list[int]:
+    assert thread.node is not None
+    low, high = thread.bounds()
+    return [token for token, child in thread.node.children.items() if child.admits(low, high)]
+
+
+def _step(thread: Thread, token: int) -> list[Thread]:
+    assert thread.node is not None
+    child = thread.node.children.get(token)
+    low, high = thread.bounds()
+    if child is None or not child.admits(low, high):
+        return []
+    after = []
+    if child.children:
+        after.append(Thread(thread.slots, thread.index, child, thread.numbers))
+    if child.value is not None and low <= child.value <= high:
+        numbers = (*thread.numbers, child.value) if thread.slots[thread.index].counts else thread.numbers
+        after.append(start(thread.slots, thread.index + 1, numbers))
+    return after

@@ -1,0 +1,113 @@
+"""How coordinates enter and leave the language model: as digits, or as one token each with a position code.
+
+A person always reads the paper's text, ``[602, 489, 796, 972]`` and ``[[12, 40], [13, 52]]``, integers 0-1000.
+In the token form a box is ``<box> x y x y`` and a list of points ``<points> x y x y ... </points>``: tokens for x
+and for y are told apart, and the brackets and commas between them need no tokens.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import torch
+from torch import Tensor, nn
+
+SCALE = 1000
+BOX, POINTS, POINTS_END = 0, 1, 2
+NUM_MARKS = 3
+GROUP = re.compile(r"\[\[\d+, \d+\](?:, \[\d+, \d+\])*\]|\[\d+, \d+, \d+, \d+\]")
+NUMBER = re.compile(r"\d+")
+
+
+def coordinate_tokens(bins: int) -> list[str]:
+    """Names of the added tokens in the order of their ids: three marks, then bins for x, then bins for y."""
+    step = SCALE // (bins - 1)
+    axes = [f"<{axis}{index * step}>" for axis in "xy" for index in range(bins)]
+    return ["<box>", "<points>", "</points>", *axes]
+
+
+def position_code(values: Tensor, width: int) -> Tensor:
+    """Sine/cosine code of places in [0, 1]: shape (..., width), periods from 2 down to 1/32 of the image."""
+    frequencies = math.pi * torch.logspace(0, 6, width // 2, base=2.0, device=values.device)
+    angles = values.unsqueeze(-1).float() * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class CoordinateTokens(nn.Module):
+    """Embeddings and scores of the coordinate tokens, made from the same code as the places of the patches.
+
+    With ``code(v)`` the fixed sine/cosine code of a place v: a patch at (u, v) gets ``A_x code(u) + A_y code(v)``, a
+    token for x at u is embedded as ``A_x code(u)``, and is scored on the way out by ``(B_x h) . code(u)``: reading a
+    place off a patch becomes a copy (a lead of this project; the paper spells digits).
+    """
+
+    def __init__(self, bins: int, hidden_size: int, code_width: int = 64) -> None:
+        super().__init__()
+        self.bins = bins
+        self.code_width = code_width
+        self.marks_in = nn.Parameter(torch.randn(NUM_MARKS, hidden_size) * 0.02)
+        self.marks_out = nn.Parameter(torch.randn(NUM_MARKS, hidden_size) * 0.02)
+        self.project_in = nn.ModuleList(nn.Linear(code_width, hidden_size, bias=False) for _ in "xy")
+        self.project_out = nn.ModuleList(nn.Linear(hidden_size, code_width, bias=False) for _ in "xy")
+
+    def codes(self) -> Tensor:
+        """(bins, code_width)."""
+        device = self.marks_in.device
+        return position_code(torch.linspace(0, 1, self.bins, device=device), self.code_width).to(self.marks_in.dtype)
+
+    def table(self) -> Tensor:
+        """Embeddings of all added tokens: (3 + 2 bins, hidden)."""
+        codes = self.codes()
+        return torch.cat([self.marks_in, *(project(codes) for project in self.project_in)])
+
+    def patch_places(self, rows: int, columns: int) -> Tensor:
+        """Embeddings of the centres of a grid of patches, row by row: (rows * columns, hidden)."""
+        device, dtype = self.marks_in.device, self.marks_in.dtype
+        x = position_code((torch.arange(columns, device=device) + 0.5) / columns, self.code_width).to(dtype)
+        y = position_code((torch.arange(rows, device=device) + 0.5) / rows, self.code_width).to(dtype)
+        places = self.project_in[0](x).unsqueeze(0) + self.project_in[1](y).unsqueeze(1)
+        return places.flatten(0, 1)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Logits of the added tokens: (N, hidden) -> (N, 3 + 2 bins)."""
+        codes = self.codes()
+        axes = [project(hidden) @ codes.T for project in self.project_out]
+        return torch.cat([hidden @ self.marks_out.T, *axes], dim=-1)
+
+
+def group_to_offsets(group: str, bins: int) -> list[int]:
+    """Offsets (from the first added token) of a bracketed group of coordinates."""
+    step = SCALE / (bins - 1)
+    numbers = [int(number) for number in NUMBER.findall(group)]
+    places = [NUM_MARKS + (i % 2) * bins + _nearest(n, step, bins) for i, n in enumerate(numbers)]
+    if group.startswith("[["):
+        return [POINTS, *places, POINTS_END]
+    return [BOX, *places]
+
+
+def _nearest(number: int, step: float, bins: int) -> int:
+    return min(int(number / step + 0.5), bins - 1)
+
+
+def offsets_to_text(offsets: list[int], bins: int) -> str:
+    """The text of a run of added tokens; what no grammar would write (a lone x) is shown as it stands."""
+    step = SCALE // (bins - 1)
+    text, places, mark = "", [], POINTS
+    for offset in [*offsets, POINTS_END]:
+        if offset < NUM_MARKS or (mark == BOX and len(places) == 4):
+            text, places = text + _group_text(mark, places), []
+        if offset < NUM_MARKS:
+            mark = offset
+        else:
+            places.append((offset - NUM_MARKS) % bins * step)
+    return text
+
+
+def _group_text(mark: int, places: list[int]) -> str:
+    if not places:
+        return ""
+    if mark == BOX:
+        return "[" + ", ".join(map(str, places)) + "]"
+    pairs = [places[i : i + 2] for i in range(0, len(places), 2)]
+    return "[" + ", ".join("[" + ", ".join(map(str, pair)) + "]" for pair in pairs) + "]"

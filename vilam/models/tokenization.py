@@ -1,0 +1,92 @@
+"""Text to token ids and back, with coordinates in the form that the model was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from vilam.models.coordinates import GROUP, coordinate_tokens, group_to_offsets, offsets_to_text
+
+ANSWER_MARK = "\n"
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of a project's own words: nothing is unknown, frequent words are one token."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        show_progress=False,
+        special_tokens=["<pad>", "<eos>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    words = (GROUP.sub("", text) for text in texts)
+    tokenizer.train_from_iterator(words, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>")
+
+
+class GroundingTokenizer:
+    """A transformers tokenizer that writes coordinates as digits (``bins`` None) or as one token each."""
+
+    def __init__(self, tokenizer: Any, bins: int | None) -> None:
+        self.tokenizer = tokenizer
+        self.bins = bins
+        self.first_coordinate: int | None = None
+        if bins is not None:
+            names = coordinate_tokens(bins)
+            tokenizer.add_tokens(names, special_tokens=True)
+            self.first_coordinate = int(tokenizer.convert_tokens_to_ids(names[0]))
+        self.eos_id = int(tokenizer.eos_token_id)
+        self.pad_id = int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+        self.encode_words = lru_cache(maxsize=65536)(self._encode_words)
+
+    def _encode_words(self, text: str) -> tuple[int, ...]:
+        # What a person types is never read as a special token.
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; nothing is added before or after."""
+        if self.first_coordinate is None or self.bins is None:
+            return list(self.encode_words(text))
+        ids: list[int] = []
+        end = 0
+        for group in GROUP.finditer(text):
+            ids += self.encode_words(text[end : group.start()]) if group.start() > end else ()
+            ids += [self.first_coordinate + offset for offset in group_to_offsets(group.group(), self.bins)]
+            end = group.end()
+        ids += self.encode_words(text[end:]) if end < len(text) else ()
+        return ids
+
+    def encode_question(self, question: str) -> list[int]:
+        """Token ids of a question and the mark that the answer follows."""
+        return self.encode(question + ANSWER_MARK)
+
+    def encode_answer(self, answer: str) -> list[int]:
+        """Token ids of an answer and the end of the sequence."""
+        return [*self.encode(answer), self.eos_id]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text a person reads; stops at the end of the sequence."""
+        text, words, places = "", [], []
+        for token in [*ids, self.eos_id]:
+            if self.first_coordinate is not None and self.bins is not None and token >= self.first_coordinate:
+                text, words = text + self._words(words), []
+                places.append(token - self.first_coordinate)
+                continue
+            if places and self.bins is not None:
+                text, places = text + offsets_to_text(places, self.bins), []
+            if token == self.eos_id:
+                break
+            words.append(token)
+        return text + self._words(words)
+
+    def _words(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)) if ids else ""
