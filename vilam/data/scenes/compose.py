@@ -21,6 +21,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 TEXTURES = ("plain", "striped", "dotted", "checked")
 DIAMETERS = {"small": (12, 15), "medium": (19, 24), "large": (29, 34)}
 """Pixels in an image of 96, least and most; the gaps keep "small" and "large" clear."""
+CLOSENESS = (102, 102, 102, 102, 102, 102, 72, 72, 72, 35)
+"""How near a thing may come to those before it, in percent of the two radii: below 100 it may hide a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def _shapes(dice: Dice, count: int) -> list[str]:
 
 def _thing(dice: Dice, shape: str, others: list[Thing], image_size: int) -> Thing | None:
     """One more thing that looks like none of the others and hides little of them; None after 30 tries."""
-    closeness = 72 if dice.chance(35) else 102
+    closeness = dice.pick(CLOSENESS)
     for _ in range(30):
         size = dice.pick(("small", "medium", "medium", "large"))
         low, high = (diameter * SUBPIXELS * image_size // 192 for diameter in DIAMETERS[size])

@@ -46,6 +46,8 @@ PLACE_WORDS = {
 }
 SIZE_WORDS = {"small": ("small", "little"), "large": ("large", "big")}
 NOUNS = ("thing", "object", "shape")
+BARE = 25
+"""Percent of the looks that are also offered with one of NOUNS instead of the shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class _Scene:
         self.clear = image_size * CLEAR / 100
         self.image_size = image_size
         self.middles = [thing.middle for thing in things]
+        self.matching: dict[tuple[tuple[str, str], ...], list[int]] = {}
 
     def expressions(self, index: int) -> list[Expression]:
         """One of each kind that can be said, then more until there are enough, without repeats."""
@@ -100,16 +103,22 @@ class _Scene:
         return "class" if text == f"the {self.things[index].shape}" else kind
 
     def _matches(self, look: Look) -> list[int]:
-        return [
-            index
-            for index, thing in enumerate(self.things)
-            if all(getattr(thing, name) == value for name, value in look.items())
-        ]
+        key = tuple(look.items())
+        if key not in self.matching:
+            self.matching[key] = [
+                index
+                for index, thing in enumerate(self.things)
+                if all(getattr(thing, name) == value for name, value in key)
+            ]
+        return self.matching[key]
 
     def _say(self, look: Look) -> str:
-        words = [self.dice.pick(SIZE_WORDS[look["size"]])] if "size" in look else []
-        words += [look[name] for name in ("colour", "texture") if name in look]
-        return " ".join([*words, look.get("shape") or self.dice.pick(NOUNS)])
+        size = self.dice.pick(SIZE_WORDS[look["size"]]) if "size" in look else ""
+        colour, texture = look.get("colour", ""), look.get("texture", "")
+        if texture == "plain":  # "plain red", but "red striped"
+            colour, texture = texture, colour
+        noun = look.get("shape") or self.dice.pick(NOUNS)
+        return " ".join(word for word in (size, colour, texture, noun) if word)
 
     def _looks(self, index: int, most: int) -> Iterator[Look]:
         """Looks of a thing of up to ``most`` words before the noun, with and without its shape."""
@@ -119,7 +128,7 @@ class _Scene:
             for chosen in combinations(names, count):
                 look = {name: getattr(thing, name) for name in chosen}
                 yield look | {"shape": thing.shape}
-                if count:
+                if count and self.dice.chance(BARE):
                     yield look
 
     def _attributes(self, index: int) -> list[str]:
