@@ -26,11 +26,13 @@ class GroundingTask(ABC):
 
     ``direction`` is "rec" (expression -> region), "reg" (region -> words) or "both" (activation).
     ``templates`` are at least ten questions, each with the one slot ``{expression}`` (rec) or ``{region}`` (reg).
+    ``uses`` says which expressions of a region make an instruction: "every" one, "one" of them, "none".
     """
 
     name: ClassVar[str]
     direction: ClassVar[Literal["rec", "reg", "both"]]
     templates: ClassVar[tuple[str, ...]]
+    uses: ClassVar[Literal["every", "one", "none"]] = "every"
 
     @abstractmethod
     def applies(self, region: Region, card: DatasetCard) -> bool:

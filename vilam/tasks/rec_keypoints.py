@@ -26,6 +26,7 @@ class RecKeypoints(GroundingTask):
 
     name = "rec_keypoints"
     direction = "rec"
+    uses = "one"
     templates = (
         "Where are the keypoints of {expression}?",
         "Find the keypoints of {expression}.",

@@ -30,6 +30,7 @@ class RecMask(GroundingTask):
 
     name = "rec_mask"
     direction = "rec"
+    uses = "one"
     templates = (
         "Segment {expression} in the image.",
         "Segment {expression}.",

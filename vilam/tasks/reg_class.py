@@ -12,6 +12,7 @@ class RegClass(GroundingTask):
 
     name = "reg_class"
     direction = "reg"
+    uses = "none"
     templates = (
         "What category is in {region}?",
         "What class is the object in {region}?",
