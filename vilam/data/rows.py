@@ -1,0 +1,112 @@
+"""An image record as a Parquet row and back: the schema of the shards, readable by Hugging Face ``datasets``.
+
+Polygons and keypoints lie flat, as COCO writes them: x1, y1, x2, y2, ... and x1, y1, v1, x2, y2, v2, ...
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from vilam.data.records import Expression, ImageRecord, Region
+
+_EXPRESSION = pa.struct([("text", pa.string()), ("kind", pa.string()), ("source", pa.string())])
+_REGION = pa.struct(
+    [
+        ("region_id", pa.string()),
+        ("box_xyxy", pa.list_(pa.float64())),
+        ("category", pa.string()),
+        ("polygons", pa.list_(pa.list_(pa.float64()))),
+        ("keypoints", pa.list_(pa.float64())),
+        ("expressions", pa.list_(_EXPRESSION)),
+    ]
+)
+_COLUMNS = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("split", pa.string()),
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("source", pa.string()),
+        ("licence", pa.string()),
+        ("captions", pa.list_(pa.string())),
+        ("regions", pa.list_(_REGION)),
+    ]
+)
+
+
+def _feature(kind: pa.DataType) -> Any:
+    """A type in the words of Hugging Face ``datasets``' features."""
+    if pa.types.is_list(kind):
+        return [_feature(kind.value_type)]
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    return {"dtype": {"double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
+
+
+def schema() -> pa.Schema:
+    """The columns of a shard, with the metadata by which ``datasets`` decodes the image column."""
+    features = {field.name: _feature(field.type) for field in _COLUMNS} | {"image": {"_type": "Image"}}
+    return _COLUMNS.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def to_row(record: ImageRecord) -> dict[str, Any]:
+    """A record as plain lists and dicts in the shape of ``schema``."""
+    return {
+        "image_id": record.image_id,
+        "split": record.split,
+        "image": {"bytes": record.image, "path": None},
+        "width": record.width,
+        "height": record.height,
+        "source": record.source,
+        "licence": record.licence,
+        "captions": list(record.captions),
+        "regions": [_region_row(region) for region in record.regions],
+    }
+
+
+def to_record(row: dict[str, Any]) -> ImageRecord:
+    """The record of a row that ``to_row`` made; columns that were not read are left empty."""
+    return ImageRecord(
+        row["image_id"],
+        row["split"],
+        row["image"]["bytes"] if "image" in row else b"",
+        row["width"],
+        row["height"],
+        row["source"],
+        row["licence"],
+        tuple(row["captions"]),
+        tuple(_region(region) for region in row["regions"]),
+    )
+
+
+def _region_row(region: Region) -> dict[str, Any]:
+    return {
+        "region_id": region.region_id,
+        "box_xyxy": region.box_xyxy,
+        "category": region.category,
+        "polygons": [list(chain.from_iterable(ring)) for ring in region.polygons],
+        "keypoints": list(chain.from_iterable(region.keypoints)),
+        "expressions": [{"text": one.text, "kind": one.kind, "source": one.source} for one in region.expressions],
+    }
+
+
+def _region(row: dict[str, Any]) -> Region:
+    x1, y1, x2, y2 = row["box_xyxy"]
+    return Region(
+        row["region_id"],
+        (x1, y1, x2, y2),
+        row["category"],
+        tuple(tuple(zip(ring[::2], ring[1::2], strict=True)) for ring in row["polygons"]),
+        _keypoints(row["keypoints"]),
+        tuple(Expression(one["text"], one["kind"], one["source"]) for one in row["expressions"]),
+    )
+
+
+def _keypoints(flat: Sequence[float]) -> tuple[tuple[float, float, int], ...]:
+    return tuple((x, y, int(v)) for x, y, v in zip(flat[::3], flat[1::3], flat[2::3], strict=True))

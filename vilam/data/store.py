@@ -1,0 +1,230 @@
+"""Data sets on disk: Parquet shards with the images inside, and card.json, written last, which makes them whole."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vilam.data.records import DatasetCard, ImageRecord, KeypointSchema
+from vilam.data.rows import schema, to_record, to_row
+from vilam.errors import VilamError
+
+CARD = "card.json"
+ROWS_AT_ONCE = 32
+"""Images a row group: what one random access reads."""
+CACHE_BYTES = 1 << 30
+"""Row groups that a store keeps in memory, at most."""
+
+
+def write_dataset(
+    records: Iterable[ImageRecord],
+    card: DatasetCard,
+    folder: Path,
+    shard_size: int,
+    num_invalid: Mapping[str, int] | None = None,
+) -> DatasetCard:
+    """Write records as ``<split>-00000-of-00003.parquet`` and the card, and return the card with its counts.
+
+    Everything is written beside the folder and put in its place at the end: what was there stays until then.
+    num_invalid: skipped rows by split, read after the last record. Raises VilamError for a split without images
+    and for a disk that is full.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        counts = _write_shards(records, card.splits, partial, shard_size)
+        full = replace(card, counts=_with_invalid(counts, num_invalid or {}))
+        _write_card(full, partial)
+        _put_in_place(partial, folder)
+    except OSError as error:
+        raise VilamError(f"{folder}: could not be written: {error.strerror or error}: nothing was changed") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return full
+
+
+def read_card(folder: Path) -> DatasetCard:
+    """The card of a data set; raises VilamError where there is none or it cannot be read."""
+    path = folder / CARD
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        keypoints = {name: _keypoint_schema(one) for name, one in content.pop("keypoints").items()}
+        lists = {name: tuple(content.pop(name)) for name in ("categories", "splits", "licences")}
+        return DatasetCard(keypoints=keypoints, **lists, **content)
+    except FileNotFoundError:
+        raise VilamError(f"{path}: not found: the data set is missing or half written: run prepare again") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VilamError(f"{path}: not a data set's card ({error!r}): run prepare again") from None
+
+
+def read_records(folder: Path, split: str | None = None, images: bool = True) -> Iterator[ImageRecord]:
+    """The records of one split, or of all in the card's order; ``images=False`` leaves the image bytes empty."""
+    card = read_card(folder)
+    columns = [name for name in schema().names if images or name != "image"]
+    for name in card.splits if split is None else (split,):
+        for path in _shards(folder, card, name):
+            shard = _open(path)
+            for group in range(shard.num_row_groups):
+                yield from map(to_record, _read_group(shard, path, group, columns).to_pylist())
+
+
+class RecordStore:
+    """One split, by image id, in any order; row groups are read when asked for and kept up to CACHE_BYTES."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        """Open the shards and read the image ids; raises VilamError where the data set is not whole."""
+        self.card = read_card(folder)
+        self._shards = [(path, _open(path)) for path in _shards(folder, self.card, split)]
+        self._places: dict[str, tuple[int, int, int]] = {}
+        for number, (path, shard) in enumerate(self._shards):
+            for group in range(shard.num_row_groups):
+                ids = _read_group(shard, path, group, ["image_id"])["image_id"].to_pylist()
+                self._places.update({name: (number, group, row) for row, name in enumerate(ids)})
+        self._groups: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        """Images of the split."""
+        return len(self._places)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Image ids in the order of the shards."""
+        return tuple(self._places)
+
+    def __getitem__(self, image_id: str) -> ImageRecord:
+        """The record of an image; KeyError where the split has no such image."""
+        number, group, row = self._places[image_id]
+        return to_record(self._group(number, group).slice(row, 1).to_pylist()[0])
+
+    def _group(self, number: int, group: int) -> pa.Table:
+        if (number, group) not in self._groups:
+            path, shard = self._shards[number]
+            table = _read_group(shard, path, group, None)
+            self._groups[number, group] = table
+            self._bytes += table.nbytes
+            while self._bytes > CACHE_BYTES and len(self._groups) > 1:
+                self._bytes -= self._groups.popitem(last=False)[1].nbytes
+        self._groups.move_to_end((number, group))
+        return self._groups[number, group]
+
+
+class _Shards:
+    """The growing shards of one split."""
+
+    def __init__(self, split: str, folder: Path, shard_size: int) -> None:
+        if not re.fullmatch(r"\w+", split):
+            raise VilamError(f"split {split!r}: a split's name has letters, digits and _ only")
+        self.split, self.folder, self.shard_size = split, folder, shard_size
+        self.counts = {"num_images": 0, "num_regions": 0, "num_expressions": 0}
+        self.rows: list[dict[str, Any]] = []
+        self.writer: pq.ParquetWriter | None = None
+        self.paths: list[Path] = []
+
+    def add(self, record: ImageRecord) -> None:
+        self.rows.append(to_row(record))
+        self.counts["num_images"] += 1
+        self.counts["num_regions"] += len(record.regions)
+        self.counts["num_expressions"] += sum(len(region.expressions) for region in record.regions)
+        end_of_shard = self.counts["num_images"] % self.shard_size == 0
+        if end_of_shard or len(self.rows) == ROWS_AT_ONCE:
+            self.flush()
+        if end_of_shard:
+            self.close()
+
+    def flush(self) -> None:
+        if self.rows:
+            if self.writer is None:
+                self.paths.append(self.folder / f"{self.split}-{len(self.paths):05d}")
+                self.writer = pq.ParquetWriter(self.paths[-1], schema(), compression="zstd")
+            self.writer.write_table(pa.Table.from_pylist(self.rows, schema=schema()))
+            self.rows = []
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
+    def finish(self) -> None:
+        self.flush()
+        self.close()
+        for path in self.paths:
+            path.rename(path.with_name(f"{path.name}-of-{len(self.paths):05d}.parquet"))
+
+
+def _write_shards(
+    records: Iterable[ImageRecord], splits: tuple[str, ...], folder: Path, shard_size: int
+) -> dict[str, dict[str, int]]:
+    shards = {split: _Shards(split, folder, shard_size) for split in splits}
+    try:
+        for record in records:
+            shards[record.split].add(record)
+        for split, one in shards.items():
+            one.finish()
+            if not one.counts["num_images"]:
+                raise VilamError(f"split {split}: no image in it: check the source's files and prepare's settings")
+    finally:
+        for one in shards.values():
+            one.close()
+    return {split: one.counts for split, one in shards.items()}
+
+
+def _with_invalid(counts: dict[str, dict[str, int]], invalid: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    return {split: {**one, "num_invalid": invalid.get(split, 0)} for split, one in counts.items()}
+
+
+def _write_card(card: DatasetCard, folder: Path) -> None:
+    temporary = folder / f"{CARD}.tmp"
+    temporary.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+    temporary.rename(folder / CARD)
+
+
+def _put_in_place(new: Path, folder: Path) -> None:
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _keypoint_schema(content: dict[str, Any]) -> KeypointSchema:
+    bones = tuple((int(start), int(end)) for start, end in content["skeleton"])
+    return KeypointSchema(tuple(content["names"]), bones, tuple(content["sigmas"]))
+
+
+def _shards(folder: Path, card: DatasetCard, split: str) -> list[Path]:
+    if split not in card.splits:
+        raise VilamError(f"{folder}: no split {split!r}: there are {', '.join(card.splits)}")
+    paths = sorted(folder.glob(f"{split}-?????-of-?????.parquet"))
+    if not paths or {path.stem[-5:] for path in paths} != {f"{len(paths):05d}"}:
+        raise VilamError(f"{folder}: shards of split {split} are missing: run prepare again")
+    return paths
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _broken(path, error) from None
+
+
+def _read_group(shard: pq.ParquetFile, path: Path, group: int, columns: list[str] | None) -> pa.Table:
+    try:
+        return shard.read_row_group(group, columns=columns, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _broken(path, error) from None
+
+
+def _broken(path: Path, error: Exception) -> VilamError:
+    return VilamError(f"{path}: broken or truncated ({' '.join(str(error).split())[:120]}): run prepare again")
