@@ -82,7 +82,19 @@ def read_instructions(folder: Path, split: str, tasks: Collection[str] | None = 
                 rows = zip(*map(_values, batch.schema.names, batch.columns), strict=True)
                 yield from (Instruction(*row) for row in rows if tasks is None or row[1] in tasks)
     except (OSError, pa.ArrowException) as error:
-        raise VilamError(f"{path}: not readable ({_first_line(error)}): run synthesize again") from None
+        raise _broken(path, error) from None
+
+
+def read_table(folder: Path) -> pd.DataFrame:
+    """All splits as one table, a column a field of Instruction; raises VilamError as ``read_instructions`` does."""
+    parts = []
+    for split in read_counts(folder):
+        path = folder / f"{split}.parquet"
+        try:
+            parts.append(pd.read_parquet(path))
+        except (OSError, pa.ArrowException) as error:
+            raise _broken(path, error) from None
+    return pd.concat(parts, ignore_index=True)
 
 
 def read_counts(folder: Path) -> Counts:
@@ -93,7 +105,7 @@ def read_counts(folder: Path) -> Counts:
     except FileNotFoundError:
         raise VilamError(f"{folder}: no {MANIFEST}, so no whole set of instructions: run synthesize") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VilamError(f"{path}: not readable ({_first_line(error)}): run synthesize again") from None
+        raise _broken(path, error) from None
     return counts
 
 
@@ -135,6 +147,10 @@ def _replacing(folder: Path) -> Iterator[Path]:
     finally:
         for leftover in (partial, old):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _broken(path: Path, error: Exception) -> VilamError:
+    return VilamError(f"{path}: not readable ({_first_line(error)}): run synthesize again")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,45 @@
+"""Rendering: what is chosen is chosen by a hash."""
+
+from collections import Counter
+from dataclasses import replace
+
+from vilam.data.records import Expression
+from vilam.tasks import ACTIVATION, TASKS
+from vilam.tasks.synthesis import render
+
+EVERY = [*TASKS.values(), ACTIVATION]
+
+
+def test_the_choice_depends_on_the_seed_and_not_on_the_order(record, square, card):
+    other = replace(square, region_id="8")
+    forward = set(render(replace(record, regions=(square, other)), card, EVERY, 3, seed=1))
+    backward = set(render(replace(record, regions=(other, square)), card, EVERY[::-1], 3, seed=1))
+    assert forward == backward
+    assert {one.template for one in forward} != {one.template for one in render(record, card, EVERY, 3, seed=2)}
+
+
+def test_all_templates_come_up_about_equally_often(record, square, card):
+    regions = tuple(replace(square, region_id=str(number)) for number in range(600))
+    found = list(render(replace(record, regions=regions), card, EVERY, 1, seed=0))
+    for task in EVERY:
+        counts = Counter(one.template for one in found if one.task == task.name)
+        expected = 600 / len(task.templates)
+        assert set(counts) == set(range(len(task.templates)))
+        assert all(0.5 * expected < count < 1.6 * expected for count in counts.values())
+
+
+def test_at_most_so_many_expressions_are_used_and_ids_keep_their_place(record, square, card):
+    words = tuple(Expression(f"square {number}") for number in range(8))
+    many = replace(record, regions=(replace(square, expressions=words),))
+    found = list(render(many, card, [TASKS["rec_box"], TASKS["reg_caption"]], 3, seed=0))
+    asked = {one.expression for one in found if one.task == "rec_box"}
+    assert len(asked) == 3 and asked == {one.expression for one in found if one.task == "reg_caption"}
+    for one in found:
+        assert words[int(one.instruction_id.rsplit("/", 1)[1])].text == one.expression
+
+
+def test_a_region_without_words_is_asked_for_its_class_and_captioned_by_it(record, square, card):
+    bare = replace(record, regions=(replace(square, expressions=()),))
+    found = {one.task: one for one in render(bare, card, EVERY, 3, seed=0)}
+    assert set(found) == {"reg_class", "activation"}
+    assert "a square" in found["activation"].answer and found["activation"].expression_source == ""

@@ -1,0 +1,86 @@
+"""``synthesize``: image records to the instructions of all grounding tasks, with their counts and lengths."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vilam.config import Settings
+from vilam.data.expressions import describe_the_undescribed
+from vilam.data.instructions import Instruction, read_table, write_instructions
+from vilam.data.records import DatasetCard
+from vilam.data.store import read_card, read_records
+from vilam.errors import VilamError
+from vilam.progress import track
+from vilam.tasks import ACTIVATION, TASKS
+from vilam.tasks.synthesis import render
+
+
+def run(settings: Settings, root: Path) -> None:
+    """Read data/records, write data/instructions, metrics/synthesize.json and metrics/plots/synthesize_*.csv.
+
+    Raises VilamError where the records are missing or broken, the disk is full, or nothing is left to train on.
+    """
+    records, instructions, metrics = root / "data" / "records", root / "data" / "instructions", root / "metrics"
+    card = read_card(records)
+    write_instructions(instructions, _with_train(_rendered(records, card, settings), records))
+    table = read_table(instructions)
+    _write(metrics / "plots" / "synthesize_counts.csv", _counts(table).to_csv(index=False))
+    _write(metrics / "plots" / "synthesize_lengths.csv", _lengths(table).to_csv(index=False))
+    _write(metrics / "synthesize.json", json.dumps(_metrics(table), indent=2) + "\n")
+
+
+def _rendered(folder: Path, card: DatasetCard, settings: Settings) -> Iterator[Instruction]:
+    tasks = [*TASKS.values(), ACTIVATION]
+    num_images = sum(counts["num_images"] for counts in card.counts.values())
+    for record in track(read_records(folder, images=False), num_images, "synthesize", "images"):
+        described = describe_the_undescribed(record)
+        yield from render(described, card, tasks, settings.synthesize.expressions_per_region, settings.seed)
+
+
+def _with_train(instructions: Iterable[Instruction], folder: Path) -> Iterator[Instruction]:
+    """The same instructions; raises VilamError at the end where none was of the split train."""
+    found = False
+    for instruction in instructions:
+        found = found or instruction.split == "train"
+        yield instruction
+    if not found:
+        raise VilamError(f"{folder}: no region to ask about in the split train: check prepare's source and splits")
+
+
+def _counts(table: pd.DataFrame) -> pd.DataFrame:
+    """Number of instructions: columns task, split, count."""
+    return table.groupby(["task", "split"], sort=False).size().reset_index(name="count")
+
+
+def _lengths(table: pd.DataFrame) -> pd.DataFrame:
+    """Histogram of the lengths of the answers, a number counting as a word: columns task, num_words, count."""
+    lengths = table.assign(num_words=table["answer"].str.count(" ") + 1)
+    return lengths.groupby(["task", "num_words"]).size().reset_index(name="count")
+
+
+def _metrics(table: pd.DataFrame) -> dict[str, Any]:
+    """``num_instructions`` by task and split, ``num_regions``, and the share of them with expressions by source."""
+    counts = {str(task): by_split["count"] for task, by_split in _counts(table).set_index("split").groupby("task")}
+    captions = table[table["task"] == ACTIVATION.name]
+    sources = captions.drop_duplicates(["image_id", "region_id"])["expression_source"].replace("", "none")
+    return {
+        "num_instructions": {task: {str(k): int(v) for k, v in by_split.items()} for task, by_split in counts.items()},
+        "num_regions": len(sources),
+        "described": {str(k): round(float(v), 4) for k, v in sources.value_counts(normalize=True).items()},
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a whole file or leave the old one; raises VilamError where it cannot be written."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise VilamError(f"{path}: not written ({error}): free some space or mend its rights") from error
