@@ -33,15 +33,23 @@ def fit(image: Image.Image, small: int = 288, large: int = 480) -> tuple[Image.I
 
 
 def draw(
-    image: Image.Image, reading: Reading, label: str = "", colour: str = ORANGE, *, bones: Bones = (), scale: float = 1
+    image: Image.Image,
+    reading: Reading,
+    label: str = "",
+    colour: str = ORANGE,
+    *,
+    bones: Bones = (),
+    scale: float = 1,
+    width: int = LINE_WIDTH,
 ) -> Image.Image:
     """A copy of the picture (RGB) with what a reading holds: its box, polygons (lightly filled), points and a label.
 
     Coordinates are pixels of the original; ``scale`` is the factor by which ``image`` was enlarged since. bones:
-    pairs of indices of points to join. A point at (0, 0) is one that nobody labelled and is left out.
+    pairs of indices of points to join. A point at (0, 0) is one that nobody labelled and is left out. width: of
+    lines, in pixels of ``image``.
     """
     canvas = Image.new("RGBA", (image.width * SMOOTHING, image.height * SMOOTHING))
-    pen = _Pen(canvas, colour, scale * SMOOTHING)
+    pen = _Pen(canvas, colour, scale * SMOOTHING, width)
     pen.polygons(reading.polygons or ())
     if reading.box_xyxy:
         pen.box(reading.box_xyxy)
@@ -56,11 +64,11 @@ def draw(
 class _Pen:
     """Draws on a transparent canvas; each line has a white edge, so that it shows on any ground."""
 
-    def __init__(self, canvas: Image.Image, colour: str, scale: float) -> None:
+    def __init__(self, canvas: Image.Image, colour: str, scale: float, width: int) -> None:
         self.draw = ImageDraw.Draw(canvas)
         self.colour = ImageColor.getrgb(colour)[:3]
         self.scale = scale
-        self.strokes = (((255, 255, 255, 170), LINE_WIDTH + 2), ((*self.colour, 255), LINE_WIDTH))
+        self.strokes = (((255, 255, 255, 170), width + 2), ((*self.colour, 255), width))
 
     def box(self, box_xyxy: Sequence[float]) -> None:
         x1, y1, x2, y2 = box_xyxy

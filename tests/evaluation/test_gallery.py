@@ -1,0 +1,51 @@
+"""What is shown: each answer once, the worst first, a fair sample among them."""
+
+from io import BytesIO
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from vilam.data.records import DatasetCard, ImageRecord
+from vilam.evaluation.evaluator import evaluate
+from vilam.evaluation.gallery import choose, exhibits
+from vilam.tasks import TASKS
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.3, 0.6, 1.0]), min_size=1, max_size=30), st.integers(1, 13))
+def test_no_answer_is_chosen_twice_and_as_many_as_there_are(scores: list[float], count: int) -> None:
+    rows = pd.DataFrame({"iou": scores, "confidence": range(len(scores))})
+    groups = choose(rows, "iou", count, seed=0)
+    chosen = [index for group in groups.values() for index in group.index]
+    assert len(chosen) == len(set(chosen)) == min(count, len(scores))
+    rest = groups["best"]["iou"]
+    assert rest.empty or groups["worst"]["iou"].max() <= rest.min()
+
+
+def test_the_worst_begin_with_the_surest_and_the_draw_repeats() -> None:
+    rows = pd.DataFrame({"iou": [0.9, 0.0, 0.0, 0.1, 0.5, 0.7], "confidence": [0.5, 0.2, 0.8, 0.9, 0.5, 0.5]})
+    assert list(choose(rows, "iou", 2, seed=0)["worst"].index) == [2, 1]
+    first, again = (choose(rows, "iou", 6, seed=5)["random"] for _ in range(2))
+    assert list(first.index) == list(again.index)
+    assert len(first) == 2
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("answer", [None, "unreadable"])
+def test_every_task_is_drawn_on_an_enlarged_picture(
+    task: str, answer: str | None, predict, records: dict[str, ImageRecord], card: DatasetCard
+) -> None:
+    prediction = predict(task, "a", answer)
+    trips = {prediction.instruction.instruction_id: "[500, 500, 900, 900]"}
+    rows = evaluate([prediction], records, card, bootstrap=2, seed=0, round_trips=trips).rows
+    (shown,) = exhibits(rows, rows, records, card, count=5, seed=0)
+    picture = Image.open(BytesIO(shown.picture))
+    assert (picture.size, picture.format) == ((200, 200), "PNG")
+    colours = [colour for _, colour in picture.getcolors(40000)]  # on a ground of greys
+    assert any(green > max(red, blue) + 30 for red, green, blue in colours)
+    drawn = task == "reg_caption" or (task.startswith("rec_") and answer is None)
+    assert any(red > max(green, blue) + 100 for red, green, blue in colours) is drawn
+    assert shown.before == shown.row

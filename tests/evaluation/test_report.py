@@ -1,0 +1,106 @@
+"""The page: whole in one file, with words of the data as words, and nothing left of an older one."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from vilam.data.records import DatasetCard, ImageRecord
+from vilam.errors import VilamError
+from vilam.evaluation.evaluator import Evaluation, evaluate
+from vilam.evaluation.report import write_report
+from vilam.tasks import TASKS
+
+
+class Outline(HTMLParser):
+    """The tags of a page and where its pictures and links lead."""
+
+    def __init__(self, page: str) -> None:
+        """Read the page."""
+        super().__init__()
+        self.tags: set[str] = set()
+        self.places: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.add(tag)
+        self.places += [value for name, value in attrs if name in ("src", "href") and value]
+
+
+@pytest.fixture
+def evaluations(predict, records: dict[str, ImageRecord], card: DatasetCard) -> dict[str, Evaluation]:
+    """Two steps; in the first nothing can be read, in the second a caption is a script."""
+    good = [predict(task, image) for task in TASKS for image in "abc"]
+    bad = [predict(task, image, " ") for task in TASKS for image in "abc"]
+    good.append(predict("reg_caption", "a", "<script>alert(2)</script>"))
+    good.append(predict("rec_box", "b", "[1, 2, 3, 4]", region_id="circle"))
+    trips = {"reg_caption:a:star": "[1, 2, 300, 400]"}
+    return {
+        "activate": evaluate(bad, records, card, bootstrap=10, seed=0),
+        "train": evaluate(good, records, card, bootstrap=10, seed=0, round_trips=trips),
+    }
+
+
+@pytest.fixture
+def write(records: dict[str, ImageRecord], card: DatasetCard) -> Callable[..., str]:
+    def run(folder: Path, evaluations: dict[str, Evaluation], **options: int) -> str:
+        settings = {"gallery": 4, "title": "T < U", "facts": {"data": "<b>scenes</b>"}} | options
+        return write_report(folder, evaluations, records, card, **settings).read_text(encoding="utf-8")
+
+    return run
+
+
+def test_the_page_needs_no_other_file(
+    tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
+) -> None:
+    outline = Outline(write(tmp_path, evaluations))
+    assert all(place.startswith(("#", "data:image/png;base64,")) for place in outline.places)
+    assert {"table", "svg", "img"} <= outline.tags
+    assert len(list((tmp_path / "gallery").glob("*.png"))) == sum(place.startswith("data:") for place in outline.places)
+
+
+def test_words_of_the_data_are_words(
+    tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
+) -> None:
+    page = write(tmp_path, evaluations, gallery=20)
+    assert "script" not in Outline(page).tags
+    assert "&lt;script&gt;alert(2)&lt;/script&gt;" in page
+    assert "&lt;b&gt;scenes&lt;/b&gt;" in page
+    assert "<title>T &lt; U</title>" in page
+
+
+def test_both_steps_stand_side_by_side(
+    tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
+) -> None:
+    page = " ".join(re.sub("<[^>]*>", " ", write(tmp_path, evaluations)).split())
+    assert "acc_0.5 0.000 0.750 +0.750" in page
+    assert "oks 0.000 1.000 +1.000" in page
+    assert "after step 1 (0.00)" in page
+
+
+def test_one_step_and_few_tasks_make_a_page(
+    tmp_path: Path, write: Callable[..., str], predict, records: dict[str, ImageRecord], card: DatasetCard
+) -> None:
+    evaluation = evaluate([predict("reg_class")], records, card, bootstrap=2, seed=0)
+    page = write(tmp_path, {"train": evaluation})
+    assert "nothing to ask about: rec_box, rec_keypoints, rec_mask, reg_caption." in page
+    assert "svg" not in Outline(page).tags
+
+
+def test_pictures_of_an_earlier_report_are_taken_away(
+    tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
+) -> None:
+    write(tmp_path, evaluations, gallery=9)
+    write(tmp_path, evaluations, gallery=1)
+    assert len(list((tmp_path / "gallery").iterdir())) == len(TASKS)
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(
+    tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VilamError, match="the report could not be written"):
+        write(tmp_path / "file", evaluations)

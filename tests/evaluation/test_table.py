@@ -1,0 +1,37 @@
+"""The headline's rows and its text."""
+
+from vilam.evaluation.table import headline, summary_table
+
+BEFORE = {"rec_box/total": 9.0, "rec_box/invalid": 0.5, "rec_box/acc_0.5": 0.1, "reg_class/total": 0.0}
+AFTER = {
+    "rec_box/total": 10.0,
+    "rec_box/invalid": 0.1,
+    "rec_box/acc_0.5": 0.725,
+    "rec_box/acc_0.5_low": 0.7,
+    "rec_box/acc_0.5_high": 0.75,
+    "rec_box/kind_order/acc_0.5": 0.9,
+    "reg_class/total": 0.0,
+    "cycle/round_trip_iou": 0.4,
+    "cycle/total": 3.0,
+}
+
+
+def test_a_row_is_a_metric_with_its_steps_interval_and_change() -> None:
+    box, trip = headline({"activate": BEFORE, "train": AFTER})
+    assert (box.task, box.metric, box.values, box.interval) == ("rec_box", "acc_0.5", (0.1, 0.725), (0.7, 0.75))
+    assert (box.change, box.invalid, box.total) == (0.625, 0.1, 10)
+    assert (trip.task, trip.values, trip.change, trip.invalid, trip.total) == ("cycle", (None, 0.4), None, 0.0, 3)
+
+
+def test_one_step_has_no_change() -> None:
+    assert [row.change for row in headline({"train": AFTER})] == [None, None]
+
+
+def test_the_text_names_each_task_once_and_fits_a_terminal() -> None:
+    text = summary_table({"activate": BEFORE, "train": AFTER})
+    assert [line.split() for line in text.splitlines()[2:]] == [
+        ["rec_box", "acc_0.5", "0.100", "0.725", "+0.625", "0.700–0.750", "10.0%", "10"],
+        ["cycle", "round_trip_iou", "-", "0.400", "0.0%", "3"],
+    ]
+    assert "after step 1" in text
+    assert max(map(len, text.splitlines())) <= 120

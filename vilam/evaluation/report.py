@@ -1,0 +1,138 @@
+"""The report: one HTML page with every task's metrics after each step, breakdowns and a gallery."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from vilam.data.records import DatasetCard
+from vilam.errors import VilamError
+from vilam.evaluation import metrics
+from vilam.evaluation.evaluator import Evaluation, Records
+from vilam.evaluation.gallery import Exhibit, exhibits
+from vilam.evaluation.table import STEPS, headline
+from vilam.tasks import TASKS
+
+TEMPLATES = Path(__file__).parent / "templates"
+PAGE = "index.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Accuracy by group: rows of (group, answers, accuracy after each step)."""
+
+    title: str
+    note: str
+    rows: list[tuple[str, int, list[float | None]]]
+
+
+def write_report(
+    folder: Path,
+    evaluations: Mapping[str, Evaluation],
+    records: Records,
+    card: DatasetCard,
+    *,
+    gallery: int,
+    title: str,
+    facts: Mapping[str, str],
+    seed: int = 0,
+) -> Path:
+    """Write ``index.html``, which holds its pictures itself, and the same pictures in ``gallery/``; returns the page.
+
+    evaluations: by stage, first step first; the gallery shows the last step's answers beside those of the one before.
+    gallery: pictures a task, at most. facts: shown under the title. Words of the data are escaped.
+    Raises VilamError where the folder cannot be written.
+    """
+    stages = list(evaluations)
+    rows = {stage: evaluation.rows for stage, evaluation in evaluations.items()}
+    before = rows[stages[-2]] if len(stages) > 1 else None
+    shown = list(exhibits(rows[stages[-1]], before, records, card, gallery, seed))
+    named = {f"{name}.png": exhibit.picture for name, exhibit in zip(_names(shown), shown, strict=True)}
+    page = _render(
+        title=title,
+        facts=facts,
+        steps=[STEPS.get(stage, stage) for stage in stages],
+        headline=headline({stage: evaluation.metrics for stage, evaluation in evaluations.items()}),
+        directions={name: task.direction for name, task in TASKS.items()},
+        absent=[task for task in TASKS if not evaluations[stages[-1]].metrics.get(f"{task}/total")],
+        curves=[metrics.accuracy_by_threshold(frame).values.tolist() for frame in _boxes(rows)],
+        breakdowns=list(_breakdowns(rows)),
+        exhibits=_by_task(shown, list(named)),
+        all_metrics=_all_metrics(evaluations),
+    )
+    return _write(folder, page, named)
+
+
+def _names(shown: list[Exhibit]) -> Iterator[str]:
+    for (task, group), members in groupby(shown, key=lambda exhibit: (exhibit.task, exhibit.group)):
+        yield from (f"{task}_{group}_{number:02d}" for number, _ in enumerate(members, start=1))
+
+
+def _boxes(rows: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
+    found = [frame[frame["task"] == "rec_box"] for frame in rows.values()]
+    return [] if any(frame.empty for frame in found) else found
+
+
+def _breakdowns(rows: Mapping[str, pd.DataFrame]) -> Iterator[Breakdown]:
+    kinds = "What tells the region from the others."
+    sizes = "Small: box under 1/300 of the image; large: from 3/100 (COCO's limits at 640 × 480)."
+    for column, title, note in (("expression_kind", "By expression kind", kinds), ("size", "By object size", sizes)):
+        tables = [metrics.accuracy_by(frame, column).set_index(column) for frame in _boxes(rows)]
+        if tables and len(tables[-1]):
+            groups = tables[-1]["total"].items()
+            yield Breakdown(title, note, [(str(name), int(total), _accuracies(tables, name)) for name, total in groups])
+
+
+def _accuracies(tables: list[pd.DataFrame], name: object) -> list[float | None]:
+    return [float(table["acc_0.5"].to_dict()[name]) if name in table.index else None for table in tables]
+
+
+def _by_task(shown: list[Exhibit], names: list[str]) -> dict[str, list[tuple[str, list[tuple[str, Exhibit]]]]]:
+    """Task -> groups in order -> (file name, exhibit)."""
+    pairs = list(zip(names, shown, strict=True))
+    tasks = groupby(pairs, key=lambda pair: pair[1].task)
+    return {
+        task: [(group, list(members)) for group, members in groupby(of_task, key=lambda pair: pair[1].group)]
+        for task, of_task in tasks
+    }
+
+
+def _all_metrics(evaluations: Mapping[str, Evaluation]) -> list[tuple[str, list[float | None]]]:
+    found = [evaluation.metrics for evaluation in evaluations.values()]
+    names = dict.fromkeys(name for metrics_of_step in found for name in metrics_of_step)
+    return [(name, [metrics_of_step.get(name) for metrics_of_step in found]) for name in names]
+
+
+def _render(**content: Any) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+    return environment.get_template("report.html").render(content)
+
+
+def _write(folder: Path, page: str, pictures: Mapping[str, bytes]) -> Path:
+    """Pictures first and the page last; pictures of an earlier report are taken away."""
+    try:
+        shutil.rmtree(folder / "gallery", ignore_errors=True)
+        (folder / "gallery").mkdir(parents=True)
+        for name, picture in pictures.items():
+            (folder / "gallery" / name).write_bytes(picture)
+        (folder / PAGE).write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise VilamError(
+            f"{folder}: the report could not be written: {error.strerror}: check space and rights"
+        ) from None
+    return folder / PAGE

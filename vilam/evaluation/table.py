@@ -1,0 +1,90 @@
+"""The headline: every task's metrics after each step, as rows for the report and as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import StringIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+STEPS = {"activate": "after step 1", "train": "after step 2"}
+"""What people call the model that a stage leaves."""
+WIDTH = 120
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadlineRow:
+    """One metric of one task: its value after each step (None where it has none), and of the last step the rest.
+
+    interval: (low, high) of 95 %. change: last value less first; None with one step. invalid: share of unreadable
+    answers, 0 where the metric tells of none. total: answers counted.
+    """
+
+    task: str
+    metric: str
+    values: tuple[float | None, ...]
+    interval: tuple[float, float] | None
+    change: float | None
+    invalid: float
+    total: int
+
+
+def headline(metrics: Mapping[str, Metrics]) -> list[HeadlineRow]:
+    """Rows of all tasks in the order of the last step's metrics; ``metrics`` by stage, first step first."""
+    last = list(metrics.values())[-1]
+    parts = [name.split("/") for name in last]
+    return [_row(task, metric, list(metrics.values())) for task, *rest in parts for metric in rest if _leads(rest)]
+
+
+def _leads(rest: list[str]) -> bool:
+    return len(rest) == 1 and rest[0] not in ("total", "invalid") and not rest[0].endswith(("_low", "_high"))
+
+
+def _row(task: str, metric: str, steps: list[Metrics]) -> HeadlineRow:
+    name, last = f"{task}/{metric}", steps[-1]
+    values = tuple(step.get(name) for step in steps)
+    low, high = last.get(f"{name}_low"), last.get(f"{name}_high")
+    return HeadlineRow(
+        task,
+        metric,
+        values,
+        None if low is None or high is None else (low, high),
+        None if len(steps) < 2 or values[0] is None else last[name] - values[0],
+        last.get(f"{task}/invalid", 0.0),
+        int(last.get(f"{task}/total", 0)),
+    )
+
+
+def summary_table(metrics: Mapping[str, Metrics]) -> str:
+    """The headline as text; ``metrics`` by stage ("activate", "train"), as in ``Evaluation.metrics``."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("task", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
+    for stage in metrics:
+        table.add_column(STEPS.get(stage, stage), justify="right", no_wrap=True)
+    for title in ("change", "95 % interval", "invalid", "answers"):
+        table.add_column(title, justify="right", no_wrap=True)
+    previous = ""
+    for row in headline(metrics):
+        table.add_row("" if row.task == previous else row.task, *_cells(row))
+        previous = row.task
+    return _as_text(table)
+
+
+def _cells(row: HeadlineRow) -> list[str]:
+    values = ["-" if value is None else f"{value:.3f}" for value in row.values]
+    change = "" if row.change is None else f"{row.change:+.3f}"
+    interval = "" if row.interval is None else "{:.3f}–{:.3f}".format(*row.interval)
+    return [row.metric, *values, change, interval, f"{row.invalid:.1%}", str(row.total)]
+
+
+def _as_text(table: Table) -> str:
+    console = Console(file=StringIO(), width=WIDTH)
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines() if line.strip())
