@@ -29,7 +29,10 @@ ENDS = (
 )
 """Name, superlative, axis (0 is x) and direction of the four ends of an image."""
 
-LOW, MIDDLE, HIGH, ANY = ((0.0, 0.4), (0.0, 0.5)), ((0.4, 0.6), (0.3, 0.7)), ((0.6, 1.0), (0.5, 1.0)), ((0.0, 1.0),) * 2
+LOW = (0.0, 0.35), (0.0, 0.5)
+MIDDLE = (0.4, 0.6), (0.3, 0.7)
+HIGH = (0.65, 1.0), (0.5, 1.0)
+ANY = (0.0, 1.0), (0.0, 1.0)
 """Where a centre lies in a place (shares of the side), and the wider band in which it could be taken to lie there."""
 PLACES = (
     ("on the left", LOW, ANY),
