@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from contourpy import FillType, contour_generator
@@ -49,7 +49,8 @@ def contours(values: NDArray[Any], level: float, min_area: float) -> tuple[Polyg
     machines whose last float bit differs; points in the middle of a straight line are left out.
     """
     padded = np.pad(values, 1).astype(np.float64)
-    polygons, offsets = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(level, np.inf)
+    filled = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(level, np.inf)
+    polygons, offsets = cast(tuple[list[FloatArray], list[NDArray[np.uint32]]], filled)
     rings = [_tidy(points[: ends[1] - 1] - 0.5) for points, ends in zip(polygons, offsets, strict=True)]
     kept = sorted((ring for ring in rings if area(ring) >= min_area), key=area, reverse=True)
     return tuple(tuple((float(x), float(y)) for x, y in ring) for ring in kept)
@@ -64,7 +65,7 @@ def _tidy(ring: FloatArray) -> FloatArray:
 
 def mask_box(mask: Mask) -> tuple[float, float, float, float]:
     """box_xyxy around the True pixels of a mask [H, W]; all 0 where there is none."""
-    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return 0.0, 0.0, 0.0, 0.0
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

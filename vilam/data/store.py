@@ -59,8 +59,8 @@ def read_card(folder: Path) -> DatasetCard:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         keypoints = {name: _keypoint_schema(one) for name, one in content.pop("keypoints").items()}
-        lists = {name: tuple(content.pop(name)) for name in ("categories", "splits", "licences")}
-        return DatasetCard(keypoints=keypoints, **lists, **content)
+        categories, splits, licences = (tuple(content.pop(name)) for name in ("categories", "splits", "licences"))
+        return DatasetCard(categories=categories, keypoints=keypoints, splits=splits, licences=licences, **content)
     except FileNotFoundError:
         raise VilamError(f"{path}: not found: the data set is missing or half written: run prepare again") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

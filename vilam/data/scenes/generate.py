@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vilam.data.masks import contours
-from vilam.data.records import Expression, ImageRecord, Keypoint, Polygon, Region
+from vilam.data.records import ImageRecord, Keypoint, Polygon, Region
 from vilam.data.scenes.compose import Thing, compose
 from vilam.data.scenes.dice import Dice
 from vilam.data.scenes.draw import Pixels, coverage, paint, visible

@@ -62,9 +62,7 @@ _ARROW = ((0, -1100), (800, -150), (320, -150), (320, 1000), (-320, 1000), (-320
 SHAPES: dict[str, Shape] = {
     "circle": Shape(_rays(1000, 40), ("centre",), ((0, 0),), 0),
     "square": Shape(_rays(1240, 4, 315), _CORNERS, _rays(1240, 4, 315), 30, _ring_of_bones(4)),
-    "triangle": Shape(
-        _rays(1240, 3), ("top", "bottom_right", "bottom_left"), _rays(1240, 3), 40, _ring_of_bones(3)
-    ),
+    "triangle": Shape(_rays(1240, 3), ("top", "bottom_right", "bottom_left"), _rays(1240, 3), 40, _ring_of_bones(3)),
     "star": Shape(
         _star(), ("top", "right", "bottom_right", "bottom_left", "left"), _rays(1180, 5), 24, _ring_of_bones(5)
     ),

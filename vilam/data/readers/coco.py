@@ -1,0 +1,240 @@
+"""COCO: instances, person keypoints and captions, one JSON file each or together, by split.
+
+Files are found by name in the root or its ``annotations`` folder: ``instances*_TAG.json`` (or ``instances*.json``),
+``person_keypoints_TAG.json`` and ``captions_TAG.json``; images in ``images/TAG``, ``TAG``, ``images`` or the root.
+COCO's test annotations are not public: where a root has train and val alone, val becomes the split test, and a tenth
+of train, chosen by a hash of the image id, becomes val. A root of one file is split 8 : 1 : 1.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vilam.data.masks import mask_to_polygons, rle_to_mask
+from vilam.data.readers.source import Problem, RawRecord, Source, find_image, read_json, share, tidy
+from vilam.data.records import ImageRecord, Keypoint, KeypointSchema, Polygon, Region
+from vilam.errors import VilamError
+from vilam.geometry.boxes import xywh_to_xyxy
+
+PERSON_SIGMAS = tuple(sigma / 1000 for sigma in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89))
+"""COCO's own, from pycocotools ``Params.setKpParams``."""
+PERSON = KeypointSchema(
+    (
+        *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
+        *("left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip"),
+        *("left_knee", "right_knee", "left_ankle", "right_ankle"),
+    ),
+    (
+        *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8)),
+        *((7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
+    ),
+    PERSON_SIGMAS,
+)
+"""COCO's person, for files that give keypoints without a schema."""
+OTHER_SIGMA = 0.05
+
+Annotation = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One COCO file with what lies beside it."""
+
+    path: Path
+    tag: str
+    images: list[Annotation]
+    regions: dict[object, list[Annotation]]
+    captions: dict[object, list[str]]
+    categories: dict[object, Annotation]
+    licences: dict[object, str]
+
+
+def open_coco(root: Path) -> Source:
+    """Read the annotations under a root; the images are read one by one as the rows are taken."""
+    files = [_read(path) for path in instance_files(root)]
+    if not files:
+        raise VilamError(f"{root}: no instances*.json in it or in its annotations folder: check prepare.root")
+    categories = {name: one for file in files for name, one in file.categories.items()}
+    licences = sorted({_licence(file, image) for file in files for image in file.images})
+    return Source(
+        "coco",
+        tuple(dict.fromkeys(str(one["name"]) for one in categories.values())),
+        {str(one["name"]): keypoint_schema(one) for one in categories.values() if one.get("keypoints")},
+        ("train", "val", "test"),
+        tuple(licences),
+        sum(len(file.images) for file in files),
+        (row for file in files for row in _rows(root, file, _roles(files))),
+    )
+
+
+def keypoint_schema(category: Annotation) -> KeypointSchema:
+    """A category's keypoints; COCO counts bones from 1 and gives sigmas for persons alone."""
+    names = tuple(str(name) for name in category["keypoints"])
+    skeleton = tuple((int(start) - 1, int(end) - 1) for start, end in category.get("skeleton", []))
+    sigmas = PERSON_SIGMAS if len(names) == len(PERSON_SIGMAS) else (OTHER_SIGMA,) * len(names)
+    return KeypointSchema(names, skeleton, sigmas)
+
+
+def outline(segmentation: object) -> tuple[Polygon, ...]:
+    """COCO's polygons or run lengths as rings; ValueError or TypeError where they are neither."""
+    if isinstance(segmentation, dict):
+        return mask_to_polygons(rle_to_mask(segmentation))
+    if not isinstance(segmentation, list):
+        raise TypeError(f"segmentation is {type(segmentation).__name__}")
+    if any(len(flat) % 2 for flat in segmentation):
+        raise ValueError("polygon with an odd number of values")
+    return tuple(
+        tuple((float(x), float(y)) for x, y in zip(flat[::2], flat[1::2], strict=True)) for flat in segmentation
+    )
+
+
+def keypoints(flat: list[float] | None) -> tuple[Keypoint, ...]:
+    """COCO's x1, y1, v1, ... as (x, y, v); none where nothing is labelled."""
+    values = flat or []
+    if len(values) % 3:
+        raise ValueError(f"keypoints of {len(values)} values, not three each")
+    points = tuple(
+        (float(x), float(y), int(v)) for x, y, v in zip(values[::3], values[1::3], values[2::3], strict=True)
+    )
+    return points if any(v for _, _, v in points) else ()
+
+
+def instance_files(root: Path) -> list[Path]:
+    """The COCO files of objects in a root or its annotations folder."""
+    return sorted({*root.glob("instances*.json"), *root.glob("annotations/instances*.json")})
+
+
+def coco_content(path: Path) -> dict[str, list[Annotation]]:
+    """A COCO file whose lists hold rows with an id, categories a name too; raises VilamError where they do not."""
+    content = read_json(path)
+    for part, needed in (("images", {"id"}), ("annotations", {"id", "image_id"}), ("categories", {"id", "name"})):
+        rows = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(rows, list):
+            raise VilamError(f"{path}: not a COCO file: it has no list of {part}")
+        for number, row in enumerate(rows, start=1):
+            if not isinstance(row, dict) or not needed <= row.keys():
+                raise VilamError(f"{path}: row {number} of {part} lacks {' or '.join(sorted(needed))}: mend the file")
+    return dict(content)
+
+
+def _read(path: Path) -> _File:
+    content = coco_content(path)
+    tag = path.stem.rpartition("_")[2] if "_" in path.stem else ""
+    try:
+        return _File(
+            path,
+            tag,
+            content["images"],
+            _by_image(_with_keypoints(content["annotations"], path.with_name(f"person_keypoints_{tag}.json"))),
+            _captions(path.with_name(f"captions_{tag}.json")),
+            {one["id"]: one for one in content["categories"]},
+            {one["id"]: str(one["name"]) for one in content.get("licenses", [])},
+        )
+    except (KeyError, TypeError) as error:
+        raise VilamError(f"{path}: a row lacks {error}: mend the file") from None
+
+
+def _with_keypoints(annotations: list[Annotation], path: Path) -> list[Annotation]:
+    """Add the keypoints that COCO keeps in a file of their own, by annotation id."""
+    if not path.is_file():
+        return annotations
+    extra = {one["id"]: one["keypoints"] for one in read_json(path)["annotations"]}
+    return [{**one, "keypoints": extra[one["id"]]} if one["id"] in extra else one for one in annotations]
+
+
+def _by_image(annotations: list[Annotation]) -> dict[object, list[Annotation]]:
+    groups: dict[object, list[Annotation]] = defaultdict(list)
+    for annotation in annotations:
+        groups[annotation["image_id"]].append(annotation)
+    return groups
+
+
+def _captions(path: Path) -> dict[object, list[str]]:
+    groups: dict[object, list[str]] = defaultdict(list)
+    for one in read_json(path)["annotations"] if path.is_file() else []:
+        groups[one["image_id"]].append(tidy(one["caption"]))
+    return groups
+
+
+def _roles(files: list[_File]) -> dict[str, tuple[str, ...]]:
+    """The split of each tenth of a file's images, by the file's tag; see the module."""
+    named = {role: [file.tag for file in files if role in file.tag] for role in ("train", "val", "test")}
+    if named["val"] and named["test"]:
+        return {tag: (role,) * 10 for role, tags in named.items() for tag in tags}
+    held_out = {tag: ("test",) * 10 for tag in named["val"] + named["test"]}
+    rest = ("val", "train" if held_out else "test", *("train",) * 8)
+    return {file.tag: held_out.get(file.tag, rest) for file in files}
+
+
+def _rows(root: Path, file: _File, roles: dict[str, tuple[str, ...]]) -> Iterator[RawRecord | Problem]:
+    known = set()
+    for row in file.images:
+        image_id = f"{file.tag or 'coco'}_{row.get('id')}"
+        split = roles[file.tag][share(image_id, 10)]
+        place = f"{file.path}: image {row.get('id')}"
+        known.add(row.get("id"))
+        regions, problems = _regions(file, row, split)
+        yield from problems
+        yield _image(root, file, row, regions, place, image_id, split)
+    for image, orphans in file.regions.items():
+        if image not in known:
+            for one in orphans:
+                what = f"its image {image} is not in the file"
+                yield Problem(roles[file.tag][-1], f"{file.path}: annotation {one.get('id')}", what)
+
+
+def _image(
+    root: Path, file: _File, row: Annotation, regions: list[Region], place: str, image_id: str, split: str
+) -> RawRecord | Problem:
+    try:
+        folders = (root / "images" / file.tag, root / file.tag, root / "images", root)
+        path = find_image(folders, str(row["file_name"]))
+        if path is None:
+            return Problem(split, place, f"image file {row['file_name']} not found")
+        width, height = int(row["width"]), int(row["height"])
+        captions = tuple(file.captions.get(row["id"], ()))
+        licence = _licence(file, row)
+        content = path.read_bytes()
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        return Problem(split, place, f"cannot be read: {error!r}")
+    record = ImageRecord(image_id, split, content, width, height, "coco", licence, captions, tuple(regions))
+    return RawRecord(record, place)
+
+
+def _regions(file: _File, image: Annotation, split: str) -> tuple[list[Region], list[Problem]]:
+    """An image's regions, crowds left out (they are no single object), and the annotations that make none."""
+    regions, problems = [], []
+    for annotation in file.regions.get(image.get("id"), []):
+        try:
+            if not annotation.get("iscrowd"):
+                regions.append(_region(file, annotation))
+        except (KeyError, TypeError, ValueError) as error:
+            problems.append(Problem(split, f"{file.path}: annotation {annotation.get('id')}", _in_words(error)))
+    return regions, problems
+
+
+def _region(file: _File, annotation: Annotation) -> Region:
+    category = file.categories.get(annotation["category_id"])
+    if category is None:
+        raise ValueError(f"unknown category id {annotation['category_id']}")
+    if len(annotation["bbox"]) != 4:
+        raise ValueError(f"bbox of {len(annotation['bbox'])} values")
+    box = xywh_to_xyxy(annotation["bbox"])
+    region = Region(f"{file.tag or 'coco'}_{annotation['id']}", box, str(category["name"]))
+    return replace(
+        region,
+        polygons=outline(annotation.get("segmentation") or []),
+        keypoints=keypoints(annotation.get("keypoints")),
+    )
+
+
+def _in_words(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _licence(file: _File, image: Annotation) -> str:
+    return file.licences.get(image.get("license"), "unknown")

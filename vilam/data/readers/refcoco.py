@@ -1,0 +1,208 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg: human expressions as flat JSON, images and COCO files beside them.
+
+Read are, from the root: ``refcoco_val.json`` and its like (rows of img_id, sents, bbox xywh, height, width), or
+``refs.jsonl`` (one row an expression; a row may carry the COCO annotation of its region); images from ``images`` or
+the root; ``instances*.json`` of COCO, where there is one, for outline, keypoints and category. Boxes are in pixels
+of the original image and are scaled where the file at hand has another size (plain resize, as in squashed copies).
+
+Splits keep the field's names (refcoco_testA, refcoco_plus_val, refcocog_umd_test); files named ``..._train`` make
+the one split train, without the images of the others: the three sets share images, and their splits overlap.
+An image that two splits use is a record in each.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from vilam.data.readers import coco
+from vilam.data.readers.source import Problem, RawRecord, Source, find_image, read_json, tidy
+from vilam.data.records import Expression, ImageRecord, Region
+from vilam.errors import VilamError
+from vilam.geometry.boxes import box_iou, xywh_to_xyxy
+
+UNKNOWN = "object"
+"""The category of a region that no COCO annotation was found for."""
+SAME_BOX = 0.95
+"""IoU from which a COCO annotation is taken for the region of an expression."""
+SET_NAMES = {"refcoco": "refcoco", "refcoco+": "refcoco_plus", "refcocog": "refcocog_umd"}
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Ref:
+    """One region: its box in the original image, its expressions and its COCO annotation."""
+
+    box_xywh: list[float]
+    annotation: Row
+    expressions: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Image:
+    """One image of one split; width and height are the original image's."""
+
+    split: str
+    place: str
+    name: str
+    width: int
+    height: int
+    refs: dict[str, _Ref] = field(default_factory=dict)
+
+
+def open_refcoco(root: Path) -> Source:
+    """Group the rows under a root by split and image; the images are read one by one as the rows are taken."""
+    problems: list[Problem] = []
+    images = _without_held_out(_group(root, _Instances(root), problems))
+    if not images:
+        first = f": {problems[0].place}: {problems[0].what}" if problems else ""
+        raise VilamError(f"{root}: no refs.jsonl and no refcoco*_*.json with rows in it{first} (pickles are not read)")
+    used = {ref.annotation.get("category", UNKNOWN) for image in images for ref in image.refs.values()}
+    keypoints = {"person": coco.PERSON} if "person" in used else {}
+    splits = tuple(dict.fromkeys(image.split for image in images))
+    rows = (row for image in images for row in _row(root, image))
+    return Source("refcoco", tuple(sorted(used)), keypoints, splits, ("COCO",), len(images), _chain(problems, rows))
+
+
+def _chain(problems: list[Problem], rows: Iterator[RawRecord | Problem]) -> Iterator[RawRecord | Problem]:
+    yield from problems
+    yield from rows
+
+
+class _Instances:
+    """COCO annotations by image number, from the root's instances files."""
+
+    def __init__(self, root: Path) -> None:
+        self._by_image: dict[object, list[Row]] = {}
+        for path in coco.instance_files(root):
+            content = coco.coco_content(path)
+            names = {one["id"]: one["name"] for one in content["categories"]}
+            for one in content["annotations"]:
+                if one.get("category_id") in names and len(one.get("bbox", ())) == 4:
+                    row = {**one, "category": names[one["category_id"]]}
+                    self._by_image.setdefault(one["image_id"], []).append(row)
+
+    def find(self, image: int, box_xywh: list[float]) -> Row:
+        """The annotation with this box; empty where there is none."""
+        box = xywh_to_xyxy(box_xywh)
+        near = [(box_iou(box, xywh_to_xyxy(one["bbox"])), one) for one in self._by_image.get(image, [])]
+        best, annotation = max(near, key=lambda pair: pair[0], default=(0.0, {}))
+        return annotation if best >= SAME_BOX else {}
+
+
+def _group(root: Path, instances: _Instances, problems: list[Problem]) -> list[_Image]:
+    images: dict[tuple[str, str], _Image] = {}
+    for split, place, row in _all_rows(root):
+        try:
+            name, ref, box, size = _name(row), _ref_id(row), _box(row), _size(row)
+            image = images.setdefault((split, name), _Image(split, place, name, *size))
+            annotation = row if "category" in row else instances.find(_number(name), box)
+            entry = image.refs.setdefault(ref, _Ref(box, annotation))
+            entry.expressions.append(tidy(row["sents"] if "sents" in row else row["expression"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            problems.append(Problem(split, place, f"cannot be read: {error!r}"))
+    return list(images.values())
+
+
+def _all_rows(root: Path) -> Iterator[tuple[str, str, Row]]:
+    """Split, place and content of each row of each file."""
+    lines = root / "refs.jsonl"
+    if lines.is_file():
+        for number, line in enumerate(lines.read_text(encoding="utf-8").splitlines(), start=1):
+            row = _json_line(line)
+            yield _split(str(row.get("split"))), f"{lines}: line {number}", row
+    for path in sorted(root.glob("refcoco*_*.json")):
+        for number, row in enumerate(read_json(path), start=1):
+            yield _split(path.stem), f"{path}: row {number}", row
+
+
+def _json_line(line: str) -> Row:
+    try:
+        return dict(json.loads(line))
+    except (ValueError, TypeError):
+        return {}  # has no image: counted as a row that cannot be read
+
+
+def _split(name: str) -> str:
+    """``refcoco+_testA`` -> ``refcoco_plus_testA``; every set's train is the one split ``train``."""
+    sets, _, part = name.rpartition("_")
+    return "train" if part == "train" else re.sub(r"\W", "_", f"{SET_NAMES.get(sets, sets)}_{part}")
+
+
+def _name(row: Row) -> str:
+    """The image's file name without folder: ``COCO_train2014_000000580957.jpg``."""
+    if "image" in row:
+        return Path(row["image"]).name
+    return f"{row['img_id'].rpartition('_')[0]}.jpg"
+
+
+def _ref_id(row: Row) -> str:
+    return str(row["img_id"] if "img_id" in row else row["ref"])
+
+
+def _box(row: Row) -> list[float]:
+    x, y, width, height = row["bbox"] if "sents" in row else row["bbox_xywh_original_pixels"]
+    return [float(x), float(y), float(width), float(height)]
+
+
+def _size(row: Row) -> tuple[int, int]:
+    if "sents" in row:
+        return int(row["width"]), int(row["height"])
+    return int(row["original_width"]), int(row["original_height"])
+
+
+def _number(name: str) -> int:
+    return int(Path(name).stem.rpartition("_")[2])
+
+
+def _without_held_out(images: list[_Image]) -> list[_Image]:
+    held_out = {image.name for image in images if image.split != "train"}
+    return [image for image in images if image.split != "train" or image.name not in held_out]
+
+
+def _row(root: Path, image: _Image) -> Iterator[RawRecord | Problem]:
+    path = find_image((root / "images", root), image.name)
+    if path is None:
+        yield Problem(image.split, image.place, f"image file {image.name} not found in {root} or its images folder")
+        return
+    try:
+        content = path.read_bytes()
+        with Image.open(BytesIO(content)) as file:
+            width, height = file.size
+        scale = (width / image.width, height / image.height)
+    except (OSError, ZeroDivisionError) as error:
+        yield Problem(image.split, image.place, f"{path}: cannot be read: {error}")
+        return
+    regions = []
+    for ref_id, ref in image.refs.items():
+        try:
+            regions.append(_region(f"{image.split}_{ref_id}", ref, scale))
+        except (KeyError, TypeError, ValueError) as error:
+            yield Problem(image.split, f"{image.place}, region {ref_id}", str(error))
+    image_id = f"{image.split}_{Path(image.name).stem}"
+    record = ImageRecord(image_id, image.split, content, width, height, "refcoco", "COCO", (), tuple(regions))
+    yield RawRecord(record, image.place)
+
+
+def _region(region_id: str, ref: _Ref, scale: tuple[float, float]) -> Region:
+    """The region in pixels of the file at hand, with each of its expressions once."""
+    across, down = scale
+    x1, y1, x2, y2 = xywh_to_xyxy(ref.box_xywh)
+    rings = coco.outline(ref.annotation.get("segmentation") or [])
+    points = coco.keypoints(ref.annotation.get("keypoints"))
+    return Region(
+        region_id,
+        (x1 * across, y1 * down, x2 * across, y2 * down),
+        str(ref.annotation.get("category", UNKNOWN)),
+        tuple(tuple((x * across, y * down) for x, y in ring) for ring in rings),
+        tuple((x * across, y * down, v) for x, y, v in points),
+        tuple(Expression(text) for text in dict.fromkeys(ref.expressions) if text),
+    )

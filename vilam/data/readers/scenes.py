@@ -1,0 +1,58 @@
+"""Generated scenes as a source."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+
+from vilam.config import ScenesSettings
+from vilam.data.readers.source import RawRecord, Source
+from vilam.data.records import ImageRecord
+from vilam.data.scenes import CATEGORIES, LICENCE, generate_scene, keypoint_schemas
+
+BATCH = 100
+"""Scenes that a worker makes at a time."""
+POOL_FROM = 1000
+"""Scenes of a split from which starting worker processes pays."""
+
+Job = tuple[int, int, int, str, int]
+
+
+def open_scenes(settings: ScenesSettings, seed: int) -> Source:
+    """All splits of the settings, in their order."""
+    rows = (RawRecord(record, f"scene {record.image_id}") for record in read_scenes(settings, seed))
+    splits = tuple(settings.num_images)
+    total = sum(settings.num_images.values())
+    return Source("scenes", CATEGORIES, keypoint_schemas(), splits, (LICENCE,), total, rows)
+
+
+def read_scenes(settings: ScenesSettings, seed: int) -> Iterator[ImageRecord]:
+    """Generate every scene in order; many are made on two cores side by side, which changes nothing in them."""
+    for split, count in settings.num_images.items():
+        jobs = [
+            (seed, start, min(start + BATCH, count), split, settings.image_size) for start in range(0, count, BATCH)
+        ]
+        yield from _side_by_side(jobs) if count >= POOL_FROM else (scene for job in jobs for scene in _make(job))
+
+
+def _make(job: Job) -> list[ImageRecord]:
+    seed, start, stop, split, image_size = job
+    return [generate_scene(seed, index, split, image_size) for index in range(start, stop)]
+
+
+def _side_by_side(jobs: list[Job]) -> Iterator[ImageRecord]:
+    """The jobs' scenes in order, a few batches ahead of who takes them so that memory stays small."""
+    workers = min(2, os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_parent) as pool:
+        waiting = iter(jobs)
+        running = [pool.submit(_make, job) for job in islice(waiting, 2 * workers)]
+        while running:
+            yield from running.pop(0).result()
+            running += [pool.submit(_make, job) for job in islice(waiting, 1)]
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,68 @@
+"""What every reader gives: the facts of a data set and its raw records, not yet checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from vilam.data.records import ImageRecord, KeypointSchema
+from vilam.errors import VilamError
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A record as the source has it, and the place (file, row) to name when something is wrong with it."""
+
+    record: ImageRecord
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A row that could not be read: its split, its place (file, row) and what is wrong, in words."""
+
+    split: str
+    place: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set to read. ``rows`` is lazy and may be iterated once; ``num_images`` is known in advance."""
+
+    name: str
+    categories: tuple[str, ...]
+    keypoints: dict[str, KeypointSchema]
+    splits: tuple[str, ...]
+    licences: tuple[str, ...]
+    num_images: int
+    rows: Iterator[RawRecord | Problem]
+
+
+def share(name: str, parts: int) -> int:
+    """A number 0..parts-1 that depends on the name alone; carves splits that stay when data is added."""
+    return crc32(name.encode()) % parts
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; raises VilamError where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
+    except ValueError as error:
+        raise VilamError(f"{path}: not readable as JSON: {error}") from None
+
+
+def find_image(folders: tuple[Path, ...], name: str) -> Path | None:
+    """The first of the folders' files of that name."""
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def tidy(text: str) -> str:
+    """An expression or caption on one line; square brackets, which mark coordinates, become round ones."""
+    return " ".join(text.replace("[", "(").replace("]", ")").split())

@@ -1,0 +1,110 @@
+"""Pascal VOC: one XML file an image in Annotations, images in JPEGImages, splits in ImageSets/Main.
+
+VOC counts pixels from 1 and its boxes include their last pixel: a box becomes (xmin - 1, ymin - 1, xmax, ymax).
+Without ImageSets the images are split 8 : 1 : 1 by a hash of their name.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+from vilam.data.readers.source import Problem, RawRecord, Source, find_image, share
+from vilam.data.records import ImageRecord, Region
+from vilam.errors import VilamError
+
+SPLITS = ("train", "val", "test")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+
+
+def open_voc(root: Path) -> Source:
+    """The VOC folder in a root, or one level below it; its categories are those that the files name."""
+    folder = _voc_folder(root)
+    splits = _splits(folder)
+    names = {one for stems in splits.values() for stem in stems for one in _names(folder / "Annotations", stem)}
+    licence = _licence(root)
+    rows = (_row(folder, stem, split, licence) for split, stems in splits.items() for stem in stems)
+    return Source(
+        "voc",
+        tuple(sorted(names)),
+        {},
+        SPLITS,
+        (licence,),
+        sum(map(len, splits.values())),
+        (row for group in rows for row in group),
+    )
+
+
+def _voc_folder(root: Path) -> Path:
+    for folder in (root, *sorted(root.glob("*"))):
+        if (folder / "Annotations").is_dir() and (folder / "JPEGImages").is_dir():
+            return folder
+    raise VilamError(f"{root}: no Annotations and JPEGImages in it: set prepare.root to a Pascal VOC folder")
+
+
+def _splits(folder: Path) -> dict[str, list[str]]:
+    lists = {split: folder / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
+    if all(path.is_file() for path in lists.values()):
+        return {split: [line.split()[0] for line in _lines(path)] for split, path in lists.items()}
+    parts = ("val", "test", *("train",) * 8)
+    stems = sorted(path.stem for path in (folder / "Annotations").glob("*.xml"))
+    return {split: [stem for stem in stems if parts[share(stem, 10)] == split] for split in SPLITS}
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _licence(root: Path) -> str:
+    """The first line of the root's LICENSE file."""
+    path = root / "LICENSE"
+    return (_lines(path) or ["unknown"])[0].strip() if path.is_file() else "unknown"
+
+
+def _names(annotations: Path, stem: str) -> set[str]:
+    try:
+        return {_text(thing, "name") for thing in ET.parse(annotations / f"{stem}.xml").iter("object")}
+    except (OSError, ET.ParseError, ValueError):  # counted as a problem when its row is read
+        return set()
+
+
+def _row(folder: Path, stem: str, split: str, licence: str) -> Iterator[RawRecord | Problem]:
+    path = folder / "Annotations" / f"{stem}.xml"
+    try:
+        tree = ET.parse(path)
+        width, height = (int(_text(tree.getroot(), f"size/{side}")) for side in ("width", "height"))
+        image = _image(folder / "JPEGImages", stem)
+    except (OSError, ET.ParseError, ValueError) as error:
+        yield Problem(split, str(path), f"cannot be read: {error}")
+        return
+    regions = []
+    for number, thing in enumerate(tree.iter("object")):
+        try:
+            regions.append(Region(f"{stem}_{number}", _box(thing), _text(thing, "name")))
+        except ValueError as error:
+            yield Problem(split, f"{path}: object {number + 1}", str(error))
+    record = ImageRecord(stem, split, image, width, height, "voc", licence, (), tuple(regions))
+    yield RawRecord(record, str(path))
+
+
+def _image(images: Path, stem: str) -> bytes:
+    for suffix in IMAGE_SUFFIXES:
+        path = find_image((images,), stem + suffix)
+        if path is not None:
+            return path.read_bytes()
+    raise ValueError(f"its image {stem} is not in {images.name}")
+
+
+def _box(thing: ET.Element) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (float(_text(thing, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
+    if x1 == x2 or y1 == y2:
+        raise ValueError(f"box of no area: {x1:g} {y1:g} {x2:g} {y2:g}")
+    return x1 - 1, y1 - 1, x2, y2
+
+
+def _text(element: ET.Element, path: str) -> str:
+    text = element.findtext(path)
+    if not text or not text.strip():
+        raise ValueError(f"no {path}")
+    return text.strip()

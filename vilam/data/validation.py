@@ -1,0 +1,142 @@
+"""Checks every row of a source; a bad region or image is left out, told in one line and counted."""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from io import BytesIO
+
+from PIL import Image
+
+from vilam.data.readers.source import Problem, RawRecord
+from vilam.data.records import ImageRecord, Keypoint, KeypointSchema, Point, Polygon, Region
+from vilam.errors import VilamError
+from vilam.geometry.boxes import area, clip_box
+
+logger = logging.getLogger(__name__)
+
+TOLD = 5
+"""Bad rows that the final error names."""
+
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Image.DecompressionBombError)
+
+
+class Validator:
+    """Passes good rows on and counts bad ones by split; raises VilamError once there are more than ``max_invalid``."""
+
+    def __init__(
+        self, categories: tuple[str, ...], keypoints: dict[str, KeypointSchema], max_invalid: int, source: str
+    ) -> None:
+        """categories, keypoints: what regions may be. source: what to call the data set in the error."""
+        self.num_invalid: Counter[str] = Counter()
+        self._categories, self._keypoints = frozenset(categories), keypoints
+        self._max_invalid, self._source = max_invalid, source
+        self._lines: list[str] = []
+        self._image_ids: set[str] = set()
+        self._region_ids: set[str] = set()
+
+    def check(self, rows: Iterable[RawRecord | Problem]) -> Iterator[ImageRecord]:
+        """The good records, with their good regions clipped to the image."""
+        for row in rows:
+            if isinstance(row, Problem):
+                self._count(row)
+                continue
+            what = self._wrong_image(row.record)
+            if what:
+                self._count(Problem(row.record.split, row.place, what))
+            else:
+                self._image_ids.add(row.record.image_id)
+                yield replace(row.record, regions=tuple(self._good_regions(row)))
+
+    def _count(self, problem: Problem) -> None:
+        line = f"{problem.place}: {problem.what}"
+        logger.warning("%s: left out", line)
+        self._lines.append(line)
+        self.num_invalid[problem.split] += 1
+        if len(self._lines) > self._max_invalid:
+            first = "; ".join(self._lines[:TOLD])
+            raise VilamError(
+                f"{self._source}: more than prepare.max_invalid = {self._max_invalid} bad rows, the first: {first}: "
+                "mend them or raise prepare.max_invalid"
+            )
+
+    def _wrong_image(self, record: ImageRecord) -> str | None:
+        if record.image_id in self._image_ids:
+            return f"image id {record.image_id} is there twice"
+        try:
+            with Image.open(BytesIO(record.image)) as image:
+                image.load()
+                size = image.size
+        except _DECODING_ERRORS as error:
+            return f"broken or truncated image ({' '.join(str(error).split())[:80]})"
+        if size != (record.width, record.height):
+            return f"the image is {size[0]}x{size[1]}, the annotation says {record.width}x{record.height}"
+        return None
+
+    def _good_regions(self, row: RawRecord) -> Iterator[Region]:
+        for region in row.record.regions:
+            try:
+                yield self._region(region, row.record)
+            except ValueError as error:
+                self._count(Problem(row.record.split, f"{row.place}, region {region.region_id}", str(error)))
+
+    def _region(self, region: Region, record: ImageRecord) -> Region:
+        """The region clipped to its image; ValueError, in words, where it is wrong."""
+        if region.region_id in self._region_ids:
+            raise ValueError("its id is there twice")
+        if region.category not in self._categories:
+            raise ValueError(f"unknown category {region.category!r}")
+        width, height = record.width, record.height
+        clean = replace(
+            region,
+            box_xyxy=_box(region, width, height),
+            polygons=tuple(_ring(ring, width, height) for ring in region.polygons),
+            keypoints=_keypoints(region, self._keypoints.get(region.category), width, height),
+        )
+        self._region_ids.add(region.region_id)
+        return clean
+
+
+def _box(region: Region, width: int, height: int) -> tuple[float, float, float, float]:
+    box = region.box_xyxy
+    if not all(map(math.isfinite, box)):
+        raise ValueError(f"box is not a number: {box}")
+    if not (box[0] < box[2] and box[1] < box[3]):
+        raise ValueError(f"box of no area: {box}")
+    clipped = clip_box(box, width, height)
+    if not area(clipped) > 0:
+        raise ValueError(f"box outside the {width}x{height} image: {box}")
+    return clipped
+
+
+def _ring(ring: Polygon, width: int, height: int) -> Polygon:
+    if len(ring) < 3:
+        raise ValueError(f"polygon of {len(ring)} points")
+    return tuple(_clip(point, width, height) for point in ring)
+
+
+def _clip(point: Point, width: int, height: int) -> Point:
+    x, y = point
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise ValueError(f"polygon point is not a number: {point}")
+    return min(max(x, 0.0), float(width)), min(max(y, 0.0), float(height))
+
+
+def _keypoints(region: Region, schema: KeypointSchema | None, width: int, height: int) -> tuple[Keypoint, ...]:
+    if region.keypoints and (schema is None or len(schema.names) != len(region.keypoints)):
+        expected = len(schema.names) if schema else 0
+        raise ValueError(f"{len(region.keypoints)} keypoints, a {region.category} has {expected}")
+    return tuple(_keypoint(point, width, height) for point in region.keypoints)
+
+
+def _keypoint(point: Keypoint, width: int, height: int) -> Keypoint:
+    """The keypoint, or an unlabelled one where it lies outside the image and nobody could point at it."""
+    x, y, v = point
+    if not (math.isfinite(x) and math.isfinite(y) and v in (0, 1, 2)):
+        raise ValueError(f"keypoint is not (x, y, 0..2): {point}")
+    return point if 0 <= x <= width and 0 <= y <= height and v else (0.0, 0.0, 0)

@@ -1,0 +1,36 @@
+"""Any source -> checked image records: data/records and metrics/prepare.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vilam.config import Settings
+from vilam.data.readers import open_source
+from vilam.data.records import DatasetCard
+from vilam.data.store import write_dataset
+from vilam.data.validation import Validator
+from vilam.errors import VilamError
+from vilam.progress import track
+
+RECORDS = Path("data/records")
+METRICS = Path("metrics/prepare.json")
+
+
+def run(settings: Settings, root: Path) -> None:
+    """Read settings.prepare's source, check it and write it under ``root``; raises VilamError, changing nothing."""
+    prepare = settings.prepare
+    source = open_source(prepare, settings.seed)
+    validator = Validator(source.categories, source.keypoints, prepare.max_invalid, source.name)
+    records = track(validator.check(source.rows), source.num_images, "prepare", "images")
+    card = DatasetCard(source.name, source.categories, source.keypoints, source.splits, source.licences, {})
+    written = write_dataset(records, card, root / RECORDS, prepare.shard_size, validator.num_invalid)
+    _write_metrics(written.counts, root / METRICS)
+
+
+def _write_metrics(counts: dict[str, dict[str, int]], path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise VilamError(f"{path}: could not be written: {error.strerror}") from error
