@@ -1,0 +1,29 @@
+"""What every test shares: no telemetry, one place for the project's own files, the folder of real data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vilam.cli import ENVIRONMENT
+
+os.environ.update(ENVIRONMENT)
+for name in ("MLFLOW_TRACKING_URI", "VILAM_MLRUNS"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The project's folder."""
+    return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data that VILAM_TEST_DATA names; skips where it names none."""
+    folder = os.environ.get("VILAM_TEST_DATA")
+    if not folder:
+        pytest.skip("VILAM_TEST_DATA names no folder of real data")
+    return Path(folder)

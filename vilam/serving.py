@@ -1,0 +1,104 @@
+"""The registered model as a server sees it: a table of questions in, a table of answers out.
+
+MLflow loads it by `_load_pyfunc` (its loader-module form: no pickle). One row is one question:
+
+    task   locate | segment | keypoints (``text`` is the expression) | classify | describe (``box`` is the region)
+    image  a PNG or JPEG file in base64
+    box    [x1, y1, x2, y2] in absolute pixels of that image
+
+Served, such a row is asked as ``{"dataframe_records": [{"task": "locate", "image": "...", "text": "the red disc"}]}``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, UnidentifiedImageError
+
+from vilam.errors import VilamError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vilam.inference.predictor import Predictor
+
+BY_TEXT = ("locate", "segment", "keypoints")
+BY_BOX = ("classify", "describe")
+NEEDED = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "pycocotools",
+    "pydantic",
+    "pyyaml",
+    "rich",
+)
+"""What a server installs beside the code that travels with the model."""
+
+
+class Served:
+    """A predictor behind MLflow's ``predict``."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        """Answer with ``predictor``."""
+        self._predictor = predictor
+
+    def predict(self, questions: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Rows of (task, image, text or box) to rows of (answer, confidence, details: the whole answer as JSON)."""
+        import pandas as pd
+
+        rows = [self._row(row) for row in questions.to_dict("records")]
+        return pd.DataFrame(rows, columns=["answer", "confidence", "details"], index=questions.index)
+
+    def _row(self, row: dict[Any, Any]) -> dict[str, object]:
+        answer = getattr(self._predictor, row["task"])(_picture(row["image"]), _asked(row))
+        return {"answer": answer.text, "confidence": answer.confidence, "details": json.dumps(asdict(answer))}
+
+
+def _load_pyfunc(path: str) -> Served:
+    from vilam.inference.predictor import Predictor
+
+    return Served(Predictor.from_pretrained(path))
+
+
+def requirements() -> list[str]:
+    """The pinned packages that a server of the model needs, as they are installed here."""
+    return [f"{name}=={version(name).partition('+')[0]}" for name in NEEDED]
+
+
+def input_example() -> pd.DataFrame:
+    """One question on a small plain picture, shown beside the registered model."""
+    import pandas as pd
+
+    file = io.BytesIO()
+    Image.new("RGB", (96, 96), (120, 130, 140)).save(file, format="PNG")
+    image = base64.b64encode(file.getvalue()).decode()
+    return pd.DataFrame([{"task": "locate", "image": image, "text": "the red disc"}])
+
+
+def _asked(row: dict[Any, Any]) -> object:
+    """The expression or the box of a question; raises VilamError where the task has neither."""
+    name = "text" if row["task"] in BY_TEXT else "box"
+    if row["task"] not in BY_TEXT + BY_BOX:
+        raise VilamError(f"task {row['task']!r}: no such task: ask one of {', '.join(BY_TEXT + BY_BOX)}")
+    if (asked := row.get(name)) is None:
+        raise VilamError(f"task {row['task']!r}: needs the column {name}")
+    return asked if name == "text" else tuple(float(number) for number in asked)
+
+
+def _picture(encoded: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))).convert("RGB")
+    except (binascii.Error, UnidentifiedImageError, OSError) as error:
+        raise VilamError(f"image: not a PNG or JPEG in base64: {error}") from error

@@ -1,0 +1,30 @@
+"""What `make repro` ends with: the table of every task after each step, and where to look."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vilam.errors import VilamError
+from vilam.evaluation.table import summary_table
+
+
+def show_table(root: Path) -> None:
+    """Print the table of metrics/evaluate.json; raises VilamError where nothing was evaluated yet."""
+    path = root / "metrics" / "evaluate.json"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise VilamError(f"{path}: not found: run `dvc repro` first") from None
+    print(summary_table(metrics))
+    print("\n".join(where_to_look(root)))
+
+
+def where_to_look(root: Path) -> list[str]:
+    """One line for each place where the result can be seen."""
+    return [
+        f"report and gallery   {root / 'reports' / 'index.html'}",
+        "runs and models      make ui (MLflow on http://127.0.0.1:5000, Prefect on http://127.0.0.1:4200)",
+        "registered versions  vilam models",
+        "try it               vilam predict PICTURE --locate 'the red disc' --picture answer.png",
+    ]
