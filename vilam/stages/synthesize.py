@@ -84,3 +84,5 @@ def _write(path: Path, text: str) -> None:
         partial.replace(path)
     except OSError as error:
         raise VilamError(f"{path}: not written ({error}): free some space or mend its rights") from error
+    finally:
+        partial.unlink(missing_ok=True)
