@@ -17,9 +17,12 @@ from vilam.tracking import data_version, flatten, git_commit, metric_name, open_
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder; its database is made once."""
-    return tmp_path_factory.mktemp("project")
+def root(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
+    """A project folder with a fresh database."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "mlruns").mkdir()
+    (folder / "mlruns" / "mlflow.db").write_bytes(database.read_bytes())
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +80,8 @@ def test_a_locked_database_is_one_line(root: Path, monkeypatch: pytest.MonkeyPat
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:
-        with pytest.raises(VilamError, match=r"mlflow\.db.*database is locked: another program") as told:
-            with open_run(root, "train"):
-                pass
+        with pytest.raises(VilamError, match=r"mlflow\.db.*database is locked: another") as told, open_run(root, "x"):
+            pass
     finally:
         other.execute("ROLLBACK")
         other.close()

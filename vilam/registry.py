@@ -16,6 +16,8 @@ from vilam.evaluation.comparison import Gate, gate
 from vilam.tracking import Version, log_model, open_run, set_alias, versions
 
 CHALLENGER, CHAMPION = "challenger", "champion"
+SHOWN = 4
+"""Versions that stand side by side, the champion besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +57,35 @@ def champion_of(registered: list[Version]) -> Version | None:
 
 
 def show_models(settings: RegisterSettings, root: Path) -> None:
-    """Print the registered versions side by side, the newest first; raises VilamError where there is none."""
+    """Print the newest versions and the champion side by side; raises VilamError where none is registered."""
     registered = versions(root, settings.model_name)
     if not registered:
         raise VilamError(f"no version of {settings.model_name} is registered: run `dvc repro` first")
-    table = Table(box=box.SIMPLE_HEAD, title=f"{settings.model_name}: registered versions")
-    for title in ("version", "alias", settings.primary, *settings.guards, "git commit", "data", "when (UTC)"):
-        table.add_column(title, justify="right" if "/" in title or title == "version" else "left")
-    for version in reversed(registered):
-        table.add_row(*_cells(version, settings))
-    Console().print(table)
+    shown = [v for v in registered if v in registered[-SHOWN:] or CHAMPION in v.aliases]
+    table = Table(*["", *(f"version {version.number}" for version in shown)], box=box.SIMPLE_HEAD)
+    for name, cells in comparison(shown, settings).items():
+        table.add_row(name, *cells)
+    console = Console()
+    console.print(table, crop=False, width=None if console.is_terminal else 40 + 30 * len(shown))
 
 
-def _cells(version: Version, settings: RegisterSettings) -> list[str]:
-    guards = [_value(version.metrics, name) for name in settings.guards]
-    commit, data = version.tags.get("git_commit", ""), version.tags.get("data_version.records", "")
-    when = version.created.strftime("%Y-%m-%d %H:%M")
-    primary = _with_interval(version.metrics, settings.primary)
-    dirty = "-dirty" if commit.endswith("-dirty") else ""
-    return [str(version.number), ", ".join(version.aliases), primary, *guards, commit[:8] + dirty, data[:8], when]
+def comparison(shown: list[Version], settings: RegisterSettings) -> dict[str, list[str]]:
+    """Rows by name, a cell for each version: aliases, the gate's metrics, its origin, and parameters that differ."""
+    rows = {
+        "alias": [", ".join(v.aliases) for v in shown],
+        settings.primary: [_with_interval(v.metrics, settings.primary) for v in shown],
+        **{name: [_value(v.metrics, name) for v in shown] for name in settings.guards},
+        "git commit": [_short_commit(v.tags.get("git_commit", "-")) for v in shown],
+        "data version": [v.tags.get("data_version.records", "-")[:8] for v in shown],
+        "registered (UTC)": [v.created.strftime("%Y-%m-%d %H:%M") for v in shown],
+    }
+    names = sorted({name for v in shown for name in v.params})
+    params = {name: [v.params.get(name, "-") for v in shown] for name in names}
+    return rows | {name: cells for name, cells in params.items() if len(set(cells)) > 1}
+
+
+def _short_commit(commit: str) -> str:
+    return commit[:8] + ("-dirty" if commit.endswith("-dirty") else "")
 
 
 def _value(metrics: Mapping[str, float], name: str) -> str:

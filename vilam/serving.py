@@ -62,7 +62,8 @@ class Served:
         return pd.DataFrame(rows, columns=["answer", "confidence", "details"], index=questions.index)
 
     def _row(self, row: dict[Any, Any]) -> dict[str, object]:
-        answer = getattr(self._predictor, row["task"])(_picture(row["image"]), _asked(row))
+        asked = _asked(row)
+        answer = getattr(self._predictor, row["task"])(_picture(row["image"]), asked)
         return {"answer": answer.text, "confidence": answer.confidence, "details": json.dumps(asdict(answer))}
 
 

@@ -68,13 +68,14 @@ class Tracker:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A registered model: its number, aliases, the metrics it was registered with, its tags, run and time (UTC)."""
+    """A registered model: the metrics it was registered with, its tags, its run and the run's parameters, UTC time."""
 
     number: int
     aliases: tuple[str, ...]
     metrics: dict[str, float]
     tags: dict[str, str]
     run_id: str
+    params: dict[str, str]
     created: datetime
 
 
@@ -93,7 +94,9 @@ def connect(root: Path) -> str:
     runs_folder(root).mkdir(parents=True, exist_ok=True)
     address = f"sqlite:///{runs_folder(root) / 'mlflow.db'}"
     mlflow.set_tracking_uri(address)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow writes it there, where the next call would take it for a server
+    os.environ.pop(
+        "MLFLOW_TRACKING_URI", None
+    )  # MLflow writes it there, where the next call would take it for a server
     return address
 
 
@@ -229,6 +232,8 @@ def _advice(message: str) -> str:
         return "another program is writing to it; end that or wait, then run again"
     if "Max retries" in message or "failed with exception" in message:
         return "start the server, or unset MLFLOW_TRACKING_URI to track in mlruns/"
+    if "not found" in message:
+        return "`vilam models` lists what is registered"
     if "not a database" in message or "malformed" in message:
         return "the file is broken: move it away and run again"
     return "see the message; nothing that was logged before is lost"
@@ -280,13 +285,15 @@ def download_model(uri: str, root: Path) -> Path:
 
 
 def _version(found: ModelVersion) -> Version:
-    metrics = mlflow.get_logged_model(found.model_id).metrics or [] if found.model_id else []
+    model_id = str(found.source).removeprefix("models:/")  # the version's own model_id comes back empty
+    metrics = mlflow.get_logged_model(model_id).metrics or []
     return Version(
         number=int(found.version),
         aliases=tuple(found.aliases),
         metrics={metric.key: metric.value for metric in metrics},
         tags=dict(found.tags),
         run_id=str(found.run_id),
+        params=mlflow.get_run(found.run_id).data.params if found.run_id else {},
         created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
     )
 
