@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from vilam.config import RegisterSettings
 from vilam.errors import VilamError
@@ -62,11 +63,11 @@ def show_models(settings: RegisterSettings, root: Path) -> None:
     if not registered:
         raise VilamError(f"no version of {settings.model_name} is registered: run `dvc repro` first")
     shown = [v for v in registered if v in registered[-SHOWN:] or CHAMPION in v.aliases]
-    table = Table(*["", *(f"version {version.number}" for version in shown)], box=box.SIMPLE_HEAD)
+    titles: list[Column | str] = [Column("", no_wrap=True), *(f"version {version.number}" for version in shown)]
+    table = Table(*titles, box=box.SIMPLE_HEAD)
     for name, cells in comparison(shown, settings).items():
         table.add_row(name, *cells)
-    console = Console()
-    console.print(table, crop=False, width=None if console.is_terminal else 40 + 30 * len(shown))
+    Console(width=None if sys.stdout.isatty() else 40 + 30 * len(shown)).print(table)
 
 
 def comparison(shown: list[Version], settings: RegisterSettings) -> dict[str, list[str]]:
