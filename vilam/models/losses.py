@@ -10,8 +10,8 @@ from torch import Tensor
 from vilam.models.coordinates import NUM_MARKS
 
 
-def token_loss(logits: Tensor, labels: Tensor, config: Any, sigma: float) -> Tensor:
-    """Mean cross-entropy of (N, tokens) logits with (N,) labels.
+def token_losses(logits: Tensor, labels: Tensor, config: Any, sigma: float) -> Tensor:
+    """Cross-entropy (N,) of (N, tokens) logits with (N,) labels.
 
     A coordinate's target is a normal distribution of ``sigma`` bins around the true bin, over the bins of the same
     axis (soft labels as in Gaussian-smoothed coordinate classification, SimCC arXiv 2107.03332); with sigma 0 or
@@ -26,7 +26,7 @@ def token_loss(logits: Tensor, labels: Tensor, config: Any, sigma: float) -> Ten
         places = log_probs[chosen][:, config.first_coordinate + NUM_MARKS :]
         loss = loss.clone()
         loss[chosen] = _soft_loss(places.unflatten(1, (2, bins)), offset[chosen], sigma)
-    return loss.mean()
+    return loss
 
 
 def _soft_loss(log_probs: Tensor, offset: Tensor, sigma: float) -> Tensor:

@@ -20,7 +20,7 @@ from transformers.utils import ModelOutput
 
 from vilam.models.aligner import make_aligner
 from vilam.models.coordinates import CoordinateTokens
-from vilam.models.losses import token_loss
+from vilam.models.losses import token_losses
 
 PARTS = ("vision", "aligner", "language")
 
@@ -155,14 +155,17 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         input_ids: Tensor | None = None,
         segments: Tensor | None = None,
         labels: Tensor | None = None,
+        weights: Tensor | None = None,
+        total: Tensor | None = None,
         coordinate_sigma: float = 0.0,
         **kwargs: Any,
     ) -> VilamOutput:
         """Logits (and loss) of the answer tokens of packed instructions.
 
         pixel_values (B, 3, S, S); input_ids, segments, labels (B, L); labels are the ids shifted by nothing, -100
-        where no loss is taken. Logits are those of the N labelled positions only, in row-major order; without labels,
-        those of every text position.
+        where no loss is taken; weights (B, L) of the labels' losses, 1 where not given. The loss is their weighted sum
+        over ``total`` (the sum of the weights where not given: the mean). Logits are those of the N labelled positions
+        only, in row-major order; without labels, those of every text position.
         """
         assert pixel_values is not None and input_ids is not None and segments is not None
         prefix = self.encode_images(pixel_values)
@@ -172,7 +175,9 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         # The state before a token predicts it; each instruction starts with a question, so none needs the prefix's.
         wanted = labels[:, 1:] != -100
         logits = self.score(hidden[:, :-1][wanted])
-        loss = token_loss(logits, labels[:, 1:][wanted], self.config, coordinate_sigma)
+        losses = token_losses(logits, labels[:, 1:][wanted], self.config, coordinate_sigma)
+        shares = torch.ones_like(losses) if weights is None else weights[:, 1:][wanted]
+        loss = (losses * shares).sum() / (shares.sum() if total is None else total)
         return VilamOutput(loss=loss, logits=logits)
 
     def run(self, prefix: Tensor, input_ids: Tensor, segments: Tensor) -> Tensor:
