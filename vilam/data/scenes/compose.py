@@ -21,8 +21,12 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 TEXTURES = ("plain", "striped", "dotted", "checked")
 DIAMETERS = {"small": (12, 15), "medium": (19, 24), "large": (29, 34)}
 """Pixels in an image of 96, least and most; the gaps keep "small" and "large" clear."""
-CLOSENESS = (102, 102, 102, 102, 102, 102, 72, 72, 72, 35)
-"""How near a thing may come to those before it, in percent of the two radii: below 100 it may hide a part."""
+FREE = 102
+CLOSENESS = (FREE, FREE, FREE, FREE, FREE, FREE, 72, 72, 72, 35)
+"""How near a thing may come to those before it, in percent of the two radii: below 100 it may hide a part.
+
+Things of one colour stay FREE of each other: nobody could see where one ends.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ def _turn(dice: Dice, shape: str) -> int:
 
 
 def _apart(a: Thing, b: Thing, percent: int) -> bool:
-    """Whether the middles are at least ``percent`` of the two radii apart."""
+    """Whether the middles are at least ``percent`` of the two radii apart, or FREE where the colours are one."""
+    percent = FREE if a.colour == b.colour else percent
     x, y = a.centre[0] - b.centre[0], a.centre[1] - b.centre[1]
     return (x * x + y * y) * 10_000 >= ((a.radius + b.radius) * percent) ** 2

@@ -67,10 +67,10 @@ def _window(thing: Thing, image_size: int) -> Window:
 
 
 def _ink(dice: Dice, thing: Thing) -> NDArray[np.int32]:
-    """The two colours of a texture [2, 3]: its own, slightly varied, and a darker one (lighter for black)."""
+    """The two colours of a texture [2, 3]: its own, slightly varied, and a shade that no background has."""
     own = np.array([min(max(value + dice.between(-9, 9), 0), 255) for value in COLOURS[thing.colour]], dtype=np.int32)
-    second = own + 95 if thing.colour == "black" else own * 55 // 100
-    return np.stack([own, second])
+    shades = {"black": own + 42, "white": own * 78 // 100}
+    return np.stack([own, shades.get(thing.colour, own * 55 // 100)])
 
 
 @lru_cache(maxsize=256)
@@ -87,7 +87,7 @@ def _pattern(texture: str, cell: int, image_size: int) -> NDArray[np.bool_]:
 
 
 def _plain(dice: Dice, image_size: int) -> NDArray[np.int32]:
-    grey = dice.between(90, 180)
+    grey = dice.between(88, 145)
     colour = [grey + dice.between(-14, 14) for _ in range(3)]
     return np.full((image_size, image_size, 3), colour, dtype=np.int32)
 
@@ -100,4 +100,4 @@ def _noise(dice: Dice, image_size: int) -> NDArray[np.int32]:
         muted = (grid[..., :1] * 7 + grid * 3) // 10
         enlarged = Image.fromarray(muted.astype(np.uint8)).resize((image_size, image_size), Image.Resampling.BICUBIC)
         total += np.asarray(enlarged, dtype=np.int32) * weight
-    return np.clip(70 + total * 13 // 2500, 60, 210)
+    return np.clip(60 + total * 10 // 2500, 72, 165)

@@ -149,7 +149,7 @@ class _Scene:
         return [name for name in PLACES if self._depth(index, name) >= self.clear]
 
     def _near_place(self, index: int, name: str) -> bool:
-        return self._depth(index, name) > -self.clear / 2
+        return self._depth(index, name) > -self.clear
 
     def _depth(self, index: int, name: str) -> float:
         """How far inside a place the middle of a thing lies, in pixels; negative outside."""

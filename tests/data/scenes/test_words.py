@@ -1,0 +1,87 @@
+"""Each expression of a scene fits one thing only, by a second, plainer reading of the words."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from vilam.data.records import EXPRESSION_KINDS
+from vilam.data.scenes.compose import compose
+from vilam.data.scenes.dice import Dice
+from vilam.data.scenes.words import Seen, describe
+
+SIZE = 96
+SYNONYMS = {"little": "small", "big": "large"}
+SIDES = {
+    "left": lambda x, y: x < 50,
+    "right": lambda x, y: x > 50,
+    "top": lambda x, y: y < 50,
+    "bottom": lambda x, y: y > 50,
+    "middle": lambda x, y: max(abs(x - 50), abs(y - 50)) < 22,
+    "centre": lambda x, y: max(abs(x - 50), abs(y - 50)) < 22,
+}
+RELATIONS = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "over": (1, -1), "below": (1, 1), "under": (1, 1)}
+ENDS = {
+    **{"leftmost": (0, 1, 0), "rightmost": (0, -1, 0), "topmost": (1, 1, 0), "lowest": (1, -1, 0)},
+    **{"left": (0, 1), "right": (0, -1), "top": (1, 1), "bottom": (1, -1)},
+}
+
+
+def _scene(number: int) -> list[Seen]:
+    things = compose(Dice(7, "train", number), SIZE)
+    return [
+        Seen(*one.look, tuple((one.centre[axis % 2] + way * one.radius) / 4 for axis, way in enumerate((-1, -1, 1, 1))))
+        for one in things
+    ]
+
+
+def _named(things: list[Seen], phrase: str) -> set[int]:
+    words = {SYNONYMS.get(word, word) for word in phrase.split()} - {"the", "thing", "object", "shape"}
+    return {number for number, one in enumerate(things) if words <= {one.size, one.colour, one.texture, one.shape}}
+
+
+def _percent(thing: Seen) -> tuple[float, float]:
+    return thing.middle[0] / SIZE * 100, thing.middle[1] / SIZE * 100
+
+
+def _fits(things: list[Seen], text: str) -> set[int]:
+    """The things that the words fit, without any margin."""
+    if found := re.fullmatch(r"the (leftmost|rightmost|topmost|lowest) (.+)", text):
+        axis, way, rank = ENDS[found[1]]
+        return {sorted(_named(things, found[2]), key=lambda one: way * things[one].middle[axis])[rank]}
+    if found := re.fullmatch(r"the (first|second|third) (.+) from the (\w+)", text):
+        axis, way = ENDS[found[3]]
+        rank = ("first", "second", "third").index(found[1])
+        return {sorted(_named(things, found[2]), key=lambda one: way * things[one].middle[axis])[rank]}
+    if found := re.fullmatch(r"(.+?) (?:to the )?(left of|right of|above|over|below|under) (the .+)", text):
+        (anchor,) = _named(things, found[3])
+        axis, way = RELATIONS[found[2]]
+        from_anchor = {one: way * (_percent(things[one])[axis] - _percent(things[anchor])[axis]) for one in range(len(things))}
+        return {one for one in _named(things, found[1]) - {anchor} if from_anchor[one] > 3}
+    if found := re.fullmatch(r"(.+?) (?:on|at|in) the ([a-z ]+)", text):
+        tests = [SIDES[word] for word in found[2].split() if word in SIDES]
+        return {one for one in _named(things, found[1]) if all(test(*_percent(things[one])) for test in tests)}
+    return _named(things, text)
+
+
+@pytest.mark.parametrize("start", range(0, 200, 50))
+def test_every_expression_fits_its_thing_alone(start: int) -> None:
+    for number in range(start, start + 50):
+        things = _scene(number)
+        for index, expressions in enumerate(describe(Dice(1, "words", number), things, SIZE)):
+            for expression in expressions:
+                assert _fits(things, expression.text) == {index}, (number, expression.text)
+
+
+def test_three_expressions_a_thing_of_known_kinds_in_few_words() -> None:
+    words, kinds = set(), set()
+    for number in range(60):
+        for expressions in describe(Dice(2, "words", number), _scene(number), SIZE):
+            assert 3 <= len(expressions) <= 5
+            assert len({one.text for one in expressions}) == len(expressions)
+            words |= {word for one in expressions for word in one.text.split()}
+            kinds |= {one.kind for one in expressions}
+    assert len(words) < 120
+    assert kinds == set(EXPRESSION_KINDS) - {"free"}
+    assert all(word.isalpha() for word in words)

@@ -1,0 +1,57 @@
+"""Object keypoint similarity against pycocotools' own evaluation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from vilam.data.readers.coco import PERSON_SIGMAS
+from vilam.geometry.keypoints import oks
+
+
+def _coco_oks(predicted: np.ndarray, true: np.ndarray, area: float) -> float:
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": 1}],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 1,
+                "bbox": [0, 0, 50, 50],
+                "area": area,
+                "iscrowd": 0,
+                "keypoints": true.ravel().tolist(),
+                "num_keypoints": int((true[:, 2] > 0).sum()),
+            }
+        ],
+    }
+    truth.createIndex()
+    found = np.column_stack([predicted, np.ones(17)]).ravel().tolist()
+    answers = truth.loadRes([{"image_id": 1, "category_id": 1, "keypoints": found, "score": 1.0}])
+    evaluation = COCOeval(truth, answers, "keypoints")
+    evaluation._prepare()
+    return float(evaluation.computeOks(1, 1)[0, 0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_oks_is_that_of_pycocotools(seed: int) -> None:
+    numbers = np.random.default_rng(seed)
+    true = np.column_stack([numbers.uniform(0, 50, (17, 2)), numbers.integers(0, 3, 17)])
+    predicted = true[:, :2] + numbers.normal(0, 3, (17, 2))
+    assert oks(predicted, true, 900.0, PERSON_SIGMAS) == pytest.approx(_coco_oks(predicted, true, 900.0), abs=1e-9)
+
+
+def test_perfect_is_one_and_unlabelled_counts_nothing() -> None:
+    true = [[3, 4, 2], [0, 0, 0]]
+    assert oks([[3, 4], [99, 99]], true, 100, [0.1, 0.1]) == 1
+    assert oks([[3, 4]], [[3, 4, 0]], 100, [0.1]) == 0
+
+
+def test_one_sigma_away_loses_what_the_formula_says() -> None:
+    area, sigma = 400.0, 0.1
+    distance = 2 * sigma * area**0.5
+    assert oks([[distance, 0]], [[0, 0, 2]], area, [sigma]) == pytest.approx(np.exp(-0.5))

@@ -1,0 +1,61 @@
+"""Polygons: orientation, starting point and resampling hold for any simple ring."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vilam.geometry import polygons
+
+SQUARE = [(0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0)]
+
+
+@st.composite
+def rings(draw: st.DrawFn) -> list[tuple[float, float]]:
+    """A star-shaped ring around (50, 50), in either direction and from any of its points."""
+    radii = draw(st.lists(st.floats(1, 40), min_size=3, max_size=12))
+    points = [
+        (50 + radius * math.cos(math.tau * number / len(radii)), 50 + radius * math.sin(math.tau * number / len(radii)))
+        for number, radius in enumerate(radii)
+    ]
+    start = draw(st.integers(0, len(points) - 1))
+    turned = points[start:] + points[:start]
+    return turned[::-1] if draw(st.booleans()) else turned
+
+
+def test_area_is_positive_clockwise_on_the_screen() -> None:
+    assert polygons.area(SQUARE) == 16
+    assert polygons.area(SQUARE[::-1]) == -16
+
+
+@settings(max_examples=40, deadline=None)
+@given(rings())
+def test_clockwise_starts_topmost_whatever_the_ring_started_with(ring: list[tuple[float, float]]) -> None:
+    turned = polygons.clockwise(ring)
+    assert polygons.area(turned) == pytest.approx(abs(polygons.area(ring)))
+    assert tuple(turned[0]) == min(ring, key=lambda point: (point[1], point[0]))
+    np.testing.assert_array_equal(turned, polygons.clockwise(turned[::-1]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(rings())
+def test_resampled_points_lie_on_the_ring_at_equal_distances(ring: list[tuple[float, float]]) -> None:
+    fine = polygons.resample(ring, 2000)
+    closed = np.vstack([fine, fine[:1]])
+    perimeter = math.fsum(math.dist(a, b) for a, b in zip(ring, ring[1:] + ring[:1], strict=True))
+    assert np.hypot(*np.diff(closed, axis=0).T).max() <= perimeter / 2000 + 1e-9
+    points = polygons.resample(ring)
+    assert points.shape == (25, 2)
+    np.testing.assert_allclose(points, fine[::80], atol=1e-9)
+
+
+def test_resampling_a_square_by_four_gives_its_corners() -> None:
+    np.testing.assert_allclose(polygons.resample(SQUARE[::-1], 4), SQUARE)
+
+
+def test_box_of_a_ring() -> None:
+    assert polygons.polygon_box([(3, 9), (1, 5), (7, 6)]) == (1, 5, 7, 9)
