@@ -43,7 +43,7 @@ def test_every_task_is_drawn_on_an_enlarged_picture(
     rows = evaluate([prediction], records, card, bootstrap=2, seed=0, round_trips=trips).rows
     (shown,) = exhibits(rows, rows, records, card, count=5, seed=0)
     picture = Image.open(BytesIO(shown.picture))
-    assert (picture.size, picture.format) == ((200, 200), "PNG")
+    assert (picture.size, picture.format) == ((200, 200), "JPEG")
     colours = [colour for _, colour in picture.getcolors(40000)]  # on a ground of greys
     assert any(green > max(red, blue) + 30 for red, green, blue in colours)
     drawn = task == "reg_caption" or (task.startswith("rec_") and answer is None)

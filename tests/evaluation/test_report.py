@@ -57,9 +57,9 @@ def test_the_page_needs_no_other_file(
     tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
 ) -> None:
     outline = Outline(write(tmp_path, evaluations))
-    assert all(place.startswith(("#", "data:image/png;base64,")) for place in outline.places)
+    assert all(place.startswith(("#", "data:image/jpeg;base64,")) for place in outline.places)
     assert {"table", "svg", "img"} <= outline.tags
-    assert len(list((tmp_path / "gallery").glob("*.png"))) == sum(place.startswith("data:") for place in outline.places)
+    assert len(list((tmp_path / "gallery").glob("*.jpg"))) == sum(place.startswith("data:") for place in outline.places)
 
 
 def test_words_of_the_data_are_words(

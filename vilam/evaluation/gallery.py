@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
@@ -14,21 +14,18 @@ from vilam.data.records import DatasetCard, ImageRecord, Region
 from vilam.evaluation.evaluator import Records
 from vilam.tasks import TASKS
 from vilam.tasks.base import Reading
-from vilam.visual import GREEN, ORANGE, Bones, draw, fit
+from vilam.visual import GREEN, LINE_WIDTH, ORANGE, Bones, draw, fit
 
 SCORES = ("iou", "oks", "correct", "cider")
 """The score that a task's answers are ranked by: the first of these columns that it fills."""
 GROUPS = ("worst", "random", "best")
-
-TRUTH_WIDTH = 5
-"""Wider than the answer, which is drawn on it: both are seen where they are the same."""
 
 Row = Mapping[Hashable, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """One answer to look at. row: of ``Evaluation.rows``, as a dict. picture: PNG. before: the row of the step before.
+    """One answer to look at. row: of ``Evaluation.rows``, as a dict. picture: JPEG. before: the row of the step before.
 
     score: the name of the column that ranks this task's answers.
     """
@@ -84,10 +81,12 @@ def _picture(row: Row, record: ImageRecord, card: DatasetCard) -> bytes:
     with Image.open(BytesIO(record.image)) as image:
         picture, scale = fit(image)
     truth, answer = _readings(row, record, region)
-    picture = draw(picture, truth, colour=GREEN, bones=bones, scale=scale, width=TRUTH_WIDTH)
-    picture = draw(picture, answer, colour=ORANGE, bones=bones, scale=scale)
+    thin = max(LINE_WIDTH, round(max(picture.size) / 160))
+    # the truth's wider line is seen under the answer's where they are the same
+    picture = draw(picture, truth, colour=GREEN, bones=bones, scale=scale, width=2 * thin + 1)
+    picture = draw(picture, answer, colour=ORANGE, bones=bones, scale=scale, width=thin)
     stream = BytesIO()
-    picture.save(stream, "PNG")
+    picture.save(stream, "JPEG", quality=90, subsampling=0)
     return stream.getvalue()
 
 
@@ -95,7 +94,16 @@ def _readings(row: Row, record: ImageRecord, region: Region) -> tuple[Reading, R
     """What to draw as truth and as answer; where the answer is words, the region and where those words led back to."""
     if TASKS[row["task"]].direction == "reg":
         return Reading(box_xyxy=region.box_xyxy), _read("rec_box", row.get("round_trip_answer"), record)
-    return _read(row["task"], row["truth"], record), _read(row["task"], row["answer"], record)
+    truth = _read(row["task"], row["truth"], record)
+    return truth, _counted(_read(row["task"], row["answer"], record), truth)
+
+
+def _counted(answer: Reading, truth: Reading) -> Reading:
+    """The answer without the points that nobody labelled, (0, 0) in the truth: they are not scored, nor drawn."""
+    if answer.points is None or truth.points is None or len(answer.points) != len(truth.points):
+        return answer
+    pairs = zip(answer.points, truth.points, strict=True)
+    return replace(answer, points=tuple((0.0, 0.0) if true == (0, 0) else point for point, true in pairs))
 
 
 def _read(task: str, answer: Any, record: ImageRecord) -> Reading:

@@ -115,9 +115,9 @@ def round_trip_metrics(rows: pd.DataFrame) -> Iterator[Metric]:
 
 
 def accuracy_by_threshold(rows: pd.DataFrame, thresholds: Sequence[float] = CURVE_THRESHOLDS) -> pd.DataFrame:
-    """Share of rows whose IoU reaches each threshold: columns threshold, accuracy."""
-    accuracies = [float((rows["iou"] >= threshold).mean()) for threshold in thresholds]
-    return pd.DataFrame({"threshold": list(thresholds), "accuracy": accuracies})
+    """Share of rows whose IoU reaches each threshold: columns threshold, accuracy; empty where there are no rows."""
+    reached = [(threshold, float((rows["iou"] >= threshold).mean())) for threshold in thresholds if len(rows)]
+    return pd.DataFrame(reached, columns=["threshold", "accuracy"])
 
 
 def accuracy_by(rows: pd.DataFrame, column: str) -> pd.DataFrame:

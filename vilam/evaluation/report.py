@@ -55,7 +55,7 @@ def write_report(
     rows = {stage: evaluation.rows for stage, evaluation in evaluations.items()}
     before = rows[stages[-2]] if len(stages) > 1 else None
     shown = list(exhibits(rows[stages[-1]], before, records, card, gallery, seed))
-    named = {f"{name}.png": exhibit.picture for name, exhibit in zip(_names(shown), shown, strict=True)}
+    named = {f"{name}.jpg": exhibit.picture for name, exhibit in zip(_names(shown), shown, strict=True)}
     page = _render(
         title=title,
         facts=facts,
@@ -119,7 +119,7 @@ def _render(**content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["data_uri"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+    environment.filters["data_uri"] = lambda jpeg: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
     return environment.get_template("report.html").render(content)
 
 

@@ -1,0 +1,30 @@
+"""The tables of `dvc plots`: one line a step and point, also where a task was not asked."""
+
+from vilam.data.records import DatasetCard, ImageRecord
+from vilam.evaluation.evaluator import evaluate
+from vilam.evaluation.plots import plots
+
+
+def test_steps_stand_one_below_the_other(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
+    bad, good = (
+        evaluate([predict("rec_box", "a", answer), predict("reg_class")], records, card, bootstrap=2, seed=0)
+        for answer in ("?", None)
+    )
+    tables = plots({"activate": bad, "train": good})
+    assert tables["evaluate_tasks"].values.tolist()[:2] == [
+        ["after step 1", "rec_box/acc_0.5", 0.0],
+        ["after step 2", "rec_box/acc_0.5", 1.0],
+    ]
+    assert list(tables["evaluate_iou"].columns) == ["step", "threshold", "accuracy"]
+    assert len(tables["evaluate_iou"]) == 20
+    assert tables["evaluate_kinds"].values.tolist() == [
+        ["after step 1", "attribute", 0.0, 1],
+        ["after step 2", "attribute", 1.0, 1],
+    ]
+    assert list(tables["evaluate_sizes"]["size"]) == ["large", "large"]
+
+
+def test_no_box_was_asked_for(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
+    tables = plots({"train": evaluate([predict("reg_class")], records, card, bootstrap=2, seed=0)})
+    assert list(tables["evaluate_tasks"]["metric"]) == ["reg_class/accuracy"]
+    assert tables["evaluate_kinds"].empty and tables["evaluate_sizes"].empty and tables["evaluate_iou"].empty
