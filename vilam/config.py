@@ -46,7 +46,7 @@ class PrepareSettings(Section):
 
 
 class SynthesizeSettings(Section):
-    """Records to instructions. ``expressions_per_region``: how many expressions of a region are asked about, at most."""
+    """Records to instructions. ``expressions_per_region``: how many expressions of a region are asked about at most."""
 
     expressions_per_region: Count
 
@@ -169,10 +169,15 @@ def load_settings(path: Path) -> Settings:
         raise VilamError(f"{path}: not found: run vilam in the project's folder") from None
     except yaml.YAMLError as error:
         raise VilamError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    return check_settings(content, path)
+
+
+def check_settings(content: object, source: Path) -> Settings:
+    """Check settings that were read from ``source``; raises VilamError as `load_settings` does."""
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        raise VilamError("; ".join(_in_words(path, problem) for problem in error.errors())) from None
+        raise VilamError("; ".join(_in_words(source, problem) for problem in error.errors())) from None
 
 
 def _in_words(path: Path, problem: object) -> str:
