@@ -23,8 +23,9 @@ SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What became of a model: its version, which version is champion now, whether the gate passed, and why."""
+    """What became of a model: its run and version, which version is champion now, whether the gate passed, and why."""
 
+    run_id: str
     version: int
     champion: int | None
     passed: bool
@@ -47,9 +48,9 @@ def register_model(
         made = log_model(folder, metrics, settings.model_name, {**tracker.origin, **_tags(metrics, verdict, settings)})
     set_alias(root, settings.model_name, CHALLENGER, made.number)
     if not verdict.passed:
-        return Registration(made.number, champion.number if champion else None, False, verdict.reasons)
+        return Registration(made.run_id, made.number, champion.number if champion else None, False, verdict.reasons)
     set_alias(root, settings.model_name, CHAMPION, made.number)
-    return Registration(made.number, made.number, True, verdict.reasons)
+    return Registration(made.run_id, made.number, made.number, True, verdict.reasons)
 
 
 def champion_of(registered: list[Version]) -> Version | None:

@@ -1,0 +1,55 @@
+"""The Prefect task that runs the whole pipeline once with changed settings, as a DVC experiment.
+
+It works on a copy beside the workspace, so that neither params.yaml nor the models of the workspace change; its runs
+and models go to the project's own MLflow. ``dvc exp show`` lists it, ``dvc exp apply`` brings it into the workspace.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from flows.artifacts import show_metrics, show_run
+from flows.overrides import assignments, check
+from flows.stage import run_logged
+
+
+@task(task_run_name="experiment {name}")
+def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], root: Path) -> None:
+    """Run ``dvc exp run -S …`` under ``name``; raises VilamError where the overrides do not fit or a stage fails."""
+    settings = [f"-S={assigned}" for assigned in assignments(_from_here(overrides, root))]
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name, *settings]
+    run_logged(command, root, get_run_logger().info, {"VILAM_MLRUNS": str(root / "mlruns")})
+    for stage in stages:
+        if metrics := _metrics(name, stage, root):
+            show_metrics(stage, metrics)
+    if run_id := _metrics(name, "register", root).get("run_id"):
+        show_run(run_id)
+
+
+def _from_here(overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """The overrides with a relative ``prepare.root`` made absolute: the copy lies elsewhere."""
+    folder = check(overrides, root).prepare.root
+    if folder is None or folder.is_absolute():
+        return dict(overrides)
+    return {**overrides, "prepare": {**overrides.get("prepare", {}), "root": str((root / folder).resolve())}}
+
+
+def _metrics(name: str, stage: str, root: Path) -> dict[str, Any]:
+    """What the experiment wrote as metrics of a stage; empty where it wrote none."""
+    listed = _git(root, "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    reference = next((found for found in listed if found.endswith(f"/{name}")), "")
+    text = _git(root, "show", f"{reference}:metrics/{stage}.json") if reference else ""
+    metrics: dict[str, Any] = json.loads(text or "{}")
+    return metrics
+
+
+def _git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True).stdout
