@@ -44,7 +44,7 @@ def write_dataset(
         partial.mkdir(parents=True)
         counts = _write_shards(records, card.splits, partial, shard_size)
         full = replace(card, counts=_with_invalid(counts, num_invalid or {}))
-        _write_card(full, partial)
+        write_card(full, partial)
         _put_in_place(partial, folder)
     except OSError as error:
         raise VilamError(f"{folder}: could not be written: {error.strerror or error}: nothing was changed") from error
@@ -183,7 +183,7 @@ def _with_invalid(counts: dict[str, dict[str, int]], invalid: Mapping[str, int])
     return {split: {**one, "num_invalid": invalid.get(split, 0)} for split, one in counts.items()}
 
 
-def _write_card(card: DatasetCard, folder: Path) -> None:
+def write_card(card: DatasetCard, folder: Path) -> None:
     temporary = folder / f"{CARD}.tmp"
     temporary.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
     temporary.rename(folder / CARD)

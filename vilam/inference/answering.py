@@ -1,0 +1,79 @@
+"""Answers to instructions of many images, a batch of images at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import torch
+
+from vilam.data.instructions import Instruction
+from vilam.data.records import DatasetCard, ImageRecord
+from vilam.inference.generate import Answer, Request, generate
+from vilam.models.constraints import GrammarCompiler, TokenGrammar
+from vilam.models.images import load_pixels
+from vilam.models.tokenization import GroundingTokenizer
+from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.tasks import TASKS
+
+
+class Records(Protocol):
+    """Image records by id."""
+
+    def __getitem__(self, image_id: str, /) -> ImageRecord:
+        """The record of an image."""
+        ...
+
+
+def compile_grammars(tokenizer: GroundingTokenizer, card: DatasetCard) -> dict[str, TokenGrammar]:
+    """Each task's grammar on a data set, for a tokenizer."""
+    compiler = GrammarCompiler(tokenizer)
+    return {name: compiler.compile(task.grammar(card)) for name, task in TASKS.items()}
+
+
+def answer_all(
+    model: VilamForConditionalGeneration,
+    tokenizer: GroundingTokenizer,
+    grammars: Mapping[str, TokenGrammar],
+    records: Records,
+    instructions: Sequence[Instruction],
+    batch_size: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[Answer]:
+    """One answer for each instruction, in their order; ``batch_size`` counts questions, ``advance`` is told of each."""
+    order = sorted(range(len(instructions)), key=lambda i: (instructions[i].task, instructions[i].image_id))
+    answers: dict[int, Answer] = {}
+    for indices in _batches(order, instructions, batch_size):
+        chunk = [instructions[index] for index in indices]
+        answers.update(zip(indices, _answer(model, tokenizer, grammars, records, chunk), strict=True))
+        advance(len(indices))
+    return [answers[index] for index in range(len(instructions))]
+
+
+def _batches(order: Iterable[int], instructions: Sequence[Instruction], size: int) -> Iterator[list[int]]:
+    """Batches of one task, so that all answers of a batch are of about one length."""
+    by_task: dict[str, list[int]] = {}
+    for index in order:
+        by_task.setdefault(instructions[index].task, []).append(index)
+    for indices in by_task.values():
+        for start in range(0, len(indices), size):
+            yield indices[start : start + size]
+
+
+def _answer(
+    model: VilamForConditionalGeneration,
+    tokenizer: GroundingTokenizer,
+    grammars: Mapping[str, TokenGrammar],
+    records: Records,
+    instructions: Sequence[Instruction],
+) -> list[Answer]:
+    images = {instruction.image_id: 0 for instruction in instructions}
+    images = {image_id: number for number, image_id in enumerate(images)}
+    pixels = load_pixels([records[image_id].image for image_id in images], model.config).to(model.device)
+    requests = [Request(images[each.image_id], each.question, grammars[each.task]) for each in instructions]
+    return generate(model, tokenizer, pixels, requests)
+
+
+def autocast(model: VilamForConditionalGeneration, dtype: torch.dtype) -> torch.autocast:
+    """The context in which a model of float32 weights multiplies in ``dtype``."""
+    return torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)

@@ -1,0 +1,44 @@
+"""``vilam predict``: one question about one picture, JSON on stdout, the answer drawn on request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from vilam.errors import VilamError
+from vilam.inference.predictor import Box, Found, Predictor
+from vilam.tasks.base import Reading
+from vilam.visual import draw, fit
+
+
+def predict(
+    model: str, image: Path, task: str, text: str | None, box: Box | None, picture: Path | None
+) -> None:
+    """Ask ``task`` (locate, segment, keypoints, classify, describe) and print the answer; VilamError on bad input."""
+    opened = open_picture(image)
+    found = getattr(Predictor.from_pretrained(model), task)(opened, box if box is not None else text)
+    if picture is not None:
+        save_picture(opened, found, box, text or found.words or "", picture)
+    print(json.dumps({"image": str(image), **found.as_dict()}, indent=2))
+
+
+def open_picture(path: Path) -> Image.Image:
+    """The picture in a file, as RGB; raises VilamError where it is missing, broken or no picture."""
+    try:
+        return Image.open(path).convert("RGB")
+    except FileNotFoundError:
+        raise VilamError(f"{path}: not found") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise VilamError(f"{path}: not a readable picture ({error}): give a PNG or JPEG file") from None
+
+
+def save_picture(image: Image.Image, found: Found, box: Box | None, label: str, path: Path) -> None:
+    """Draw the answer, or the box that was asked about, on the picture and save it."""
+    reading = Reading(found.box_xyxy or box, found.points, found.polygons)
+    enlarged, scale = fit(image)
+    try:
+        draw(enlarged, reading, f"{label} {found.confidence:.2f}", scale=scale).save(path)
+    except (OSError, ValueError) as error:
+        raise VilamError(f"{path}: could not be written ({error}): name a .png or .jpg file") from None

@@ -1,0 +1,127 @@
+"""Making a model from the settings, and the folder that holds a trained one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+from vilam.config import ModelSettings, TowerSettings
+from vilam.data.records import DatasetCard
+from vilam.data.store import read_card, write_card
+from vilam.errors import VilamError
+from vilam.models.tokenization import GroundingTokenizer, train_tokenizer
+from vilam.models.vilam import VilamConfig, VilamForConditionalGeneration, register_auto_classes
+
+RUN = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a model folder holds. ``card``: of the data set it was trained on; ``info``: its run and how it came."""
+
+    model: VilamForConditionalGeneration
+    tokenizer: GroundingTokenizer
+    card: DatasetCard
+    info: dict[str, Any]
+
+
+def build_tokenizer(settings: ModelSettings, texts: Iterable[str]) -> GroundingTokenizer:
+    """The language model's own tokenizer, or for one from scratch a tokenizer trained on the instructions' texts."""
+    bins = settings.coordinate_bins if settings.coordinates == "token" else None
+    checkpoint = settings.language.checkpoint
+    if checkpoint is None:
+        return GroundingTokenizer(train_tokenizer(texts), bins)
+    return GroundingTokenizer(_load("language", checkpoint, AutoTokenizer.from_pretrained), bins)
+
+
+def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: int) -> VilamForConditionalGeneration:
+    """A model with pretrained parts where the settings name checkpoints, and random ones elsewhere."""
+    torch.manual_seed(seed)
+    frozen = {
+        "vision": settings.vision.frozen,
+        "aligner": settings.freeze_aligner,
+        "language": settings.language.frozen,
+    }
+    words = {} if settings.language.checkpoint else _words(tokenizer)
+    config = VilamConfig(
+        vision_config=_tower_config("vision", settings.vision, {}),
+        text_config=_tower_config("language", settings.language, words),
+        aligner=settings.aligner,
+        num_queries=settings.num_queries,
+        coordinate_bins=tokenizer.bins,
+        first_coordinate=tokenizer.first_coordinate,
+        image_size=settings.image_size,
+        frozen=tuple(part for part, is_frozen in frozen.items() if is_frozen),
+    )
+    model = VilamForConditionalGeneration(config)
+    for part, tower, loader in (
+        ("vision", settings.vision, AutoModel),
+        ("language", settings.language, AutoModelForCausalLM),
+    ):
+        if tower.checkpoint is not None:
+            pretrained = _load(part, tower.checkpoint, loader.from_pretrained)
+            getattr(model, part).load_state_dict(pretrained.state_dict())
+    return model
+
+
+def _words(tokenizer: GroundingTokenizer) -> dict[str, Any]:
+    """What a language model from scratch must know of its tokenizer; coordinates have embeddings of their own."""
+    size = len(tokenizer.tokenizer) if tokenizer.first_coordinate is None else tokenizer.first_coordinate
+    return {"vocab_size": size, "pad_token_id": tokenizer.pad_id, "eos_token_id": tokenizer.eos_id, "bos_token_id": None}
+
+
+def _tower_config(part: str, tower: TowerSettings, forced: dict[str, Any]) -> Any:
+    if tower.checkpoint is not None:
+        return _load(part, tower.checkpoint, AutoConfig.from_pretrained)
+    try:
+        return AutoConfig.for_model(tower.model_type, **{**tower.config, **forced})
+    except (ValueError, TypeError, AttributeError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise VilamError(f"model.{part}: {tower.model_type} with {tower.config}: {first}") from error
+
+
+def _load(part: str, checkpoint: str, loader: Any) -> Any:
+    try:
+        return loader(checkpoint)
+    except (OSError, ValueError, SafetensorError) as error:
+        first = str(error).splitlines()[0]
+        raise VilamError(f"model.{part}.checkpoint {checkpoint}: cannot be loaded: {first}") from error
+
+
+def save_trained(trained: Trained, folder: Path) -> None:
+    """Write a model folder that from_pretrained and Predictor open; what was there stays until the new one is whole."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        trained.model.save_pretrained(partial)
+        trained.tokenizer.tokenizer.save_pretrained(partial)
+        write_card(trained.card, partial)
+        (partial / RUN).write_text(json.dumps(trained.info, indent=2) + "\n", encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except (OSError, SafetensorError) as error:
+        raise VilamError(f"{folder}: could not be written: {error}: free some space and run again") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def load_trained(folder: Path) -> Trained:
+    """Open a model folder; raises VilamError where it is missing, half-written or damaged."""
+    if not (folder / RUN).is_file():
+        raise VilamError(f"{folder}: no trained model here ({RUN} is missing): run the stage that writes it")
+    register_auto_classes()
+    try:
+        model = VilamForConditionalGeneration.from_pretrained(folder)
+        tokenizer = GroundingTokenizer(AutoTokenizer.from_pretrained(folder), model.config.coordinate_bins)
+        info = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise VilamError(f"{folder}: damaged: {str(error).splitlines()[0]}: train or copy it again") from error
+    return Trained(model.eval(), tokenizer, read_card(folder), info)

@@ -1,0 +1,150 @@
+"""``evaluate``: one answer per expression from both models, scored strictly: metrics, CSVs, predictions, the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vilam.config import EvaluateSettings, Settings
+from vilam.data.instructions import Instruction, read_instructions
+from vilam.data.records import DatasetCard, Expression
+from vilam.data.store import RecordStore
+from vilam.errors import VilamError
+from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
+from vilam.evaluation.plots import plots
+from vilam.evaluation.report import write_report
+from vilam.inference.answering import answer_all, autocast, compile_grammars
+from vilam.models.build import Trained, load_trained
+from vilam.models.device import best_device, precision
+from vilam.progress import Progress
+from vilam.tasks import TASKS
+from vilam.tracking import open_run
+
+STAGES = ("activate", "train")
+
+
+def run(settings: Settings, root: Path) -> None:
+    """Score models/activate and models/train on settings.evaluate.split; write metrics, plots, predictions, report."""
+    chosen = settings.evaluate
+    records = RecordStore(root / "data" / "records", chosen.split)
+    asked = instructions_of(root, chosen)
+    trained = {stage: load_trained(root / "models" / stage) for stage in STAGES}
+    evaluations = {
+        stage: evaluate_model(model, records, asked, chosen, settings.seed, stage) for stage, model in trained.items()
+    }
+    metrics = {stage: evaluation.metrics for stage, evaluation in evaluations.items()}
+    _write_tables(evaluations, root)
+    facts = {"data": records.card.name, "split": chosen.split, "images": str(_num_images(asked))}
+    with open_run(root, "train", trained["train"].info.get("run_id")) as tracker:
+        facts |= {"MLflow run": tracker.run_id, "git commit": tracker.origin.get("git_commit", "unknown")}
+        write_report(
+            root / "reports", evaluations, records, records.card, gallery=chosen.gallery, title="vilam", facts=facts
+        )
+        tracker.log_metrics(metrics["train"])
+        tracker.log_metrics({f"after_step_1/{name}": value for name, value in metrics["activate"].items()})
+        tracker.log_artifacts(root / "reports", "report")
+        tracker.log_artifacts(root / "predictions", "predictions")
+    _write_json(root / "metrics" / "evaluate.json", metrics)
+
+
+def instructions_of(root: Path, settings: EvaluateSettings) -> list[Instruction]:
+    """All instructions of the five tasks on the first ``max_images`` images of the split."""
+    found = read_instructions(root / "data" / "instructions", settings.split, set(TASKS))
+    images: set[str] = set()
+    chosen = []
+    for instruction in found:
+        images.add(instruction.image_id)
+        if len(images) > settings.max_images:
+            break
+        chosen.append(instruction)
+    if not chosen:
+        raise VilamError(f"evaluate: the split {settings.split!r} has no instructions: choose another split")
+    return chosen
+
+
+def _num_images(instructions: Sequence[Instruction]) -> int:
+    return len({instruction.image_id for instruction in instructions})
+
+
+def evaluate_model(
+    trained: Trained,
+    records: RecordStore,
+    instructions: Sequence[Instruction],
+    settings: EvaluateSettings,
+    seed: int,
+    stage: str,
+) -> Evaluation:
+    """Answers and scores of one model, the round trip region -> words -> region among them."""
+    answerer = _Answerer(trained, records, settings.batch_size)
+    predictions = answerer.predict(instructions, f"evaluate {stage}")
+    trips = _round_trip_questions(predictions, records, trained.card)
+    back = answerer.predict(trips, f"evaluate {stage}, round trip")
+    boxes = {prediction.instruction.instruction_id: prediction.answer for prediction in back}
+    return evaluate(
+        predictions, records, records.card, bootstrap=settings.bootstrap, seed=seed, round_trips=boxes
+    )
+
+
+class _Answerer:
+    """A model that answers instructions about the records of a split."""
+
+    def __init__(self, trained: Trained, records: RecordStore, batch_size: int) -> None:
+        self.model = trained.model.to(best_device())
+        self.tokenizer = trained.tokenizer
+        self.records = records
+        self.batch_size = batch_size
+        # What may be answered is a matter of the data set that is asked about, not of the one that was trained on.
+        self.grammars = compile_grammars(trained.tokenizer, records.card)
+
+    def predict(self, instructions: Sequence[Instruction], title: str) -> list[Prediction]:
+        """One prediction for each instruction."""
+        with Progress(len(instructions), title, "answers") as progress, autocast(self.model, precision("auto")):
+            answers = answer_all(
+                self.model,
+                self.tokenizer,
+                self.grammars,
+                self.records,
+                instructions,
+                self.batch_size,
+                lambda count: progress.advance(count),
+            )
+        return [Prediction(each, answer.text, answer.confidence) for each, answer in zip(instructions, answers, strict=True)]
+
+
+def _round_trip_questions(
+    predictions: Sequence[Prediction], records: RecordStore, card: DatasetCard
+) -> list[Instruction]:
+    """REC questions about the words that each region was given, under the id of the question that gave them."""
+    task = TASKS["rec_box"]
+    questions: dict[str, Instruction] = {}
+    for prediction in predictions:
+        asked, words = prediction.instruction, prediction.answer.strip()
+        if asked.task != "reg_caption" or not words:
+            continue
+        record = records[asked.image_id]
+        region = next(region for region in record.regions if region.region_id == asked.region_id)
+        question = task.question(0, record, region, Expression(words, source="model"))
+        questions[asked.instruction_id] = replace(asked, task=task.name, question=question, expression=words)
+    return list(questions.values())
+
+
+def _write_tables(evaluations: dict[str, Evaluation], root: Path) -> None:
+    try:
+        for folder in (root / "predictions", root / "metrics" / "plots"):
+            folder.mkdir(parents=True, exist_ok=True)
+        for stage, evaluation in evaluations.items():
+            evaluation.rows.to_parquet(root / "predictions" / f"{stage}.parquet", index=False)
+        for name, table in plots(evaluations).items():
+            table.to_csv(root / "metrics" / "plots" / f"{name}.csv", index=False)
+    except OSError as error:
+        raise VilamError(f"{root}: predictions could not be written: {error}: free some space, run again") from error
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+

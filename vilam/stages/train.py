@@ -1,0 +1,50 @@
+"""``train``, step 2: all tasks jointly, and the cycle between the two directions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+from vilam.config import Settings
+from vilam.data.store import read_card
+from vilam.inference.answering import compile_grammars
+from vilam.models.build import Trained, load_trained
+from vilam.training.checkpoint import Checkpoints
+from vilam.training.cycle import Cycle
+from vilam.training.engine import rank
+from vilam.training.run import RECORDS, checkpoints_for, launch, run_job
+
+
+def run(settings: Settings, root: Path) -> None:
+    """Train step 2 from models/activate as one MLflow run; write models/train, metrics/train.json, the loss curve."""
+    if launch("train", settings.train, root):
+        return
+    from vilam.tracking import open_run
+
+    before = load_trained(root / "models" / "activate")
+    card = read_card(root / RECORDS)
+    weights = hashlib.sha256((root / "models" / "activate" / "model.safetensors").read_bytes()).hexdigest()
+    checkpoints = checkpoints_for("train", settings, root, settings.train.model_dump(), weights)
+    grammars = compile_grammars(before.tokenizer, card)
+    cycle = Cycle(settings.train.cycle, before.tokenizer, grammars, card, settings.seed)
+    tracked = open_run(root, "train", _run_id(checkpoints), settings) if rank() == 0 else nullcontext(None)
+    with tracked as tracker:
+        if tracker is not None:
+            _keep_run_id(checkpoints, tracker.run_id)
+        info = {"stage": "train", "run_id": tracker.run_id if tracker else None}
+        start = Trained(before.model, before.tokenizer, card, info)
+        log = tracker.log_metrics if tracker else lambda *_: None
+        run_job("train", settings, root, start, settings.train.tasks, cycle, checkpoints, log)
+
+
+def _run_id(checkpoints: Checkpoints) -> str | None:
+    """The MLflow run of the training that is gone on with."""
+    path = checkpoints.folder / "run.json"
+    return json.loads(path.read_text(encoding="utf-8"))["run_id"] if path.is_file() else None
+
+
+def _keep_run_id(checkpoints: Checkpoints, run_id: str) -> None:
+    checkpoints.folder.mkdir(parents=True, exist_ok=True)
+    (checkpoints.folder / "run.json").write_text(json.dumps({"run_id": run_id}), encoding="utf-8")

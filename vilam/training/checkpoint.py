@@ -1,0 +1,128 @@
+"""Checkpoints by step, whole or not there: killed at any moment, a run goes on from the last whole one.
+
+``checkpoints/<stage>/<key>/step-000500/`` holds what DeepSpeed saves (weights, optimiser, scheduler, client state)
+and, written last, ``manifest.json`` with the size and checksum of every file. They lie outside of DVC's outs, which
+are deleted before a stage runs. The key is a digest of all that the run depends on: other settings or other data
+never go on from these checkpoints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vilam.errors import VilamError
+from vilam.training.engine import rank
+
+MANIFEST = "manifest.json"
+KEPT = 2
+
+
+def run_key(*parts: object) -> str:
+    """A digest of everything a run depends on, given as what JSON can write."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+class Checkpoints:
+    """The checkpoints of one run in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, engine: Any, step: int, state: dict[str, Any]) -> None:
+        """Save after ``step`` steps; all ranks call it. The oldest are removed once this one is whole."""
+        tag = f"step-{step:06d}"
+        client = {"step": step, "random": random_state(), **state}
+        try:
+            engine.save_checkpoint(str(self.folder), tag=tag, client_state=client, save_latest=False)
+            torch.distributed.barrier()
+            if rank() == 0:
+                write_manifest(self.folder / tag)
+                for old in self._whole()[:-KEPT]:
+                    shutil.rmtree(old)
+            torch.distributed.barrier()
+        except OSError as error:
+            raise VilamError(f"{self.folder / tag}: {error.strerror}: free some space, then start again") from error
+
+    def load(self, engine: Any) -> dict[str, Any] | None:
+        """Load the newest whole checkpoint into the engine; returns its client state, None where there is none."""
+        whole = self._whole()
+        torch.distributed.barrier()
+        if not whole:
+            return None
+        path, client = engine.load_checkpoint(str(self.folder), tag=whole[-1].name)
+        if path is None:
+            raise VilamError(f"{whole[-1]}: cannot be loaded: remove the folder to start from the one before")
+        restore_random_state(client["random"])
+        return dict(client)
+
+    def remove(self) -> None:
+        """Forget the run: it is done."""
+        torch.distributed.barrier()
+        if rank() == 0:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _whole(self) -> list[Path]:
+        """Whole checkpoints, oldest first; a damaged one is named and passed over."""
+        whole = []
+        for folder in sorted(self.folder.glob("step-*")):
+            if problem := damage(folder):
+                if rank() == 0:
+                    print(f"{folder}: {problem}: passed over", file=sys.stderr)
+            else:
+                whole.append(folder)
+        return whole
+
+
+def write_manifest(folder: Path) -> None:
+    """Sizes and checksums of all files of a folder, in place at once."""
+    files = {file.name: _fingerprint(file) for file in sorted(folder.iterdir()) if file.name != MANIFEST}
+    partial = folder / f".{MANIFEST}"
+    partial.write_text(json.dumps(files, indent=2), encoding="utf-8")
+    partial.rename(folder / MANIFEST)
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, None where it is whole."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "not finished"
+    except ValueError:
+        return f"{MANIFEST} is damaged"
+    for name, fingerprint in files.items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if _fingerprint(folder / name) != fingerprint:
+            return f"{name} is damaged"
+    return None
+
+
+def _fingerprint(file: Path) -> list[object]:
+    with file.open("rb") as stream:
+        return [file.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()]
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every generator that training may draw from."""
+    state = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Put back what `random_state` gave."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

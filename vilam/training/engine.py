@@ -1,0 +1,117 @@
+"""The DeepSpeed engine, started the same way for one process on a CPU and for many GPUs.
+
+What differs between machines stands in ``configs/deepspeed/*.json``; batch size, clipping and precision come from
+params.yaml. The optimiser is torch's own AdamW: DeepSpeed's are compiled on first use and need a C++ compiler.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vilam.config import OptimiserSettings
+from vilam.errors import VilamError
+from vilam.models.device import precision
+
+
+def rank() -> int:
+    """This process's number among all that train together; 0 alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def start_distributed() -> torch.device:
+    """Join the process group (of one, where no launcher started us); returns this process's device."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    if "RANK" not in os.environ:
+        os.environ.update(alone, MASTER_PORT=str(_free_port()))
+    import deepspeed
+
+    # Without this the first start compiles a shared-memory communicator for minutes, or fails without a compiler;
+    # gloo alone does the same work.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else torch.device("cpu")
+    deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
+    return device
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def learning_rate(settings: OptimiserSettings) -> Callable[[int], float]:
+    """Factor on the learning rate by step: linear warm-up, then a cosine down to the final one."""
+    low = settings.final_learning_rate / settings.learning_rate
+
+    def factor(step: int) -> float:
+        if step < settings.warmup_steps:
+            return (step + 1) / settings.warmup_steps
+        done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+        return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    return factor
+
+
+def deepspeed_config(settings: OptimiserSettings, root: Path) -> dict[str, Any]:
+    """The JSON of ``settings.deepspeed`` with what params.yaml decides filled in."""
+    path = root / settings.deepspeed
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise VilamError(f"{path}: not found: set deepspeed to a file of configs/deepspeed") from None
+    except ValueError as error:
+        raise VilamError(f"{path}: not readable as JSON: {error}") from None
+    if settings.batch_size % world_size():
+        raise VilamError(f"batch_size {settings.batch_size} does not divide over {world_size()} processes")
+    config["train_micro_batch_size_per_gpu"] = settings.batch_size // world_size()
+    config["gradient_accumulation_steps"] = 1
+    config["gradient_clipping"] = settings.max_grad_norm
+    config["steps_per_print"] = 10**9
+    if precision(settings.precision) == torch.bfloat16 and "bf16" not in config:
+        config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    return config
+
+
+def start_engine(model: torch.nn.Module, settings: OptimiserSettings, root: Path) -> Any:
+    """The DeepSpeed engine around a model; weights that are frozen get no optimiser state."""
+    import deepspeed
+
+    optimiser = torch.optim.AdamW(
+        parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, settings.beta2)
+    )
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate(settings))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        engine, *_ = deepspeed.initialize(
+            model=model,
+            optimizer=optimiser,
+            lr_scheduler=scheduler,
+            config=deepspeed_config(settings, root),
+            dist_init_required=False,
+        )
+    return engine
+
+
+def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay, biases, norms and embeddings of one dimension do not."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]

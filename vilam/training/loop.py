@@ -1,0 +1,163 @@
+"""The training loop of both steps: draw, pack, cycle, one optimiser step; validate and save now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vilam.config import OptimiserSettings
+from vilam.data.instructions import Instruction
+from vilam.data.records import DatasetCard
+from vilam.inference.answering import Records, autocast
+from vilam.models.device import precision
+from vilam.models.tokenization import GroundingTokenizer
+from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.progress import Progress
+from vilam.training.batching import Batch, collate
+from vilam.training.checkpoint import Checkpoints
+from vilam.training.cycle import Cycle
+from vilam.training.engine import rank, start_distributed, start_engine, world_size
+from vilam.training.replica import plain_model
+from vilam.training.sampling import Example, InstructionSampler
+from vilam.training.validation import validate
+
+LOG_EVERY = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a run trains on. ``validation``: instructions of held-out images, of the records in ``held_out``."""
+
+    name: str
+    settings: OptimiserSettings
+    model: VilamForConditionalGeneration
+    tokenizer: GroundingTokenizer
+    card: DatasetCard
+    records: Records
+    sampler: InstructionSampler
+    held_out: Records
+    validation: Sequence[Instruction]
+    cycle: Cycle | None
+    seed: int
+
+
+@dataclass(slots=True)
+class History:
+    """What was measured, by step: ``[{"step": 20, "loss": ...}, ...]``; ``images`` counts training images seen."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    images: int = 0
+
+    def add(self, step: int, measured: Mapping[str, float]) -> None:
+        """Note numbers of a step; those of one step share a row."""
+        if self.rows and self.rows[-1]["step"] == step:
+            self.rows[-1].update(measured)
+        else:
+            self.rows.append({"step": step, **measured})
+
+
+def fit(
+    job: Job, root: Path, checkpoints: Checkpoints, log: Callable[[Mapping[str, float], int], None]
+) -> tuple[VilamForConditionalGeneration, History]:
+    """Train to the end, going on from the last checkpoint; returns the model (whole on rank 0) and its history."""
+    torch.manual_seed(job.seed)
+    device = start_distributed()
+    job.model.to(device)
+    engine = start_engine(job.model, job.settings, root)
+    history = History()
+    first = 0
+    if state := checkpoints.load(engine):
+        first, history = int(state["step"]), History(state["history"], state["images"])
+    trainer = _Trainer(job, engine, device, history, log)
+    with _progress(job, first) as progress:
+        for step in range(first, job.settings.steps):
+            loss = trainer.step(step)
+            progress.advance(job.settings.batch_size, loss=loss)
+            done = step + 1
+            if done % job.settings.validate_every == 0 or done == job.settings.steps:
+                trainer.validate(done)
+            if done % job.settings.checkpoint_every == 0 and done < job.settings.steps:
+                checkpoints.save(engine, done, {"history": history.rows, "images": history.images})
+    with plain_model(engine, job.model) as model:
+        return model, history
+
+
+def _progress(job: Job, first: int) -> Progress:
+    size = job.settings.batch_size
+    return Progress(job.settings.steps * size, job.name, "images", done=first * size)
+
+
+class _Trainer:
+    """One optimiser step after another."""
+
+    def __init__(
+        self,
+        job: Job,
+        engine: Any,
+        device: torch.device,
+        history: History,
+        log: Callable[[Mapping[str, float], int], None],
+    ) -> None:
+        self.job, self.engine, self.device, self.history, self.log = job, engine, device, history, log
+        self.loss = 0.0
+
+    def step(self, step: int) -> float:
+        """Train on the images of a step; returns the loss, averaged over recent steps."""
+        batch = self._batch(step).to(self.device)
+        total = batch.weights.sum()
+        torch.distributed.all_reduce(total)
+        # Ranks hold different numbers of tokens and DeepSpeed averages over ranks: so the gradient is that of one rank.
+        self.engine.train()
+        output = self.engine(
+            pixel_values=batch.pixel_values,
+            input_ids=batch.input_ids,
+            segments=batch.segments,
+            labels=batch.labels,
+            weights=batch.weights,
+            total=total / world_size(),
+            coordinate_sigma=self.job.settings.coordinate_sigma,
+        )
+        self.engine.backward(output.loss)
+        self.engine.step()
+        self._note(step, output.loss.detach())
+        return self.loss
+
+    def _note(self, step: int, loss: torch.Tensor) -> None:
+        torch.distributed.all_reduce(loss)
+        value = float(loss) / world_size()
+        self.loss = value if step == 0 else 0.95 * self.loss + 0.05 * value if self.loss else value
+        self.history.images += self.job.settings.batch_size
+        if (step + 1) % LOG_EVERY == 0:
+            measured = {"loss": value, "learning_rate": self.engine.get_lr()[0]}
+            self.history.add(step + 1, measured)
+            self.log({f"{self.job.name}/{name}": number for name, number in measured.items()}, step + 1)
+
+    def _batch(self, step: int) -> Batch:
+        """This rank's share of a step's images, each with its instructions, those of the cycle among them."""
+        job = self.job
+        ids = job.sampler.image_ids(step, job.settings.batch_size)[rank() :: world_size()]
+        examples = {image_id: job.sampler.draw(image_id, step) for image_id in ids}
+        if job.cycle is not None and job.cycle.due(step, job.settings.steps):
+            for image_id, made in self._cycle(job.cycle, ids, step).items():
+                examples[image_id] = [*examples[image_id], *made]
+        images = [job.records[image_id].image for image_id in ids]
+        return collate(images, list(examples.values()), job.tokenizer, job.model.config)
+
+    def _cycle(self, cycle: Cycle, ids: Sequence[str], step: int) -> dict[str, list[Example]]:
+        with self._plain() as model, autocast(model, precision(self.job.settings.precision)):
+            return cycle.examples(model, self.job.records, self.job.sampler.images, ids, step)
+
+    def _plain(self) -> AbstractContextManager[VilamForConditionalGeneration]:
+        return plain_model(self.engine, self.job.model)
+
+    def validate(self, step: int) -> None:
+        """Measure on held-out images; every rank does the same work, so that none waits for another."""
+        with self._plain() as model, autocast(model, precision(self.job.settings.precision)):
+            measured = validate(model, self.job.tokenizer, self.job.card, self.job.held_out, self.job.validation)
+        self.history.add(step, measured)
+        self.log({f"{self.job.name}/{name}": number for name, number in measured.items()}, step)

@@ -1,0 +1,34 @@
+"""The model as plain tensors, for generating and saving, whatever way DeepSpeed has spread it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from vilam.models.vilam import VilamForConditionalGeneration
+
+SHARDED_PARAMETERS = 3
+"""The ZeRO stage from which on a rank holds only a part of each weight."""
+
+
+@contextmanager
+def plain_model(engine: Any, model: VilamForConditionalGeneration) -> Iterator[VilamForConditionalGeneration]:
+    """The engine's model itself, or under ZeRO-3 a gathered copy of it.
+
+    Under ZeRO-3 every forward pass is a collective call, and ranks that generate answers of different lengths would
+    wait for each other for ever; on a copy each goes its own way.
+    """
+    if engine.zero_optimization_stage() < SHARDED_PARAMETERS:
+        yield engine.module
+        return
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters(list(engine.module.parameters())):
+        weights = {name: value.detach().clone() for name, value in engine.module.state_dict().items()}
+    replica = type(model)(copy.deepcopy(model.config))
+    replica.load_state_dict(weights)
+    yield replica.to(torch.device(engine.device)).eval()

@@ -1,0 +1,122 @@
+"""One trained model from the settings and the data: what the stages `activate` and `train` have in common."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from vilam.config import OptimiserSettings, Settings
+from vilam.data.instructions import Instruction, read_instructions
+from vilam.data.store import RecordStore
+from vilam.errors import VilamError
+from vilam.models.build import Trained, save_trained
+from vilam.training.checkpoint import Checkpoints, run_key
+from vilam.training.cycle import Cycle
+from vilam.training.engine import rank
+from vilam.training.loop import History, Job, fit
+from vilam.training.sampling import InstructionSampler
+
+RECORDS, INSTRUCTIONS = Path("data/records"), Path("data/instructions")
+Log = Callable[[Mapping[str, float], int], None]
+
+
+def launch(stage: str, settings: OptimiserSettings, root: Path) -> bool:
+    """Start the stage again as several processes where the settings ask for it; returns whether that was done."""
+    if settings.processes == 1 or "RANK" in os.environ:
+        return False
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(settings.processes), "-m", "vilam", stage]
+    if subprocess.run(command, cwd=root).returncode:
+        raise VilamError(f"{stage}: one of {settings.processes} processes failed: its message stands above")
+    return True
+
+
+def checkpoints_for(stage: str, settings: Settings, root: Path, *parts: object) -> Checkpoints:
+    """The folder of this very run: named by its settings, its data and ``parts``."""
+    data = [(root / folder / name).read_text() for folder, name in _CARDS if (root / folder / name).is_file()]
+    key = run_key(stage, settings.seed, settings.model.model_dump(), parts, data)
+    return Checkpoints(root / "checkpoints" / stage / key)
+
+
+_CARDS = ((RECORDS, "card.json"), (INSTRUCTIONS, "manifest.json"))
+
+
+def run_job(
+    stage: str,
+    settings: Settings,
+    root: Path,
+    start: Trained,
+    tasks: Mapping[str, float],
+    cycle: Cycle | None,
+    checkpoints: Checkpoints,
+    log: Log,
+) -> History:
+    """Train ``start`` on the tasks, write models/STAGE, metrics/STAGE.json and its loss curve; returns the history."""
+    own: OptimiserSettings = getattr(settings, stage)
+    use_threads(own.threads)
+    records = RecordStore(root / RECORDS, "train")
+    held_out = _held_out_split(records)
+    job = Job(
+        name=stage,
+        settings=own,
+        model=start.model,
+        tokenizer=start.tokenizer,
+        card=start.card,
+        records=records,
+        sampler=InstructionSampler(
+            read_instructions(root / INSTRUCTIONS, "train", set(tasks)), tasks, own.instructions_per_image, settings.seed
+        ),
+        held_out=RecordStore(root / RECORDS, held_out),
+        validation=validation_set(root, held_out, set(tasks), own.validation_images),
+        cycle=cycle,
+        seed=settings.seed,
+    )
+    model, history = fit(job, root, checkpoints, log)
+    if rank() == 0:
+        save_trained(Trained(model, start.tokenizer, start.card, start.info), root / "models" / stage)
+        write_history(history, stage, root)
+    checkpoints.remove()
+    return history
+
+
+def use_threads(count: int) -> None:
+    """How many threads torch computes with; 0 leaves it to torch."""
+    import torch
+
+    if count:
+        torch.set_num_threads(count)
+
+
+def _held_out_split(records: RecordStore) -> str:
+    return next((name for name in records.card.splits if name.startswith("val")), records.card.splits[-1])
+
+
+def validation_set(root: Path, split: str, tasks: set[str], num_images: int) -> Sequence[Instruction]:
+    """The first of each task's instructions on the first images of a split."""
+    chosen: dict[tuple[str, str], Instruction] = {}
+    images: set[str] = set()
+    for instruction in read_instructions(root / INSTRUCTIONS, split, tasks):
+        images.add(instruction.image_id)
+        if len(images) > num_images:
+            break
+        chosen.setdefault((instruction.image_id, instruction.task), instruction)
+    return list(chosen.values())
+
+
+def write_history(history: History, stage: str, root: Path) -> None:
+    """metrics/STAGE.json with the last numbers and metrics/plots/STAGE_loss.csv with all of them."""
+    plots = root / "metrics" / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    names = sorted({name for row in history.rows for name in row} - {"step"})
+    with (plots / f"{stage}_loss.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["step", *names])
+        writer.writeheader()
+        writer.writerows(history.rows)
+    last = {name: row[name] for row in history.rows for name in names if name in row}
+    content = {**last, "steps": history.rows[-1]["step"] if history.rows else 0, "images": history.images}
+    (root / "metrics" / f"{stage}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
