@@ -61,7 +61,11 @@ def _rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
         if isinstance(value, Mapping):
             yield from _rows(value, f"{prefix}{name}: ")
         else:
-            yield prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+            yield _cell(prefix + name), f"{value:.4g}" if isinstance(value, float) else _cell(str(value))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _inline(picture: Path) -> str:

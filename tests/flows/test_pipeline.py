@@ -1,0 +1,95 @@
+"""The flow end to end on a tiny DVC project: this guards the pin of fastapi, without which no flow runs."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter
+from prefect.client.schemas.objects import Artifact
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import PrefectHTTPStatusError
+
+from flows.pipeline import main, pipeline, read_stages
+from vilam.cli import STAGES
+from vilam.errors import VilamError
+
+
+@pytest.fixture(scope="module")
+def deployment(prefect: None) -> UUID:
+    """The flow as the server knows it."""
+    made = pipeline.to_deployment(name="local")
+    assert isinstance(made, RunnerDeployment)
+    identity = made.apply()
+    assert isinstance(identity, UUID)
+    return identity
+
+
+def artifacts() -> dict[str, Artifact]:
+    """The newest artifact by key."""
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter())
+    return {str(artifact.key): artifact for artifact in sorted(found, key=lambda one: str(one.created))}
+
+
+def test_stages_are_those_of_the_command_line(project: Path) -> None:
+    assert read_stages(project) == list(STAGES)
+
+
+def test_every_stage_runs_and_shows_its_metrics(small: Path) -> None:
+    pipeline()
+    assert (small / "out" / "register").is_file()
+    shown = artifacts()
+    assert "| nested: a\\|b | 2 |" in str(shown["metrics-train"].data)
+    assert "| steps | 1.5 |" in str(shown["metrics-register"].data)
+
+
+def test_overrides_run_beside_the_workspace(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (small / "params.yaml").read_text()
+    main(["train.steps=7", "prepare.root=pictures", "prepare.source=voc"])
+    assert (small / "params.yaml").read_text() == before
+    assert not (small / "out").exists()
+    listed = subprocess.run(["git", "for-each-ref", "--format=%(refname)", "refs/exps"], capture_output=True, text=True)
+    (reference,) = (line for line in listed.stdout.split() if "/exec/" not in line and "/stash" not in line)
+    params = subprocess.run(["git", "show", f"{reference}:params.yaml"], capture_output=True, text=True).stdout
+    assert "steps: 7" in params
+    assert f"root: {small / 'pictures'}" in params
+    assert "#/runs/abc" in str(artifacts()["mlflow-run"].data)
+
+
+def test_a_stage_that_fails_says_why(small: Path) -> None:
+    (small / "params.yaml").write_text((small / "params.yaml").read_text().replace("seed: 42", "seed: 13"))
+    with pytest.raises(VilamError, match=r"dvc repro --single-item train` ended with 255.*vilam: unlucky"):
+        pipeline()
+
+
+def test_the_server_takes_a_run_with_overrides(deployment: UUID) -> None:
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run_from_deployment(deployment, parameters={"overrides": {"train": {"steps": 5}}})
+    assert run.parameters == {"overrides": {"train": {"steps": 5}}}
+
+
+@pytest.mark.parametrize("train", [{"stepz": 5}, {"steps": "many"}, {"steps": 0}])
+def test_the_server_refuses_a_run_that_does_not_fit(deployment: UUID, train: dict[str, object]) -> None:
+    with get_client(sync_client=True) as client, pytest.raises(PrefectHTTPStatusError, match="409"):
+        client.create_flow_run_from_deployment(deployment, parameters={"overrides": {"train": train}})
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["train.stepz=5"], "train.stepz: no such setting"),
+        (["train.steps=0"], "train.steps: Input should be greater than or equal to 1"),
+        (["prepare.source=voc"], "source voc reads files"),
+        (["train"], "train: expected name=value"),
+    ],
+)
+def test_overrides_that_do_not_fit_are_one_line(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert line in capsys.readouterr().err
