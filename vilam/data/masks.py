@@ -27,8 +27,13 @@ def polygons_to_mask(polygons: Sequence[Sequence[Point]], width: int, height: in
 
 
 def rle_to_mask(rle: dict[str, Any]) -> Mask:
-    """COCO's run lengths, compressed or a list of counts, as a bool mask [height, width]."""
+    """COCO's run lengths, compressed or a list of counts, as a bool mask [height, width].
+
+    Raises ValueError where the counts are not as many as the pixels.
+    """
     height, width = (int(side) for side in rle["size"])
+    if isinstance(rle["counts"], list) and sum(rle["counts"]) != height * width:
+        raise ValueError(f"run lengths of {sum(rle['counts'])} pixels for a {width}x{height} mask")
     runs = coco_mask.frPyObjects(rle, height, width) if isinstance(rle["counts"], list) else rle
     return np.asarray(coco_mask.decode(runs), dtype=bool)
 

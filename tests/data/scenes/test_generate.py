@@ -18,7 +18,7 @@ from vilam.data.scenes import CATEGORIES, generate_scene, keypoint_schemas
 from vilam.geometry.boxes import box_iou
 from vilam.geometry.polygons import polygon_box
 
-PINNED = [1749282137, 1044854538, 4072761251, 961868704]
+PINNED = [2624032282, 1466685864, 3445879286, 727129184]
 """Of the first four scenes, pixels and regions; a change of the generator changes them."""
 SCENES = [generate_scene(42, index, "train", 96) for index in range(80)]
 

@@ -21,7 +21,10 @@ SIDES = {
     "middle": lambda x, y: max(abs(x - 50), abs(y - 50)) < 22,
     "centre": lambda x, y: max(abs(x - 50), abs(y - 50)) < 22,
 }
-RELATIONS = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "over": (1, -1), "below": (1, 1), "under": (1, 1)}
+RELATIONS = {
+    **{"left of": (0, -1), "right of": (0, 1)},
+    **{"above": (1, -1), "over": (1, -1), "below": (1, 1), "under": (1, 1)},
+}
 ENDS = {
     **{"leftmost": (0, 1, 0), "rightmost": (0, -1, 0), "topmost": (1, 1, 0), "lowest": (1, -1, 0)},
     **{"left": (0, 1), "right": (0, -1), "top": (1, 1), "bottom": (1, -1)},
@@ -57,8 +60,10 @@ def _fits(things: list[Seen], text: str) -> set[int]:
     if found := re.fullmatch(r"(.+?) (?:to the )?(left of|right of|above|over|below|under) (the .+)", text):
         (anchor,) = _named(things, found[3])
         axis, way = RELATIONS[found[2]]
-        from_anchor = {one: way * (_percent(things[one])[axis] - _percent(things[anchor])[axis]) for one in range(len(things))}
-        return {one for one in _named(things, found[1]) - {anchor} if from_anchor[one] > 3}
+        start = _percent(things[anchor])[axis]
+        return {
+            one for one in _named(things, found[1]) - {anchor} if way * (_percent(things[one])[axis] - start) > 3
+        }
     if found := re.fullmatch(r"(.+?) (?:on|at|in) the ([a-z ]+)", text):
         tests = [SIDES[word] for word in found[2].split() if word in SIDES]
         return {one for one in _named(things, found[1]) if all(test(*_percent(things[one])) for test in tests)}

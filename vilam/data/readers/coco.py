@@ -221,9 +221,10 @@ def _region(file: _File, annotation: Annotation) -> Region:
     category = file.categories.get(annotation["category_id"])
     if category is None:
         raise ValueError(f"unknown category id {annotation['category_id']}")
-    if len(annotation["bbox"]) != 4:
-        raise ValueError(f"bbox of {len(annotation['bbox'])} values")
-    box = xywh_to_xyxy(annotation["bbox"])
+    bbox = annotation["bbox"]
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        raise ValueError(f"bbox is {bbox!r}, not four numbers")
+    box = xywh_to_xyxy(bbox)
     region = Region(f"{file.tag or 'coco'}_{annotation['id']}", box, str(category["name"]))
     return replace(
         region,

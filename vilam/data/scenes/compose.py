@@ -22,7 +22,7 @@ TEXTURES = ("plain", "striped", "dotted", "checked")
 DIAMETERS = {"small": (12, 15), "medium": (19, 24), "large": (29, 34)}
 """Pixels in an image of 96, least and most; the gaps keep "small" and "large" clear."""
 FREE = 102
-CLOSENESS = (FREE, FREE, FREE, FREE, FREE, FREE, 72, 72, 72, 35)
+CLOSENESS = (FREE, FREE, FREE, FREE, FREE, FREE, 72, 72, 30, 30)
 """How near a thing may come to those before it, in percent of the two radii: below 100 it may hide a part.
 
 Things of one colour stay FREE of each other: nobody could see where one ends.

@@ -53,7 +53,7 @@ def paint(dice: Dice, things: list[Thing], covers: list[Pixels], image_size: int
         share = cover[window][..., None].astype(np.int32)
         canvas[window] = (canvas[window] * (255 - share) + ink * share) // 255
     file = BytesIO()
-    Image.fromarray(canvas.astype(np.uint8)).save(file, "PNG", compress_level=4)
+    Image.fromarray(canvas.astype(np.uint8)).save(file, "PNG", compress_level=2)
     return file.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from typing import NamedTuple
 
 from vilam.data.records import Expression
 from vilam.data.scenes.dice import Dice
@@ -61,6 +62,11 @@ class Seen:
     box: tuple[float, float, float, float]
 
     @property
+    def words(self) -> dict[str, str]:
+        """Its looks by name."""
+        return {"size": self.size, "colour": self.colour, "texture": self.texture, "shape": self.shape}
+
+    @property
     def middle(self) -> tuple[float, float]:
         """Centre of the box in pixels."""
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
@@ -70,8 +76,16 @@ Look = dict[str, str]
 """Some of size, colour, texture and shape, with the values that a thing must have."""
 
 
+class Phrase(NamedTuple):
+    """An expression before it is worded: ``the <before> <look> <after>``."""
+
+    before: str
+    look: Look
+    after: str
+
+
 def describe(dice: Dice, things: list[Seen], image_size: int) -> list[list[Expression]]:
-    """Up to five expressions for each thing, of as many kinds as fit it."""
+    """Three to five expressions for each thing, of as many kinds as fit it."""
     scene = _Scene(dice, things, image_size)
     return [scene.expressions(index) for index in range(len(things))]
 
@@ -81,36 +95,29 @@ class _Scene:
         self.dice = dice
         self.things = things
         self.clear = image_size * CLEAR / 100
-        self.image_size = image_size
         self.middles = [thing.middle for thing in things]
-        self.matching: dict[tuple[tuple[str, str], ...], list[int]] = {}
+        self.depths = [_depths(middle, image_size) for middle in self.middles]
+        self.looks = [list(self._looks(thing)) for thing in things]
+        self.names = [self._name(index) for index in range(len(things))]
 
     def expressions(self, index: int) -> list[Expression]:
-        """One of each kind that can be said, then more until there are enough, without repeats."""
+        """One of each kind that can be said, then more until there are enough."""
         ways = {
             "attribute": self._attributes(index),
             "position": list(self._positions(index)),
             "order": list(self._orders(index)),
             "relation": list(self._relations(index)),
         }
-        first = [(kind, self.dice.pick(texts)) for kind, texts in ways.items() if texts]
-        others = [(kind, text) for kind, texts in ways.items() for text in texts if (kind, text) not in first]
+        first = [(kind, self.dice.pick(phrases)) for kind, phrases in ways.items() if phrases]
+        others = [(kind, one) for kind, phrases in ways.items() for one in phrases if (kind, one) not in first]
         wanted = self.dice.between(3, 5)
-        chosen = first + self.dice.sample(others, max(0, wanted - len(first)))
-        return [Expression(text, self._kind(index, kind, text), "generated") for kind, text in chosen[:wanted]]
+        chosen = self.dice.sample(first, wanted) + self.dice.sample(others, max(0, wanted - len(first)))
+        return [self._expression(kind, phrase) for kind, phrase in chosen]
 
-    def _kind(self, index: int, kind: str, text: str) -> str:
-        return "class" if text == f"the {self.things[index].shape}" else kind
-
-    def _matches(self, look: Look) -> list[int]:
-        key = tuple(look.items())
-        if key not in self.matching:
-            self.matching[key] = [
-                index
-                for index, thing in enumerate(self.things)
-                if all(getattr(thing, name) == value for name, value in key)
-            ]
-        return self.matching[key]
+    def _expression(self, kind: str, phrase: Phrase) -> Expression:
+        words = ("the", phrase.before, self._say(phrase.look), phrase.after)
+        only_class = kind == "attribute" and phrase.look.keys() == {"shape"}
+        return Expression(" ".join(filter(None, words)), "class" if only_class else kind, "generated")
 
     def _say(self, look: Look) -> str:
         size = self.dice.pick(SIZE_WORDS[look["size"]]) if "size" in look else ""
@@ -118,90 +125,82 @@ class _Scene:
         if texture == "plain":  # "plain red", but "red striped"
             colour, texture = texture, colour
         noun = look.get("shape") or self.dice.pick(NOUNS)
-        return " ".join(word for word in (size, colour, texture, noun) if word)
+        return " ".join(filter(None, (size, colour, texture, noun)))
 
-    def _looks(self, index: int, most: int) -> Iterator[Look]:
-        """Looks of a thing of up to ``most`` words before the noun, with and without its shape."""
-        thing = self.things[index]
+    def _matches(self, look: Look) -> list[int]:
+        wanted = look.items()
+        return [index for index, thing in enumerate(self.things) if wanted <= thing.words.items()]
+
+    def _looks(self, thing: Seen) -> Iterator[tuple[int, Look, list[int]]]:
+        """Ways to speak of a thing, by the words before the noun, with the things that each fits."""
         names = ["colour", "texture"] if thing.size == "medium" else ["size", "colour", "texture"]
-        for count in range(most + 1):
+        for count in range(len(names) + 1):
             for chosen in combinations(names, count):
-                look = {name: getattr(thing, name) for name in chosen}
-                yield look | {"shape": thing.shape}
+                look = {name: thing.words[name] for name in chosen}
+                bare = self._matches(look)
+                yield count, look | {"shape": thing.shape}, [one for one in bare if self._shape(one) == thing.shape]
                 if count and self.dice.chance(BARE):
-                    yield look
+                    yield count, look, bare
 
-    def _attributes(self, index: int) -> list[str]:
+    def _shape(self, index: int) -> str:
+        return self.things[index].shape
+
+    def _short_looks(self, index: int) -> list[tuple[Look, list[int]]]:
+        """Looks of one word before the noun, at most, with the other things that they fit."""
+        return [
+            (look, [other for other in fitting if other != index])
+            for count, look, fitting in self.looks[index]
+            if count <= 1
+        ]
+
+    def _attributes(self, index: int) -> list[Phrase]:
         """The shortest looks that fit this thing alone, and those of one word more."""
-        fitting = [look for look in self._looks(index, 3) if self._matches(look) == [index]]
-        least = min((len(look) for look in fitting), default=0)
-        return [f"the {self._say(look)}" for look in fitting if len(look) <= least + 1]
+        fitting = [look for _, look, things in self.looks[index] if things == [index]]
+        least = min(map(len, fitting), default=0)
+        return [Phrase("", look, "") for look in fitting if len(look) <= least + 1]
 
-    def _positions(self, index: int) -> Iterator[str]:
+    def _positions(self, index: int) -> Iterator[Phrase]:
         """Places that this thing clearly has and no other of the same look comes near to."""
-        for look in self._looks(index, 1):
-            others = [other for other in self._matches(look) if other != index]
-            for name in self._places(index):
-                if not any(self._near_place(other, name) for other in others):
-                    yield f"the {self._say(look)} {self._say_place(name)}"
+        places = [name for name, depth in self.depths[index].items() if depth >= self.clear]
+        for look, others in self._short_looks(index):
+            for name in places:
+                if all(self.depths[other][name] <= -self.clear for other in others):
+                    yield Phrase("", look, self.dice.pick(PLACE_WORDS[name]))
 
-    def _places(self, index: int) -> list[str]:
-        return [name for name in PLACES if self._depth(index, name) >= self.clear]
-
-    def _near_place(self, index: int, name: str) -> bool:
-        return self._depth(index, name) > -self.clear
-
-    def _depth(self, index: int, name: str) -> float:
-        """How far inside a place the middle of a thing lies, in pixels; negative outside."""
-        x, y = self.middles[index]
-        left, top, right, bottom = (side * self.image_size / 100 for side in PLACES[name])
-        return min(x - left, y - top, right - x, bottom - y)
-
-    def _say_place(self, name: str) -> str:
-        return self.dice.pick(PLACE_WORDS[name])
-
-    def _orders(self, index: int) -> Iterator[str]:
+    def _orders(self, index: int) -> Iterator[Phrase]:
         """Its rank among the things of one look along a side, where all of them are clearly apart on that axis."""
-        for look in ({"shape": self.things[index].shape}, {"colour": self.things[index].colour}, {}):
+        for look in ({"shape": self._shape(index)}, {"colour": self.things[index].colour}, {}):
             members = self._matches(look)
             for axis, (start, end) in enumerate((ENDS[:2], ENDS[2:])):
                 ranked = sorted(members, key=lambda member: self.middles[member][axis])
                 if len(members) > 1 and self._all_apart(ranked, axis):
                     rank = ranked.index(index)
-                    yield from self._ranks(rank, start, look)
-                    yield from self._ranks(len(ranked) - 1 - rank, end, look)
+                    yield from _ranks(rank, start, look)
+                    yield from _ranks(len(ranked) - 1 - rank, end, look)
 
     def _all_apart(self, ranked: list[int], axis: int) -> bool:
         places = [self.middles[member][axis] for member in ranked]
         return all(after - before >= self.clear for before, after in pairwise(places))
 
-    def _ranks(self, rank: int, end: tuple[str, str], look: Look) -> Iterator[str]:
-        side, most = end
-        noun = self._say(look)
-        if rank == 0:
-            yield f"the {most} {noun}"
-        if rank < len(ORDINALS):
-            yield f"the {ORDINALS[rank]} {noun} from the {side}"
-
-    def _relations(self, index: int) -> Iterator[str]:
+    def _relations(self, index: int) -> Iterator[Phrase]:
         """Where it lies from another thing that words can name, when no other of its look could be meant."""
-        for anchor in range(len(self.things)):
-            name = self._name(anchor) if anchor != index else None
+        for anchor, name in enumerate(self.names):
             relation = self._relation(index, anchor)
             if name is None or relation is None:
                 continue
-            for look in self._looks(index, 1):
-                others = [other for other in self._matches(look) if other not in (index, anchor)]
-                if not any(self._may_be(other, anchor, relation) for other in others):
-                    yield f"the {self._say(look)} {self.dice.pick(RELATIONS[relation])} the {name}"
+            for look, others in self._short_looks(index):
+                if not any(other != anchor and self._may_be(other, anchor, relation) for other in others):
+                    yield Phrase("", look, f"{self.dice.pick(RELATIONS[relation])} the {name}")
 
     def _name(self, index: int) -> str | None:
         """The shortest look with its shape that fits this thing alone, in words."""
-        fitting = [look for look in self._looks(index, 2) if "shape" in look and self._matches(look) == [index]]
+        fitting = [
+            look for count, look, things in self.looks[index] if count <= 2 and "shape" in look and things == [index]
+        ]
         return self._say(min(fitting, key=len)) if fitting else None
 
     def _relation(self, index: int, anchor: int) -> str | None:
-        """The one side of the anchor on which the thing clearly lies."""
+        """The one side of the anchor on which the thing clearly lies; None for itself."""
         x, y = self._offset(index, anchor)
         if abs(x) >= self.clear and abs(y) <= abs(x) / 2:
             return "right" if x > 0 else "left"
@@ -218,3 +217,21 @@ class _Scene:
     def _offset(self, index: int, anchor: int) -> tuple[float, float]:
         (x, y), (from_x, from_y) = self.middles[index], self.middles[anchor]
         return x - from_x, y - from_y
+
+
+def _depths(middle: tuple[float, float], image_size: int) -> dict[str, float]:
+    """How far inside each place a point lies, in pixels; negative outside."""
+    x, y = middle
+    percent = image_size / 100
+    return {
+        name: min(x - left * percent, y - top * percent, right * percent - x, bottom * percent - y)
+        for name, (left, top, right, bottom) in PLACES.items()
+    }
+
+
+def _ranks(rank: int, end: tuple[str, str], look: Look) -> Iterator[Phrase]:
+    side, most = end
+    if rank == 0:
+        yield Phrase(most, look, "")
+    if rank < len(ORDINALS):
+        yield Phrase(ORDINALS[rank], look, f"from the {side}")

@@ -1,0 +1,120 @@
+"""RefCOCO: flat rows grouped by image, scaled copies, COCO's outlines, and the real rows where they are at hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vilam.data.readers.refcoco import open_refcoco
+from vilam.data.readers.source import Problem, RawRecord
+from vilam.data.records import ImageRecord
+from vilam.errors import VilamError
+
+
+def _flat(image: int, ref: int, words: str, box: Any = (10, 20, 30, 40)) -> dict[str, Any]:
+    name = f"COCO_train2014_{image:012d}_{ref}"
+    return {"img_id": name, "sents": words, "bbox": box, "height": 100, "width": 200}
+
+
+def _folder(root: Path, **files: list[dict[str, Any]]) -> Path:
+    (root / "images").mkdir()
+    for number, size in ((1, (200, 100)), (2, (50, 50))):
+        Image.new("RGB", size).save(root / "images" / f"COCO_train2014_{number:012d}.jpg")
+    for name, rows in files.items():
+        (root / f"{name.replace('plus', '+')}.json").write_text(json.dumps(rows))
+    return root
+
+
+def _read(root: Path) -> tuple[dict[str, ImageRecord], list[Problem]]:
+    rows = list(open_refcoco(root).rows)
+    records = {row.record.image_id: row.record for row in rows if isinstance(row, RawRecord)}
+    return records, [row for row in rows if isinstance(row, Problem)]
+
+
+def test_rows_of_one_region_come_together(tmp_path: Path) -> None:
+    rows = [
+        _flat(1, 4, "the man"),
+        _flat(1, 5, "a dog", [0, 0, 5, 5]),
+        _flat(1, 4, " man  left "),
+        _flat(1, 4, "the man"),
+    ]
+    records, problems = _read(_folder(tmp_path, refcocoplus_testA=rows))
+    (record,) = records.values()
+    assert problems == []
+    assert record.split == "refcoco_plus_testA"
+    man, dog = record.regions
+    assert man.box_xyxy == (10, 20, 40, 60) and dog.box_xyxy == (0, 0, 5, 5)
+    assert [(one.text, one.kind, one.source) for one in man.expressions] == [
+        ("the man", "free", "human"),
+        ("man left", "free", "human"),
+    ]
+    assert man.category == "object"
+
+
+def test_boxes_of_a_squashed_copy_are_scaled(tmp_path: Path) -> None:
+    records, _ = _read(_folder(tmp_path, refcocog_val=[_flat(2, 4, "the man")]))
+    (record,) = records.values()
+    assert (record.split, record.width, record.height) == ("refcocog_umd_val", 50, 50)
+    assert record.regions[0].box_xyxy == pytest.approx((2.5, 10, 10, 30))
+
+
+def test_outline_and_category_come_from_coco(tmp_path: Path) -> None:
+    root = _folder(tmp_path, refcoco_val=[_flat(2, 4, "the man")])
+    annotation = {
+        "id": 9,
+        "image_id": 2,
+        "category_id": 1,
+        "bbox": [10, 20, 30, 40.5],
+        "segmentation": [[10, 20, 40, 20, 40, 60]],
+    }
+    content = {"images": [], "annotations": [annotation], "categories": [{"id": 1, "name": "person"}]}
+    (root / "instances.json").write_text(json.dumps(content))
+    (record,) = _read(root)[0].values()
+    assert record.regions[0].category == "person"
+    assert record.regions[0].polygons[0][1] == pytest.approx((10, 10))
+
+
+def test_train_holds_no_image_of_another_split(tmp_path: Path) -> None:
+    root = _folder(tmp_path, refcoco_train=[_flat(1, 4, "a"), _flat(2, 4, "b")], refcocog_val=[_flat(2, 8, "c")])
+    splits = sorted((record.split, record.image_id[-1]) for record in _read(root)[0].values())
+    assert splits == [("refcocog_umd_val", "2"), ("train", "1")]
+
+
+@pytest.mark.parametrize("change", [{"bbox": [1, 2]}, {"img_id": 3}, {"sents": None}, {"width": "wide"}])
+def test_a_bad_row_is_a_problem(tmp_path: Path, change: dict[str, Any]) -> None:
+    rows = [_flat(1, 4, "the man"), _flat(1, 6, "a dog") | change]
+    records, (problem,) = _read(_folder(tmp_path, refcoco_val=rows))
+    assert sum(bool(region.expressions) for record in records.values() for region in record.regions) == 1
+    assert "refcoco_val.json: row 2" in problem.place
+
+
+def test_a_missing_image_is_one_problem(tmp_path: Path) -> None:
+    rows = [_flat(1, 4, "the man"), _flat(77, 4, "a"), _flat(77, 5, "b")]
+    records, (problem,) = _read(_folder(tmp_path, refcoco_val=rows))
+    assert len(records) == 1
+    assert "COCO_train2014_000000000077.jpg not found" in problem.what
+
+
+def test_nothing_to_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(VilamError, match=r"no refs.jsonl and no refcoco"):
+        open_refcoco(tmp_path)
+
+
+def test_the_real_images(real_data: Path) -> None:
+    records, problems = _read(real_data / "refcoco_images")
+    assert problems == []
+    assert len({record.image_id.rpartition("_")[2] for record in records.values()}) == 26
+    regions = [region for record in records.values() for region in record.regions]
+    rows = [json.loads(line) for line in (real_data / "refcoco_images" / "refs.jsonl").read_text().splitlines()]
+    distinct = {(row["split"], row["ref"], " ".join(row["expression"].split())) for row in rows}
+    assert sum(len(region.expressions) for region in regions) == len(distinct)
+    assert (
+        sum(bool(region.polygons) for region in regions) > 0 and sum(bool(region.keypoints) for region in regions) > 0
+    )
+    for record in records.values():
+        for region in record.regions:
+            assert region.box_xyxy[2] <= record.width + 1 and region.box_xyxy[3] <= record.height + 1

@@ -1,0 +1,23 @@
+"""Rows: what goes into Parquet comes out the same, and ``datasets`` is told how to decode the image."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+
+from vilam.data.rows import schema, to_record, to_row
+from vilam.data.scenes import generate_scene
+
+
+def test_a_record_survives_the_table() -> None:
+    record = generate_scene(1, 0, "train", 64)
+    table = pa.Table.from_pylist([to_row(record)], schema=schema())
+    assert to_record(table.to_pylist()[0]) == record
+
+
+def test_the_image_column_follows_the_hugging_face_convention() -> None:
+    features = json.loads(schema().metadata[b"huggingface"])["info"]["features"]
+    assert features["image"] == {"_type": "Image"}
+    assert list(features) == schema().names
+    assert schema().field("image").type == pa.struct([("bytes", pa.binary()), ("path", pa.string())])

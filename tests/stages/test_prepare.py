@@ -1,0 +1,102 @@
+"""The prepare stage from settings to files, and that a failure leaves what was there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vilam.config import Settings, load_settings
+from vilam.data.store import RecordStore, read_card, read_records
+from vilam.errors import VilamError
+from vilam.stages import prepare
+
+FEW_SCENES = {"scenes": {"image_size": 32, "num_images": {"train": 4, "val": 2, "test": 2}}}
+
+
+def _settings(project: Path, **changes: Any) -> Settings:
+    settings = load_settings(project / "params.yaml").model_dump(by_alias=True)
+    return Settings.model_validate(settings | {"prepare": settings["prepare"] | FEW_SCENES | changes})
+
+
+def _coco(root: Path, **bad: Any) -> Path:
+    """Thirty images of one object each, of which annotation 0 has what ``bad`` says."""
+    (root / "images").mkdir(parents=True)
+    images, annotations = [], []
+    for number in range(30):
+        Image.new("RGB", (20, 20)).save(root / "images" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": 20, "height": 20})
+        annotations.append({"id": number, "image_id": number, "category_id": 1, "bbox": [2, 2, 9, 9]})
+    annotations[0] |= bad
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cup"}]}
+    (root / "instances.json").write_text(json.dumps(content))
+    return root
+
+
+def test_scenes_are_written_with_card_and_metrics(project: Path, tmp_path: Path) -> None:
+    prepare.run(_settings(project), tmp_path)
+    card = read_card(tmp_path / "data" / "records")
+    assert card.splits == ("train", "val", "test")
+    assert json.loads((tmp_path / "metrics" / "prepare.json").read_text()) == card.counts
+    assert card.counts["train"]["num_images"] == 4
+    assert len(RecordStore(tmp_path / "data" / "records", "test")) == 2
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"bbox": [2, 2, float("nan"), 9]},
+        {"bbox": [2, 2, 0, 9]},
+        {"bbox": [50, 2, 9, 9]},
+        {"category_id": 8},
+        {"image_id": 99},
+        {"id": 1},
+    ],
+)
+def test_one_bad_row_is_counted(project: Path, tmp_path: Path, bad: dict[str, Any]) -> None:
+    root = _coco(tmp_path / "coco", **bad)
+    prepare.run(_settings(project, source="coco", root=root), tmp_path)
+    counts = json.loads((tmp_path / "metrics" / "prepare.json").read_text())
+    assert sum(one["num_invalid"] for one in counts.values()) == 1
+    assert sum(one["num_regions"] for one in counts.values()) == 29
+
+
+def test_a_truncated_image_is_counted_and_left_out(project: Path, tmp_path: Path) -> None:
+    root = _coco(tmp_path / "coco")
+    path = root / "images" / "3.png"
+    path.write_bytes(path.read_bytes()[:40])
+    prepare.run(_settings(project, source="coco", root=root), tmp_path)
+    assert len(list(read_records(tmp_path / "data" / "records"))) == 29
+
+
+def test_too_many_bad_rows_stop_it_and_keep_what_was_there(project: Path, tmp_path: Path) -> None:
+    prepare.run(_settings(project), tmp_path)
+    before = list(read_records(tmp_path / "data" / "records"))
+    root = _coco(tmp_path / "coco", category_id=8)
+    with pytest.raises(VilamError, match=r"annotation 0: unknown category id 8"):
+        prepare.run(_settings(project, source="coco", root=root, max_invalid=0), tmp_path)
+    assert list(read_records(tmp_path / "data" / "records")) == before
+
+
+def test_an_empty_split_is_told(project: Path, tmp_path: Path) -> None:
+    root = _coco(tmp_path / "coco")
+    content = json.loads((root / "instances.json").read_text())
+    (root / "instances.json").write_text(json.dumps(content | {"images": content["images"][:1], "annotations": []}))
+    with pytest.raises(VilamError, match="no image in it"):
+        prepare.run(_settings(project, source="coco", root=root), tmp_path)
+
+
+def test_a_missing_folder_is_told(project: Path, tmp_path: Path) -> None:
+    for source in ("coco", "refcoco", "voc"):
+        with pytest.raises(VilamError, match="no such folder"):
+            prepare.run(_settings(project, source=source, root=tmp_path / "none"), tmp_path)
+
+
+def test_the_real_cells_count_their_two_empty_boxes(project: Path, tmp_path: Path, real_data: Path) -> None:
+    prepare.run(_settings(project, source="voc", root=real_data / "bccd"), tmp_path)
+    counts = json.loads((tmp_path / "metrics" / "prepare.json").read_text())
+    assert sum(one["num_invalid"] for one in counts.values()) == 2
+    assert sum(one["num_regions"] for one in counts.values()) == 4155 + 372 + 361 - 2
