@@ -1,0 +1,87 @@
+"""The graph: each stage's word is the same everywhere, and what DVC keeps comes back from a remote."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vilam.cli import STAGES
+
+
+def dvc(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run DVC in a folder."""
+    return subprocess.run([sys.executable, "-m", "dvc", *words], cwd=folder, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def graph(project: Path) -> dict[str, Any]:
+    """The stages of dvc.yaml."""
+    stages: dict[str, Any] = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    return stages
+
+
+def outs(stage: dict[str, Any]) -> list[str]:
+    """All paths that a stage writes."""
+    listed = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
+    return [out if isinstance(out, str) else next(iter(out)) for out in listed]
+
+
+def test_dvc_reads_the_graph(project: Path) -> None:
+    listed = dvc(project, "stage", "list", "--name-only")
+    assert listed.stdout.split() == list(STAGES), listed.stderr
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_one_word_everywhere(stage: str, graph: dict[str, Any], project: Path) -> None:
+    assert graph[stage]["cmd"] == f"python -m vilam {stage}"
+    assert stage in graph[stage]["params"]
+    assert stage in yaml.safe_load((project / "params.yaml").read_text())
+    assert f"vilam/stages/{stage}.py" in graph[stage]["deps"]
+    assert f"metrics/{stage}.json" in outs(graph[stage])
+
+
+def test_stages_stand_in_the_order_in_which_they_run(graph: dict[str, Any]) -> None:
+    made: set[str] = set()
+    for stage in graph.values():
+        written = {dep for dep in stage["deps"] if not dep.startswith("vilam/")}
+        assert written <= made
+        made |= set(outs(stage))
+
+
+def test_code_that_a_stage_depends_on_is_there(graph: dict[str, Any], project: Path) -> None:
+    code = {dep for stage in graph.values() for dep in stage["deps"] if dep.startswith("vilam/")}
+    assert not [dep for dep in code if not (project / dep).exists()]
+
+
+def test_runs_are_no_output(graph: dict[str, Any]) -> None:
+    assert not [out for stage in graph.values() for out in outs(stage) if out.startswith(("mlruns", "checkpoints"))]
+
+
+def test_push_and_pull_bring_the_data_back(tmp_path: Path, project: Path) -> None:
+    repository, remote = tmp_path / "repository", tmp_path / "remote"
+    repository.mkdir()
+    (repository / "dvc.yaml").write_text(
+        "stages: {prepare: {cmd: python make.py, deps: [make.py], outs: [data/records]}}"
+    )
+    (repository / "make.py").write_text(
+        "from pathlib import Path\n"
+        "Path('data/records').mkdir(parents=True)\n"
+        "Path('data/records/shard.parquet').write_bytes(bytes(range(256)))\n"
+    )
+    subprocess.run(["git", "init", "-q"], cwd=repository, check=True)
+    assert dvc(repository, "init", "-q").returncode == 0
+    shutil.copy(project / ".dvc" / "config", repository / ".dvc" / "config")
+    assert dvc(repository, "remote", "add", "-d", "local", str(remote)).returncode == 0
+    assert dvc(repository, "repro").returncode == 0
+    assert dvc(repository, "push").returncode == 0
+    shutil.rmtree(repository / "data" / "records")
+    shutil.rmtree(repository / ".dvc" / "cache")
+    pulled = dvc(repository, "pull")
+    assert pulled.returncode == 0, pulled.stderr
+    assert (repository / "data" / "records" / "shard.parquet").read_bytes() == bytes(range(256))
