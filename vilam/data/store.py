@@ -184,6 +184,7 @@ def _with_invalid(counts: dict[str, dict[str, int]], invalid: Mapping[str, int])
 
 
 def write_card(card: DatasetCard, folder: Path) -> None:
+    """Write the card into a folder in one step: it is there whole or not at all."""
     temporary = folder / f"{CARD}.tmp"
     temporary.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
     temporary.rename(folder / CARD)
