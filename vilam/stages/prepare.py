@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from vilam.config import Settings
 from vilam.data.readers import open_source
-from vilam.data.records import DatasetCard
+from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.store import write_dataset
 from vilam.data.validation import Validator
 from vilam.errors import VilamError
-from vilam.progress import track
+from vilam.progress import Progress
 
 RECORDS = Path("data/records")
 METRICS = Path("metrics/prepare.json")
@@ -22,10 +23,17 @@ def run(settings: Settings, root: Path) -> None:
     prepare = settings.prepare
     source = open_source(prepare, settings.seed)
     validator = Validator(source.categories, source.keypoints, prepare.max_invalid, source.name)
-    records = track(validator.check(source.rows), source.num_images, "prepare", "images")
     card = DatasetCard(source.name, source.categories, source.keypoints, source.splits, source.licences, {})
-    written = write_dataset(records, card, root / RECORDS, prepare.shard_size, validator.num_invalid)
+    with Progress(source.num_images, "prepare", "images") as progress:
+        records = _counted(validator.check(source.rows), progress)
+        written = write_dataset(records, card, root / RECORDS, prepare.shard_size, validator.num_invalid)
     _write_metrics(written.counts, root / METRICS)
+
+
+def _counted(records: Iterator[ImageRecord], progress: Progress) -> Iterator[ImageRecord]:
+    for record in records:
+        yield record
+        progress.advance()
 
 
 def _write_metrics(counts: dict[str, dict[str, int]], path: Path) -> None:

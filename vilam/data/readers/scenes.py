@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
+from multiprocessing import parent_process
 
 from vilam.config import ScenesSettings
 from vilam.data.readers.source import RawRecord, Source
@@ -46,7 +48,7 @@ def _make(job: Job) -> list[ImageRecord]:
 def _side_by_side(jobs: list[Job]) -> Iterator[ImageRecord]:
     """The jobs' scenes in order, a few batches ahead of who takes them so that memory stays small."""
     workers = min(2, os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_parent) as pool:
+    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
         waiting = iter(jobs)
         running = [pool.submit(_make, job) for job in islice(waiting, 2 * workers)]
         while running:
@@ -54,5 +56,14 @@ def _side_by_side(jobs: list[Job]) -> Iterator[ImageRecord]:
             running += [pool.submit(_make, job) for job in islice(waiting, 1)]
 
 
-def _leave_interrupts_to_parent() -> None:
+def _start_worker() -> None:
+    """Leave interrupts to the parent, and end when it does: a killed parent would leave its workers waiting."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
