@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,19 @@ import pytest
 import yaml
 
 from vilam.cli import STAGES
+
+TELLING = {"cli", "config", "errors", "progress", "registry", "serving", "tracking"}
+"""Modules that settle what is asked and tell of what came out, but make no result."""
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, and every name that it imports from one."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def dvc(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -30,6 +45,18 @@ def outs(stage: dict[str, Any]) -> list[str]:
     """All paths that a stage writes."""
     listed = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
     return [out if isinstance(out, str) else next(iter(out)) for out in listed]
+
+
+def code_of(path: Path, project: Path, seen: frozenset[Path] = frozenset()) -> frozenset[Path]:
+    """A file and all of vilam that it imports, directly or not, but for what only tells of the results."""
+    seen |= {path}
+    for module in imports(path):
+        found = project.joinpath(*module.split(".")).with_suffix(".py")
+        package = project.joinpath(*module.split("."), "__init__.py")
+        for file in (found, package):
+            if module.startswith("vilam.") and file.is_file() and file not in seen and file.stem not in TELLING:
+                seen |= code_of(file, project, seen)
+    return seen
 
 
 def test_dvc_reads_the_graph(project: Path) -> None:
@@ -57,6 +84,12 @@ def test_stages_stand_in_the_order_in_which_they_run(graph: dict[str, Any]) -> N
 def test_code_that_a_stage_depends_on_is_there(graph: dict[str, Any], project: Path) -> None:
     code = {dep for stage in graph.values() for dep in stage["deps"] if dep.startswith("vilam/")}
     assert not [dep for dep in code if not (project / dep).exists()]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_that_makes_its_results(stage: str, graph: dict[str, Any], project: Path) -> None:
+    used = {str(path.relative_to(project)) for path in code_of(project / "vilam" / "stages" / f"{stage}.py", project)}
+    assert not {path for path in used if not any(path.startswith(dep) for dep in graph[stage]["deps"])}
 
 
 def test_runs_are_no_output(graph: dict[str, Any]) -> None:

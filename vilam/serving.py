@@ -31,18 +31,8 @@ if TYPE_CHECKING:
 BY_TEXT = ("locate", "segment", "keypoints")
 BY_BOX = ("classify", "describe")
 NEEDED = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "pillow",
-    "pycocotools",
-    "pydantic",
-    "pyyaml",
-    "rich",
+    *("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas", "pyarrow"),
+    *("pillow", "pycocotools", "contourpy", "pydantic", "pyyaml", "jinja2", "rich"),
 )
 """What a server installs beside the code that travels with the model."""
 

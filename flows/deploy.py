@@ -1,0 +1,29 @@
+"""Make the deployment of prefect.yaml known to the Prefect server, with the process pool that it runs in.
+
+    python -m flows.deploy
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from flows.pipeline import ROOT
+
+POOL = "vilam"
+
+
+def main() -> int:
+    """Make the pool and the deployment, or renew them; returns the first exit status that is not 0."""
+    for words in (
+        ("work-pool", "create", POOL, "--type", "process", "--overwrite"),
+        ("--no-prompt", "deploy", "--all"),
+    ):
+        if status := subprocess.run([sys.executable, "-m", "prefect", *words], cwd=ROOT).returncode:
+            return status
+    print(f"now start a worker: prefect worker start --pool {POOL}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
