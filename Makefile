@@ -1,7 +1,7 @@
 # vilam: `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui lock clean
+.PHONY: help setup repro test check ui serve lock clean
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -40,6 +40,10 @@ check: setup  ## lint, format, strict types, the one-way arrows
 
 ui: setup  ## MLflow and Prefect side by side; ctrl-C ends both
 	@bash scripts/ui.sh
+
+serve: setup  ## the champion as a web service on 127.0.0.1:5001 (see vilam/serving.py)
+	MLFLOW_TRACKING_URI=sqlite:///mlruns/mlflow.db mlflow models serve -m models:/vilam@champion --env-manager local \
+	  --host 127.0.0.1 --port $${SERVE_PORT:-5001}
 
 lock: setup  ## renew requirements.lock within the bounds of pyproject.toml
 	@bash scripts/lock.sh

@@ -85,7 +85,15 @@ def _asked(row: dict[Any, Any]) -> object:
         raise VilamError(f"task {row['task']!r}: no such task: ask one of {', '.join(BY_TEXT + BY_BOX)}")
     if (asked := row.get(name)) is None:
         raise VilamError(f"task {row['task']!r}: needs the column {name}")
-    return asked if name == "text" else tuple(float(number) for number in asked)
+    return asked if name == "text" else _box(asked)
+
+
+def _box(asked: object) -> tuple[float, ...]:
+    try:
+        x1, y1, x2, y2 = (float(number) for number in asked)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise VilamError(f"box {asked!r}: expected [x1, y1, x2, y2] in pixels") from None
+    return x1, y1, x2, y2
 
 
 def _picture(encoded: str) -> Image.Image:

@@ -23,7 +23,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.types.schema import Array, ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType, ColSpec, Schema
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -300,7 +300,8 @@ def _version(found: ModelVersion) -> Version:
 
 def _signature() -> ModelSignature:
     """The columns of `vilam.serving`: a question has a text or a box."""
-    text, box = ColSpec("string", "text", required=False), ColSpec(Array(DataType.double), "box", required=False)
+    text = ColSpec("string", "text", required=False)
+    box = ColSpec(AnyType(), "box", required=False)  # an array of doubles would refuse whole numbers
     return ModelSignature(
         inputs=Schema([ColSpec("string", "task"), ColSpec("string", "image"), text, box]),
         outputs=Schema([ColSpec("string", "answer"), ColSpec("double", "confidence"), ColSpec("string", "details")]),

@@ -136,13 +136,19 @@ def test_what_is_registered_answers_and_is_found_as_a_folder(root: Path, setting
     answers = loaded.predict(example)
     assert answers.loc[0, "answer"] == "the red disc"
     assert json.loads(answers.loc[0, "details"])["box_xyxy"] == [0, 0, 96, 96]
-    by_box = example.assign(task="classify", text=None, box=[[1.0, 2.0, 3.0, 4.0]])
+    by_box = example.assign(task="classify", text=None, box=[[1, 2, 3.0, 4]])
     assert loaded.predict(by_box).loc[0, "answer"] == "(1.0, 2.0, 3.0, 4.0)"
 
 
 @pytest.mark.parametrize(
     ("change", "line"),
-    [({"task": "sing"}, "no such task"), ({"text": None}, "needs the column text"), ({"image": "AAAA"}, "not a PNG")],
+    [
+        ({"task": "sing"}, "no such task"),
+        ({"text": None}, "needs the column text"),
+        ({"image": "AAAA"}, "not a PNG"),
+        ({"task": "classify"}, "column box"),
+        ({"task": "describe", "box": "1 2"}, "expected"),
+    ],
 )
 def test_a_wrong_question_is_one_line(change: dict[str, object], line: str) -> None:
     with pytest.raises(VilamError, match=line):
