@@ -39,7 +39,7 @@ check: setup  ## lint, format, strict types, the one-way arrows
 	pytest -q tests/test_architecture.py
 
 ui: setup  ## MLflow and Prefect side by side; ctrl-C ends both
-	@bash scripts/ui.sh
+	@bash scripts/ui.sh || test $$? -eq 130
 
 serve: setup  ## the champion as a web service on 127.0.0.1:5001 (see vilam/serving.py)
 	MLFLOW_TRACKING_URI=sqlite:///mlruns/mlflow.db mlflow models serve -m models:/vilam@champion --env-manager local \

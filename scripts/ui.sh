@@ -11,6 +11,7 @@ for port in "$mlflow_port" "$prefect_port"; do
   fi
 done
 
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
 mlflow ui --backend-store-uri "sqlite:///$PWD/mlruns/mlflow.db" --default-artifact-root "$PWD/mlruns/artifacts" \
   --host 127.0.0.1 --port "$mlflow_port" --workers 1 &
 mlflow_group=$!
