@@ -13,9 +13,7 @@ from vilam.tasks.base import Reading
 from vilam.visual import draw, fit
 
 
-def predict(
-    model: str, image: Path, task: str, text: str | None, box: Box | None, picture: Path | None
-) -> None:
+def predict(model: str, image: Path, task: str, text: str | None, box: Box | None, picture: Path | None) -> None:
     """Ask ``task`` (locate, segment, keypoints, classify, describe) and print the answer; VilamError on bad input."""
     opened = open_picture(image)
     found = getattr(Predictor.from_pretrained(model), task)(opened, box if box is not None else text)

@@ -1,7 +1,7 @@
 """The public way to ask a trained model about a picture.
 
-    predictor = Predictor.from_pretrained("models:/vilam@champion")
-    predictor.locate(image, "the red circle").box_xyxy
+predictor = Predictor.from_pretrained("models:/vilam@champion")
+predictor.locate(image, "the red circle").box_xyxy
 """
 
 from __future__ import annotations

@@ -59,6 +59,7 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
         coordinate_bins=tokenizer.bins,
         first_coordinate=tokenizer.first_coordinate,
         image_size=settings.image_size,
+        attention=settings.attention,
         frozen=tuple(part for part, is_frozen in frozen.items() if is_frozen),
     )
     model = VilamForConditionalGeneration(config)
@@ -75,7 +76,12 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
 def _words(tokenizer: GroundingTokenizer) -> dict[str, Any]:
     """What a language model from scratch must know of its tokenizer; coordinates have embeddings of their own."""
     size = len(tokenizer.tokenizer) if tokenizer.first_coordinate is None else tokenizer.first_coordinate
-    return {"vocab_size": size, "pad_token_id": tokenizer.pad_id, "eos_token_id": tokenizer.eos_id, "bos_token_id": None}
+    return {
+        "vocab_size": size,
+        "pad_token_id": tokenizer.pad_id,
+        "eos_token_id": tokenizer.eos_id,
+        "bos_token_id": None,
+    }
 
 
 def _tower_config(part: str, tower: TowerSettings, forced: dict[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from transformers.utils import ModelOutput
 from vilam.models.aligner import make_aligner
 from vilam.models.coordinates import CoordinateTokens
 from vilam.models.losses import token_losses
+from vilam.models.tower import VilamTower, VilamTowerConfig
 
 PARTS = ("vision", "aligner", "language")
 
@@ -31,6 +32,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
     vision_config, text_config: configs of any vision tower of AutoModel and any language model of
     AutoModelForCausalLM. coordinate_bins: places of the token form, or None for the paper's digits.
     image_size: side of the square, in pixels, to which images are resized. frozen: parts that are not trained.
+    attention: the language model's implementation, by transformers' name.
     """
 
     model_type = "vilam"
@@ -48,8 +50,10 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         image_mean: tuple[float, ...] = (0.5, 0.5, 0.5),
         image_std: tuple[float, ...] = (0.25, 0.25, 0.25),
         frozen: tuple[str, ...] = (),
+        attention: str = "sdpa",
         **kwargs: Any,
     ) -> None:
+        register_auto_classes()
         self.vision_config = _as_config(vision_config)
         self.text_config = _as_config(text_config)
         self.aligner = aligner
@@ -60,6 +64,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         self.image_mean = list(image_mean)
         self.image_std = list(image_std)
         self.frozen = list(frozen)
+        self.attention = attention
         super().__init__(**kwargs)
 
 
@@ -95,7 +100,7 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
     def __init__(self, config: VilamConfig) -> None:
         super().__init__(config)
         self.vision = AutoModel.from_config(config.vision_config)
-        self.language = AutoModelForCausalLM.from_config(config.text_config)
+        self.language = AutoModelForCausalLM.from_config(config.text_config, attn_implementation=config.attention)
         width = _feature_width(config.vision_config)
         hidden = config.text_config.hidden_size
         self.aligner = make_aligner(config.aligner, width, hidden, config.num_queries)
@@ -186,7 +191,7 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         embeds = torch.cat([prefix, self.embed(input_ids).to(prefix.dtype)], dim=1)
         output = self.language.get_decoder()(
             inputs_embeds=embeds,
-            attention_mask=packed_mask(segments, length),
+            attention_mask=packed_mask(segments, length, embeds.dtype),
             position_ids=packed_positions(segments, length),
             use_cache=False,
         )
@@ -204,15 +209,16 @@ def packed_positions(segments: Tensor, prefix: int) -> Tensor:
     return torch.cat([image, index - start_index + prefix], dim=1)
 
 
-def packed_mask(segments: Tensor, prefix: int) -> Tensor:
-    """Boolean attention mask (B, 1, prefix + L, prefix + L), True where a query may look at a key."""
+def packed_mask(segments: Tensor, prefix: int, dtype: torch.dtype) -> Tensor:
+    """Additive attention mask (B, 1, prefix + L, prefix + L): 0 where a query may look at a key."""
     batch, length = segments.shape
     whole = torch.cat([segments.new_zeros(batch, prefix), segments], dim=1)
     index = torch.arange(prefix + length, device=segments.device)
     causal = index[:, None] >= index[None, :]
     is_image = index < prefix
     same = whole[:, :, None] == whole[:, None, :]
-    return ((same | is_image[None, None, :]) & causal).unsqueeze(1)
+    seen = ((same | is_image[None, None, :]) & causal).unsqueeze(1)
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
 
 
 def _feature_width(config: Any) -> int:
@@ -222,7 +228,9 @@ def _feature_width(config: Any) -> int:
 
 
 def register_auto_classes() -> None:
-    """Make AutoConfig, AutoModel and AutoModelForImageTextToText open vilam's folders."""
+    """Make AutoConfig, AutoModel and AutoModelForImageTextToText open vilam's folders and its tower."""
+    AutoConfig.register("vilam_tower", VilamTowerConfig, exist_ok=True)
+    AutoModel.register(VilamTowerConfig, VilamTower, exist_ok=True)
     AutoConfig.register("vilam", VilamConfig, exist_ok=True)
     AutoModel.register(VilamConfig, VilamForConditionalGeneration, exist_ok=True)
     AutoModelForImageTextToText.register(VilamConfig, VilamForConditionalGeneration, exist_ok=True)

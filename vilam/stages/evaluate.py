@@ -83,9 +83,7 @@ def evaluate_model(
     trips = _round_trip_questions(predictions, records, trained.card)
     back = answerer.predict(trips, f"evaluate {stage}, round trip")
     boxes = {prediction.instruction.instruction_id: prediction.answer for prediction in back}
-    return evaluate(
-        predictions, records, records.card, bootstrap=settings.bootstrap, seed=seed, round_trips=boxes
-    )
+    return evaluate(predictions, records, records.card, bootstrap=settings.bootstrap, seed=seed, round_trips=boxes)
 
 
 class _Answerer:
@@ -111,7 +109,9 @@ class _Answerer:
                 self.batch_size,
                 lambda count: progress.advance(count),
             )
-        return [Prediction(each, answer.text, answer.confidence) for each, answer in zip(instructions, answers, strict=True)]
+        return [
+            Prediction(each, answer.text, answer.confidence) for each, answer in zip(instructions, answers, strict=True)
+        ]
 
 
 def _round_trip_questions(
@@ -146,5 +146,3 @@ def _write_tables(evaluations: dict[str, Evaluation], root: Path) -> None:
 def _write_json(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-

@@ -77,8 +77,8 @@ class Cycle:
         instructions: Mapping[str, Mapping[str, Sequence[Instruction]]],
         image_ids: Sequence[str],
         step: int,
-    ) -> dict[str, list[Example]]:
-        """Examples of both legs by image: one region and one expression of each image go round.
+    ) -> list[list[Example]]:
+        """Examples of both legs for each of the first images: one region and one expression of each go round.
 
         instructions: by image and task, as the sampler has them; the expressions of `rec_then_reg` are theirs.
         """
@@ -90,14 +90,9 @@ class Cycle:
         pixels = load_pixels([records[image_id].image for image_id in chosen], model.config).to(model.device)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         answers = iter(generate(model, self.tokenizer, pixels, requests, self.settings.temperature, generator))
-        return {
-            image_id: [example for leg in found if (example := leg.close(next(answers))) is not None]
-            for image_id, found in zip(chosen, legs, strict=True)
-        }
+        return [[example for leg in found if (example := leg.close(next(answers))) is not None] for found in legs]
 
-    def _legs(
-        self, record: ImageRecord, instructions: Mapping[str, Sequence[Instruction]], step: int
-    ) -> list[Leg]:
+    def _legs(self, record: ImageRecord, instructions: Mapping[str, Sequence[Instruction]], step: int) -> list[Leg]:
         rng = np.random.default_rng([self.seed, 3, step, *record.image_id.encode()[-8:]])
         legs = []
         if self.settings.reg_then_rec > 0 and record.regions:
@@ -136,9 +131,7 @@ class Cycle:
         return Leg("rec_then_reg", REC.name, described.question, close)
 
 
-def _instruction(
-    leg: str, task: str, record: ImageRecord, region: Region, question: str, answer: str
-) -> Instruction:
+def _instruction(leg: str, task: str, record: ImageRecord, region: Region, question: str, answer: str) -> Instruction:
     return Instruction(
         instruction_id=f"{leg}/{record.image_id}/{region.region_id}",
         task=task,

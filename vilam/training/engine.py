@@ -93,7 +93,10 @@ def start_engine(model: torch.nn.Module, settings: OptimiserSettings, root: Path
     import deepspeed
 
     optimiser = torch.optim.AdamW(
-        parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, settings.beta2)
+        parameter_groups(model, settings.weight_decay),
+        lr=settings.learning_rate,
+        betas=(0.9, settings.beta2),
+        fused=True,
     )
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate(settings))
     with warnings.catch_warnings():

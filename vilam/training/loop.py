@@ -141,14 +141,13 @@ class _Trainer:
         """This rank's share of a step's images, each with its instructions, those of the cycle among them."""
         job = self.job
         ids = job.sampler.image_ids(step, job.settings.batch_size)[rank() :: world_size()]
-        examples = {image_id: job.sampler.draw(image_id, step) for image_id in ids}
+        examples = [job.sampler.draw(image_id, step) for image_id in ids]
         if job.cycle is not None and job.cycle.due(step, job.settings.steps):
-            for image_id, made in self._cycle(job.cycle, ids, step).items():
-                examples[image_id] = [*examples[image_id], *made]
-        images = [job.records[image_id].image for image_id in ids]
-        return collate(images, list(examples.values()), job.tokenizer, job.model.config)
+            for index, made in enumerate(self._cycle(job.cycle, ids, step)):
+                examples[index] += made
+        return collate([job.records[image_id].image for image_id in ids], examples, job.tokenizer, job.model.config)
 
-    def _cycle(self, cycle: Cycle, ids: Sequence[str], step: int) -> dict[str, list[Example]]:
+    def _cycle(self, cycle: Cycle, ids: Sequence[str], step: int) -> list[list[Example]]:
         with self._plain() as model, autocast(model, precision(self.job.settings.precision)):
             return cycle.examples(model, self.job.records, self.job.sampler.images, ids, step)
 

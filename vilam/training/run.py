@@ -69,7 +69,10 @@ def run_job(
         card=start.card,
         records=records,
         sampler=InstructionSampler(
-            read_instructions(root / INSTRUCTIONS, "train", set(tasks)), tasks, own.instructions_per_image, settings.seed
+            read_instructions(root / INSTRUCTIONS, "train", set(tasks)),
+            tasks,
+            own.instructions_per_image,
+            settings.seed,
         ),
         held_out=RecordStore(root / RECORDS, held_out),
         validation=validation_set(root, held_out, set(tasks), own.validation_images),

@@ -1,0 +1,92 @@
+"""A small vision tower that learns from nothing in minutes: residual convolutions with standardised weights.
+
+Of the towers tried from scratch (docs/tiny.md) those that normalise each feature over the image learn shapes within
+a few thousand pictures; a ConvNeXt, which normalises over features at each place, stayed at chance. Batch
+normalisation is as fast, but its result depends on how a batch is spread over processes; weight standardisation with
+group normalisation (Qiao et al., arXiv 1903.10520; the blocks of BiT, arXiv 1912.11370) does not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+GROUPS = 8
+
+
+class VilamTowerConfig(PreTrainedConfig):  # type: ignore[misc]
+    """hidden_sizes: features of each stage (multiples of 8); strides: of each stage, after a stem of ``stem_stride``."""
+
+    model_type = "vilam_tower"
+
+    def __init__(
+        self,
+        hidden_sizes: tuple[int, ...] = (32, 64, 128),
+        strides: tuple[int, ...] = (1, 2, 2),
+        stem_stride: int = 3,
+        **kwargs: Any,
+    ) -> None:
+        self.hidden_sizes = list(hidden_sizes)
+        self.strides = list(strides)
+        self.stem_stride = stem_stride
+        super().__init__(**kwargs)
+
+
+class StandardConv(nn.Conv2d):
+    """A convolution whose weights have mean 0 and one variance for each output, whatever is learnt."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        flat = self.weight.flatten(1)
+        weight = nn.functional.layer_norm(flat, flat.shape[1:]) * (2 / flat.shape[1]) ** 0.5
+        return self._conv_forward(input, weight.view_as(self.weight), self.bias)
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions around which the input passes, by a 1 x 1 convolution where its shape changes."""
+
+    def __init__(self, width_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.first = StandardConv(width_in, width, 3, stride, padding=1, bias=False)
+        self.first_norm = nn.GroupNorm(GROUPS, width)
+        self.second = StandardConv(width, width, 3, padding=1, bias=False)
+        self.second_norm = nn.GroupNorm(GROUPS, width)
+        self.past: nn.Module = nn.Identity()
+        if width_in != width or stride > 1:
+            past = StandardConv(width_in, width, 1, stride, bias=False)
+            self.past = nn.Sequential(past, nn.GroupNorm(GROUPS, width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
+        inner = torch.relu(self.first_norm(self.first(features)))
+        return torch.relu(self.past(features) + self.second_norm(self.second(inner)))
+
+
+class VilamTower(PreTrainedModel):  # type: ignore[misc]
+    """Stem and stages of one block each; ``last_hidden_state`` is (B, C, rows, columns)."""
+
+    config_class = VilamTowerConfig
+    main_input_name = "pixel_values"
+    base_model_prefix = "tower"
+
+    def __init__(self, config: VilamTowerConfig) -> None:
+        super().__init__(config)
+        widths = [config.hidden_sizes[0], *config.hidden_sizes]
+        self.stem = StandardConv(3, widths[0], 5, config.stem_stride, padding=2, bias=False)
+        self.stem_norm = nn.GroupNorm(GROUPS, widths[0])
+        stages = zip(widths, widths[1:], config.strides, strict=False)
+        self.stages = nn.Sequential(*(Block(*stage) for stage in stages))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        # Torch's own initialisation: the scale of the weights does not matter, they are standardised.
+        return
+
+    def forward(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutput:
+        """(B, 3, H, W) normalised pixels -> features."""
+        features = torch.relu(self.stem_norm(self.stem(pixel_values)))
+        return BaseModelOutput(last_hidden_state=self.stages(features))
