@@ -1,6 +1,6 @@
 """Make the deployment of prefect.yaml known to the Prefect server, with the process pool that it runs in.
 
-    python -m flows.deploy
+python -m flows.deploy
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import Any
 
 from PIL import Image
 
-from vilam.data.records import ImageRecord, Point, Polygon, Region
 from vilam.data.records import Expression as Words
+from vilam.data.records import ImageRecord, Point, Polygon, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import clip_box
 from vilam.inference.answering import autocast, compile_grammars

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from vilam.config import ModelSettings, TowerSettings
 from vilam.data.records import DatasetCard
@@ -21,6 +22,8 @@ from vilam.models.tokenization import GroundingTokenizer, train_tokenizer
 from vilam.models.vilam import VilamConfig, VilamForConditionalGeneration, register_auto_classes
 
 RUN = "run.json"
+LONGEST = 200
+"""Characters that an error of a library is cut to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ def build_tokenizer(settings: ModelSettings, texts: Iterable[str]) -> GroundingT
 
 def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: int) -> VilamForConditionalGeneration:
     """A model with pretrained parts where the settings name checkpoints, and random ones elsewhere."""
+    _ready()
     torch.manual_seed(seed)
     frozen = {
         "vision": settings.vision.frozen,
@@ -89,17 +93,15 @@ def _tower_config(part: str, tower: TowerSettings, forced: dict[str, Any]) -> An
         return _load(part, tower.checkpoint, AutoConfig.from_pretrained)
     try:
         return AutoConfig.for_model(tower.model_type, **{**tower.config, **forced})
-    except (ValueError, TypeError, AttributeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise VilamError(f"model.{part}: {tower.model_type} with {tower.config}: {first}") from error
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise VilamError(f"model.{part}: {tower.model_type} with {tower.config}: {_first_line(error)}") from error
 
 
 def _load(part: str, checkpoint: str, loader: Any) -> Any:
     try:
         return loader(checkpoint)
     except (OSError, ValueError, SafetensorError) as error:
-        first = str(error).splitlines()[0]
-        raise VilamError(f"model.{part}.checkpoint {checkpoint}: cannot be loaded: {first}") from error
+        raise VilamError(f"model.{part}.checkpoint {checkpoint}: cannot be loaded: {_first_line(error)}") from error
 
 
 def save_trained(trained: Trained, folder: Path) -> None:
@@ -123,11 +125,22 @@ def load_trained(folder: Path) -> Trained:
     """Open a model folder; raises VilamError where it is missing, half-written or damaged."""
     if not (folder / RUN).is_file():
         raise VilamError(f"{folder}: no trained model here ({RUN} is missing): run the stage that writes it")
-    register_auto_classes()
+    _ready()
     try:
         model = VilamForConditionalGeneration.from_pretrained(folder)
         tokenizer = GroundingTokenizer(AutoTokenizer.from_pretrained(folder), model.config.coordinate_bins)
         info = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
-        raise VilamError(f"{folder}: damaged: {str(error).splitlines()[0]}: train or copy it again") from error
+        raise VilamError(f"{folder}: damaged: {_first_line(error)}: train or copy it again") from error
     return Trained(model.eval(), tokenizer, read_card(folder), info)
+
+
+def _ready() -> None:
+    """Make transformers know vilam's parts, and show no bars beside those of `vilam.progress`."""
+    register_auto_classes()
+    disable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    """What a library says, without its lists of hundreds of models."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:LONGEST]

@@ -81,9 +81,8 @@ class GrammarCompiler:
             self.axes = (digits, digits)
         else:
             first = tokenizer.first_coordinate + NUM_MARKS
-            self.axes = tuple(
-                make_trie(([first + axis * bins + i], i * self.step) for i in range(bins)) for axis in (0, 1)
-            )
+            x, y = (make_trie(([first + axis * bins + i], i * self.step) for i in range(bins)) for axis in (0, 1))
+            self.axes = (x, y)
         self.words = self._word_ids()
 
     def _word_ids(self) -> Tensor:

@@ -25,7 +25,7 @@ def token_losses(logits: Tensor, labels: Tensor, config: Any, sigma: float) -> T
         chosen = offset >= 0
         places = log_probs[chosen][:, config.first_coordinate + NUM_MARKS :]
         loss = loss.clone()
-        loss[chosen] = _soft_loss(places.unflatten(1, (2, bins)), offset[chosen], sigma)
+        loss[chosen] = _soft_loss(places.view(len(places), 2, bins), offset[chosen], sigma)
     return loss
 
 

@@ -75,7 +75,9 @@ class GroundingTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text a person reads; stops at the end of the sequence."""
-        text, words, places = "", [], []
+        text = ""
+        words: list[int] = []
+        places: list[int] = []
         for token in [*ids, self.eos_id]:
             if self.first_coordinate is not None and self.bins is not None and token >= self.first_coordinate:
                 text, words = text + self._words(words), []

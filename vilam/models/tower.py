@@ -19,7 +19,7 @@ GROUPS = 8
 
 
 class VilamTowerConfig(PreTrainedConfig):  # type: ignore[misc]
-    """hidden_sizes: features of each stage (multiples of 8); strides: of each stage, after a stem of ``stem_stride``."""
+    """hidden_sizes: features of each stage, multiples of 8; strides: of each, after a stem of ``stem_stride``."""
 
     model_type = "vilam_tower"
 
@@ -43,7 +43,8 @@ class StandardConv(nn.Conv2d):
         """(B, C, H, W) -> (B, C', H', W')."""
         flat = self.weight.flatten(1)
         weight = nn.functional.layer_norm(flat, flat.shape[1:]) * (2 / flat.shape[1]) ** 0.5
-        return self._conv_forward(input, weight.view_as(self.weight), self.bias)
+        output: Tensor = self._conv_forward(input, weight.view_as(self.weight), self.bias)
+        return output
 
 
 class Block(nn.Module):

@@ -47,7 +47,10 @@ def collate(
     labels.fill_(IGNORED)
     weights = torch.zeros(len(rows), length)
     for index, row in enumerate(rows):
-        for target, values in zip((ids, segments, labels, weights), row, strict=True):
+        targets: tuple[tuple[Tensor, Sequence[float]], ...] = tuple(
+            zip((ids, segments, labels, weights), row, strict=True)
+        )
+        for target, values in targets:
             target[index, : len(values)] = torch.tensor(values, dtype=target.dtype)
     return Batch(load_pixels(images, config), ids, segments, labels, weights)
 

@@ -99,7 +99,7 @@ class Cycle:
             legs.append(self._reg_then_rec(record, record.regions[rng.integers(len(record.regions))], rng))
         described = instructions.get(REC.name, ())
         if self.settings.rec_then_reg > 0 and described:
-            legs.append(self._rec_then_reg(record, described[rng.integers(len(described))], rng))
+            legs.append(self._rec_then_reg(record, described[int(rng.integers(len(described)))], rng))
         return legs
 
     def _reg_then_rec(self, record: ImageRecord, region: Region, rng: np.random.Generator) -> Leg:

@@ -55,7 +55,7 @@ class InstructionSampler:
         if getattr(self, "_epoch", None) != epoch:
             self._epoch = epoch
             self._order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.ids))
-        return self.ids[self._order[index]]
+        return str(self.ids[int(self._order[index])])
 
     def draw(self, image_id: str, step: int) -> list[Example]:
         """Up to ``per_image`` different instructions of an image: a task by weight, then one of its instructions."""

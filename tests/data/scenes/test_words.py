@@ -61,9 +61,7 @@ def _fits(things: list[Seen], text: str) -> set[int]:
         (anchor,) = _named(things, found[3])
         axis, way = RELATIONS[found[2]]
         start = _percent(things[anchor])[axis]
-        return {
-            one for one in _named(things, found[1]) - {anchor} if way * (_percent(things[one])[axis] - start) > 3
-        }
+        return {one for one in _named(things, found[1]) - {anchor} if way * (_percent(things[one])[axis] - start) > 3}
     if found := re.fullmatch(r"(.+?) (?:on|at|in) the ([a-z ]+)", text):
         tests = [SIDES[word] for word in found[2].split() if word in SIDES]
         return {one for one in _named(things, found[1]) if all(test(*_percent(things[one])) for test in tests)}
