@@ -11,9 +11,10 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 import mlflow
@@ -255,7 +256,8 @@ def log_model(folder: Path, metrics: Mapping[str, float], name: str, tags: Mappi
             pip_requirements=serving.requirements(),
         )
         mlflow.log_metrics({metric_name(key): value for key, value in metrics.items()}, model_id=logged.model_id)
-        made = mlflow.register_model(logged.model_uri, name, tags=dict(tags))
+        with redirect_stderr(StringIO()):  # MLflow tells there what `register` tells in its own words
+            made = mlflow.register_model(logged.model_uri, name, tags=dict(tags))
         return _version(MlflowClient().get_model_version(name, made.version))
 
 
