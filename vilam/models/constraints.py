@@ -62,10 +62,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class TokenGrammar:
-    """A grammar compiled for one tokenizer. words: ids of the tokens that free words may use."""
+    """A grammar compiled for one tokenizer.
+
+    words: ids of the tokens that free words may use. first_words: those that they may begin with, which hold a letter
+    or a digit, so that an answer is never blank.
+    """
 
     alternatives: tuple[tuple[Slot, ...], ...]
     words: Tensor
+    first_words: Tensor
     eos_id: int
 
 
@@ -83,21 +88,21 @@ class GrammarCompiler:
             first = tokenizer.first_coordinate + NUM_MARKS
             x, y = (make_trie(([first + axis * bins + i], i * self.step) for i in range(bins)) for axis in (0, 1))
             self.axes = (x, y)
-        self.words = self._word_ids()
+        self.words, self.first_words = self._word_ids()
 
-    def _word_ids(self) -> Tensor:
+    def _word_ids(self) -> tuple[Tensor, Tensor]:
         """All tokens but special ones, coordinates and whatever writes a square bracket: the cycle's guard."""
         tokenizer = self.tokenizer.tokenizer
         first = self.tokenizer.first_coordinate or len(tokenizer)
         banned = set(tokenizer.all_special_ids)
         texts = tokenizer.batch_decode([[i] for i in range(first)])
         fine = [i for i, text in enumerate(texts) if i not in banned and not set(text) & set("[]\n")]
-        return torch.tensor(fine)
+        return torch.tensor(fine), torch.tensor([i for i in fine if any(map(str.isalnum, texts[i]))])
 
     def compile(self, grammar: Grammar) -> TokenGrammar:
         """Token grammar of a task's grammar."""
         alternatives = tuple(self._sequence(elements) for elements in grammar)
-        return TokenGrammar(alternatives, self.words, self.tokenizer.eos_id)
+        return TokenGrammar(alternatives, self.words, self.first_words, self.tokenizer.eos_id)
 
     def _sequence(self, elements: tuple[Element, ...]) -> tuple[Slot, ...]:
         slots: list[Slot] = []
@@ -157,6 +162,11 @@ class Thread:
     node: Node | None
     numbers: tuple[int, ...] = ()
 
+    @property
+    def at_end(self) -> bool:
+        """Whether all slots are filled."""
+        return self.index == len(self.slots)
+
     def bounds(self) -> tuple[int, int]:
         """The numbers that the present slot admits."""
         slot = self.slots[self.index]
@@ -184,14 +194,14 @@ class Walker:
     @property
     def in_words(self) -> bool:
         """Whether the answer stands in free words (a slot that always comes last)."""
-        return any(thread.slots[thread.index].trie is None for thread in self.threads)
+        return any(not thread.at_end and thread.slots[thread.index].trie is None for thread in self.threads)
 
     def allowed(self) -> Tensor:
         """Ids of the tokens that may come next; never empty while not done."""
         if not self.in_words:
-            return torch.tensor(sorted({token for thread in self.threads for token in _next_tokens(thread)}))
+            return torch.tensor(sorted({token for thread in self.threads for token in self._next_tokens(thread)}))
         if self.num_words == 0:
-            return self.grammar.words
+            return self.grammar.first_words
         end = torch.tensor([self.grammar.eos_id])
         return end if self.num_words >= self.max_words else torch.cat([self.grammar.words, end])
 
@@ -202,18 +212,19 @@ class Walker:
             self.done = token == self.grammar.eos_id
             return
         self.threads = [after for thread in self.threads for after in _step(thread, token)]
-        finished = [thread for thread in self.threads if thread.index == len(thread.slots)]
-        self.done = bool(finished)
+        # A name may begin like a longer one ("car", "carrot"): it ends with the end of the sequence.
+        self.done = all(thread.at_end for thread in self.threads)
 
-
-def _next_tokens(thread: Thread) -> list[int]:
-    assert thread.node is not None
-    low, high = thread.bounds()
-    return [token for token, child in thread.node.children.items() if child.admits(low, high)]
+    def _next_tokens(self, thread: Thread) -> list[int]:
+        if thread.node is None:
+            return [self.grammar.eos_id]
+        low, high = thread.bounds()
+        return [token for token, child in thread.node.children.items() if child.admits(low, high)]
 
 
 def _step(thread: Thread, token: int) -> list[Thread]:
-    assert thread.node is not None
+    if thread.node is None:
+        return []
     child = thread.node.children.get(token)
     low, high = thread.bounds()
     if child is None or not child.admits(low, high):

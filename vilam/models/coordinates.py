@@ -16,8 +16,9 @@ from torch import Tensor, nn
 SCALE = 1000
 BOX, POINTS, POINTS_END = 0, 1, 2
 NUM_MARKS = 3
-GROUP = re.compile(r"\[\[\d+, \d+\](?:, \[\d+, \d+\])*\]|\[\d+, \d+, \d+, \d+\]")
-NUMBER = re.compile(r"\d+")
+NUMBER = re.compile("1000|[1-9][0-9]{0,2}|0")
+_N = f"(?:{NUMBER.pattern})"
+GROUP = re.compile(rf"\[\[{_N}, {_N}\](?:, \[{_N}, {_N}\])*\]|\[{_N}, {_N}, {_N}, {_N}\]")
 
 
 def coordinate_tokens(bins: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -12,6 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from vilam.models.coordinates import GROUP, coordinate_tokens, group_to_offsets, offsets_to_text
 
 ANSWER_MARK = "\n"
+PIECE = re.compile(r"[0-9]+|, |[\[\]]")
+"""What a group of coordinates in digits consists of."""
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096) -> PreTrainedTokenizerFast:
@@ -54,16 +57,20 @@ class GroundingTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; nothing is added before or after."""
-        if self.first_coordinate is None or self.bins is None:
-            return list(self.encode_words(text))
         ids: list[int] = []
         end = 0
         for group in GROUP.finditer(text):
             ids += self.encode_words(text[end : group.start()]) if group.start() > end else ()
-            ids += [self.first_coordinate + offset for offset in group_to_offsets(group.group(), self.bins)]
+            ids += self._encode_group(group.group())
             end = group.end()
         ids += self.encode_words(text[end:]) if end < len(text) else ()
         return ids
+
+    def _encode_group(self, group: str) -> list[int]:
+        if self.first_coordinate is not None and self.bins is not None:
+            return [self.first_coordinate + offset for offset in group_to_offsets(group, self.bins)]
+        # Numbers and marks one by one, as constraints write them: a tokenizer may hold tokens such as "], [" or " 29".
+        return [token for piece in PIECE.findall(group) for token in self.encode_words(piece)]
 
     def encode_question(self, question: str) -> list[int]:
         """Token ids of a question and the mark that the answer follows."""

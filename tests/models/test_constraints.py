@@ -1,0 +1,110 @@
+"""Whatever way a model takes through a task's grammar, it ends at an answer that the task can read."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import toy
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from vilam.models.constraints import GrammarCompiler, Walker
+from vilam.models.tokenization import GroundingTokenizer
+from vilam.tasks import TASKS
+from vilam.tasks.grammar import OneOf
+
+FORMS = ("token", "text")
+WALKS = {"rec_box": 60, "rec_keypoints": 20, "rec_mask": 12, "reg_class": 30, "reg_caption": 60}
+
+
+def foreign(style: str, coordinates: str) -> GroundingTokenizer:
+    """A tokenizer such as language models bring along: GPT-2's with several digits a token, or SentencePiece's."""
+    bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    metaspace = pre_tokenizers.Metaspace(prepend_scheme="never")
+    own = Tokenizer(models.BPE(byte_fallback=style == "sentencepiece"))
+    own.pre_tokenizer = bytes_of if style == "gpt2" else metaspace
+    own.decoder = decoders.ByteLevel() if style == "gpt2" else decoders.Metaspace(prepend_scheme="never")
+    alphabet = pre_tokenizers.ByteLevel.alphabet() if style == "gpt2" else list("0123456789[], :▁")
+    texts = [each.question + " " + each.answer for each in toy.of_split("train")]
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=["<eos>"], initial_alphabet=alphabet, show_progress=False
+    )
+    own.train_from_iterator([*texts, *map(str, range(1001))], trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=own, eos_token="<eos>")
+    return GroundingTokenizer(fast, 101 if coordinates == "token" else None)
+
+
+TOKENIZERS = {
+    **{f"own-{form}": lambda form=form: toy.tokenizer(form) for form in FORMS},
+    **{f"gpt2-{form}": lambda form=form: foreign("gpt2", form) for form in FORMS},
+    **{f"sentencepiece-{form}": lambda form=form: foreign("sentencepiece", form) for form in FORMS},
+}
+
+
+@pytest.fixture(scope="module", params=TOKENIZERS)
+def compiler(request: pytest.FixtureRequest) -> GrammarCompiler:
+    return GrammarCompiler(TOKENIZERS[request.param]())
+
+
+def walk(walker: Walker, rng: random.Random) -> list[int]:
+    """A random way to the end; fails at a dead end."""
+    ids: list[int] = []
+    while not walker.done:
+        allowed = walker.allowed().tolist()
+        assert allowed, "a dead end"
+        ids.append(rng.choice(allowed))
+        walker.advance(ids[-1])
+    return ids
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_walk_ends_at_a_readable_answer(compiler, name):
+    task, rng = TASKS[name], random.Random(0)
+    grammar = compiler.compile(task.grammar(toy.card()))
+    for _ in range(WALKS[name]):
+        answer = compiler.tokenizer.decode(walk(Walker(grammar, 30), rng))
+        reading = task.parse(answer, 640, 480)
+        assert reading is not None, answer
+        if reading.box_xyxy:
+            x1, y1, x2, y2 = reading.box_xyxy
+            assert 0 <= x1 < x2 <= 640 and 0 <= y1 < y2 <= 480
+        for part in answer.partition(": ")[2].split(" and ") if name == "rec_mask" else ():
+            numbers = part.strip("[]").split("], [")
+            assert len(numbers) == 26 and numbers[0] == numbers[-1]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_true_answer_is_a_walk(compiler, name):
+    """As it is encoded for training, token by token: else the model is held to what it was never taught."""
+    grammar = compiler.compile(TASKS[name].grammar(toy.card()))
+    for instruction in [each for each in toy.of_split("train") if each.task == name][:20]:
+        walker = Walker(grammar, 60)
+        for token in compiler.tokenizer.encode_answer(instruction.answer):
+            if walker.done:
+                assert token == compiler.tokenizer.eos_id
+                break
+            assert token in walker.allowed(), (instruction.answer, compiler.tokenizer.tokenizer.decode([token]))
+            walker.advance(token)
+        assert walker.done or compiler.tokenizer.eos_id in walker.allowed()
+
+
+def test_words_hold_no_coordinates_and_no_special_tokens(compiler):
+    rng = random.Random(1)
+    tokenizer = compiler.tokenizer
+    special = set(tokenizer.tokenizer.all_special_ids)
+    first = tokenizer.first_coordinate or len(tokenizer.tokenizer)
+    grammar = compiler.compile(TASKS["reg_caption"].grammar(toy.card()))
+    for _ in range(100):
+        ids = walk(Walker(grammar, 30), rng)
+        words = ids[:-1]
+        assert ids[-1] == tokenizer.eos_id and 1 <= len(words) <= 30
+        assert not special & set(words) and max(words) < first
+        assert not set("[]\n") & set(tokenizer.decode(ids)), tokenizer.decode(ids)
+
+
+def test_a_name_that_begins_like_another_can_be_answered(compiler):
+    """Of "car" and "carrot" both can be reached, the shorter one by ending there."""
+    names = ("car", "carrot", "car door", "bus")
+    grammar, rng = compiler.compile(((OneOf(names),),)), random.Random(2)
+    assert {compiler.tokenizer.decode(walk(Walker(grammar, 30), rng)) for _ in range(100)} == set(names)

@@ -1,0 +1,66 @@
+"""The position code of patches and coordinate tokens."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from vilam.models.coordinates import NUM_MARKS, CoordinateTokens, coordinate_tokens, position_code
+
+BINS, HIDDEN = 11, 24
+
+
+@pytest.fixture
+def tokens() -> CoordinateTokens:
+    torch.manual_seed(0)
+    return CoordinateTokens(BINS, HIDDEN, code_width=8)
+
+
+def code(value: float) -> list[float]:
+    """The code of one place, number by number."""
+    frequencies = [math.pi * 2 ** (6 * k / 3) for k in range(4)]
+    return [math.sin(value * f) for f in frequencies] + [math.cos(value * f) for f in frequencies]
+
+
+def test_code_is_sines_and_cosines_of_the_place():
+    expected = torch.tensor([code(v) for v in (0.0, 0.25, 1.0)])
+    torch.testing.assert_close(position_code(torch.tensor([0.0, 0.25, 1.0]), 8), expected, atol=1e-4, rtol=0)
+
+
+def test_names_are_marks_then_x_then_y():
+    names = coordinate_tokens(BINS)
+    assert names[:NUM_MARKS] == ["<box>", "<points>", "</points>"]
+    assert names[NUM_MARKS] == "<x0>" and names[NUM_MARKS + BINS - 1] == "<x1000>"
+    assert names[NUM_MARKS + BINS] == "<y0>" and len(names) == len(set(names)) == NUM_MARKS + 2 * BINS
+
+
+def test_a_patch_and_a_token_at_one_place_share_their_code(tokens):
+    """A patch whose centre lies on a bin is the sum of the embeddings of that bin's two tokens."""
+    rows, columns = 5, 1  # centres: y 0.1, 0.3, ... and x 0.5
+    table, places = tokens.table(), tokens.patch_places(rows, columns)
+    assert table.shape == (NUM_MARKS + 2 * BINS, HIDDEN) and places.shape == (rows * columns, HIDDEN)
+    for row in range(rows):
+        x, y = table[NUM_MARKS + 5], table[NUM_MARKS + BINS + 2 * row + 1]
+        torch.testing.assert_close(places[row], x + y, atol=1e-5, rtol=1e-5)
+
+
+def test_patches_go_row_by_row(tokens):
+    places = tokens.patch_places(2, 3).unflatten(0, (2, 3))
+    down = places[1] - places[0]
+    torch.testing.assert_close(down, down[:1].expand(3, -1), atol=1e-6, rtol=1e-5)  # the same step whatever the column
+
+
+def test_scores_are_products_with_the_code_of_each_bin(tokens):
+    hidden = torch.randn(4, HIDDEN)
+    expected = torch.zeros(4, NUM_MARKS + 2 * BINS)
+    for n in range(4):
+        for mark in range(NUM_MARKS):
+            expected[n, mark] = sum(hidden[n, i] * tokens.marks_out[mark, i] for i in range(HIDDEN))
+        for axis in range(2):
+            query = tokens.project_out[axis].weight @ hidden[n]
+            for place in range(BINS):
+                product = sum(q * c for q, c in zip(query, code(place / (BINS - 1)), strict=True))
+                expected[n, NUM_MARKS + axis * BINS + place] = product
+    torch.testing.assert_close(tokens.scores(hidden), expected, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,54 @@
+"""The loss of answer tokens beside torch's own and beside a sum written out."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vilam.models.losses import token_losses
+
+FIRST, BINS = 7, 11
+CONFIG = SimpleNamespace(first_coordinate=FIRST, coordinate_bins=BINS)
+SIZE = FIRST + 3 + 2 * BINS
+
+
+@pytest.fixture
+def logits() -> torch.Tensor:
+    return torch.randn(SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+
+def test_without_sigma_it_is_cross_entropy(logits):
+    labels = torch.arange(SIZE)
+    expected = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    torch.testing.assert_close(token_losses(logits, labels, CONFIG, 0.0), expected)
+    digits = SimpleNamespace(first_coordinate=None, coordinate_bins=None)
+    torch.testing.assert_close(token_losses(logits, labels, digits, 1.5), expected)
+
+
+def test_with_sigma_neighbours_of_the_same_axis_share_the_target(logits):
+    labels, sigma = torch.arange(SIZE), 1.5
+    losses = token_losses(logits, labels, CONFIG, sigma)
+    log_probs = torch.log_softmax(logits, -1)
+    for n in range(SIZE):
+        place = n - FIRST - 3
+        if place < 0:  # a word or a mark
+            assert losses[n] == pytest.approx(-float(log_probs[n, n]), abs=1e-5)
+            continue
+        axis, true = divmod(place, BINS)
+        weights = [math.exp(-((k - true) ** 2) / (2 * sigma**2)) for k in range(BINS)]
+        expected = sum(-w * float(log_probs[n, FIRST + 3 + axis * BINS + k]) for k, w in enumerate(weights))
+        assert losses[n] == pytest.approx(expected / sum(weights), abs=1e-4)
+
+
+def test_the_least_loss_is_at_the_soft_target():
+    """Its gradient vanishes where the probabilities are the target (over all tokens)."""
+    place, sigma = 4, 1.5
+    weights = torch.tensor([math.exp(-((k - place) ** 2) / (2 * sigma**2)) for k in range(BINS)])
+    logits = torch.full((1, SIZE), -60.0)
+    logits[0, FIRST + 3 : FIRST + 3 + BINS] = (weights / weights.sum()).log()
+    logits.requires_grad_(True)
+    token_losses(logits, torch.tensor([FIRST + 3 + place]), CONFIG, sigma).sum().backward()
+    assert float(logits.grad.abs().max()) < 1e-6

@@ -1,0 +1,139 @@
+"""A toy for the tests of models, training, inference and stages: a tiny model and a handful of generated scenes.
+
+``tests/`` lies on the path of every test (its conftest.py is there), so a test says ``import toy``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from vilam.config import Settings, check_settings
+from vilam.data.instructions import Instruction, write_instructions
+from vilam.data.records import DatasetCard, ImageRecord
+from vilam.data.scenes import CATEGORIES, LICENCE, generate_scene, keypoint_schemas
+from vilam.data.store import write_dataset
+from vilam.models.build import build_model, build_tokenizer
+from vilam.models.tokenization import GroundingTokenizer
+from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.tasks import ACTIVATION, TASKS
+from vilam.tasks.synthesis import render
+
+PROJECT = Path(__file__).parents[1]
+IMAGE_SIZE = 48
+SPLITS = {"train": 8, "val": 3, "test": 3}
+LLAMA = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.2,
+}
+"""Weights large enough that the logits of a model that has learnt nothing differ from each other."""
+RUN = {
+    "steps": 4,
+    "batch_size": 2,
+    "instructions_per_image": 3,
+    "warmup_steps": 1,
+    "precision": "fp32",
+    "validate_every": 4,
+    "validation_images": 2,
+    "checkpoint_every": 2,
+    "threads": 1,
+}
+
+
+def params(**changes: Any) -> dict[str, Any]:
+    """params.yaml of a run of seconds; ``changes`` by dotted name with ``__`` for the dot: ``model__aligner="mlp"``."""
+    content: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+    content["prepare"]["scenes"] = {"image_size": IMAGE_SIZE, "num_images": dict(SPLITS)}
+    content["model"] |= {"image_size": IMAGE_SIZE, "num_queries": 5, "coordinates": "token", "coordinate_bins": 101}
+    content["model"]["vision"] |= {"model_type": "vilam_tower", "checkpoint": None}
+    content["model"]["vision"]["config"] = {"hidden_sizes": [8, 16], "strides": [2, 2], "stem_stride": 3}
+    content["model"]["language"] |= {"model_type": "llama", "checkpoint": None, "config": dict(LLAMA)}
+    for stage in ("activate", "train"):
+        content[stage] |= {**RUN, "processes": 1, "deepspeed": "configs/deepspeed/zero0.json"}
+    content["train"]["cycle"] |= {"mode": "pseudo", "start": 0.5, "every": 1, "images": 2}
+    content["evaluate"] |= {"max_images": 2, "gallery": 2, "bootstrap": 20}
+    for name, value in changes.items():
+        *path, last = name.split("__")
+        section = content
+        for key in path:
+            section = section[key]
+        section[last] = value
+    return content
+
+
+def settings(**changes: Any) -> Settings:
+    """`params`, checked."""
+    return check_settings(params(**changes), Path("params.yaml"))
+
+
+@cache
+def scenes() -> tuple[ImageRecord, ...]:
+    """A few images of every split."""
+    return tuple(generate_scene(3, i, split, IMAGE_SIZE) for split, count in SPLITS.items() for i in range(count))
+
+
+@cache
+def card() -> DatasetCard:
+    """Their card."""
+    return DatasetCard("scenes", tuple(CATEGORIES), keypoint_schemas(), tuple(SPLITS), (LICENCE,), {})
+
+
+@cache
+def records() -> dict[str, ImageRecord]:
+    """The images by id."""
+    return {record.image_id: record for record in scenes()}
+
+
+@cache
+def instructions() -> tuple[Instruction, ...]:
+    """All that is asked about them, by all tasks and activation."""
+    return tuple(_render())
+
+
+def _render() -> Iterator[Instruction]:
+    for record in scenes():
+        yield from render(record, card(), [*TASKS.values(), ACTIVATION], 2, seed=3)
+
+
+def of_split(split: str) -> list[Instruction]:
+    """The instructions of a split."""
+    return [instruction for instruction in instructions() if instruction.split == split]
+
+
+@cache
+def tokenizer(coordinates: str = "token") -> GroundingTokenizer:
+    """A tokenizer of the toy's words."""
+    texts = [text for each in of_split("train") for text in (each.question, each.answer)]
+    return build_tokenizer(settings(model__coordinates=coordinates).model, texts)
+
+
+def model(seed: int = 0, **changes: Any) -> VilamForConditionalGeneration:
+    """A fresh model in evaluation mode; ``changes`` as `params` takes them, without the section."""
+    chosen = settings(**{f"model__{name}": value for name, value in changes.items()}).model
+    return build_model(chosen, tokenizer(chosen.coordinates), seed).eval()
+
+
+def pixels(count: int, seed: int = 0) -> torch.Tensor:
+    """Random pictures (count, 3, S, S)."""
+    return torch.randn(count, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+def write_project(root: Path, **changes: Any) -> Path:
+    """A project folder with the toy's data, as `prepare` and `synthesize` leave it, ready to be trained in."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "params.yaml").write_text(yaml.safe_dump(params(**changes)), encoding="utf-8")
+    if not (root / "configs").exists():
+        (root / "configs").symlink_to(PROJECT / "configs")
+    write_dataset(scenes(), card(), root / "data" / "records", 100)
+    write_instructions(root / "data" / "instructions", instructions())
+    return root
