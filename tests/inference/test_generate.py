@@ -1,0 +1,132 @@
+"""Generation: with the cache as without it, a batch as one by one, held to the grammar."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import toy
+from torch import Tensor
+
+from vilam.inference.generate import MAX_WORDS, Answer, Request, generate
+from vilam.models.constraints import GrammarCompiler, TokenGrammar, Walker
+from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.tasks import TASKS
+
+LANGUAGES = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 256, "initializer_range": 0.2},
+    "opt": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "ffn_dim": 64,
+        "word_embed_proj_dim": 32,
+        "max_position_embeddings": 256,
+        "init_std": 0.2,
+    },
+    "qwen2": {**toy.LLAMA, "num_key_value_heads": 1},
+}
+
+
+def make(kind: str) -> VilamForConditionalGeneration:
+    """A model by aligner, form of coordinates, attention or language model."""
+    if kind in LANGUAGES:
+        language = {"checkpoint": None, "model_type": kind, "config": LANGUAGES[kind], "frozen": False}
+        return toy.model(language=language)
+    if kind in ("eager", "sdpa"):
+        return toy.model(attention=kind)
+    return toy.model(coordinates="text") if kind == "text" else toy.model(aligner=kind)
+
+
+def grammars(kind: str) -> dict[str, TokenGrammar]:
+    compiler = GrammarCompiler(toy.tokenizer("text" if kind == "text" else "token"))
+    return {name: compiler.compile(task.grammar(toy.card())) for name, task in TASKS.items()}
+
+
+def ask(kind: str, num_images: int = 2) -> list[Request]:
+    """Questions of different lengths and tasks about several images."""
+    compiled = grammars(kind)
+    chosen = [each for each in toy.of_split("test") if each.task in TASKS and each.task != "rec_mask"][:40:6]
+    return [Request(i % num_images, each.question, compiled[each.task]) for i, each in enumerate(chosen)]
+
+
+def without_cache(
+    model: VilamForConditionalGeneration, form: str, pixels: Tensor, request: Request
+) -> tuple[list[int], float]:
+    """The likeliest allowed token again and again, by whole forward passes; and the sum of log probabilities."""
+    tokenizer = toy.tokenizer(form)
+    ids = tokenizer.encode_question(request.question)
+    asked, walker, total = len(ids), Walker(request.grammar, MAX_WORDS), 0.0
+    while not walker.done:
+        text = torch.tensor([ids])
+        with torch.no_grad():
+            logits = model(pixels[request.image : request.image + 1], text, torch.ones_like(text)).logits[-1]
+        allowed = walker.allowed()
+        scores = torch.log_softmax(logits[allowed], -1)
+        best = int(scores.argmax())
+        ids.append(int(allowed[best]))
+        total += float(scores[best])
+        walker.advance(ids[-1])
+    return ids[asked:], total
+
+
+@pytest.mark.parametrize("kind", ["eager", "sdpa", "qformer", "resampler", "text", *LANGUAGES])
+def test_with_the_cache_as_without(kind):
+    model, form = make(kind), "text" if kind == "text" else "token"
+    pixels, requests = toy.pixels(2), ask(kind)
+    answers = generate(model, toy.tokenizer(form), pixels, requests)
+    for request, answer in list(zip(requests, answers, strict=True))[::2]:
+        ids, total = without_cache(model, form, pixels, request)
+        assert list(answer.ids) == ids
+        assert answer.confidence == pytest.approx(math.exp(total / len(ids)), rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "text", "gpt2"])
+def test_a_batch_as_one_by_one(kind):
+    model, tokenizer = make(kind), toy.tokenizer("text" if kind == "text" else "token")
+    pixels, requests = toy.pixels(2), ask(kind)
+    together = generate(model, tokenizer, pixels, requests)
+    for request, answer in zip(requests, together, strict=True):
+        single = Request(0, request.question, request.grammar)
+        alone = generate(model, tokenizer, pixels[request.image : request.image + 1], [single])[0]
+        assert alone.ids == answer.ids and alone.confidence == pytest.approx(answer.confidence, rel=1e-3)
+
+
+@pytest.mark.parametrize("form", ["token", "text"])
+@pytest.mark.parametrize("name", TASKS)
+def test_every_answer_can_be_read(form, name):
+    """Of a model that has learnt nothing, likeliest or drawn."""
+    model, grammar = toy.model(coordinates=form), grammars(form)[name]
+    requests = [Request(i, f"Tell {i} of [100, 200, 300, 400]", grammar) for i in range(3)]
+    generator = torch.Generator().manual_seed(0)
+    for temperature in (0.0, 2.0):
+        for answer in generate(model, toy.tokenizer(form), toy.pixels(3), requests, temperature, generator):
+            assert TASKS[name].parse(answer.text, 64, 48) is not None, answer.text
+            assert 0 < answer.confidence <= 1
+
+
+def test_draws_repeat_by_their_generator():
+    model, requests = toy.model(), ask("mlp")
+
+    def draw(seed: int) -> list[Answer]:
+        generator = torch.Generator().manual_seed(seed)
+        return generate(model, toy.tokenizer(), toy.pixels(2), requests, 1.0, generator)
+
+    torch.manual_seed(1)
+    first = draw(7)
+    torch.manual_seed(2)  # the generator alone decides
+    assert draw(7) == first != draw(8)
+
+
+def test_nothing_else_is_touched():
+    """Weights, the mode and torch's own random numbers stay as they were."""
+    model = toy.model().train()
+    before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    generate(model, toy.tokenizer(), toy.pixels(1), ask("mlp", 1)[:2], 0.7, torch.Generator().manual_seed(0))
+    assert model.training and torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_no_question_no_answer():
+    assert generate(toy.model(), toy.tokenizer(), toy.pixels(1), []) == []

@@ -1,0 +1,95 @@
+"""Models from settings: what cannot be built or opened is told in one line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy
+
+from vilam.errors import VilamError
+from vilam.models.build import Trained, load_trained, save_trained
+
+
+def part(model_type: str | None, config: dict[str, Any], checkpoint: str | None = None) -> dict[str, Any]:
+    return {"checkpoint": checkpoint, "model_type": model_type, "config": config, "frozen": False}
+
+
+SMALL = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2}
+GPT_NEO = {"num_layers": 2, "hidden_size": 32, "num_heads": 2, "attention_types": [[["global", "local"], 1]]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"language": part("nonsense", {})}, "model.language: nonsense"),
+        ({"language": part("llama", {"hidden_size": 33, "num_attention_heads": 2})}, "model.language: llama"),
+        ({"language": part("vit", SMALL)}, "model: its parts"),
+        ({"language": part("gpt_neo", GPT_NEO), "attention": "eager"}, "cannot pack"),
+        ({"language": part("mamba", {"num_hidden_layers": 1, "hidden_size": 32}), "attention": "eager"}, "cannot pack"),
+        ({"language": part("bloom", {"n_layer": 1, "hidden_size": 32, "n_head": 2}), "attention": "eager"}, "pack"),
+        ({"vision": part("vilam_tower", {"hidden_sizes": [9], "strides": [1]})}, "model: its parts"),
+        ({"vision": part(None, {}, "no/such/folder")}, "model.vision.checkpoint no/such/folder"),
+    ],
+)
+def test_an_impossible_model_is_told_in_one_line(changes, told, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(VilamError, match=told) as caught:
+        toy.model(**{"attention": "sdpa", **changes})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model."""
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    save_trained(Trained(toy.model(), toy.tokenizer(), toy.card(), {"stage": "train"}), folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "run.json", "card.json"])
+@pytest.mark.parametrize("how", ["cut", "missing"])
+def test_a_damaged_folder_is_told_in_one_line(folder, tmp_path, name, how):
+    shutil.copytree(folder, tmp_path / "model")
+    file = tmp_path / "model" / name
+    if how == "cut":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    else:
+        file.unlink()
+    with pytest.raises(VilamError, match="model") as caught:
+        load_trained(tmp_path / "model")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_was_there_stays_until_the_new_model_is_whole(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder, tmp_path / "model")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    trained = load_trained(tmp_path / "model")
+    monkeypatch.setattr("vilam.models.build.write_card", full)
+    with pytest.raises(VilamError, match="No space left"):
+        save_trained(trained, tmp_path / "model")
+    assert load_trained(tmp_path / "model").info == {"stage": "train"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_checkpoints_give_their_weights(folder, tmp_path):
+    """A language model and a tower that were saved by transformers are started from."""
+    import torch
+
+    source = load_trained(folder)
+    source.model.language.save_pretrained(tmp_path / "language")
+    source.tokenizer.tokenizer.save_pretrained(tmp_path / "language")
+    source.model.vision.save_pretrained(tmp_path / "vision")
+    started = toy.model(
+        seed=9,
+        language=part(None, {}, str(tmp_path / "language")),
+        vision=part(None, {}, str(tmp_path / "vision")),
+    )
+    for name in ("language", "vision"):
+        pretrained = getattr(source.model, name).state_dict()
+        assert all(torch.equal(value, pretrained[key]) for key, value in getattr(started, name).state_dict().items())
