@@ -187,4 +187,5 @@ def _in_words(path: Path, problem: object) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{path}: {name}: no such setting: check its spelling"
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{path}: {name}: {message} (found {problem['input']!r})" if name else f"{path}: {message}"
+    found = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
+    return f"{path}: {name}: {message}{found}" if name else f"{path}: {message}"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from io import BytesIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vilam.data.readers.source import Problem, RawRecord
 from vilam.data.records import ImageRecord, Keypoint, KeypointSchema, Point, Polygon, Region
@@ -72,6 +72,8 @@ class Validator:
             with Image.open(BytesIO(record.image)) as image:
                 image.load()
                 size = image.size
+        except UnidentifiedImageError:
+            return "no image of a known kind"
         except _DECODING_ERRORS as error:
             return f"broken or truncated image ({' '.join(str(error).split())[:80]})"
         if size != (record.width, record.height):

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from vilam.models.tokenization import GroundingTokenizer, train_tokenizer
 from vilam.models.vilam import VilamConfig, VilamForConditionalGeneration, register_auto_classes
 
 RUN = "run.json"
+UNPACKABLE = ("gpt_neo",)
+"""Language models that take position_ids but look at a window of places, whatever the mask says."""
 LONGEST = 200
 """Characters that an error of a library is cut to."""
 
@@ -66,7 +69,8 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
         attention=settings.attention,
         frozen=tuple(part for part, is_frozen in frozen.items() if is_frozen),
     )
-    model = VilamForConditionalGeneration(config)
+    model = _made(config)
+    _check_packing(model)
     for part, tower, loader in (
         ("vision", settings.vision, AutoModel),
         ("language", settings.language, AutoModelForCausalLM),
@@ -75,6 +79,13 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
             pretrained = _load(part, tower.checkpoint, loader.from_pretrained)
             getattr(model, part).load_state_dict(pretrained.state_dict())
     return model
+
+
+def _check_packing(model: VilamForConditionalGeneration) -> None:
+    positions = signature(model.language.get_decoder().forward).parameters
+    name = model.config.text_config.model_type
+    if "position_ids" not in positions or name in UNPACKABLE:
+        raise VilamError(f"model.language: {name} cannot pack instructions: choose one such as llama, qwen2 or gpt2")
 
 
 def _words(tokenizer: GroundingTokenizer) -> dict[str, Any]:
@@ -93,8 +104,16 @@ def _tower_config(part: str, tower: TowerSettings, forced: dict[str, Any]) -> An
         return _load(part, tower.checkpoint, AutoConfig.from_pretrained)
     try:
         return AutoConfig.for_model(tower.model_type, **{**tower.config, **forced})
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise VilamError(f"model.{part}: {tower.model_type} with {tower.config}: {_first_line(error)}") from error
+    except Exception as error:  # each architecture has its own way to refuse values
+        words = _first_line(error.__cause__ or error)
+        raise VilamError(f"model.{part}: {tower.model_type} with {tower.config}: {words}") from error
+
+
+def _made(config: VilamConfig) -> VilamForConditionalGeneration:
+    try:
+        return VilamForConditionalGeneration(config)
+    except Exception as error:  # each architecture has its own way to refuse sizes
+        raise VilamError(f"model: its parts cannot be made as params.yaml says: {_first_line(error)}") from error
 
 
 def _load(part: str, checkpoint: str, loader: Any) -> Any:
@@ -141,6 +160,6 @@ def _ready() -> None:
     disable_progress_bar()
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     """What a library says, without its lists of hundreds of models."""
     return next(iter(str(error).splitlines()), type(error).__name__)[:LONGEST]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from vilam.config import Settings
 from vilam.data.store import read_card
+from vilam.errors import VilamError
 from vilam.inference.answering import compile_grammars
 from vilam.models.build import Trained, load_trained
+from vilam.tasks import TASKS
 from vilam.training.checkpoint import Checkpoints
 from vilam.training.cycle import Cycle
 from vilam.training.engine import rank
@@ -19,6 +21,8 @@ from vilam.training.run import RECORDS, checkpoints_for, launch, run_job
 
 def run(settings: Settings, root: Path) -> None:
     """Train step 2 from models/activate as one MLflow run; write models/train, metrics/train.json, the loss curve."""
+    if unknown := settings.train.tasks.keys() - TASKS.keys():
+        raise VilamError(f"train.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(TASKS)}")
     if launch("train", settings.train, root):
         return
     from vilam.tracking import open_run

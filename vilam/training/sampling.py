@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vilam.data.instructions import Instruction
+from vilam.errors import VilamError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class InstructionSampler:
             if any(task in self.tasks for task in by_task)
         }
         self.ids = sorted(self.images)
+        if not self.ids:
+            raise VilamError(f"no training image has a question of {sorted(tasks)}: check the tasks and their weights")
         self.per_image = per_image
         self.seed = seed
 
