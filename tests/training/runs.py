@@ -1,0 +1,116 @@
+"""Real runs of the stages in toy projects, for test_loop.py: ``python tests/training/runs.py FOLDER``.
+
+One process imports torch, DeepSpeed and MLflow, which takes most of the time, and forks one child for every run, which
+does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where a test wants that.
+
+FOLDER holds the projects ``whole`` and ``killed`` with the same settings and data, and ``zero0``, ``zero2``,
+``zero3`` with others. What each run said stands in ``PROJECT/log-N.txt``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+LIMIT = 120.0
+"""Seconds that a run may take."""
+
+
+def start(root: Path, stage: str, number: int, **environment: str) -> int:
+    """Fork a child that runs a stage in a project folder; returns its process id."""
+    if child := os.fork():
+        return child
+    status = 1
+    try:
+        os.chdir(root)
+        os.environ.update(environment)
+        log = os.open(root / f"log-{number}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        sys.argv = ["vilam", stage]
+        from vilam.cli import main
+
+        main()
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def finish(*children: int) -> None:
+    """Wait until all are done; ends them and raises where one fails or takes too long."""
+    waiting, end = set(children), time.monotonic() + LIMIT
+    while waiting:
+        done, status = os.waitpid(-1, os.WNOHANG)
+        waiting.discard(done)
+        if (done and status) or time.monotonic() > end:
+            for child in waiting:
+                os.kill(child, signal.SIGKILL)
+            raise SystemExit(f"a run ended with {status}")
+        time.sleep(0.01)
+
+
+def kill_when(child: int, ready: Callable[[], bool]) -> None:
+    """``kill -9`` once something is there; raises where the run ends before."""
+    end = time.monotonic() + LIMIT
+    while not ready():
+        if os.waitpid(child, os.WNOHANG)[0] or time.monotonic() > end:
+            raise SystemExit("the run ended before it could be killed")
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def train_and_kill(folder: Path) -> None:
+    """``whole`` trains both steps; ``killed`` starts from its step 1 and is killed twice on its way."""
+    whole, killed = folder / "whole", folder / "killed"
+    finish(start(whole, "activate", 0))
+    finish(start(whole, "train", 1))
+    shutil.copytree(whole / "models" / "activate", killed / "models" / "activate")
+    # Once after the first checkpoint, once while a later one is written.
+    kill_when(start(killed, "train", 1), lambda: any(killed.glob("checkpoints/train/*/step-000002/manifest.json")))
+    kill_when(start(killed, "train", 2), lambda: any(killed.glob("checkpoints/train/*/step-000006")))
+    left = sorted(str(path.relative_to(killed)) for path in killed.glob("checkpoints/train/*/step-*/*"))
+    (killed / "left.txt").write_text("\n".join(left))
+    (killed / "models-then.txt").write_text("\n".join(path.name for path in (killed / "models").iterdir()))
+    finish(start(killed, "train", 3))
+
+
+def spread(root: Path, processes: int) -> None:
+    """Step 1 in a project by one process or several."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)} for rank in range(processes)]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    finish(*[start(root, "activate", int(own["RANK"]), **own, **common) for own in ranks])
+
+
+def main(folder: Path) -> None:
+    """All runs, one after another."""
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed  # noqa: F401
+
+    import vilam.stages.activate
+    import vilam.stages.train
+    import vilam.tracking  # noqa: F401
+
+    train_and_kill(folder)
+    for name, processes in (("zero0", 1), ("zero2", 2), ("zero3", 2)):
+        spread(folder / name, processes)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,60 @@
+"""What a step trains on: a function of the seed and the step alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import toy
+
+from vilam.errors import VilamError
+from vilam.training.sampling import InstructionSampler
+
+TASKS = {"rec_box": 3.0, "reg_class": 1.0, "rec_mask": 0.0}
+
+
+def sampler(seed: int = 1, per_image: int = 3, tasks: dict[str, float] | None = None) -> InstructionSampler:
+    return InstructionSampler(toy.of_split("train"), tasks or TASKS, per_image, seed)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_every_image_is_seen_once_an_epoch(count):
+    drawn = [image for step in range(16) for image in sampler().image_ids(step, count)]
+    images = toy.SPLITS["train"]
+    for start in range(0, len(drawn) - images + 1, images):
+        assert sorted(drawn[start : start + images]) == sorted({each.image_id for each in toy.of_split("train")})
+    epochs = {tuple(drawn[start : start + images]) for start in range(0, len(drawn) - images + 1, images)}
+    assert count == 1 or len(epochs) > 1  # each epoch has an order of its own
+
+
+def test_a_step_is_the_same_whatever_was_drawn_before():
+    one, other = sampler(), sampler()
+    for step in (7, 0, 31, 7):
+        ids = one.image_ids(step, 4)
+        assert ids == InstructionSampler(toy.of_split("train")[::-1], TASKS, 3, 1).image_ids(step, 4)
+        assert [one.draw(i, step) for i in ids] == [other.draw(i, step) for i in ids]
+    assert sampler(seed=2).image_ids(0, 8) != one.image_ids(0, 8)
+
+
+def test_instructions_of_an_image_are_its_own_and_different():
+    chosen = sampler(per_image=6)
+    for step in range(20):
+        for image_id in chosen.image_ids(step, 2):
+            found = [example.instruction for example in chosen.draw(image_id, step)]
+            assert 1 <= len(found) <= 6 and {each.image_id for each in found} == {image_id}
+            assert len({each.instruction_id for each in found}) == len(found)
+            assert {each.task for each in found} <= {"rec_box", "reg_class"}  # a task of weight 0 is never drawn
+
+
+def test_tasks_are_drawn_by_weight():
+    chosen = sampler(per_image=1)
+    drawn = Counter(
+        chosen.draw(image_id, step)[0].instruction.task for step in range(300) for image_id in chosen.image_ids(step, 2)
+    )
+    share = drawn["rec_box"] / drawn.total()
+    assert share == pytest.approx(0.75, abs=4 * (0.75 * 0.25 / drawn.total()) ** 0.5)  # four standard deviations
+
+
+def test_nothing_to_draw_is_told():
+    with pytest.raises(VilamError, match="rec_box"):
+        sampler(tasks={"rec_box": 0.0})
