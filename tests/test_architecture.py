@@ -15,7 +15,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[1]
 FILES = sorted([*(PROJECT / "vilam").rglob("*.py"), *(PROJECT / "flows").rglob("*.py")])
-SHARED = {"vilam", "vilam.errors", "vilam.config", "vilam.progress"}
+SHARED = {"vilam", "vilam.errors", "vilam.config", "vilam.files", "vilam.progress"}
 LOW = {"vilam.geometry"}
 MIDDLE = {"vilam.tasks", "vilam.models", "vilam.data"}
 HIGH = {"vilam.training", "vilam.inference", "vilam.evaluation", "vilam.tracking", "vilam.registry", "vilam.serving"}

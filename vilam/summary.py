@@ -16,6 +16,8 @@ def show_table(root: Path) -> None:
         metrics = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise VilamError(f"{path}: not found: run `dvc repro` first") from None
+    except ValueError as error:
+        raise VilamError(f"{path}: broken ({error}): run `dvc repro -f -s evaluate`") from None
     print(summary_table(metrics))
     print("\n".join(where_to_look(root)))
 

@@ -224,11 +224,19 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
-        first = str(error).splitlines()[0][:300]
+        first = _first_line(str(error))
         raise VilamError(f"MLflow at {mlflow.get_tracking_uri()}: {first}: {_advice(first)}") from error
 
 
+def _first_line(message: str) -> str:
+    """What the database says, where it is the database that says it."""
+    lines = message.splitlines()
+    return next((line for line in lines if line.startswith("(sqlite3.")), lines[0])[:300]
+
+
 def _advice(message: str) -> str:
+    if "full" in message or "No space" in message:
+        return "free some space, then run again"
     if "locked" in message:
         return "another program is writing to it; end that or wait, then run again"
     if "Max retries" in message or "failed with exception" in message:

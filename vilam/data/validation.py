@@ -73,7 +73,7 @@ class Validator:
                 image.load()
                 size = image.size
         except UnidentifiedImageError:
-            return "no image of a known kind"
+            return "broken or truncated image (of no known kind)"
         except _DECODING_ERRORS as error:
             return f"broken or truncated image ({' '.join(str(error).split())[:80]})"
         if size != (record.width, record.height):

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vilam.config import EvaluateSettings, Settings
 from vilam.data.instructions import Instruction, read_instructions
@@ -16,6 +15,7 @@ from vilam.errors import VilamError
 from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
 from vilam.evaluation.plots import plots
 from vilam.evaluation.report import write_report
+from vilam.files import write_whole
 from vilam.inference.answering import answer_all, autocast, compile_grammars
 from vilam.models.build import Trained, load_trained
 from vilam.models.device import best_device, precision
@@ -47,7 +47,7 @@ def run(settings: Settings, root: Path) -> None:
         tracker.log_metrics({f"after_step_1/{name}": value for name, value in metrics["activate"].items()})
         tracker.log_artifacts(root / "reports", "report")
         tracker.log_artifacts(root / "predictions", "predictions")
-    _write_json(root / "metrics" / "evaluate.json", metrics)
+    write_whole(root / "metrics" / "evaluate.json", json.dumps(metrics, indent=2) + "\n")
 
 
 def instructions_of(root: Path, settings: EvaluateSettings) -> list[Instruction]:
@@ -132,17 +132,7 @@ def _round_trip_questions(
 
 
 def _write_tables(evaluations: dict[str, Evaluation], root: Path) -> None:
-    try:
-        for folder in (root / "predictions", root / "metrics" / "plots"):
-            folder.mkdir(parents=True, exist_ok=True)
-        for stage, evaluation in evaluations.items():
-            evaluation.rows.to_parquet(root / "predictions" / f"{stage}.parquet", index=False)
-        for name, table in plots(evaluations).items():
-            table.to_csv(root / "metrics" / "plots" / f"{name}.csv", index=False)
-    except OSError as error:
-        raise VilamError(f"{root}: predictions could not be written: {error}: free some space, run again") from error
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    for stage, evaluation in evaluations.items():
+        write_whole(root / "predictions" / f"{stage}.parquet", evaluation.rows.to_parquet(None, index=False))
+    for name, table in plots(evaluations).items():
+        write_whole(root / "metrics" / "plots" / f"{name}.csv", table.to_csv(index=False))

@@ -11,7 +11,7 @@ from vilam.data.readers import open_source
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.store import write_dataset
 from vilam.data.validation import Validator
-from vilam.errors import VilamError
+from vilam.files import write_whole
 from vilam.progress import Progress
 
 RECORDS = Path("data/records")
@@ -27,18 +27,10 @@ def run(settings: Settings, root: Path) -> None:
     with Progress(source.num_images, "prepare", "images") as progress:
         records = _counted(validator.check(source.rows), progress)
         written = write_dataset(records, card, root / RECORDS, prepare.shard_size, validator.num_invalid)
-    _write_metrics(written.counts, root / METRICS)
+    write_whole(root / METRICS, json.dumps(written.counts, indent=2) + "\n")
 
 
 def _counted(records: Iterator[ImageRecord], progress: Progress) -> Iterator[ImageRecord]:
     for record in records:
         yield record
         progress.advance()
-
-
-def _write_metrics(counts: dict[str, dict[str, int]], path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise VilamError(f"{path}: could not be written: {error.strerror}") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from vilam.config import Settings
 from vilam.errors import VilamError
+from vilam.files import write_whole
 from vilam.registry import register_model
 
 
@@ -21,8 +22,7 @@ def run(settings: Settings, root: Path) -> None:
     metrics = _read(root / "metrics" / "evaluate.json")["train"]
     run_id = _read(model / "run.json")["run_id"]
     made = register_model(root, model, run_id, metrics, settings.register_)
-    content = json.dumps(asdict(made), indent=2) + "\n"
-    (root / "metrics" / "register.json").write_text(content, encoding="utf-8")
+    write_whole(root / "metrics" / "register.json", json.dumps(asdict(made), indent=2) + "\n")
     print(f"{settings.register_.model_name} version {made.version}: {'champion' if made.passed else 'challenger'}")
     print("\n".join(f"  {reason}" for reason in made.reasons))
 

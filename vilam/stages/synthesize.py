@@ -15,6 +15,7 @@ from vilam.data.instructions import Instruction, read_table, write_instructions
 from vilam.data.records import DatasetCard
 from vilam.data.store import read_card, read_records
 from vilam.errors import VilamError
+from vilam.files import write_whole
 from vilam.progress import track
 from vilam.tasks import ACTIVATION, TASKS
 from vilam.tasks.synthesis import render
@@ -29,9 +30,9 @@ def run(settings: Settings, root: Path) -> None:
     card = read_card(records)
     write_instructions(instructions, _with_train(_rendered(records, card, settings), records))
     table = read_table(instructions)
-    _write(metrics / "plots" / "synthesize_counts.csv", _counts(table).to_csv(index=False))
-    _write(metrics / "plots" / "synthesize_lengths.csv", _lengths(table).to_csv(index=False))
-    _write(metrics / "synthesize.json", json.dumps(_metrics(table), indent=2) + "\n")
+    write_whole(metrics / "plots" / "synthesize_counts.csv", _counts(table).to_csv(index=False))
+    write_whole(metrics / "plots" / "synthesize_lengths.csv", _lengths(table).to_csv(index=False))
+    write_whole(metrics / "synthesize.json", json.dumps(_metrics(table), indent=2) + "\n")
 
 
 def _rendered(folder: Path, card: DatasetCard, settings: Settings) -> Iterator[Instruction]:
@@ -73,16 +74,3 @@ def _metrics(table: pd.DataFrame) -> dict[str, Any]:
         "num_regions": len(sources),
         "described": {str(k): round(float(v), 4) for k, v in sources.value_counts(normalize=True).items()},
     }
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a whole file or leave the old one; raises VilamError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise VilamError(f"{path}: not written ({error}): free some space or mend its rights") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from vilam.config import Settings
 from vilam.data.store import read_card
 from vilam.errors import VilamError
+from vilam.files import write_whole
 from vilam.inference.answering import compile_grammars
 from vilam.models.build import Trained, load_trained
 from vilam.tasks import TASKS
@@ -50,5 +51,4 @@ def _run_id(checkpoints: Checkpoints) -> str | None:
 
 
 def _keep_run_id(checkpoints: Checkpoints, run_id: str) -> None:
-    checkpoints.folder.mkdir(parents=True, exist_ok=True)
-    (checkpoints.folder / "run.json").write_text(json.dumps({"run_id": run_id}), encoding="utf-8")
+    write_whole(checkpoints.folder / "run.json", json.dumps({"run_id": run_id}))

@@ -49,8 +49,13 @@ class Checkpoints:
                 for old in self._whole()[:-KEPT]:
                     shutil.rmtree(old)
             torch.distributed.barrier()
-        except OSError as error:
-            raise VilamError(f"{self.folder / tag}: {error.strerror}: free some space, then start again") from error
+        except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+            shutil.rmtree(self.folder / tag, ignore_errors=True)
+            first = str(error).splitlines()[0][:120]
+            raise VilamError(
+                f"{self.folder / tag}: not written ({first}): free some space and start again: it goes on from the "
+                "checkpoint before"
+            ) from error
 
     def load(self, engine: Any) -> dict[str, Any] | None:
         """Load the newest whole checkpoint into the engine; returns its client state, None where there is none."""

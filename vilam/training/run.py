@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 
 from vilam.config import OptimiserSettings, Settings
 from vilam.data.instructions import Instruction, read_instructions
 from vilam.data.store import RecordStore
 from vilam.errors import VilamError
+from vilam.files import write_whole
 from vilam.models.build import Trained, save_trained
 from vilam.training.checkpoint import Checkpoints, run_key
 from vilam.training.cycle import Cycle
@@ -113,13 +115,12 @@ def validation_set(root: Path, split: str, tasks: set[str], num_images: int) -> 
 
 def write_history(history: History, stage: str, root: Path) -> None:
     """metrics/STAGE.json with the last numbers and metrics/plots/STAGE_loss.csv with all of them."""
-    plots = root / "metrics" / "plots"
-    plots.mkdir(parents=True, exist_ok=True)
     names = sorted({name for row in history.rows for name in row} - {"step"})
-    with (plots / f"{stage}_loss.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["step", *names])
-        writer.writeheader()
-        writer.writerows(history.rows)
+    table = StringIO()
+    writer = csv.DictWriter(table, ["step", *names], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history.rows)
+    write_whole(root / "metrics" / "plots" / f"{stage}_loss.csv", table.getvalue())
     last = {name: row[name] for row in history.rows for name in names if name in row}
     content = {**last, "steps": history.rows[-1]["step"] if history.rows else 0, "images": history.images}
-    (root / "metrics" / f"{stage}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_whole(root / "metrics" / f"{stage}.json", json.dumps(content, indent=2) + "\n")
