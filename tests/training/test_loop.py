@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
         shutil.copy(database, project / "mlruns" / "mlflow.db")
     for stage in (0, 2, 3):
         changes = {"activate__deepspeed": f"configs/deepspeed/zero{stage}.json"}
-        toy.write_project(folder / f"zero{stage}", activate__batch_size=4, activate__steps=6, **changes)
+        toy.write_project(folder / f"zero{stage}", activate__batch_size=4, activate__steps=3, **changes)
     environment = {**os.environ, "PYTHONPATH": str(toy.PROJECT), "OMP_NUM_THREADS": "1"}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         environment.pop(name, None)

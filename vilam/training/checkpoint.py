@@ -103,6 +103,8 @@ def damage(folder: Path) -> str | None:
         return "not finished"
     except ValueError:
         return f"{MANIFEST} is damaged"
+    if not isinstance(files, dict):
+        return f"{MANIFEST} is damaged"
     for name, fingerprint in files.items():
         if not (folder / name).is_file():
             return f"{name} is missing"

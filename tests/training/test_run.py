@@ -1,0 +1,81 @@
+"""What both training stages share: several processes, the held-out questions, the loss curve, the checkpoints' key."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import toy
+
+from vilam.errors import VilamError
+from vilam.tasks import TASKS
+from vilam.training import run as module
+from vilam.training.loop import History
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy.write_project(tmp_path_factory.mktemp("project"))
+
+
+def test_one_process_is_not_started_again(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    assert not module.launch("train", toy.settings().train, Path())
+    monkeypatch.setenv("RANK", "1")  # started by a launcher
+    assert not module.launch("train", toy.settings(train__processes=2).train, Path())
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_several_processes_are_started_by_torch(monkeypatch, tmp_path, code):
+    started: list[Any] = []
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(
+        module.subprocess,
+        "run",
+        lambda command, cwd: started.append((command, cwd)) or SimpleNamespace(returncode=code),
+    )
+    own = toy.settings(train__processes=2).train
+    if code:
+        with pytest.raises(VilamError, match="one of 2 processes failed"):
+            module.launch("train", own, tmp_path)
+    else:
+        assert module.launch("train", own, tmp_path)
+    command, folder = started[0]
+    assert command[1:3] == ["-m", "torch.distributed.run"] and command[-3:] == ["-m", "vilam", "train"]
+    assert command[command.index("--nproc-per-node") + 1] == "2" and folder == tmp_path
+
+
+def test_held_out_questions_are_one_a_task_and_image(project):
+    chosen = module.validation_set(project, "val", set(TASKS), 2)
+    assert len({each.image_id for each in chosen}) == 2 and {each.split for each in chosen} == {"val"}
+    assert len({(each.image_id, each.task) for each in chosen}) == len(chosen)
+    assert {each.task for each in chosen} == set(TASKS)
+
+
+def test_the_curve_has_a_row_a_step_and_the_metrics_the_last_numbers(tmp_path):
+    history = History(images=64)
+    history.add(20, {"loss": 2.0, "learning_rate": 0.1})
+    history.add(40, {"loss": 1.0, "learning_rate": 0.05})
+    history.add(40, {"val_loss": 1.5})
+    module.write_history(history, "train", tmp_path)
+    with (tmp_path / "metrics" / "plots" / "train_loss.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["20", "40"] and rows[0]["val_loss"] == "" and rows[1]["val_loss"] == "1.5"
+    content = json.loads((tmp_path / "metrics" / "train.json").read_text())
+    assert content == {"loss": 1.0, "learning_rate": 0.05, "val_loss": 1.5, "steps": 40, "images": 64}
+
+
+def test_checkpoints_are_of_their_settings_and_data(project, tmp_path):
+    def key(**changes: Any) -> str:
+        return module.checkpoints_for("train", toy.settings(**changes), project, "weights").folder.name
+
+    assert key() == key() != key(seed=7) != key(model__aligner="qformer")
+    other = toy.write_project(tmp_path)
+    before = module.checkpoints_for("train", toy.settings(), other).folder.name
+    manifest = other / "data" / "instructions" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("1", "2"))
+    assert module.checkpoints_for("train", toy.settings(), other).folder.name != before
