@@ -32,6 +32,7 @@ class FakeEngine:
         self.full = False
 
     def save_checkpoint(self, folder: str, tag: str, client_state: dict[str, Any], save_latest: bool) -> None:
+        """Write one file, where there is room."""
         if self.full:
             raise OSError(28, "No space left on device")
         path = Path(folder) / tag
@@ -39,6 +40,7 @@ class FakeEngine:
         torch.save(client_state, path / "state.pt")
 
     def load_checkpoint(self, folder: str, tag: str) -> tuple[str, dict[str, Any]]:
+        """Read it back."""
         self.loaded = tag
         return tag, torch.load(Path(folder) / tag / "state.pt", weights_only=False)
 

@@ -28,7 +28,7 @@ def open_picture(path: Path) -> Image.Image:
         return Image.open(path).convert("RGB")
     except FileNotFoundError:
         raise VilamError(f"{path}: not found") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise VilamError(f"{path}: not a readable picture ({error}): give a PNG or JPEG file") from None
 
 

@@ -118,7 +118,7 @@ def _inside(box_xyxy: Box | None, image: Image.Image) -> Box:
     if box_xyxy is None:
         return (0.0, 0.0, float(image.width), float(image.height))
     x1, y1, x2, y2 = clip_box(box_xyxy, image.width, image.height)
-    if x1 >= x2 or y1 >= y2:
+    if not (x1 < x2 and y1 < y2):  # so that NaN is refused too
         raise VilamError(f"box {box_xyxy}: outside of the {image.width} x {image.height} picture or empty")
     return (x1, y1, x2, y2)
 

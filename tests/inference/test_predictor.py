@@ -1,0 +1,159 @@
+"""The public way to ask a model, and its command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import toy
+from PIL import Image
+
+from vilam import cli
+from vilam.errors import VilamError
+from vilam.inference import command
+from vilam.inference.predictor import Found, Predictor
+from vilam.models.build import Trained, save_trained
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has learnt nothing, and ``scene.png``, 96 x 64."""
+    folder = tmp_path_factory.mktemp("predictor")
+    save_trained(Trained(toy.model(), toy.tokenizer(), toy.card(), {"stage": "train"}), folder / "model")
+    Image.effect_mandelbrot((96, 64), (-2, -1, 1, 1), 50).convert("RGB").save(folder / "scene.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(folder: Path) -> Predictor:
+    return Predictor.from_pretrained(folder / "model")
+
+
+@pytest.fixture
+def image(folder: Path) -> Image.Image:
+    return Image.open(folder / "scene.png")
+
+
+def inside(points: object) -> bool:
+    return all(0 <= x <= 96 and 0 <= y <= 64 for x, y in points)  # type: ignore[attr-defined]
+
+
+def test_every_question_has_an_answer_in_pixels(predictor, image):
+    box = predictor.locate(image, "the red circle")
+    assert box.box_xyxy and inside([box.box_xyxy[:2], box.box_xyxy[2:]])
+    outline = predictor.segment(image, "the red circle")
+    assert outline.polygons and all(len(ring) == 25 and inside(ring) for ring in outline.polygons)
+    assert predictor.keypoints(image, "the red circle").points
+    assert predictor.classify(image, (5, 5, 40, 40)).words in toy.card().categories
+    described = predictor.describe(image, (5, 5, 40, 40))
+    assert described.words and described.words == described.text.strip()
+    assert all(0 < found.confidence <= 1 for found in (box, outline, described))
+
+
+def test_only_what_was_asked_for_is_told(predictor, image):
+    assert set(predictor.locate(image, "it").as_dict()) == {"task", "text", "confidence", "box_xyxy"}
+    assert set(predictor.classify(image, (5, 5, 40, 40)).as_dict()) == {"task", "text", "confidence", "words"}
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
+def test_pictures_of_any_mode(predictor, image, mode):
+    assert predictor.locate(image.convert(mode), "it").box_xyxy
+
+
+def test_the_end_of_a_sentence_and_spaces_do_not_matter(predictor, image):
+    assert predictor.locate(image, "  the  red circle. ") == predictor.locate(image, "the red circle")
+
+
+def test_a_box_that_reaches_over_the_edge_is_cut(predictor, image):
+    assert predictor.classify(image, (-20, -20, 500, 500)) == predictor.classify(image, (0, 0, 96, 64))
+
+
+BAD: dict[str, Callable[[Predictor, Image.Image], Found]] = {
+    "the expression is empty": lambda predictor, image: predictor.locate(image, " . "),
+    "outside of the 96 x 64 picture": lambda predictor, image: predictor.describe(image, (100, 10, 120, 20)),
+    "outside of the 96 x 64 picture or empty": lambda predictor, image: predictor.classify(image, (50, 10, 20, 20)),
+    "empty": lambda predictor, image: predictor.classify(image, (float("nan"), 10, 20, 20)),
+}
+
+
+@pytest.mark.parametrize("told", BAD)
+def test_what_cannot_be_asked_is_told_in_one_line(predictor, image, told):
+    with pytest.raises(VilamError, match=told) as caught:
+        BAD[told](predictor, image)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_data_set_had_not_cannot_be_asked(image):
+    from dataclasses import replace
+
+    bare = Predictor(Trained(toy.model(), toy.tokenizer(), replace(toy.card(), keypoints={}), {}))
+    with pytest.raises(VilamError, match="rec_keypoints"):
+        bare.keypoints(image, "the circle")
+
+
+def test_without_a_model_it_says_where_it_looked(tmp_path):
+    with pytest.raises(VilamError, match="nowhere: no trained model here"):
+        Predictor.from_pretrained(tmp_path / "nowhere")
+
+
+def test_the_command_prints_json_and_draws(folder, capsys, tmp_path):
+    picture = tmp_path / "drawn.png"
+    command.predict(str(folder / "model"), folder / "scene.png", "locate", "the circle", None, picture)
+    said = json.loads(capsys.readouterr().out)
+    assert said["image"].endswith("scene.png") and said["task"] == "rec_box" and len(said["box_xyxy"]) == 4
+    with Image.open(picture) as drawn:
+        assert drawn.width / drawn.height == pytest.approx(1.5, rel=0.05)
+        assert len(set(drawn.convert("RGB").getdata())) > 1
+
+
+@pytest.mark.parametrize("task", ["segment", "keypoints"])
+def test_the_command_draws_outlines_and_points(folder, capsys, tmp_path, task):
+    command.predict(str(folder / "model"), folder / "scene.png", task, "the circle", None, tmp_path / "drawn.jpg")
+    assert json.loads(capsys.readouterr().out)["confidence"] > 0 and (tmp_path / "drawn.jpg").stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["missing", "text", "cut", "folder", "bomb"])
+def test_a_bad_picture_is_told_in_one_line(folder, tmp_path, kind, monkeypatch):
+    path = tmp_path / "picture.png"
+    if kind == "text":
+        path.write_text("not a picture")
+    elif kind == "cut":
+        path.write_bytes((folder / "scene.png").read_bytes()[:200])
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "bomb":
+        path.write_bytes((folder / "scene.png").read_bytes())
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(VilamError, match=r"picture\.png") as caught:
+        command.predict(str(folder / "model"), path, "locate", "the circle", None, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_picture_of_no_known_kind_cannot_be_written(folder, tmp_path):
+    with pytest.raises(VilamError, match=r"drawn\.what: could not be written"):
+        command.predict(str(folder / "model"), folder / "scene.png", "locate", "it", None, tmp_path / "drawn.what")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--locate", "a", "--describe", "1,2,3,4"], "ask one thing"),
+        ([], "ask one thing"),
+        (["--classify", "1,2,3"], "expected x1,y1,x2,y2"),
+        (["--classify", "9,2,3,4"], "the box is empty"),
+        (["--classify", "nan,2,3,4"], "the box is empty"),
+        (["--locate", " "], "the expression is empty"),
+        (["--describe", "200,2,300,4"], "outside of the 96 x 64 picture"),
+    ],
+)
+def test_the_command_line_tells_in_one_line(folder, monkeypatch, capsys, words, told):
+    monkeypatch.setattr(
+        sys, "argv", ["vilam", "predict", str(folder / "scene.png"), "--model", str(folder / "model"), *words]
+    )
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr()
+    assert ended.value.code == 1 and said.out == "" and len(said.err.splitlines()) == 1 and told in said.err
