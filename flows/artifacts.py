@@ -23,8 +23,8 @@ def show_stage(stage: str, root: Path) -> None:
     if metrics.is_file():
         show_metrics(stage, json.loads(metrics.read_text(encoding="utf-8")))
     run = root / "models" / stage / "run.json"
-    if run.is_file():
-        show_run(json.loads(run.read_text(encoding="utf-8"))["run_id"])
+    if run.is_file() and (run_id := json.loads(run.read_text(encoding="utf-8")).get("run_id")):
+        show_run(run_id)
     if stage == "evaluate" and (root / "reports" / "index.html").is_file():
         show_report(root / "reports")
 

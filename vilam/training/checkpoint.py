@@ -59,7 +59,7 @@ class Checkpoints:
 
     def load(self, engine: Any) -> dict[str, Any] | None:
         """Load the newest whole checkpoint into the engine; returns its client state, None where there is none."""
-        whole = self._whole()
+        whole = self._whole(tell=rank() == 0)
         torch.distributed.barrier()
         if not whole:
             return None
@@ -75,12 +75,12 @@ class Checkpoints:
         if rank() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _whole(self) -> list[Path]:
-        """Whole checkpoints, oldest first; a damaged one is named and passed over."""
+    def _whole(self, tell: bool = False) -> list[Path]:
+        """Whole checkpoints, oldest first; a damaged one is passed over, and named where ``tell``."""
         whole = []
         for folder in sorted(self.folder.glob("step-*")):
             if problem := damage(folder):
-                if rank() == 0:
+                if tell:
                     print(f"{folder}: {problem}: passed over", file=sys.stderr)
             else:
                 whole.append(folder)
