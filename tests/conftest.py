@@ -38,3 +38,13 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     connect(root)
     versions(root, "none")
     return root / "mlruns" / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
+    """Toy projects whose stages have been run, whole, killed on their way and spread over processes (see runs.py)."""
+    import toy
+
+    folder = tmp_path_factory.mktemp("projects")
+    toy.make_projects(folder, database)
+    return folder

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -26,6 +30,8 @@ from vilam.tasks.synthesis import render
 
 PROJECT = Path(__file__).parents[1]
 IMAGE_SIZE = 48
+STEPS = 8
+"""Of step 2 in `make_projects`."""
 SPLITS = {"train": 8, "val": 3, "test": 3}
 LLAMA = {
     "hidden_size": 32,
@@ -130,10 +136,34 @@ def pixels(count: int, seed: int = 0) -> torch.Tensor:
 
 def write_project(root: Path, **changes: Any) -> Path:
     """A project folder with the toy's data, as `prepare` and `synthesize` leave it, ready to be trained in."""
+    write_settings(root, **changes)
+    write_dataset(scenes(), card(), root / "data" / "records", 100)
+    write_instructions(root / "data" / "instructions", instructions())
+    return root
+
+
+def write_settings(root: Path, **changes: Any) -> Path:
+    """A project folder with nothing but its settings."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(params(**changes)), encoding="utf-8")
     if not (root / "configs").exists():
         (root / "configs").symlink_to(PROJECT / "configs")
-    write_dataset(scenes(), card(), root / "data" / "records", 100)
-    write_instructions(root / "data" / "instructions", instructions())
     return root
+
+
+def make_projects(folder: Path, database: Path) -> None:
+    """The projects of runs.py, run; ``database``: a fresh one of MLflow. Fails with what was said."""
+    for name in ("whole", "killed"):
+        project = write_settings(folder / name, train__steps=STEPS, activate__steps=2)
+        (project / "mlruns").mkdir()
+        shutil.copy(database, project / "mlruns" / "mlflow.db")
+    for stage in (0, 2, 3):
+        changes = {"activate__deepspeed": f"configs/deepspeed/zero{stage}.json"}
+        write_project(folder / f"zero{stage}", activate__batch_size=4, activate__steps=3, **changes)
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        environment.pop(name, None)
+    command = [sys.executable, str(Path(__file__).with_name("runs.py")), str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    said = "".join(f"{log}:\n{log.read_text()[-3000:]}" for log in sorted(folder.glob("*/log-*.txt")))
+    assert done.returncode == 0, f"{done.stderr[-3000:]}\n{said}"

@@ -1,14 +1,15 @@
-"""Real runs of the stages in toy projects, for test_loop.py: ``python tests/training/runs.py FOLDER``.
+"""Real runs of the stages in toy projects: ``python tests/runs.py FOLDER``, once for all tests (see `projects`).
 
 One process imports torch, DeepSpeed and MLflow, which takes most of the time, and forks one child for every run, which
 does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where a test wants that.
 
-FOLDER holds the projects ``whole`` and ``killed`` with the same settings and data, and ``zero0``, ``zero2``,
-``zero3`` with others. What each run said stands in ``PROJECT/log-N.txt``.
+FOLDER holds the projects ``whole`` and ``killed`` with the same settings, and ``zero0``, ``zero2``, ``zero3`` with
+data and other settings. What each run said stands in ``PROJECT/log-N.txt``.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -18,6 +19,8 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+
+from vilam.cli import STAGES
 
 LIMIT = 120.0
 """Seconds that a run may take."""
@@ -74,10 +77,11 @@ def kill_when(child: int, ready: Callable[[], bool]) -> None:
 
 
 def train_and_kill(folder: Path) -> None:
-    """``whole`` trains both steps; ``killed`` starts from its step 1 and is killed twice on its way."""
+    """``whole`` runs all stages; ``killed`` goes on from its step 1 and is killed twice on its way."""
     whole, killed = folder / "whole", folder / "killed"
-    finish(start(whole, "activate", 0))
-    finish(start(whole, "train", 1))
+    for number, stage in enumerate(STAGES):
+        finish(start(whole, stage, number))
+    shutil.copytree(whole / "data", killed / "data")
     shutil.copytree(whole / "models" / "activate", killed / "models" / "activate")
     # Once after the first checkpoint, once while a later one is written.
     kill_when(start(killed, "train", 1), lambda: any(killed.glob("checkpoints/train/*/step-000002/manifest.json")))
@@ -103,10 +107,8 @@ def main(folder: Path) -> None:
     os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed  # noqa: F401
 
-    import vilam.stages.activate
-    import vilam.stages.train
-    import vilam.tracking  # noqa: F401
-
+    for stage in STAGES:
+        importlib.import_module(f"vilam.stages.{stage}")
     train_and_kill(folder)
     for name, processes in (("zero0", 1), ("zero2", 2), ("zero3", 2)):
         spread(folder / name, processes)

@@ -1,0 +1,104 @@
+"""The strict evaluation on a toy project (see tests/runs.py), and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import toy
+
+from vilam.data.instructions import read_instructions
+from vilam.data.store import RecordStore
+from vilam.errors import VilamError
+from vilam.stages import evaluate
+from vilam.tasks import TASKS
+
+
+@pytest.fixture(scope="module")
+def root(projects):
+    return projects / "whole"
+
+
+def test_both_models_are_scored_on_the_same_questions(root):
+    metrics = json.loads((root / "metrics" / "evaluate.json").read_text())
+    assert set(metrics) == {"activate", "train"}
+    assert metrics["activate"].keys() == metrics["train"].keys()
+    tables = {stage: pd.read_parquet(root / "predictions" / f"{stage}.parquet") for stage in metrics}
+    asked = evaluate.instructions_of(root, toy.settings().evaluate)
+    for stage, table in tables.items():
+        scored = table[table["task"].isin(TASKS)]
+        assert Counter(scored["task"]) == Counter(each.task for each in asked)
+        for task, count in Counter(each.task for each in asked).items():
+            assert metrics[stage][f"{task}/total"] == count
+
+
+def test_no_answer_is_invalid(root):
+    """What a model that has learnt next to nothing says can be read all the same."""
+    metrics = json.loads((root / "metrics" / "evaluate.json").read_text())
+    for stage in metrics:
+        assert all(metrics[stage][f"{task}/invalid"] == 0 for task in TASKS)
+
+
+def test_the_same_numbers_come_out_again(root):
+    """By the functions of the stage, without MLflow and the report."""
+    from vilam.models.build import load_trained
+
+    own = toy.settings().evaluate
+    records = RecordStore(root / "data" / "records", own.split)
+    asked = evaluate.instructions_of(root, own)
+    trained = load_trained(root / "models" / "train")
+    again = evaluate.evaluate_model(trained, records, asked, own, toy.settings().seed, "train")
+    kept = json.loads((root / "metrics" / "evaluate.json").read_text())["train"]
+    assert again.metrics == pytest.approx(kept, nan_ok=True)
+
+
+def test_the_run_of_the_training_is_gone_on_with(root):
+    from mlflow import MlflowClient
+
+    run_id = json.loads((root / "models" / "train" / "run.json").read_text())["run_id"]
+    client = MlflowClient(f"sqlite:///{root / 'mlruns' / 'mlflow.db'}")
+    logged = client.get_run(run_id).data.metrics
+    metrics = json.loads((root / "metrics" / "evaluate.json").read_text())
+    assert logged["rec_box/acc_0.5"] == metrics["train"]["rec_box/acc_0.5"]
+    assert logged["after_step_1/rec_box/acc_0.5"] == metrics["activate"]["rec_box/acc_0.5"]
+    names = {item.path for item in client.list_artifacts(run_id)}
+    assert {"report", "predictions"} <= names
+
+
+def test_only_the_first_images_are_asked_about(root):
+    own = toy.settings().evaluate
+    chosen = evaluate.instructions_of(root, replace_max(own, 1))
+    assert len({each.image_id for each in chosen}) == 1
+    every = [each for each in read_instructions(root / "data" / "instructions", "test") if each.task in TASKS]
+    assert evaluate.instructions_of(root, replace_max(own, 99)) == every
+
+
+def replace_max(own: evaluate.EvaluateSettings, count: int) -> evaluate.EvaluateSettings:
+    return own.model_copy(update={"max_images": count})
+
+
+def test_the_round_trip_asks_for_the_words_that_were_given(root):
+    asked = [each for each in evaluate.instructions_of(root, toy.settings().evaluate) if each.task == "reg_caption"]
+    predictions = [evaluate.Prediction(asked[0], "the odd thing", 0.5), evaluate.Prediction(asked[1], "  ", 0.5)]
+    records = RecordStore(root / "data" / "records", "test")
+    questions = evaluate._round_trip_questions(predictions, records, records.card)
+    assert [each.instruction_id for each in questions] == [asked[0].instruction_id]
+    expected = replace(asked[0], task="rec_box", question=questions[0].question, expression="the odd thing")
+    assert questions[0] == expected and "the odd thing" in questions[0].question
+
+
+def test_a_split_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(VilamError, match="testA"):
+        evaluate.run(toy.settings(evaluate__split="testA"), toy.write_project(tmp_path))
+
+
+def test_a_missing_model_is_told(root, tmp_path):
+    toy.write_project(tmp_path)
+    shutil.copytree(root / "models" / "activate", tmp_path / "models" / "activate")
+    with pytest.raises(VilamError, match=r"models/train: no trained model here"):
+        evaluate.run(toy.settings(), tmp_path)
+    assert not (tmp_path / "metrics").exists()

@@ -1,0 +1,80 @@
+"""Step 2 on a toy project (see tests/runs.py), and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy
+import yaml
+
+from vilam.errors import VilamError
+from vilam.models.build import Trained, load_trained, save_trained
+from vilam.stages import train
+
+
+def outs(stage: str) -> list[str]:
+    """All paths that dvc.yaml says a stage writes."""
+    found: dict[str, Any] = yaml.safe_load((toy.PROJECT / "dvc.yaml").read_text())["stages"][stage]
+    listed = [*found.get("outs", []), *found.get("metrics", []), *found.get("plots", [])]
+    return [out if isinstance(out, str) else next(iter(out)) for out in listed]
+
+
+@pytest.mark.parametrize("stage", ["prepare", "synthesize", "activate", "train", "evaluate", "register"])
+def test_every_stage_writes_what_the_graph_says(projects, stage):
+    missing = [path for path in outs(stage) if not (projects / "whole" / path).exists()]
+    assert not missing
+    for path in outs(stage):
+        if path.endswith(".json"):
+            assert json.loads((projects / "whole" / path).read_text())
+        elif path.endswith(".csv"):
+            with (projects / "whole" / path).open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            assert rows
+
+
+def test_nothing_else_is_left_behind(projects):
+    made = {path.name for path in (projects / "whole").iterdir() if not path.name.startswith("log-")}
+    given = {"params.yaml", "configs", "mlruns"}
+    assert made - given == {"data", "models", "metrics", "predictions", "reports", "checkpoints"}
+    assert not [path for path in (projects / "whole").rglob("*partial*")]
+
+
+def test_the_model_says_where_it_comes_from(projects):
+    trained = load_trained(projects / "whole" / "models" / "train")
+    assert trained.info["stage"] == "train" and trained.info["run_id"]
+    assert trained.card.name == "scenes" and set(trained.card.splits) == set(toy.SPLITS)
+
+
+def test_the_curve_says_loss_and_accuracy(projects):
+    content = json.loads((projects / "whole" / "metrics" / "train.json").read_text())
+    assert content["val_loss"] > 0 and 0 <= content["val_rec_acc"] <= 1
+
+
+def test_a_task_that_is_none_is_told(tmp_path):
+    with pytest.raises(VilamError, match=r"train\.tasks: unknown rec_bx: choose of rec_box"):
+        train.run(toy.settings(train__tasks={"rec_bx": 1.0}), tmp_path)
+
+
+def test_without_step_1_it_says_what_to_run(tmp_path):
+    with pytest.raises(VilamError, match="no trained model here"):
+        train.run(toy.settings(), toy.write_project(tmp_path))
+
+
+def test_without_data_it_says_what_to_run(tmp_path):
+    save_trained(Trained(toy.model(), toy.tokenizer(), toy.card(), {}), tmp_path / "models" / "activate")
+    with pytest.raises(VilamError, match="run prepare") as caught:
+        train.run(toy.settings(), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_was_killed_is_known_by_its_id(tmp_path: Path):
+    from vilam.training.checkpoint import Checkpoints
+
+    checkpoints = Checkpoints(tmp_path / "run")
+    assert train._run_id(checkpoints) is None
+    train._keep_run_id(checkpoints, "abc")
+    assert train._run_id(checkpoints) == "abc"
