@@ -13,8 +13,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 MLFLOW_UI = "http://127.0.0.1:5000"
 """Where `make ui` serves MLflow, unless MLFLOW_TRACKING_URI names a server."""
-PICTURES = 6
-"""Pictures of the gallery that are shown, the first ones: the worst answers."""
+WORST = "*_worst_0[12].jpg"
+"""Pictures of the gallery that are shown: the two worst answers of each task."""
 
 
 def show_stage(stage: str, root: Path) -> None:
@@ -22,11 +22,11 @@ def show_stage(stage: str, root: Path) -> None:
     metrics = root / "metrics" / f"{stage}.json"
     if metrics.is_file():
         show_metrics(stage, json.loads(metrics.read_text(encoding="utf-8")))
-    run = root / "models" / stage / "run.json"
-    if run.is_file() and (run_id := json.loads(run.read_text(encoding="utf-8")).get("run_id")):
+    if stage == "train" and (run_id := _run_id(root)):
         show_run(run_id)
-    if stage == "evaluate" and (root / "reports" / "index.html").is_file():
-        show_report(root / "reports")
+    if stage == "evaluate" and (run_id := _run_id(root)):
+        show_report(run_id)
+        show_gallery(root / "reports" / "gallery")
 
 
 def show_metrics(stage: str, metrics: Mapping[str, Any]) -> None:
@@ -41,19 +41,33 @@ def show_metrics(stage: str, metrics: Mapping[str, Any]) -> None:
 
 def show_run(run_id: str) -> None:
     """A link to the run in MLflow."""
-    server = os.environ.get("MLFLOW_TRACKING_URI", "")
-    address = server.rstrip("/") if server.startswith("http") else os.environ.get("MLFLOW_UI", MLFLOW_UI)
-    create_link_artifact(key="mlflow-run", link=f"{address}/#/runs/{run_id}", link_text=f"MLflow run {run_id}")
+    create_link_artifact(key="mlflow-run", link=f"{_mlflow()}/#/runs/{run_id}", link_text=f"MLflow run {run_id}")
 
 
-def show_report(reports: Path) -> None:
-    """A link to the report, and the first pictures of its gallery."""
-    page = (reports / "index.html").absolute().as_uri()
-    create_link_artifact(key="report", link=page, link_text="report with gallery")
-    pictures = sorted((reports / "gallery").glob("*.png"))[:PICTURES]
+def show_report(run_id: str) -> None:
+    """A link to the report as MLflow keeps it: a browser opens no file of this machine from a page of a server."""
+    link = f"{_mlflow()}/get-artifact?path=report/index.html&run_uuid={run_id}"
+    create_link_artifact(key="report", link=link, link_text="report with gallery: one page, opens anywhere")
+
+
+def show_gallery(folder: Path) -> None:
+    """The worst answers of each task, as pictures."""
+    pictures = sorted(folder.glob(WORST))
     shown = "\n\n".join(f"### {picture.stem}\n\n![{picture.stem}]({_inline(picture)})" for picture in pictures)
     if shown:
-        create_markdown_artifact(key="gallery", markdown=shown, description="the worst answers first")
+        create_markdown_artifact(key="gallery", markdown=shown, description="the worst answers of each task")
+
+
+def _run_id(root: Path) -> str | None:
+    """The MLflow run of the trained model of the workspace."""
+    path = root / "models" / "train" / "run.json"
+    run_id: str | None = json.loads(path.read_text(encoding="utf-8")).get("run_id") if path.is_file() else None
+    return run_id
+
+
+def _mlflow() -> str:
+    server = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return server.rstrip("/") if server.startswith("http") else os.environ.get("MLFLOW_UI", MLFLOW_UI)
 
 
 def _rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -69,4 +83,4 @@ def _cell(text: str) -> str:
 
 
 def _inline(picture: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(picture.read_bytes()).decode()}"

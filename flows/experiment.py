@@ -16,7 +16,7 @@ from typing import Any
 from prefect import task
 from prefect.logging import get_run_logger
 
-from flows.artifacts import show_metrics, show_run
+from flows.artifacts import show_metrics, show_report, show_run
 from flows.overrides import assignments, check
 from flows.stage import run_logged
 
@@ -32,6 +32,7 @@ def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], r
             show_metrics(stage, metrics)
     if run_id := _metrics(name, "register", root).get("run_id"):
         show_run(run_id)
+        show_report(run_id)
 
 
 def _from_here(overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:

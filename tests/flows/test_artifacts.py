@@ -1,4 +1,4 @@
-"""What a stage leaves is shown: its run in MLflow only where it has one."""
+"""What a stage leaves is shown: its run and report in MLflow where it has one, the pictures of its gallery."""
 
 from __future__ import annotations
 
@@ -11,27 +11,49 @@ from flows import artifacts
 
 
 @pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The links that were made."""
-    made: list[str] = []
-    monkeypatch.setattr(artifacts, "create_link_artifact", lambda key, link, link_text: made.append(f"{key} {link}"))
+def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The artifacts that were made: links and markdown by key."""
+    made: dict[str, str] = {}
+    monkeypatch.setattr(artifacts, "create_link_artifact", lambda key, link, link_text: made.update({key: link}))
+    monkeypatch.setattr(
+        artifacts, "create_markdown_artifact", lambda key, markdown, description: made.update({key: markdown})
+    )
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_UI", raising=False)
     return made
 
 
-@pytest.mark.parametrize(
-    ("info", "links"),
-    [
-        ({"stage": "activate"}, []),
-        ({"stage": "train", "run_id": None}, []),
-        ({"stage": "train", "run_id": "abc"}, ["mlflow-run http://127.0.0.1:5000/#/runs/abc"]),
-    ],
-)
-def test_a_run_is_linked_where_there_is_one(
-    info: dict[str, str | None], links: list[str], shown: list[str], tmp_path: Path
-) -> None:
-    folder = tmp_path / "models" / "train"
+def trained(root: Path, info: dict[str, str | None]) -> Path:
+    folder = root / "models" / "train"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(info))
-    artifacts.show_stage("train", tmp_path)
-    assert shown == links
+    return root
+
+
+@pytest.mark.parametrize("stage", ["prepare", "activate", "register"])
+def test_other_stages_have_no_run(stage: str, shown: dict[str, str], tmp_path: Path) -> None:
+    artifacts.show_stage(stage, trained(tmp_path, {"run_id": "abc"}))
+    assert not shown
+
+
+@pytest.mark.parametrize(("run_id", "keys"), [(None, set()), ("abc", {"mlflow-run"})])
+def test_a_run_is_linked_where_there_is_one(
+    run_id: str | None, keys: set[str], shown: dict[str, str], tmp_path: Path
+) -> None:
+    artifacts.show_stage("train", trained(tmp_path, {"run_id": run_id}))
+    assert shown.keys() == keys
+    assert all(link == "http://127.0.0.1:5000/#/runs/abc" for link in shown.values())
+
+
+def test_the_worst_pictures_of_each_task_are_shown(shown: dict[str, str], tmp_path: Path) -> None:
+    gallery = trained(tmp_path, {"run_id": "abc"}) / "reports" / "gallery"
+    gallery.mkdir(parents=True)
+    for name in ("rec_box_worst_01", "rec_box_worst_03", "rec_box_best_01", "reg_class_worst_02"):
+        (gallery / f"{name}.jpg").write_bytes(b"picture")
+    artifacts.show_stage("evaluate", tmp_path)
+    assert shown["report"] == "http://127.0.0.1:5000/get-artifact?path=report/index.html&run_uuid=abc"
+    assert [line for line in shown["gallery"].splitlines() if line.startswith("#")] == [
+        "### rec_box_worst_01",
+        "### reg_class_worst_02",
+    ]
+    assert "data:image/jpeg;base64,cGljdHVyZQ==" in shown["gallery"]
