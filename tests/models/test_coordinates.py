@@ -20,7 +20,7 @@ def tokens() -> CoordinateTokens:
 
 def code(value: float) -> list[float]:
     """The code of one place, number by number."""
-    frequencies = [math.pi * 2 ** (6 * k / 3) for k in range(4)]
+    frequencies = [math.pi * 2 ** (4 * k / 3) for k in range(4)]
     return [math.sin(value * f) for f in frequencies] + [math.cos(value * f) for f in frequencies]
 
 
@@ -57,7 +57,7 @@ def test_scores_are_products_with_the_code_of_each_bin(tokens):
     expected = torch.zeros(4, NUM_MARKS + 2 * BINS)
     for n in range(4):
         for mark in range(NUM_MARKS):
-            expected[n, mark] = sum(hidden[n, i] * tokens.marks_out[mark, i] for i in range(HIDDEN))
+            expected[n, mark] = sum(hidden[n, i] * tokens.marks_out.weight[mark, i] for i in range(HIDDEN))
         for axis in range(2):
             query = tokens.project_out[axis].weight @ hidden[n]
             for place in range(BINS):

@@ -103,8 +103,9 @@ class _Decoding:
         device = pixel_values.device
         prefix = model.encode_images(pixel_values)
         self.cache = DynamicCache()
-        positions = torch.arange(prefix.shape[1], device=device).expand(len(prefix), -1)
-        self._decode(prefix, torch.ones(prefix.shape[:2], dtype=torch.long, device=device), positions)
+        image_positions, first = model.image_positions(prefix.shape[1])
+        all_seen = torch.ones(prefix.shape[:2], dtype=torch.long, device=device)
+        self._decode(prefix, all_seen, image_positions.expand(len(prefix), -1))
         self.cache.batch_select_indices(torch.tensor([request.image for request in requests], device=device))
 
         questions = [tokenizer.encode_question(request.question) for request in requests]
@@ -117,8 +118,8 @@ class _Decoding:
         ids, is_text = ids.to(device), is_text.to(device)
         image = is_text.new_ones(len(requests), prefix.shape[1])
         self.mask = torch.cat([image, is_text], dim=1)
-        self.next_position = prefix.shape[1] + is_text.sum(1, keepdim=True)
-        positions = prefix.shape[1] + (is_text.cumsum(1) - 1).clamp_min(0)
+        self.next_position = first + is_text.sum(1, keepdim=True)
+        positions = first + (is_text.cumsum(1) - 1).clamp_min(0)
         self.logits = self._decode(model.embed(ids), self.mask, positions)
 
     def _decode(self, embeds: Tensor, mask: Tensor, positions: Tensor) -> Tensor:

@@ -29,8 +29,11 @@ def coordinate_tokens(bins: int) -> list[str]:
 
 
 def position_code(values: Tensor, width: int) -> Tensor:
-    """Sine/cosine code of places in [0, 1]: shape (..., width), periods from 2 down to 1/32 of the image."""
-    frequencies = math.pi * torch.logspace(0, 6, width // 2, base=2.0, device=values.device)
+    """Sine/cosine code of places in [0, 1]: shape (..., width), periods from 2 down to 1/8 of the image.
+
+    Faster waves tell the places of an object's edges and its centre too much apart (docs/tiny.md).
+    """
+    frequencies = math.pi * torch.logspace(0, 4, width // 2, base=2.0, device=values.device)
     angles = values.unsqueeze(-1).float() * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
@@ -40,41 +43,52 @@ class CoordinateTokens(nn.Module):
 
     With ``code(v)`` the fixed sine/cosine code of a place v: a patch at (u, v) gets ``A_x code(u) + A_y code(v)``, a
     token for x at u is embedded as ``A_x code(u)``, and is scored on the way out by ``(B_x h) . code(u)``: reading a
-    place off a patch becomes a copy (a lead of this project; the paper spells digits).
+    place off a patch becomes a copy (a lead of this project; the paper spells digits). A_x and A_y begin in
+    different directions, and B as the transpose of A, so that a copied place already scores itself.
     """
 
-    def __init__(self, bins: int, hidden_size: int, code_width: int = 64) -> None:
+    def __init__(self, bins: int, hidden_size: int, code_width: int = 32) -> None:
         super().__init__()
         self.bins = bins
         self.code_width = code_width
-        self.marks_in = nn.Parameter(torch.randn(NUM_MARKS, hidden_size) * 0.02)
-        self.marks_out = nn.Parameter(torch.randn(NUM_MARKS, hidden_size) * 0.02)
+        self.marks_in = nn.Embedding(NUM_MARKS, hidden_size)
+        self.marks_out = nn.Linear(hidden_size, NUM_MARKS, bias=False)
         self.project_in = nn.ModuleList(nn.Linear(code_width, hidden_size, bias=False) for _ in "xy")
         self.project_out = nn.ModuleList(nn.Linear(hidden_size, code_width, bias=False) for _ in "xy")
+        self._initialise()
 
-    def codes(self) -> Tensor:
-        """(bins, code_width)."""
-        device = self.marks_in.device
-        return position_code(torch.linspace(0, 1, self.bins, device=device), self.code_width).to(self.marks_in.dtype)
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        nn.init.normal_(self.marks_in.weight, std=0.02)
+        nn.init.normal_(self.marks_out.weight, std=0.02)
+        hidden, width = self.marks_in.embedding_dim, self.code_width
+        directions = nn.init.orthogonal_(torch.empty(hidden, 2 * width)) * 0.5
+        for axis, part in enumerate(directions.split(width, dim=1)):
+            self.project_in[axis].weight.copy_(part)
+            self.project_out[axis].weight.copy_(part.T)
+
+    def _code(self, places: Tensor) -> Tensor:
+        weight = self.project_in[0].weight
+        return position_code(places.to(weight.device), self.code_width).to(weight.dtype)
 
     def table(self) -> Tensor:
         """Embeddings of all added tokens: (3 + 2 bins, hidden)."""
-        codes = self.codes()
-        return torch.cat([self.marks_in, *(project(codes) for project in self.project_in)])
+        codes = self._code(torch.linspace(0, 1, self.bins))
+        marks = self.marks_in(torch.arange(NUM_MARKS, device=codes.device))
+        return torch.cat([marks, *(project(codes).to(marks.dtype) for project in self.project_in)])
 
     def patch_places(self, rows: int, columns: int) -> Tensor:
         """Embeddings of the centres of a grid of patches, row by row: (rows * columns, hidden)."""
-        device, dtype = self.marks_in.device, self.marks_in.dtype
-        x = position_code((torch.arange(columns, device=device) + 0.5) / columns, self.code_width).to(dtype)
-        y = position_code((torch.arange(rows, device=device) + 0.5) / rows, self.code_width).to(dtype)
+        x = self._code((torch.arange(columns) + 0.5) / columns)
+        y = self._code((torch.arange(rows) + 0.5) / rows)
         places = self.project_in[0](x).unsqueeze(0) + self.project_in[1](y).unsqueeze(1)
         return places.flatten(0, 1)
 
     def scores(self, hidden: Tensor) -> Tensor:
         """Logits of the added tokens: (N, hidden) -> (N, 3 + 2 bins)."""
-        codes = self.codes()
+        codes = self._code(torch.linspace(0, 1, self.bins))
         axes = [project(hidden) @ codes.T for project in self.project_out]
-        return torch.cat([hidden @ self.marks_out.T, *axes], dim=-1)
+        return torch.cat([self.marks_out(hidden), *axes], dim=-1)
 
 
 def group_to_offsets(group: str, bins: int) -> list[int]:

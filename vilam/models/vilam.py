@@ -88,7 +88,10 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
 
     Sequences are an image prefix of P tokens and text of L tokens. ``segments`` (B, L) number the instructions that
     are packed behind the prefix, 1 upwards, 0 for padding: each attends to the prefix and to itself, and its
-    positions start again at P, so that a packed instruction has the logits it has alone.
+    positions start again behind the prefix, so that a packed instruction has the logits it has alone.
+
+    In the token form the place of a patch is told by its code, and all patches share position 0: a text token is then
+    equally far from each. In the text form patches count 0, 1, 2 ... P - 1, as pretrained language models expect.
     """
 
     config_class = VilamConfig
@@ -192,21 +195,29 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         output = self.language.get_decoder()(
             inputs_embeds=embeds,
             attention_mask=packed_mask(segments, length, embeds.dtype),
-            position_ids=packed_positions(segments, length),
+            position_ids=self.positions(segments, length),
             use_cache=False,
         )
         return output.last_hidden_state[:, length:]  # type: ignore[no-any-return]
 
+    def image_positions(self, length: int) -> tuple[Tensor, int]:
+        """Positions of the image prefix (length,) and the position at which a text begins."""
+        if self.config.first_coordinate is None:
+            return torch.arange(length, device=self.device), length
+        return torch.zeros(length, dtype=torch.long, device=self.device), 1
 
-def packed_positions(segments: Tensor, prefix: int) -> Tensor:
-    """Positions (B, prefix + L): 0.. for the prefix, and for each instruction again from ``prefix``."""
-    batch, length = segments.shape
-    index = torch.arange(length, device=segments.device).expand(batch, -1)
+    def positions(self, segments: Tensor, length: int) -> Tensor:
+        """Positions (B, length + L) of an image prefix and packed instructions."""
+        image, first = self.image_positions(length)
+        return torch.cat([image.expand(len(segments), -1), packed_offsets(segments) + first], dim=1)
+
+
+def packed_offsets(segments: Tensor) -> Tensor:
+    """Place of each token in its own instruction, from 0: (B, L)."""
+    index = torch.arange(segments.shape[1], device=segments.device).expand(len(segments), -1)
     starts = torch.ones_like(segments, dtype=torch.bool)
     starts[:, 1:] = segments[:, 1:] != segments[:, :-1]
-    start_index = torch.where(starts, index, 0).cummax(dim=1).values
-    image = torch.arange(prefix, device=segments.device).expand(batch, -1)
-    return torch.cat([image, index - start_index + prefix], dim=1)
+    return index - torch.where(starts, index, 0).cummax(dim=1).values
 
 
 def packed_mask(segments: Tensor, prefix: int, dtype: torch.dtype) -> Tensor:
