@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,3 +81,14 @@ def test_a_run_that_was_killed_is_known_by_its_id(tmp_path: Path):
     assert train._run_id(checkpoints) is None
     train._keep_run_id(checkpoints, "abc")
     assert train._run_id(checkpoints) == "abc"
+
+
+def test_without_instructions_it_says_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "vilam.tracking.open_run", lambda *_: nullcontext(SimpleNamespace(run_id="a", log_metrics=print))
+    )
+    root = toy.write_project(tmp_path)
+    save_trained(Trained(toy.model(), toy.tokenizer(), toy.card(), {}), root / "models" / "activate")
+    shutil.rmtree(root / "data" / "instructions")
+    with pytest.raises(VilamError, match="run synthesize"):
+        train.run(toy.settings(), root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import toy
 
+from vilam.data.instructions import write_instructions
 from vilam.errors import VilamError
 from vilam.tasks import TASKS
 from vilam.training import run as module
@@ -75,7 +77,7 @@ def test_checkpoints_are_of_their_settings_and_data(project, tmp_path):
 
     assert key() == key() != key(seed=7) != key(model__aligner="qformer")
     other = toy.write_project(tmp_path)
-    before = module.checkpoints_for("train", toy.settings(), other).folder.name
-    manifest = other / "data" / "instructions" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace("1", "2"))
-    assert module.checkpoints_for("train", toy.settings(), other).folder.name != before
+    assert module.checkpoints_for("train", toy.settings(), other, "weights").folder.name == key()
+    changed = (replace(each, answer=each.answer.replace("[1", "[2")) for each in toy.instructions())
+    write_instructions(other / "data" / "instructions", changed)  # as many as before, with other answers
+    assert module.checkpoints_for("train", toy.settings(), other, "weights").folder.name != key()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import subprocess
@@ -40,12 +41,14 @@ def launch(stage: str, settings: OptimiserSettings, root: Path) -> bool:
 
 def checkpoints_for(stage: str, settings: Settings, root: Path, *parts: object) -> Checkpoints:
     """The folder of this very run: named by its settings, its data and ``parts``."""
-    data = [(root / folder / name).read_text() for folder, name in _CARDS if (root / folder / name).is_file()]
-    key = run_key(stage, settings.seed, settings.model.model_dump(), parts, data)
+    files = [file for folder in (RECORDS, INSTRUCTIONS) for file in sorted((root / folder).glob("*"))]
+    key = run_key(stage, settings.seed, settings.model.model_dump(), parts, [_checksum(file) for file in files])
     return Checkpoints(root / "checkpoints" / stage / key)
 
 
-_CARDS = ((RECORDS, "card.json"), (INSTRUCTIONS, "manifest.json"))
+def _checksum(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def run_job(
