@@ -15,6 +15,11 @@ import torch
 import toy
 from safetensors.torch import load_file
 
+from vilam.training import loop
+from vilam.training.cycle import Cycle
+from vilam.training.loop import History, Job
+from vilam.training.sampling import Example, InstructionSampler
+
 
 def weights(project: Path, stage: str = "train") -> dict[str, torch.Tensor]:
     """The trained weights."""
@@ -82,3 +87,35 @@ def test_two_processes_end_within_rounding_of_one(projects, other):
         torch.testing.assert_close(two[name], one[name], atol=1e-4, rtol=1e-3)
     losses = [metrics(projects / name, "activate")["val_loss"] for name in ("zero0", other)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_two_processes_show_one_bar(projects):
+    assert "activate: 12/12 images" in (projects / "zero2" / "log-0.txt").read_text()
+    assert (projects / "zero2" / "log-1.txt").read_text() == ""
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_as_many_images_go_round_whatever_the_number_of_processes(monkeypatch, processes):
+    """Of a step of 6 images the first 4, each in the process that trains on it."""
+    own = toy.settings(train__batch_size=6, train__cycle__images=4, train__cycle__start=0.0)
+    sampler = InstructionSampler(toy.of_split("train"), own.train.tasks, 2, own.seed)
+    cycle = Cycle(own.train.cycle, toy.tokenizer(), {}, toy.card(), own.seed)
+    model = toy.model()
+    empty: dict[str, Any] = {"held_out": {}, "validation": [], "seed": own.seed}
+    job = Job("train", own.train, model, toy.tokenizer(), toy.card(), toy.records(), sampler, cycle=cycle, **empty)
+    extra = Example(toy.instructions()[0], 0.125)
+    went: list[str] = []
+
+    def fake(_self: object, _cycle: Cycle, ids: list[str], _step: int) -> list[list[Example]]:
+        went.extend(ids)
+        return [[extra] for _ in ids]
+
+    monkeypatch.setattr(loop._Trainer, "_cycle", fake)
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    weighed = 0
+    for number in range(processes):
+        monkeypatch.setenv("RANK", str(number))
+        batch = loop._Trainer(job, None, torch.device("cpu"), History(), print)._batch(0)
+        assert len(batch.input_ids) == 6 // processes
+        weighed += int((batch.weights == 0.125).any(1).sum())
+    assert sorted(went) == sorted(sampler.image_ids(0, 6)[:4]) and weighed == 4

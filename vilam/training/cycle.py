@@ -78,16 +78,17 @@ class Cycle:
         image_ids: Sequence[str],
         step: int,
     ) -> list[list[Example]]:
-        """Examples of both legs for each of the first images: one region and one expression of each go round.
+        """Examples of both legs for each image: one region and one expression of each go round.
 
         instructions: by image and task, as the sampler has them; the expressions of `rec_then_reg` are theirs.
         """
-        chosen = list(image_ids[: self.settings.images])
-        legs = [self._legs(records[image_id], instructions[image_id], step) for image_id in chosen]
+        if not image_ids:
+            return []
+        legs = [self._legs(records[image_id], instructions[image_id], step) for image_id in image_ids]
         requests = [
             Request(index, leg.question, self.grammars[leg.task]) for index, found in enumerate(legs) for leg in found
         ]
-        pixels = load_pixels([records[image_id].image for image_id in chosen], model.config).to(model.device)
+        pixels = load_pixels([records[image_id].image for image_id in image_ids], model.config).to(model.device)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         answers = iter(generate(model, self.tokenizer, pixels, requests, self.settings.temperature, generator))
         return [[example for leg in found if (example := leg.close(next(answers))) is not None] for found in legs]

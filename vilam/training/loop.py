@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ def fit(
 
 def _progress(job: Job, first: int) -> Progress:
     size = job.settings.batch_size
-    return Progress(job.settings.steps * size, job.name, "images", done=first * size)
+    stream = None if rank() == 0 else StringIO()  # one bar for all processes
+    return Progress(job.settings.steps * size, job.name, "images", done=first * size, stream=stream)
 
 
 class _Trainer:
@@ -140,10 +142,12 @@ class _Trainer:
     def _batch(self, step: int) -> Batch:
         """This rank's share of a step's images, each with its instructions, those of the cycle among them."""
         job = self.job
-        ids = job.sampler.image_ids(step, job.settings.batch_size)[rank() :: world_size()]
+        drawn = job.sampler.image_ids(step, job.settings.batch_size)
+        ids = drawn[rank() :: world_size()]
         examples = [job.sampler.draw(image_id, step) for image_id in ids]
         if job.cycle is not None and job.cycle.due(step, job.settings.steps):
-            for index, made in enumerate(self._cycle(job.cycle, ids, step)):
+            going_round = drawn[: job.cycle.settings.images][rank() :: world_size()]
+            for index, made in enumerate(self._cycle(job.cycle, going_round, step)):
                 examples[index] += made
         return collate([job.records[image_id].image for image_id in ids], examples, job.tokenizer, job.model.config)
 
