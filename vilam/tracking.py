@@ -34,6 +34,8 @@ from vilam.errors import VilamError
 EXPERIMENT = "vilam"
 VERSIONED = ("data/records", "data/instructions")
 """The folders whose DVC hashes are the data version of a run."""
+LONGEST = 200
+"""Characters that an error of MLflow or its database is cut to."""
 ORIGIN = ("git_commit", "data_version.")
 """How the tags begin that tell what a run was made from."""
 
@@ -90,6 +92,7 @@ def connect(root: Path) -> str:
     for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("mlflow.store", logging.CRITICAL)):
         logging.getLogger(name).setLevel(level)
     if server := os.environ.get("MLFLOW_TRACKING_URI"):
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # its own 7 take minutes where no server is
         mlflow.set_tracking_uri(server)
         return server
     runs_folder(root).mkdir(parents=True, exist_ok=True)
@@ -231,7 +234,7 @@ def _told() -> Iterator[None]:
 def _first_line(message: str) -> str:
     """What the database says, where it is the database that says it."""
     lines = message.splitlines()
-    return next((line for line in lines if line.startswith("(sqlite3.")), lines[0])[:300]
+    return next((line for line in lines if line.startswith("(sqlite3.")), lines[0])[:LONGEST]
 
 
 def _advice(message: str) -> str:
