@@ -63,12 +63,13 @@ class CoordinateTokens(nn.Module):
         nn.init.normal_(self.marks_out.weight, std=0.02)
         hidden, width = self.marks_in.embedding_dim, self.code_width
         directions = nn.init.orthogonal_(torch.empty(hidden, 2 * width)) * 0.5
-        for axis, part in enumerate(directions.split(width, dim=1)):
-            self.project_in[axis].weight.copy_(part)
-            self.project_out[axis].weight.copy_(part.T)
+        for axis, (into, out) in enumerate(zip(self.project_in, self.project_out, strict=True)):
+            part = directions[:, axis * width : (axis + 1) * width]
+            into.load_state_dict({"weight": part})
+            out.load_state_dict({"weight": part.T})
 
     def _code(self, places: Tensor) -> Tensor:
-        weight = self.project_in[0].weight
+        weight = self.marks_in.weight
         return position_code(places.to(weight.device), self.code_width).to(weight.dtype)
 
     def table(self) -> Tensor:
@@ -81,7 +82,7 @@ class CoordinateTokens(nn.Module):
         """Embeddings of the centres of a grid of patches, row by row: (rows * columns, hidden)."""
         x = self._code((torch.arange(columns) + 0.5) / columns)
         y = self._code((torch.arange(rows) + 0.5) / rows)
-        places = self.project_in[0](x).unsqueeze(0) + self.project_in[1](y).unsqueeze(1)
+        places: Tensor = self.project_in[0](x).unsqueeze(0) + self.project_in[1](y).unsqueeze(1)
         return places.flatten(0, 1)
 
     def scores(self, hidden: Tensor) -> Tensor:
@@ -108,7 +109,8 @@ def _nearest(number: int, step: float, bins: int) -> int:
 def offsets_to_text(offsets: list[int], bins: int) -> str:
     """The text of a run of added tokens; what no grammar would write (a lone x) is shown as it stands."""
     step = SCALE // (bins - 1)
-    text, places, mark = "", [], POINTS
+    text, mark = "", POINTS
+    places: list[int] = []
     for offset in [*offsets, POINTS_END]:
         if offset < NUM_MARKS or (mark == BOX and len(places) == 4):
             text, places = text + _group_text(mark, places), []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
     """
 
     model_type = "vilam"
-    sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig}
+    sub_configs: ClassVar[dict[str, Any]] = {"vision_config": AutoConfig, "text_config": AutoConfig}
 
     def __init__(
         self,
@@ -98,7 +98,6 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
     base_model_prefix = "vilam"
     main_input_name = "input_ids"
     _supports_sdpa = True
-    _no_split_modules: list[str] = []
 
     def __init__(self, config: VilamConfig) -> None:
         super().__init__(config)
