@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 import yaml
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from vilam.config import Settings, check_settings
 from vilam.data.instructions import Instruction, write_instructions
@@ -121,6 +123,33 @@ def tokenizer(coordinates: str = "token") -> GroundingTokenizer:
     """A tokenizer of the toy's words."""
     texts = [text for each in of_split("train") for text in (each.question, each.answer)]
     return build_tokenizer(settings(model__coordinates=coordinates).model, texts)
+
+
+def foreign(style: str, coordinates: str) -> GroundingTokenizer:
+    """A tokenizer such as language models bring along.
+
+    "gpt2" has tokens of several digits, "sentencepiece" marks spaces, "llama2" also sets one before every piece.
+    """
+    return GroundingTokenizer(foreign_words(style), 101 if coordinates == "token" else None)
+
+
+def foreign_words(style: str) -> PreTrainedTokenizerFast:
+    """The tokenizer alone."""
+    own = Tokenizer(models.BPE())
+    if style == "gpt2":
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        own.pre_tokenizer, own.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    else:
+        alphabet = list("0123456789[], :▁")
+        scheme = "always" if style == "llama2" else "never"
+        own.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+        own.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    texts = [text for each in of_split("train") for text in (each.question, each.answer)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=["<eos>"], initial_alphabet=alphabet, show_progress=False
+    )
+    own.train_from_iterator([*texts, *map(str, range(1001))], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=own, eos_token="<eos>")
 
 
 def model(seed: int = 0, **changes: Any) -> VilamForConditionalGeneration:

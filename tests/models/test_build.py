@@ -10,7 +10,8 @@ import pytest
 import toy
 
 from vilam.errors import VilamError
-from vilam.models.build import Trained, load_trained, save_trained
+from vilam.models import build
+from vilam.models.build import Trained, build_tokenizer, load_trained, save_trained
 
 
 def part(model_type: str | None, config: dict[str, Any], checkpoint: str | None = None) -> dict[str, Any]:
@@ -93,3 +94,20 @@ def test_checkpoints_give_their_weights(folder, tmp_path):
     for name in ("language", "vision"):
         pretrained = getattr(source.model, name).state_dict()
         assert all(torch.equal(value, pretrained[key]) for key, value in getattr(started, name).state_dict().items())
+
+
+@pytest.mark.parametrize(("style", "form"), [("gpt2", "text"), ("gpt2", "token"), ("sentencepiece", "text")])
+def test_tokenizers_that_spell_coordinates_are_taken(style, form, monkeypatch):
+    monkeypatch.setattr(build, "_load", lambda *_: toy.foreign_words(style))
+    own = toy.settings(model__coordinates=form, model__language=part(None, {}, "some/model")).model
+    tokenizer = build_tokenizer(own, [])
+    for text in ("the red circle", "[10, 20, 30, 40] and then", "2 parts: [[0, 10]] and [[20, 30]]"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize("form", ["text", "token"])
+def test_one_that_loses_spaces_is_told(monkeypatch, form):
+    monkeypatch.setattr(build, "_load", lambda *_: toy.foreign_words("llama2"))
+    own = toy.settings(model__coordinates=form, model__language=part(None, {}, "some/model")).model
+    with pytest.raises(VilamError, match="loses spaces beside coordinates"):
+        build_tokenizer(own, [])

@@ -6,11 +6,8 @@ import random
 
 import pytest
 import toy
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
 
 from vilam.models.constraints import GrammarCompiler, Walker
-from vilam.models.tokenization import GroundingTokenizer
 from vilam.tasks import TASKS
 from vilam.tasks.grammar import OneOf
 
@@ -18,27 +15,10 @@ FORMS = ("token", "text")
 WALKS = {"rec_box": 60, "rec_keypoints": 20, "rec_mask": 12, "reg_class": 30, "reg_caption": 60}
 
 
-def foreign(style: str, coordinates: str) -> GroundingTokenizer:
-    """A tokenizer such as language models bring along: GPT-2's with several digits a token, or SentencePiece's."""
-    bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    metaspace = pre_tokenizers.Metaspace(prepend_scheme="never")
-    own = Tokenizer(models.BPE(byte_fallback=style == "sentencepiece"))
-    own.pre_tokenizer = bytes_of if style == "gpt2" else metaspace
-    own.decoder = decoders.ByteLevel() if style == "gpt2" else decoders.Metaspace(prepend_scheme="never")
-    alphabet = pre_tokenizers.ByteLevel.alphabet() if style == "gpt2" else list("0123456789[], :▁")
-    texts = [each.question + " " + each.answer for each in toy.of_split("train")]
-    trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=["<eos>"], initial_alphabet=alphabet, show_progress=False
-    )
-    own.train_from_iterator([*texts, *map(str, range(1001))], trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=own, eos_token="<eos>")
-    return GroundingTokenizer(fast, 101 if coordinates == "token" else None)
-
-
 TOKENIZERS = {
     **{f"own-{form}": lambda form=form: toy.tokenizer(form) for form in FORMS},
-    **{f"gpt2-{form}": lambda form=form: foreign("gpt2", form) for form in FORMS},
-    **{f"sentencepiece-{form}": lambda form=form: foreign("sentencepiece", form) for form in FORMS},
+    **{f"gpt2-{form}": lambda form=form: toy.foreign("gpt2", form) for form in FORMS},
+    **{f"sentencepiece-{form}": lambda form=form: toy.foreign("sentencepiece", form) for form in FORMS},
 }
 
 

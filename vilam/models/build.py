@@ -23,6 +23,8 @@ from vilam.models.tokenization import GroundingTokenizer, train_tokenizer
 from vilam.models.vilam import VilamConfig, VilamForConditionalGeneration, register_auto_classes
 
 RUN = "run.json"
+SPELLED = "one is at [0, 0, 1000, 1000] and its points are [[0, 1000], [1000, 0]] or so"
+"""What any tokenizer must give back as it was; those that set a space before every piece do not."""
 UNPACKABLE = ("gpt_neo",)
 """Language models that take position_ids but look at a window of places, whatever the mask says."""
 LONGEST = 200
@@ -45,7 +47,12 @@ def build_tokenizer(settings: ModelSettings, texts: Iterable[str]) -> GroundingT
     checkpoint = settings.language.checkpoint
     if checkpoint is None:
         return GroundingTokenizer(train_tokenizer(texts), bins)
-    return GroundingTokenizer(_load("language", checkpoint, AutoTokenizer.from_pretrained), bins)
+    tokenizer = GroundingTokenizer(_load("language", checkpoint, AutoTokenizer.from_pretrained), bins)
+    if tokenizer.decode(tokenizer.encode(SPELLED)) != SPELLED:
+        raise VilamError(
+            f"model.language.checkpoint {checkpoint}: its tokenizer loses spaces beside coordinates: use another one"
+        )
+    return tokenizer
 
 
 def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: int) -> VilamForConditionalGeneration:
