@@ -1,0 +1,1 @@
+"""Measurements, each printed as a small table: see README.md."""

@@ -1,0 +1,100 @@
+"""Packing all instructions of an image behind one image prefix, beside one instruction per sequence.
+
+    python -m benchmarks.packing
+
+The same images and instructions go through the same model both ways. The logits of the answers are compared in
+float32; tokens are counted with image prefix and padding, as they are multiplied; seconds are those of a forward and a
+backward pass in the precision of params.yaml, one way and the other in turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from statistics import median
+
+import torch
+
+from benchmarks.scene_set import SceneSet, machine, make_scene_set, show
+from vilam.inference.answering import autocast
+from vilam.models.device import best_device, precision
+from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.training.batching import Batch, collate
+
+IMAGES, ROUNDS, UNCOUNTED = 16, 8, 2
+
+
+def both_ways(scenes: SceneSet, model: VilamForConditionalGeneration) -> dict[str, Batch]:
+    """The instructions of a step's images packed, and each as a sequence of its own."""
+    sampler = scenes.sampler()
+    ids = sampler.image_ids(0, IMAGES)
+    drawn = [sampler.draw(image_id, 0) for image_id in ids]
+    images = [scenes.records[image_id].image for image_id in ids]
+    repeated = [image for image, examples in zip(images, drawn, strict=True) for _ in examples]
+    single = [[example] for examples in drawn for example in examples]
+    return {
+        "one instruction per sequence": collate(repeated, single, scenes.tokenizer, model.config),
+        "packed": collate(images, drawn, scenes.tokenizer, model.config),
+    }
+
+
+def answer_logits(model: VilamForConditionalGeneration, batch: Batch) -> torch.Tensor:
+    """Logits of all answer tokens, instruction by instruction (N, tokens)."""
+    with torch.no_grad():
+        logits: torch.Tensor = model(batch.pixel_values, batch.input_ids, batch.segments, batch.labels).logits
+    return logits
+
+
+def one_pass(model: VilamForConditionalGeneration, batch: Batch, dtype: torch.dtype) -> float:
+    """Milliseconds of a forward and a backward pass."""
+    began = time.perf_counter()
+    with autocast(model, dtype):
+        loss = model(batch.pixel_values, batch.input_ids, batch.segments, batch.labels).loss
+    loss.backward()
+    model.zero_grad()
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
+    return 1000 * (time.perf_counter() - began)
+
+
+def main() -> None:
+    """Measure and print."""
+    scenes = make_scene_set(2 * IMAGES)
+    before = machine()
+    model = scenes.model().to(best_device()).eval()
+    batches = {name: batch.to(model.device) for name, batch in both_ways(scenes, model).items()}
+    logits = [answer_logits(model, batch) for batch in batches.values()]
+    difference = float((logits[0] - logits[1]).abs().max())
+    prefix = model.encode_images(batches["packed"].pixel_values[:1]).shape[1]
+    dtype = precision(scenes.train.precision)
+    taken: dict[str, list[float]] = {name: [] for name in batches}
+    for _ in range(ROUNDS):
+        for name, batch in batches.items():
+            taken[name].append(one_pass(model, batch, dtype))
+    tokens = {name: batch.input_ids.shape[0] * (prefix + batch.input_ids.shape[1]) for name, batch in batches.items()}
+    ms = {name: median(one[UNCOUNTED:]) for name, one in taken.items()}
+    rows: list[list[object]] = [
+        [name, len(batch.input_ids), prefix + batch.input_ids.shape[1], tokens[name], f"{ms[name]:.0f}"]
+        for name, batch in batches.items()
+    ]
+    rows.append(["saved", "", "", saved(tokens), saved(ms)])
+    num_instructions = len(batches["one instruction per sequence"].input_ids)
+    show(
+        f"Packing: {IMAGES} images, {num_instructions} instructions, {dtype}; {before}",
+        ["way", "sequences", "tokens each", "tokens in all", "median ms forward + backward"],
+        rows,
+    )
+    scale = float(logits[0].std())
+    print(
+        f"\nLargest difference between {logits[0].numel()} logits: {difference:.1e} (their deviation is {scale:.2f})."
+    )
+
+
+def saved(measured: Mapping[str, float]) -> str:
+    """The share that the second way saves of the first."""
+    alone, packed = measured.values()
+    return f"{1 - packed / alone:.0%}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What all benchmarks share: the settings of params.yaml, generated scenes in memory, the model, a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vilam.config import OptimiserSettings, Settings, load_settings
+from vilam.data.instructions import Instruction
+from vilam.data.records import DatasetCard, ImageRecord
+from vilam.data.scenes import CATEGORIES, LICENCE, generate_scene, keypoint_schemas
+from vilam.models.build import build_model, build_tokenizer
+from vilam.models.tokenization import GroundingTokenizer
+from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.tasks import TASKS
+from vilam.tasks.synthesis import render
+from vilam.training.batching import Batch, collate
+from vilam.training.sampling import InstructionSampler
+
+PROJECT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSet:
+    """Scenes with their instructions, and how params.yaml trains on them."""
+
+    settings: Settings
+    card: DatasetCard
+    records: dict[str, ImageRecord]
+    instructions: list[Instruction]
+    tokenizer: GroundingTokenizer
+
+    @property
+    def train(self) -> OptimiserSettings:
+        """The settings of step 2."""
+        return self.settings.train
+
+    def model(self) -> VilamForConditionalGeneration:
+        """The model of params.yaml with random weights, the same each time."""
+        return build_model(self.settings.model, self.tokenizer, self.settings.seed)
+
+    def sampler(self) -> InstructionSampler:
+        """Draws as `train` does."""
+        own = self.settings.train
+        return InstructionSampler(self.instructions, own.tasks, own.instructions_per_image, self.settings.seed)
+
+    def batch(self, step: int, size: int, model: VilamForConditionalGeneration) -> Batch:
+        """The packed batch of a step."""
+        sampler = self.sampler()
+        ids = sampler.image_ids(step, size)
+        images = [self.records[image_id].image for image_id in ids]
+        return collate(images, [sampler.draw(image_id, step) for image_id in ids], self.tokenizer, model.config)
+
+
+def make_scene_set(num_images: int) -> SceneSet:
+    """Generate the scenes, render their instructions and train a tokenizer on them."""
+    settings = load_settings(PROJECT / "params.yaml")
+    size = settings.prepare.scenes.image_size
+    card = DatasetCard("scenes", tuple(CATEGORIES), keypoint_schemas(), ("train",), (LICENCE,), {})
+    records = [generate_scene(settings.seed, i, "train", size) for i in range(num_images)]
+    per_region = settings.synthesize.expressions_per_region
+    found = [one for each in records for one in render(each, card, TASKS.values(), per_region, settings.seed)]
+    tokenizer = build_tokenizer(settings.model, (text for one in found for text in (one.question, one.answer)))
+    return SceneSet(settings, card, {record.image_id: record for record in records}, found, tokenizer)
+
+
+def machine() -> str:
+    """What the numbers were measured on."""
+    import torch
+
+    shared = os.getloadavg()[0]
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {device}, load average before {shared:.1f}"
+
+
+def show(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a Markdown table."""
+    print(f"\n{title}\n")
+    for row in (head, ["---"] * len(head), *rows):
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)
