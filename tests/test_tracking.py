@@ -7,9 +7,11 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 
 from vilam.config import Settings, load_settings
 from vilam.errors import VilamError
@@ -85,6 +87,16 @@ def test_a_locked_database_is_one_line(root: Path, monkeypatch: pytest.MonkeyPat
     finally:
         other.execute("ROLLBACK")
         other.close()
+    assert "\n" not in str(told.value)
+
+
+def test_a_full_disk_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_run(root, "train") as tracker:
+        words = "(raised as a result of autoflush)\n(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT]"
+        refusing = MagicMock(side_effect=MlflowException(words))
+        monkeypatch.setattr(mlflow, "log_metrics", refusing)
+        with pytest.raises(VilamError, match="database or disk is full: free some space, then run again$") as told:
+            tracker.log_metrics({"loss": 1.0})
     assert "\n" not in str(told.value)
 
 
