@@ -95,7 +95,7 @@ def test_a_full_disk_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) ->
         words = "(raised as a result of autoflush)\n(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT]"
         refusing = MagicMock(side_effect=MlflowException(words))
         monkeypatch.setattr(mlflow, "log_metrics", refusing)
-        with pytest.raises(VilamError, match="database or disk is full: free some space, then run again$") as told:
+        with pytest.raises(VilamError, match=r"database or disk is full: free some space, then run again$") as told:
             tracker.log_metrics({"loss": 1.0})
     assert "\n" not in str(told.value)
 
