@@ -41,6 +41,8 @@ def start_distributed() -> torch.device:
         os.environ.update(alone, MASTER_PORT=str(_free_port()))
     import deepspeed
 
+    # DeepSpeed calls what torch is about to rename, once a process and stage of ZeRO.
+    warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
     # Without this the first start compiles a shared-memory communicator for minutes, or fails without a compiler;
     # gloo alone does the same work.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
