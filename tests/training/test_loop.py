@@ -91,7 +91,7 @@ def test_two_processes_end_within_rounding_of_one(projects, other):
 
 def test_two_processes_show_one_bar(projects):
     assert "activate: 12/12 images" in (projects / "zero2" / "log-0.txt").read_text()
-    assert (projects / "zero2" / "log-1.txt").read_text() == ""
+    assert "images" not in (projects / "zero2" / "log-1.txt").read_text()
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
