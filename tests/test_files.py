@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,15 @@ from vilam.errors import VilamError
 from vilam.files import write_whole
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond a thousand bytes, as on a disk that is full."""
+    """No file may grow beyond a thousand bytes, as on a disk that is full: pytest's own log neither, so be brief."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("content", ["wörter\n", b"\x00\xff"])
@@ -30,10 +33,11 @@ def test_it_makes_the_folder_and_replaces_the_file(tmp_path: Path, content: str 
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_full_disk_keeps_what_was_there(tmp_path: Path, small_files: None) -> None:
+def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_whole(path, "before")
-    with pytest.raises(VilamError, match=r"file: not written \(File too large\): free space or mend its rights"):
+    told = r"file: not written \(File too large\): free space or mend its rights"
+    with small_files(), pytest.raises(VilamError, match=told):
         write_whole(path, "x" * 5000)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
