@@ -85,7 +85,7 @@ def test_the_round_trip_asks_for_the_words_that_were_given(root):
     asked = [each for each in evaluate.instructions_of(root, toy.settings().evaluate) if each.task == "reg_caption"]
     predictions = [evaluate.Prediction(asked[0], "the odd thing", 0.5), evaluate.Prediction(asked[1], "  ", 0.5)]
     records = RecordStore(root / "data" / "records", "test")
-    questions = evaluate._round_trip_questions(predictions, records, records.card)
+    questions = evaluate._round_trip_questions(predictions, records)
     assert [each.instruction_id for each in questions] == [asked[0].instruction_id]
     expected = replace(asked[0], task="rec_box", question=questions[0].question, expression="the odd thing")
     assert questions[0] == expected and "the odd thing" in questions[0].question

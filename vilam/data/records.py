@@ -60,6 +60,10 @@ class ImageRecord:
     captions: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
 
+    def region(self, region_id: str) -> Region:
+        """The region of this id; StopIteration where the image has none such."""
+        return next(region for region in self.regions if region.region_id == region_id)
+
 
 @dataclass(frozen=True, slots=True)
 class KeypointSchema:

@@ -75,7 +75,7 @@ def choose(rows: pd.DataFrame, score: str, count: int, seed: int) -> dict[str, p
 
 
 def _picture(row: Row, record: ImageRecord, card: DatasetCard) -> bytes:
-    region = next(region for region in record.regions if region.region_id == row["region_id"])
+    region = record.region(row["region_id"])
     schema = card.keypoints.get(region.category)
     bones: Bones = schema.skeleton if schema else ()
     with Image.open(BytesIO(record.image)) as image:

@@ -67,8 +67,8 @@ def _answer(
     records: Records,
     instructions: Sequence[Instruction],
 ) -> list[Answer]:
-    images = {instruction.image_id: 0 for instruction in instructions}
-    images = {image_id: number for number, image_id in enumerate(images)}
+    distinct = dict.fromkeys(instruction.image_id for instruction in instructions)
+    images = {image_id: number for number, image_id in enumerate(distinct)}
     pixels = load_pixels([records[image_id].image for image_id in images], model.config).to(model.device)
     requests = [Request(images[each.image_id], each.question, grammars[each.task]) for each in instructions]
     return generate(model, tokenizer, pixels, requests)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vilam.config import EvaluateSettings, Settings
 from vilam.data.instructions import Instruction, read_instructions
-from vilam.data.records import DatasetCard, Expression
+from vilam.data.records import Expression
 from vilam.data.store import RecordStore
 from vilam.errors import VilamError
 from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
@@ -80,7 +80,7 @@ def evaluate_model(
     """Answers and scores of one model, the round trip region -> words -> region among them."""
     answerer = _Answerer(trained, records, settings.batch_size)
     predictions = answerer.predict(instructions, f"evaluate {stage}")
-    trips = _round_trip_questions(predictions, records, trained.card)
+    trips = _round_trip_questions(predictions, records)
     back = answerer.predict(trips, f"evaluate {stage}, round trip")
     boxes = {prediction.instruction.instruction_id: prediction.answer for prediction in back}
     return evaluate(predictions, records, records.card, bootstrap=settings.bootstrap, seed=seed, round_trips=boxes)
@@ -107,16 +107,14 @@ class _Answerer:
                 self.records,
                 instructions,
                 self.batch_size,
-                lambda count: progress.advance(count),
+                progress.advance,
             )
         return [
             Prediction(each, answer.text, answer.confidence) for each, answer in zip(instructions, answers, strict=True)
         ]
 
 
-def _round_trip_questions(
-    predictions: Sequence[Prediction], records: RecordStore, card: DatasetCard
-) -> list[Instruction]:
+def _round_trip_questions(predictions: Sequence[Prediction], records: RecordStore) -> list[Instruction]:
     """REC questions about the words that each region was given, under the id of the question that gave them."""
     task = TASKS["rec_box"]
     questions: dict[str, Instruction] = {}
@@ -125,7 +123,7 @@ def _round_trip_questions(
         if asked.task != "reg_caption" or not words:
             continue
         record = records[asked.image_id]
-        region = next(region for region in record.regions if region.region_id == asked.region_id)
+        region = record.region(asked.region_id)
         question = task.question(0, record, region, Expression(words, source="model"))
         questions[asked.instruction_id] = replace(asked, task=task.name, question=question, expression=words)
     return list(questions.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,7 +16,7 @@ from vilam.tasks import TASKS
 from vilam.training.checkpoint import Checkpoints
 from vilam.training.cycle import Cycle
 from vilam.training.engine import rank
-from vilam.training.run import RECORDS, checkpoints_for, launch, run_job
+from vilam.training.run import RECORDS, checkpoints_for, checksum, launch, run_job
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -30,7 +29,7 @@ def run(settings: Settings, root: Path) -> None:
 
     before = load_trained(root / "models" / "activate")
     card = read_card(root / RECORDS)
-    weights = hashlib.sha256((root / "models" / "activate" / "model.safetensors").read_bytes()).hexdigest()
+    weights = checksum(root / "models" / "activate" / "model.safetensors")
     checkpoints = checkpoints_for("train", settings, root, settings.train.model_dump(), weights)
     grammars = compile_grammars(before.tokenizer, card)
     cycle = Cycle(settings.train.cycle, before.tokenizer, grammars, card, settings.seed)

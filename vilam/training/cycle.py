@@ -119,7 +119,7 @@ class Cycle:
 
     def _rec_then_reg(self, record: ImageRecord, described: Instruction, rng: np.random.Generator) -> Leg:
         back = int(rng.integers(len(REG.templates)))
-        region = next(region for region in record.regions if region.region_id == described.region_id)
+        region = record.region(described.region_id)
 
         def close(answer: Answer) -> Example | None:
             found = REC.parse(answer.text, record.width, record.height)

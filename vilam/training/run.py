@@ -42,11 +42,12 @@ def launch(stage: str, settings: OptimiserSettings, root: Path) -> bool:
 def checkpoints_for(stage: str, settings: Settings, root: Path, *parts: object) -> Checkpoints:
     """The folder of this very run: named by its settings, its data and ``parts``."""
     files = [file for folder in (RECORDS, INSTRUCTIONS) for file in sorted((root / folder).glob("*"))]
-    key = run_key(stage, settings.seed, settings.model.model_dump(), parts, [_checksum(file) for file in files])
+    key = run_key(stage, settings.seed, settings.model.model_dump(), parts, [checksum(file) for file in files])
     return Checkpoints(root / "checkpoints" / stage / key)
 
 
-def _checksum(file: Path) -> str:
+def checksum(file: Path) -> str:
+    """The file's SHA-256, read in pieces."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -41,7 +41,7 @@ def validate(
 
 def _hit(instruction: Instruction, answer: str, records: Records, card: DatasetCard) -> bool:
     task, record = TASKS[instruction.task], records[instruction.image_id]
-    region = next(region for region in record.regions if region.region_id == instruction.region_id)
+    region = record.region(instruction.region_id)
     reading = task.parse(answer, record.width, record.height)
     return reading is not None and task.score(reading, record, region, card)["iou"] >= 0.5
 
