@@ -43,7 +43,7 @@ def test_every_walk_ends_at_a_readable_answer(compiler, name):
     task, rng = TASKS[name], random.Random(0)
     grammar = compiler.compile(task.grammar(toy.card()))
     for _ in range(WALKS[name]):
-        answer = compiler.tokenizer.decode(walk(Walker(grammar, 30), rng))
+        answer = compiler.tokenizer.decode_answer(walk(Walker(grammar, 30), rng))
         reading = task.parse(answer, 640, 480)
         assert reading is not None, answer
         if reading.box_xyxy:
@@ -87,4 +87,4 @@ def test_a_name_that_begins_like_another_can_be_answered(compiler):
     """Of "car" and "carrot" both can be reached, the shorter one by ending there."""
     names = ("car", "carrot", "car door", "bus")
     grammar, rng = compiler.compile(((OneOf(names),),)), random.Random(2)
-    assert {compiler.tokenizer.decode(walk(Walker(grammar, 30), rng)) for _ in range(100)} == set(names)
+    assert {compiler.tokenizer.decode_answer(walk(Walker(grammar, 30), rng)) for _ in range(100)} == set(names)

@@ -78,7 +78,23 @@ def test_an_answer_ends_where_its_end_is_written(form):
     tokenizer = toy.tokenizer(form)
     ids = tokenizer.encode_answer("2 parts: [[10, 20], [30, 40]]")
     assert ids[-1] == tokenizer.eos_id
-    assert tokenizer.decode([*ids, *tokenizer.encode("never read")]) == "2 parts: [[10, 20], [30, 40]]"
+    assert tokenizer.decode_answer([*ids, *tokenizer.encode("never read")]) == "2 parts: [[10, 20], [30, 40]]"
+
+
+@pytest.mark.parametrize("form", ["token", "text"])
+def test_a_word_is_the_same_tokens_in_a_question_and_as_an_answer(form):
+    """Else a class that is named in expressions is learnt again from nothing when it is the answer."""
+    tokenizer = toy.tokenizer(form)
+    question = tokenizer.encode("Where is the circle?")
+    *answer, end = tokenizer.encode_answer("circle")
+    assert end == tokenizer.eos_id
+    assert any(question[i : i + len(answer)] == answer for i in range(len(question)))
+    assert tokenizer.decode_answer([*answer, end]) == "circle"
+
+
+def test_a_box_alone_has_no_space_before_it():
+    tokenizer = toy.tokenizer("token")
+    assert len(tokenizer.encode_answer("[0, 10, 990, 1000]")) == 6
 
 
 def test_a_saved_tokenizer_is_the_same(tmp_path):

@@ -24,7 +24,7 @@ def test_instructions_stand_one_after_the_other_with_their_answers_labelled():
         place = 0
         for number, example in enumerate(own, start=1):
             question = tokenizer.encode(example.instruction.question + "\n")
-            answer = [*tokenizer.encode(example.instruction.answer), tokenizer.eos_id]
+            answer = tokenizer.encode_answer(example.instruction.answer)
             end = place + len(question) + len(answer)
             assert batch.input_ids[row, place:end].tolist() == question + answer
             assert batch.labels[row, place:end].tolist() == [IGNORED] * len(question) + answer

@@ -68,7 +68,7 @@ def generate(
     model.train(was_training)
     means = [score / len(ids) for score, ids in zip(log_probs, chosen, strict=True)]
     return [
-        Answer(tokenizer.decode(ids), tuple(ids), float(torch.tensor(mean).exp()))
+        Answer(tokenizer.decode_answer(ids), tuple(ids), float(torch.tensor(mean).exp()))
         for ids, mean in zip(chosen, means, strict=True)
     ]
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vilam.models.coordinates import BOX, NUM_MARKS, POINTS, POINTS_END, SCALE
-from vilam.models.tokenization import GroundingTokenizer
+from vilam.models.tokenization import GroundingTokenizer, lead_in
 from vilam.tasks.grammar import Box, Element, Grammar, Literal, OneOf, Points, Words
 
 
@@ -106,9 +106,9 @@ class GrammarCompiler:
 
     def _sequence(self, elements: tuple[Element, ...]) -> tuple[Slot, ...]:
         slots: list[Slot] = []
-        for element in elements:
+        for index, element in enumerate(elements):
             seen = sum(slot.counts for slot in slots)
-            slots += self._slots(element, seen)
+            slots += self._slots(_led_in(element) if index == 0 else element, seen)
         return tuple(slots)
 
     def _slots(self, element: Element, seen: int) -> list[Slot]:
@@ -151,6 +151,17 @@ class GrammarCompiler:
             points.append([*opened, *last, *after])
         inner = [slot for i, point in enumerate(points) for slot in ([*between] if i else []) + point]
         return [*self._mark(POINTS, "["), *inner, *self._mark(POINTS_END, "]")]
+
+
+def _led_in(element: Element) -> Element:
+    """The element as it stands at the beginning of an answer."""
+    match element:
+        case Literal(text):
+            return Literal(lead_in(text))
+        case OneOf(options):
+            return OneOf(tuple(map(lead_in, options)))
+        case _:
+            return element
 
 
 @dataclass(frozen=True, slots=True)

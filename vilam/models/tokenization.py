@@ -36,6 +36,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096) -> PreTrainedT
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>")
 
 
+def lead_in(answer: str) -> str:
+    """An answer as it is spelled: a space before its first word, so that a word is the same token wherever it stands."""
+    return answer if answer.startswith("[") else f" {answer}"
+
+
 class GroundingTokenizer:
     """A transformers tokenizer that writes coordinates as digits (``bins`` None) or as one token each."""
 
@@ -78,7 +83,7 @@ class GroundingTokenizer:
 
     def encode_answer(self, answer: str) -> list[int]:
         """Token ids of an answer and the end of the sequence."""
-        return [*self.encode(answer), self.eos_id]
+        return [*self.encode(lead_in(answer)), self.eos_id]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text a person reads; stops at the end of the sequence."""
@@ -96,6 +101,10 @@ class GroundingTokenizer:
                 break
             words.append(token)
         return text + self._words(words)
+
+    def decode_answer(self, ids: Iterable[int]) -> str:
+        """The answer a person reads, without the space before its first word."""
+        return self.decode(ids).removeprefix(" ")
 
     def _words(self, ids: list[int]) -> str:
         return (

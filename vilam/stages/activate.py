@@ -10,6 +10,7 @@ from vilam.config import Settings
 from vilam.data.instructions import read_instructions
 from vilam.data.store import read_card
 from vilam.models.build import Trained, build_model, build_tokenizer
+from vilam.models.tokenization import lead_in
 from vilam.training.run import INSTRUCTIONS, RECORDS, checkpoints_for, launch, run_job
 
 TEXTS = 200_000
@@ -31,4 +32,4 @@ def texts(root: Path) -> Iterator[str]:
     """Questions and answers of the training split."""
     for instruction in islice(read_instructions(root / INSTRUCTIONS, "train"), TEXTS):
         yield instruction.question
-        yield instruction.answer
+        yield lead_in(instruction.answer)
