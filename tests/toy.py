@@ -76,6 +76,9 @@ def params(**changes: Any) -> dict[str, Any]:
         for key in path:
             section = section[key]
         section[last] = value
+    model = content["model"]
+    if "model__grounder" not in changes:
+        model["grounder"] = model["aligner"] == "mlp" and model["coordinates"] == "token"
     return content
 
 

@@ -78,11 +78,18 @@ class ModelSettings(Section):
     attention: Literal["sdpa", "eager"]
     coordinates: Literal["token", "text"]
     coordinate_bins: Annotated[int, Field(ge=11, le=1001)]
+    grounder: bool
 
     @model_validator(mode="after")
     def _bins_fall_on_integers(self) -> ModelSettings:
         if 1000 % (self.coordinate_bins - 1):
             raise ValueError(f"coordinate_bins - 1 must divide 1000, got {self.coordinate_bins}")
+        return self
+
+    @model_validator(mode="after")
+    def _patches_can_be_pointed_at(self) -> ModelSettings:
+        if self.grounder and (self.aligner != "mlp" or self.coordinates != "token"):
+            raise ValueError("grounder needs aligner mlp and coordinates token: set model.grounder to false")
         return self
 
 
@@ -99,6 +106,7 @@ class OptimiserSettings(Section):
     beta2: Annotated[float, Field(gt=0, lt=1)]
     max_grad_norm: Positive
     coordinate_sigma: Weight
+    pointing_weight: Weight
     precision: Literal["auto", "fp32", "bf16"]
     validate_every: Count
     validation_images: Count

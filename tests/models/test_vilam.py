@@ -133,7 +133,7 @@ def test_weights_and_total_weigh_the_loss():
     every = text_logits(model, packed)
     with torch.no_grad():
         arguments = (packed.pixel_values, packed.input_ids, packed.segments, packed.labels, weights)
-        output, shared = model(*arguments), model(*arguments, total=torch.tensor(10.0))
+        output, shared = model(*arguments), model(*arguments, totals=torch.tensor([10.0, 1.0]))
     losses = torch.nn.functional.cross_entropy(every[:, :-1].transpose(1, 2), packed.labels[:, 1:], reduction="none")
     asked = packed.labels[:, 1:] != -100
     summed = (losses * weights[:, 1:] * asked).sum()
@@ -152,7 +152,7 @@ def test_a_frozen_part_stays_as_it_is(part):
     optimiser.step()
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed and not [name for name in changed if name.startswith(f"{part}.")]
-    assert {name.partition(".")[0] for name in changed} == {"vision", "aligner", "language", "coordinates"} - {part}
+    assert {name.partition(".")[0] for name in changed} == {"vision", "aligner", "language", "coordinates", "grounder"} - {part}
 
 
 def saved(model: VilamForConditionalGeneration, folder: Path, coordinates: str = "token") -> None:

@@ -106,7 +106,9 @@ class _Decoding:
         image_positions, first = model.image_positions(prefix.shape[1])
         all_seen = torch.ones(prefix.shape[:2], dtype=torch.long, device=device)
         self._decode(prefix, all_seen, image_positions.expand(len(prefix), -1))
-        self.cache.batch_select_indices(torch.tensor([request.image for request in requests], device=device))
+        images = torch.tensor([request.image for request in requests], device=device)
+        self.cache.batch_select_indices(images)
+        self.prefix = prefix[images]
 
         questions = [tokenizer.encode_question(request.question) for request in requests]
         length = max(map(len, questions))
@@ -115,14 +117,20 @@ class _Decoding:
         for row, question in enumerate(questions):
             ids[row, length - len(question) :] = torch.tensor(question)
             is_text[row, length - len(question) :] = 1
-        ids, is_text = ids.to(device), is_text.to(device)
-        image = is_text.new_ones(len(requests), prefix.shape[1])
-        self.mask = torch.cat([image, is_text], dim=1)
-        self.next_position = first + is_text.sum(1, keepdim=True)
-        positions = first + (is_text.cumsum(1) - 1).clamp_min(0)
-        self.logits = self._decode(model.embed(ids), self.mask, positions)
+        self.ids, self.is_text = ids.to(device), is_text.to(device)
+        self.next_position = first + self.is_text.sum(1, keepdim=True)
+        self.logits = self._read(first + (self.is_text.cumsum(1) - 1).clamp_min(0))
+
+    def _read(self, positions: Tensor) -> Tensor:
+        """Take the last N tokens at their positions (R, N) in; returns the logits (R, tokens) of the next token."""
+        model, text = self.model, (self.ids, self.is_text)
+        embeds = model.embed_text(self.prefix, *text, last=positions.shape[1])
+        mask = torch.cat([self.is_text.new_ones(self.prefix.shape[:2]), self.is_text], dim=1)
+        hidden, _ = model.ground(self._decode(embeds, mask, positions)[:, -1:], self.prefix, *text)
+        return model.score(hidden[:, 0])
 
     def _decode(self, embeds: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        """Hidden states (R, N, hidden) of new tokens, which join the cache."""
         output = self.model.language.get_decoder()(
             inputs_embeds=embeds,
             attention_mask=mask,
@@ -130,14 +138,16 @@ class _Decoding:
             past_key_values=self.cache,
             use_cache=True,
         )
-        return self.model.score(output.last_hidden_state[:, -1])
+        return output.last_hidden_state  # type: ignore[no-any-return]
 
     def advance(self, tokens: Tensor, keep: list[int]) -> None:
         """Feed the chosen tokens of the rows to keep; the others are dropped."""
         rows = torch.tensor(keep, device=tokens.device)
         if len(keep) < len(tokens):
             self.cache.batch_select_indices(rows)
-        self.mask = torch.cat([self.mask[rows], self.mask.new_ones(len(keep), 1)], dim=1)
+            self.prefix = self.prefix[rows]
+        self.ids = torch.cat([self.ids[rows], tokens[rows].unsqueeze(1)], dim=1)
+        self.is_text = torch.cat([self.is_text[rows], self.is_text.new_ones(len(keep), 1)], dim=1)
         position = self.next_position[rows]
-        self.logits = self._decode(self.model.embed(tokens[rows].unsqueeze(1)), self.mask, position)
+        self.logits = self._read(position)
         self.next_position = position + 1

@@ -23,6 +23,12 @@ class MlpAligner(nn.Module):
         projected: Tensor = self.layers(self.norm(patches))
         return projected + places
 
+    @torch.no_grad()
+    def resize(self, size: float) -> None:
+        """Let what is seen begin about as large as ``size``; torch's own start makes it a third of 1 or less."""
+        for value in self.layers[-1].parameters():
+            value.mul_(3 * size)
+
 
 class QueryBlock(nn.Module):
     """Learned queries read the patches; with ``mix`` they first look at each other."""
@@ -71,8 +77,13 @@ class QueryAligner(nn.Module):
         normed: Tensor = self.norm(queries)
         return normed
 
+    @torch.no_grad()
+    def resize(self, size: float) -> None:
+        """Let the image tokens begin ``size`` large."""
+        self.norm.weight.mul_(size)
 
-def make_aligner(kind: str, vision_width: int, hidden_size: int, num_queries: int) -> nn.Module:
+
+def make_aligner(kind: str, vision_width: int, hidden_size: int, num_queries: int) -> MlpAligner | QueryAligner:
     """The alignment layer by the name it has in params.yaml."""
     if kind == "mlp":
         return MlpAligner(vision_width, hidden_size)

@@ -73,6 +73,7 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
         coordinate_bins=tokenizer.bins,
         first_coordinate=tokenizer.first_coordinate,
         image_size=settings.image_size,
+        grounder=settings.grounder,
         attention=settings.attention,
         frozen=tuple(part for part, is_frozen in frozen.items() if is_frozen),
     )
@@ -85,7 +86,16 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
         if tower.checkpoint is not None:
             pretrained = _load(part, tower.checkpoint, loader.from_pretrained)
             getattr(model, part).load_state_dict(pretrained.state_dict())
+    if settings.language.checkpoint is None:
+        _spread_words(model)
+    model.match_sizes()
     return model
+
+
+def _spread_words(model: VilamForConditionalGeneration) -> None:
+    """New word embeddings of size 1: at transformers' 0.02 each step of Adam would move them by a tenth (docs/tiny.md)."""
+    if not model.config.text_config.tie_word_embeddings:  # else they are the output's weights too
+        torch.nn.init.normal_(model.get_input_embeddings().weight, std=1.0)
 
 
 def _check_packing(model: VilamForConditionalGeneration) -> None:

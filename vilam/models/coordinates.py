@@ -44,7 +44,8 @@ class CoordinateTokens(nn.Module):
     With ``code(v)`` the fixed sine/cosine code of a place v: a patch at (u, v) gets ``A_x code(u) + A_y code(v)``, a
     token for x at u is embedded as ``A_x code(u)``, and is scored on the way out by ``(B_x h) . code(u)``: reading a
     place off a patch becomes a copy (a lead of this project; the paper spells digits). A_x and A_y begin in
-    different directions, and B as the transpose of A, so that a copied place already scores itself.
+    different directions, and B along the transpose of A, so that a copied place already scores itself. The
+    embeddings begin at size 1 (root mean square over a patch's numbers).
     """
 
     def __init__(self, bins: int, hidden_size: int, code_width: int = 32) -> None:
@@ -59,14 +60,22 @@ class CoordinateTokens(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        nn.init.normal_(self.marks_in.weight, std=0.02)
+        nn.init.normal_(self.marks_in.weight, std=1.0)
         nn.init.normal_(self.marks_out.weight, std=0.02)
         hidden, width = self.marks_in.embedding_dim, self.code_width
-        directions = nn.init.orthogonal_(torch.empty(hidden, 2 * width)) * 0.5
+        directions = nn.init.orthogonal_(torch.empty(hidden, 2 * width))
+        # A code has the length (width / 2) ** 0.5, and two make a patch: so each of its numbers is of size 1.
+        size = (hidden / width) ** 0.5
         for axis, (into, out) in enumerate(zip(self.project_in, self.project_out, strict=True)):
             part = directions[:, axis * width : (axis + 1) * width]
-            into.load_state_dict({"weight": part})
-            out.load_state_dict({"weight": part.T})
+            into.load_state_dict({"weight": part * size})
+            out.load_state_dict({"weight": part.T * 0.5})
+
+    @torch.no_grad()
+    def resize(self, size: float) -> None:
+        """Make the embeddings ``size`` times as large."""
+        for module in (self.marks_in, *self.project_in):
+            module.weight.mul_(size)
 
     def _code(self, places: Tensor) -> Tensor:
         weight = self.marks_in.weight

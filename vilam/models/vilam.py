@@ -19,7 +19,8 @@ from transformers.cache_utils import Cache
 from transformers.utils import ModelOutput
 
 from vilam.models.aligner import make_aligner
-from vilam.models.coordinates import CoordinateTokens
+from vilam.models.coordinates import BOX, CoordinateTokens
+from vilam.models.grounder import BOX_TOKENS, REGION_GAIN, Grounder, box_shares, latest_boxes, running_means
 from vilam.models.losses import token_losses
 from vilam.models.tower import VilamTower, VilamTowerConfig
 
@@ -32,6 +33,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
     vision_config, text_config: configs of any vision tower of AutoModel and any language model of
     AutoModelForCausalLM. coordinate_bins: places of the token form, or None for the paper's digits.
     image_size: side of the square, in pixels, to which images are resized. frozen: parts that are not trained.
+    grounder: whether boxes read their patches and words point at theirs (see Grounder); token form and mlp only.
     attention: the language model's implementation, by transformers' name.
     """
 
@@ -50,6 +52,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         image_mean: tuple[float, ...] = (0.5, 0.5, 0.5),
         image_std: tuple[float, ...] = (0.25, 0.25, 0.25),
         frozen: tuple[str, ...] = (),
+        grounder: bool = False,
         attention: str = "sdpa",
         **kwargs: Any,
     ) -> None:
@@ -64,6 +67,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         self.image_mean = list(image_mean)
         self.image_std = list(image_std)
         self.frozen = list(frozen)
+        self.grounder = grounder
         self.attention = attention
         super().__init__(**kwargs)
 
@@ -107,6 +111,7 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         hidden = config.text_config.hidden_size
         self.aligner = make_aligner(config.aligner, width, hidden, config.num_queries)
         self.coordinates = CoordinateTokens(config.coordinate_bins or 2, hidden)
+        self.grounder = Grounder(hidden) if config.grounder else None
         self.post_init()
         self.freeze()
 
@@ -120,6 +125,13 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         """Stop the gradient of the parts that the config says are frozen."""
         for part in self.config.frozen:
             getattr(self, part).requires_grad_(False)
+
+    @torch.no_grad()
+    def match_sizes(self) -> None:
+        """Let image and coordinate tokens of a new model begin as large as its words."""
+        size = float(self.get_input_embeddings().weight.float().square().mean().sqrt())
+        self.coordinates.resize(size)
+        self.aligner.resize(size)
 
     def get_input_embeddings(self) -> nn.Module:
         """The language model's word embeddings; coordinate tokens have their own (see CoordinateTokens)."""
@@ -156,6 +168,37 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
             return words  # type: ignore[no-any-return]
         return torch.cat([words[:, :first], self.coordinates.scores(hidden)], dim=-1)
 
+    def embed_text(self, prefix: Tensor, input_ids: Tensor, segments: Tensor, last: int | None = None) -> Tensor:
+        """Embeddings (B, L, hidden) of text behind an image prefix, or only of its ``last`` tokens.
+
+        With a grounder, tokens after a box hold what is inside it.
+        """
+        start = 0 if last is None else input_ids.shape[1] - last
+        embeds = self.embed(input_ids[:, start:]).to(prefix.dtype)
+        if self.grounder is None:
+            return embeds
+        boxes, known = self._boxes(input_ids, segments)
+        shares = box_shares(boxes[:, start:], prefix.shape[1]) * known[:, start:].unsqueeze(-1)
+        return embeds + REGION_GAIN * (shares.to(prefix.dtype) @ prefix)
+
+    def ground(
+        self, hidden: Tensor, prefix: Tensor, input_ids: Tensor, segments: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """The last hidden states (B, N, hidden) with what their text points at, and the log shares (B, N, P) of that.
+
+        input_ids and segments (B, L) are of the whole text, of which the hidden states are the last N tokens.
+        """
+        if self.grounder is None:
+            return hidden, None
+        is_word = (input_ids < self.config.first_coordinate) & (segments > 0)
+        words = self.get_input_embeddings()(input_ids.masked_fill(~is_word, 0))
+        means = running_means(words, is_word, segments)[:, -hidden.shape[1] :]
+        pointed = self.grounder.point(hidden, means, prefix)
+        return self.grounder.look(hidden, pointed, prefix), pointed
+
+    def _boxes(self, input_ids: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
+        return latest_boxes(input_ids, segments, self.config.first_coordinate, self.config.coordinate_bins)
+
     def forward(
         self,
         pixel_values: Tensor | None = None,
@@ -163,41 +206,58 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         segments: Tensor | None = None,
         labels: Tensor | None = None,
         weights: Tensor | None = None,
-        total: Tensor | None = None,
+        totals: Tensor | None = None,
         coordinate_sigma: float = 0.0,
+        pointing_weight: float = 0.0,
         **kwargs: Any,
     ) -> VilamOutput:
         """Logits (and loss) of the answer tokens of packed instructions.
 
         pixel_values (B, 3, S, S); input_ids, segments, labels (B, L); labels are the ids shifted by nothing, -100
         where no loss is taken; weights (B, L) of the labels' losses, 1 where not given. The loss is their weighted sum
-        over ``total`` (the sum of the weights where not given: the mean). Logits are those of the N labelled positions
-        only, in row-major order; without labels, those of every text position.
+        over the first of ``totals``, plus ``pointing_weight`` times the weighted sum of the grounder's losses (one a
+        box of an answer) over the second; where no totals are given, they are this batch's own (see `loss_totals`).
+        Logits are those of the N labelled positions only, in row-major order; without labels, those of every text
+        position.
         """
         assert pixel_values is not None and input_ids is not None and segments is not None
         prefix = self.encode_images(pixel_values)
-        hidden = self.run(prefix, input_ids, segments)
+        hidden, pointed = self.run(prefix, input_ids, segments)
         if labels is None:
             return VilamOutput(logits=self.score(hidden.flatten(0, 1)))
+        if weights is None:
+            weights = torch.ones_like(labels, dtype=torch.float32)
+        if totals is None:
+            totals = loss_totals(self.config, labels, weights)
         # The state before a token predicts it; each instruction starts with a question, so none needs the prefix's.
         wanted = labels[:, 1:] != -100
         logits = self.score(hidden[:, :-1][wanted])
         losses = token_losses(logits, labels[:, 1:][wanted], self.config, coordinate_sigma)
-        shares = torch.ones_like(losses) if weights is None else weights[:, 1:][wanted]
-        loss = (losses * shares).sum() / (shares.sum() if total is None else total)
+        loss = (losses * weights[:, 1:][wanted]).sum() / totals[0]
+        if pointed is not None:
+            asked = answer_boxes(self.config, labels)
+            pointing = self._pointing(pointed, input_ids, segments, weights, asked)
+            loss = loss + pointing_weight * pointing / totals[1].clamp_min(1e-6)  # where no box is asked for, 0
         return VilamOutput(loss=loss, logits=logits)
 
-    def run(self, prefix: Tensor, input_ids: Tensor, segments: Tensor) -> Tensor:
-        """Hidden states (B, L, hidden) of the text tokens of packed instructions."""
+    def _pointing(self, pointed: Tensor, input_ids: Tensor, segments: Tensor, weights: Tensor, asked: Tensor) -> Tensor:
+        """Weighted sum over the boxes of answers of the cross-entropy between their patches and those pointed at."""
+        rows, marks = asked.nonzero(as_tuple=True)
+        boxes, _ = self._boxes(input_ids, segments)
+        shares = box_shares(boxes[rows, marks + BOX_TOKENS - 1], pointed.shape[-1])
+        return -((shares * pointed[rows, marks]).sum(-1) * weights[rows, marks]).sum()
+
+    def run(self, prefix: Tensor, input_ids: Tensor, segments: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Hidden states (B, L, hidden) of the text tokens of packed instructions, and the grounder's log shares."""
         length = prefix.shape[1]
-        embeds = torch.cat([prefix, self.embed(input_ids).to(prefix.dtype)], dim=1)
+        embeds = torch.cat([prefix, self.embed_text(prefix, input_ids, segments)], dim=1)
         output = self.language.get_decoder()(
             inputs_embeds=embeds,
             attention_mask=packed_mask(segments, length, embeds.dtype),
             position_ids=self.positions(segments, length),
             use_cache=False,
         )
-        return output.last_hidden_state[:, length:]  # type: ignore[no-any-return]
+        return self.ground(output.last_hidden_state[:, length:], prefix, input_ids, segments)
 
     def image_positions(self, length: int) -> tuple[Tensor, int]:
         """Positions of the image prefix (length,) and the position at which a text begins."""
@@ -209,6 +269,18 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         """Positions (B, length + L) of an image prefix and packed instructions."""
         image, first = self.image_positions(length)
         return torch.cat([image.expand(len(segments), -1), packed_offsets(segments) + first], dim=1)
+
+
+def answer_boxes(config: VilamConfig, labels: Tensor) -> Tensor:
+    """Where (B, L) the box of an answer begins."""
+    if config.first_coordinate is None:
+        return torch.zeros_like(labels, dtype=torch.bool)
+    return labels == config.first_coordinate + BOX
+
+
+def loss_totals(config: VilamConfig, labels: Tensor, weights: Tensor) -> Tensor:
+    """Summed weights (2,) of the answers' tokens and of their boxes: what the two sums of a loss are divided by."""
+    return torch.stack([weights[labels != -100].sum(), weights[answer_boxes(config, labels)].sum()])
 
 
 def packed_offsets(segments: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from vilam.data.records import DatasetCard
 from vilam.inference.answering import Records, autocast
 from vilam.models.device import precision
 from vilam.models.tokenization import GroundingTokenizer
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.vilam import VilamForConditionalGeneration, loss_totals
 from vilam.progress import Progress
 from vilam.training.batching import Batch, collate
 from vilam.training.checkpoint import Checkpoints
@@ -111,8 +111,8 @@ class _Trainer:
     def step(self, step: int) -> float:
         """Train on the images of a step; returns the loss, averaged over recent steps."""
         batch = self._batch(step).to(self.device)
-        total = batch.weights.sum()
-        torch.distributed.all_reduce(total)
+        totals = loss_totals(self.job.model.config, batch.labels, batch.weights)
+        torch.distributed.all_reduce(totals)
         # Ranks hold different numbers of tokens and DeepSpeed averages over ranks: so the gradient is that of one rank.
         self.engine.train()
         output = self.engine(
@@ -121,8 +121,9 @@ class _Trainer:
             segments=batch.segments,
             labels=batch.labels,
             weights=batch.weights,
-            total=total / world_size(),
+            totals=totals / world_size(),
             coordinate_sigma=self.job.settings.coordinate_sigma,
+            pointing_weight=self.job.settings.pointing_weight,
         )
         self.engine.backward(output.loss)
         self.engine.step()

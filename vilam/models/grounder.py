@@ -1,0 +1,97 @@
+"""Two short roads between words and places of an image, beside the attention of the language model.
+
+From a box to words: every text token after a box also gets the mean image token of the patches inside the box, as
+region features do for RoI heads and GPT4RoI (arXiv 2307.03601). From words to a box: the hidden state also gets the
+image tokens that the text so far points at, and for each box of an answer that pointing is held to the patches inside
+it, as MDETR (arXiv 2104.12763) aligns words with objects. A language model that learns from nothing finds neither road
+by itself in tens of thousands of pictures (docs/tiny.md).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vilam.models.coordinates import BOX, NUM_MARKS
+
+REGION_GAIN = 1.5
+"""How much the mean image token of a box weighs beside a word of size 1."""
+SHARPNESS = 3.0
+"""A patch's share in a box falls by e^-3 for each patch's side that its centre lies outside."""
+BOX_TOKENS = 5
+"""The mark and four places."""
+
+
+class Grounder(nn.Module):
+    """Which patches the text points at. P image tokens, L text tokens, all of one width."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        # No bias in the keys, nor before them: it would move the scores of all patches alike and so never be trained.
+        self.image_norm = nn.LayerNorm(hidden_size, bias=False)
+        self.word_norm = nn.LayerNorm(hidden_size)
+        self.key = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.query = nn.Linear(hidden_size, hidden_size)
+        self.word_query = nn.Linear(hidden_size, hidden_size)
+        self.out = nn.Linear(hidden_size, hidden_size, bias=False)
+        nn.init.eye_(self.out.weight)
+
+    def point(self, hidden: Tensor, words: Tensor, prefix: Tensor) -> Tensor:
+        """Log shares (B, L, P) of the patches, from hidden states and means of words (B, L, H) and the image prefix."""
+        query = self.query(hidden) + self.word_query(self.word_norm(words))
+        scores = query @ self.key(self.image_norm(prefix)).transpose(1, 2) / hidden.shape[-1] ** 0.5
+        return torch.log_softmax(scores.float(), dim=-1)
+
+    def look(self, hidden: Tensor, pointed: Tensor, prefix: Tensor) -> Tensor:
+        """Hidden states (B, L, H) with what the patches hold that are pointed at."""
+        looked: Tensor = self.out(pointed.exp().to(prefix.dtype) @ prefix)
+        return hidden + looked
+
+
+def latest_boxes(input_ids: Tensor, segments: Tensor, first: int, bins: int) -> tuple[Tensor, Tensor]:
+    """The last box that is whole at each token, in its own segment.
+
+    input_ids, segments (B, L), ``first`` the id of the first coordinate token -> boxes (B, L, 4), x1 y1 x2 y2 in shares
+    of the image's sides, and whether there is one (B, L).
+    """
+    length = input_ids.shape[1]
+    offsets = nn.functional.pad(input_ids - first, (BOX_TOKENS - 1, 0), value=-1)
+    mark, *places = (offsets[:, i : i + length] for i in range(BOX_TOKENS))
+    axes = [_place(values, axis, bins) for values, axis in zip(places, (0, 1, 0, 1), strict=True)]
+    is_end = (mark == BOX) & torch.stack([is_place for _, is_place in axes]).all(0)
+    index = torch.arange(length, device=input_ids.device)
+    last = torch.where(is_end, index, -1).cummax(dim=1).values
+    at = last.clamp_min(0)
+    known = (last >= 0) & (segments.gather(1, at) == segments)
+    return torch.stack([place.gather(1, at) for place, _ in axes], dim=-1) / (bins - 1), known
+
+
+def _place(offsets: Tensor, axis: int, bins: int) -> tuple[Tensor, Tensor]:
+    """Bin numbers of one axis and where they are such."""
+    place = offsets - NUM_MARKS - axis * bins
+    return place, (place >= 0) & (place < bins)
+
+
+def box_shares(boxes: Tensor, patches: int) -> Tensor:
+    """Shares (..., P) that the patches of a square grid have in boxes (..., 4): even inside, next to none outside."""
+    side = round(patches**0.5)
+    centres = (torch.arange(side, device=boxes.device) + 0.5) / side
+    x, y = (
+        (boxes[..., axis, None] - centres).clamp_min(0) + (centres - boxes[..., axis + 2, None]).clamp_min(0)
+        for axis in (0, 1)
+    )
+    outside = (y.unsqueeze(-1) + x.unsqueeze(-2)).flatten(-2)
+    return torch.softmax(-SHARPNESS * side * outside, dim=-1)
+
+
+def running_means(values: Tensor, counted: Tensor, segments: Tensor) -> Tensor:
+    """Mean (B, L, H) of the counted (B, L) values of a token's segment up to the token; 0 before the first of them."""
+    counts = counted.unsqueeze(-1).float()
+    sums = torch.cat([values.float() * counts, counts], dim=-1).cumsum(dim=1)
+    index = torch.arange(segments.shape[1], device=segments.device)
+    begins = torch.ones_like(segments, dtype=torch.bool)
+    begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    start = torch.where(begins, index, 0).cummax(dim=1).values
+    before = nn.functional.pad(sums, (0, 0, 1, 0))
+    sums = sums - before.gather(1, start.unsqueeze(-1).expand_as(sums))
+    return (sums[..., :-1] / sums[..., -1:].clamp_min(1)).to(values.dtype)
