@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
 from vilam.models.build import Trained, load_trained, save_trained
+from vilam.models.grounder import box_shares
 from vilam.models.vilam import VilamForConditionalGeneration, register_auto_classes
 from vilam.training.batching import Batch, collate
 from vilam.training.sampling import Example
@@ -152,7 +153,64 @@ def test_a_frozen_part_stays_as_it_is(part):
     optimiser.step()
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed and not [name for name in changed if name.startswith(f"{part}.")]
-    assert {name.partition(".")[0] for name in changed} == {"vision", "aligner", "language", "coordinates", "grounder"} - {part}
+    parts = {"vision", "aligner", "language", "coordinates", "grounder"}
+    assert {name.partition(".")[0] for name in changed} == parts - {part}
+
+
+def test_the_loss_of_pointing_is_added_once_a_box():
+    """Boxes of answers only, each with its own weight: recomputed from the parts of one instruction after another."""
+    model, packed = toy.model(), batch(6)
+    weights = torch.rand(packed.labels.shape, generator=torch.Generator().manual_seed(0))
+    arguments = (packed.pixel_values, packed.input_ids, packed.segments, packed.labels, weights)
+    with torch.no_grad():
+        plain, pointing = (model(*arguments, pointing_weight=weight).loss for weight in (0.0, 0.5))
+        prefix = model.encode_images(packed.pixel_values)
+        _, pointed = model.run(prefix, packed.input_ids, packed.segments)
+    first, bins = model.config.first_coordinate, model.config.coordinate_bins
+    losses, shares = 0.0, 0.0
+    for row, mark in (packed.labels == first).nonzero().tolist():  # the first coordinate token is <box>
+        places = (packed.input_ids[row, mark + 1 : mark + 5] - first - 3).tolist()
+        box = torch.tensor([place % bins / (bins - 1) for place in places])
+        target = box_shares(box, pointed.shape[-1])
+        losses -= float((target * pointed[row, mark]).sum() * weights[row, mark])
+        shares += float(weights[row, mark])
+    assert shares > 0
+    assert float(pointing - plain) == pytest.approx(0.5 * losses / shares, rel=1e-4)
+
+
+def test_without_a_grounder_there_is_nothing_to_point_with():
+    model, packed = toy.model(grounder=False), batch()
+    assert not [name for name in model.state_dict() if name.startswith("grounder")]
+    arguments = (packed.pixel_values, packed.input_ids, packed.segments, packed.labels)
+    with torch.no_grad():
+        assert torch.equal(model(*arguments, pointing_weight=1.0).loss, model(*arguments).loss)
+    assert_packed_is_alone(model, packed)
+
+
+def test_what_is_in_a_box_changes_what_is_said_of_it():
+    """With a grounder, the words after a box depend on the picture inside it even where attention sees no picture."""
+    model, tokenizer = toy.model(), toy.tokenizer()
+    ids = torch.tensor([tokenizer.encode_question("What is in [0, 0, 500, 500]?")])
+    segments = torch.ones_like(ids)
+    prefix = torch.randn(1, 16, 32, generator=torch.Generator().manual_seed(0))
+    other = prefix.clone()
+    other[:, 10] += 1.0  # row 2, column 2 of 4 x 4: outside
+    inside = prefix.clone()
+    inside[:, 5] += 1.0
+    with torch.no_grad():
+        plain, outside, changed = (model.embed_text(each, ids, segments) for each in (prefix, other, inside))
+    end = (ids == model.config.first_coordinate).nonzero()[0, 1] + 4
+    torch.testing.assert_close(outside, plain, atol=0.02, rtol=0)
+    assert torch.equal(changed[:, :end], plain[:, :end])
+    assert (changed[:, end:] - plain[:, end:]).min() > 0.3
+
+
+def test_image_and_coordinate_tokens_begin_as_large_as_words():
+    model = toy.model()
+    prefix = model.encode_images(toy.pixels(4))
+    words = model.get_input_embeddings().weight.detach()
+    for tokens in (prefix.detach(), model.coordinates.table().detach()):
+        assert 0.5 < float((tokens.square().mean() / words.square().mean()).sqrt()) < 2
 
 
 def saved(model: VilamForConditionalGeneration, folder: Path, coordinates: str = "token") -> None:

@@ -93,7 +93,7 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
 
 
 def _spread_words(model: VilamForConditionalGeneration) -> None:
-    """New word embeddings of size 1: at transformers' 0.02 each step of Adam would move them by a tenth (docs/tiny.md)."""
+    """New word embeddings of size 1: smaller ones are driven about by each step of Adam (docs/tiny.md)."""
     if not model.config.text_config.tie_word_embeddings:  # else they are the output's weights too
         torch.nn.init.normal_(model.get_input_embeddings().weight, std=1.0)
 

@@ -37,7 +37,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096) -> PreTrainedT
 
 
 def lead_in(answer: str) -> str:
-    """An answer as it is spelled: a space before its first word, so that a word is the same token wherever it stands."""
+    """An answer with a space before its first word, so that a word is the same token wherever it stands."""
     return answer if answer.startswith("[") else f" {answer}"
 
 

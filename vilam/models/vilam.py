@@ -133,7 +133,7 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         self.coordinates.resize(size)
         self.aligner.resize(size)
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         """The language model's word embeddings; coordinate tokens have their own (see CoordinateTokens)."""
         return self.language.get_input_embeddings()  # type: ignore[no-any-return]
 
