@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import toy
 
@@ -29,7 +30,8 @@ def test_instructions_stand_one_after_the_other_with_their_answers_labelled():
             assert batch.input_ids[row, place:end].tolist() == question + answer
             assert batch.labels[row, place:end].tolist() == [IGNORED] * len(question) + answer
             assert set(batch.segments[row, place:end].tolist()) == {number}
-            assert batch.weights[row, place:end].tolist() == [0.0] * len(question) + [example.weight] * len(answer)
+            shares = [0.0] * len(question) + [example.weight / len(answer)] * len(answer)
+            assert batch.weights[row, place:end].tolist() == pytest.approx(shares)
             place = end
         assert not batch.segments[row, place:].any() and not batch.weights[row, place:].any()
         assert set(batch.input_ids[row, place:].tolist()) <= {tokenizer.pad_id}

@@ -21,7 +21,8 @@ class Batch:
     """Packed instructions of B images.
 
     pixel_values (B, 3, S, S); input_ids, segments, labels (B, L) as VilamForConditionalGeneration takes them;
-    weights (B, L): each instruction's weight spread evenly over its answer's tokens.
+    weights (B, L): each instruction's weight spread evenly over its answer's tokens, so that a class counts as much as
+    the 50 numbers of an outline.
     """
 
     pixel_values: Tensor
@@ -68,5 +69,5 @@ def _pack(
         ids += question + answer
         segments += [number] * (len(question) + len(answer))
         labels += [IGNORED] * len(question) + answer
-        weights += [0.0] * len(question) + [example.weight] * len(answer)
+        weights += [0.0] * len(question) + [example.weight / len(answer)] * len(answer)
     return ids, segments, labels, weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -80,12 +81,24 @@ def fit(
             loss = trainer.step(step)
             progress.advance(job.settings.batch_size, loss=loss)
             done = step + 1
+            if done % LOG_EVERY == 0:
+                give_back_memory()
             if done % job.settings.validate_every == 0 or done == job.settings.steps:
                 trainer.validate(done)
             if done % job.settings.checkpoint_every == 0 and done < job.settings.steps:
                 checkpoints.save(engine, done, {"history": history.rows, "images": history.images})
     with plain_model(engine, job.model) as model:
         return model, history
+
+
+def give_back_memory() -> None:
+    """Return what is free to the system: batches of ever new lengths leave glibc's heap full of holes.
+
+    Without it the default run grows to 5.2 GB in 2,000 steps. Nothing is done where there is no glibc.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _progress(job: Job, first: int) -> Progress:
