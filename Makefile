@@ -6,8 +6,6 @@ SHELL := /bin/bash
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_WAIT_POLICY ?= PASSIVE
-# threads that wait spin for some microseconds before they sleep: a fifth faster on quiet cores, harmless on busy ones
-export GOMP_SPINCOUNT ?= 30000
 export DO_NOT_TRACK ?= 1
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
