@@ -122,15 +122,11 @@ def test_as_many_images_go_round_whatever_the_number_of_processes(monkeypatch, p
 
 
 def test_memory_is_given_back_where_it_can_be(monkeypatch):
-    class Library:
-        asked: list[int] = []
-
-        def malloc_trim(self, pad: int) -> int:
-            self.asked.append(pad)
-            return 1
-
-    monkeypatch.setattr(loop.ctypes, "CDLL", lambda _: Library())
+    asked: list[int] = []
+    glibc = type("Library", (), {"malloc_trim": staticmethod(asked.append)})
+    monkeypatch.setattr(loop.ctypes, "CDLL", lambda _: glibc)
     loop.give_back_memory()
-    assert Library.asked == [0]
-    monkeypatch.setattr(loop.ctypes, "CDLL", lambda _: object())  # another C library than glibc
+    assert asked == [0]
+    monkeypatch.setattr(loop.ctypes, "CDLL", lambda _: object())  # another C library
     loop.give_back_memory()
+    assert asked == [0]
