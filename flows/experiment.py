@@ -11,12 +11,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from prefect import task
 from prefect.logging import get_run_logger
 
-from flows.artifacts import show_metrics, show_report, show_run
+from flows.artifacts import show_gallery, show_metrics, show_report, show_run
 from flows.overrides import assignments, check
 from flows.stage import run_logged
 
@@ -33,6 +34,11 @@ def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], r
     if run_id := _metrics(name, "register", root).get("run_id"):
         show_run(run_id)
         show_report(run_id)
+    with TemporaryDirectory() as folder:
+        gallery = Path(folder) / "gallery"
+        command = [sys.executable, "-m", "dvc", "get", ".", "reports/gallery", "--rev", name, "--out", str(gallery)]
+        run_logged(command, root, get_run_logger().debug, {})
+        show_gallery(gallery)
 
 
 def _from_here(overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:

@@ -20,6 +20,9 @@ if "seed: 13" in params:
     sys.exit("vilam: unlucky")
 Path("out").mkdir(exist_ok=True)
 Path(f"out/{stage}").write_text(params)
+if stage == "register":
+    Path("reports/gallery").mkdir(parents=True)
+    Path("reports/gallery/rec_box_worst_01.jpg").write_bytes(params[-20:].encode())
 Path("metrics").mkdir(exist_ok=True)
 Path(f"metrics/{stage}.json").write_text(json.dumps({"steps": 1.5, "run_id": "abc", "nested": {"a|b": 2}}))
 """
@@ -34,7 +37,7 @@ stages:
   register:
     cmd: python stage.py register
     deps: [out/train]
-    outs: [out/register]
+    outs: [out/register, reports]
     metrics: [{metrics/register.json: {cache: false}}]
 """
 
@@ -54,7 +57,7 @@ def small(prefect: None, tmp_path: Path, project: Path, monkeypatch: pytest.Monk
     (tmp_path / "stage.py").write_text(STAGE)
     (tmp_path / "dvc.yaml").write_text(GRAPH)
     (tmp_path / "params.yaml").write_text((project / "params.yaml").read_text())
-    (tmp_path / ".gitignore").write_text("/out/\n")
+    (tmp_path / ".gitignore").write_text("/out/\n/reports/\n")
     for name in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{name}_NAME", "nobody")
         monkeypatch.setenv(f"GIT_{name}_EMAIL", "nobody@example.org")

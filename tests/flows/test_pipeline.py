@@ -57,7 +57,10 @@ def test_overrides_run_beside_the_workspace(small: Path, capsys: pytest.CaptureF
     params = subprocess.run(["git", "show", f"{reference}:params.yaml"], capture_output=True, text=True).stdout
     assert "steps: 7" in params
     assert f"root: {small / 'pictures'}" in params
-    assert "#/runs/abc" in str(artifacts()["mlflow-run"].data)
+    shown = artifacts()
+    assert "#/runs/abc" in str(shown["mlflow-run"].data)
+    assert "### rec_box_worst_01" in str(shown["gallery"].data)  # of the experiment: the workspace has none
+    assert not (small / "reports").exists()
 
 
 def test_a_stage_that_fails_says_why(small: Path) -> None:
