@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vilam.models.coordinates import BOX, NUM_MARKS
+from vilam.models.packing import segment_starts
 
 REGION_GAIN = 1.5
 """How much the mean image token of a box weighs beside a word of size 1."""
@@ -88,10 +89,6 @@ def running_means(values: Tensor, counted: Tensor, segments: Tensor) -> Tensor:
     """Mean (B, L, H) of the counted (B, L) values of a token's segment up to the token; 0 before the first of them."""
     counts = counted.unsqueeze(-1).float()
     sums = torch.cat([values.float() * counts, counts], dim=-1).cumsum(dim=1)
-    index = torch.arange(segments.shape[1], device=segments.device)
-    begins = torch.ones_like(segments, dtype=torch.bool)
-    begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
-    start = torch.where(begins, index, 0).cummax(dim=1).values
     before = nn.functional.pad(sums, (0, 0, 1, 0))
-    sums = sums - before.gather(1, start.unsqueeze(-1).expand_as(sums))
+    sums = sums - before.gather(1, segment_starts(segments).unsqueeze(-1).expand_as(sums))
     return (sums[..., :-1] / sums[..., -1:].clamp_min(1)).to(values.dtype)

@@ -22,6 +22,7 @@ from vilam.models.aligner import make_aligner
 from vilam.models.coordinates import BOX, CoordinateTokens
 from vilam.models.grounder import BOX_TOKENS, REGION_GAIN, Grounder, box_shares, latest_boxes, running_means
 from vilam.models.losses import token_losses
+from vilam.models.packing import packed_mask, packed_offsets
 from vilam.models.tower import VilamTower, VilamTowerConfig
 
 PARTS = ("vision", "aligner", "language")
@@ -281,26 +282,6 @@ def answer_boxes(config: VilamConfig, labels: Tensor) -> Tensor:
 def loss_totals(config: VilamConfig, labels: Tensor, weights: Tensor) -> Tensor:
     """Summed weights (2,) of the answers' tokens and of their boxes: what the two sums of a loss are divided by."""
     return torch.stack([weights[labels != -100].sum(), weights[answer_boxes(config, labels)].sum()])
-
-
-def packed_offsets(segments: Tensor) -> Tensor:
-    """Place of each token in its own instruction, from 0: (B, L)."""
-    index = torch.arange(segments.shape[1], device=segments.device).expand(len(segments), -1)
-    starts = torch.ones_like(segments, dtype=torch.bool)
-    starts[:, 1:] = segments[:, 1:] != segments[:, :-1]
-    return index - torch.where(starts, index, 0).cummax(dim=1).values
-
-
-def packed_mask(segments: Tensor, prefix: int, dtype: torch.dtype) -> Tensor:
-    """Additive attention mask (B, 1, prefix + L, prefix + L): 0 where a query may look at a key."""
-    batch, length = segments.shape
-    whole = torch.cat([segments.new_zeros(batch, prefix), segments], dim=1)
-    index = torch.arange(prefix + length, device=segments.device)
-    causal = index[:, None] >= index[None, :]
-    is_image = index < prefix
-    same = whole[:, :, None] == whole[:, None, :]
-    seen = ((same | is_image[None, None, :]) & causal).unsqueeze(1)
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
 
 
 def _feature_width(config: Any) -> int:
