@@ -46,9 +46,14 @@ class PrepareSettings(Section):
 
 
 class SynthesizeSettings(Section):
-    """Records to instructions. ``expressions_per_region``: how many expressions of a region are asked about at most."""
+    """Records to instructions.
+
+    expressions_per_region: how many expressions of a region are asked about at most. described_share: share of the
+    regions of the split train that keep their expressions; the others keep only their boxes and categories.
+    """
 
     expressions_per_region: Count
+    described_share: Fraction
 
 
 class TowerSettings(Section):
@@ -117,15 +122,23 @@ class OptimiserSettings(Section):
 
 
 class CycleSettings(Section):
-    """The cycle: how often a middle is generated, for how many images, and what each leg weighs."""
+    """The cycle: when it begins, how its middles are made and kept, and what each leg weighs."""
 
     mode: Literal["none", "pseudo"]
     start: Fraction
-    every: Count
+    ramp: Fraction
+    share: Fraction
+    refresh: Count
     images: Count
+    kept: Count
+    teacher: Fraction | None
+    samples: Count
+    temperature: Positive
+    max_words: Count
+    min_iou: Fraction
     reg_then_rec: Weight
     rec_then_reg: Weight
-    temperature: Positive
+    rec_accepted: bool
 
 
 class ActivateSettings(OptimiserSettings):
@@ -133,9 +146,14 @@ class ActivateSettings(OptimiserSettings):
 
 
 class TrainSettings(OptimiserSettings):
-    """Step 2: all tasks jointly + the cycle. ``tasks``: the weight with which each is drawn."""
+    """Step 2: all tasks jointly + the cycle.
+
+    tasks: the weight with which each is drawn. described_images: share of a step's images, at least, that hold a
+    described region, so that words are met as often where few regions have any.
+    """
 
     tasks: dict[str, Weight]
+    described_images: Fraction
     cycle: CycleSettings
 
 

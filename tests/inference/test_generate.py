@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from vilam.inference.generate import MAX_WORDS, Answer, Request, generate
 from vilam.models.constraints import GrammarCompiler, TokenGrammar, Walker
 from vilam.models.vilam import VilamForConditionalGeneration
 from vilam.tasks import TASKS
+from vilam.tasks.grammar import Words
 
 LANGUAGES = {
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 256, "initializer_range": 0.2},
@@ -98,32 +101,46 @@ def test_a_batch_as_one_by_one(kind):
 def test_every_answer_can_be_read(form, name):
     """Of a model that has learnt nothing, likeliest or drawn."""
     model, grammar = toy.model(coordinates=form), grammars(form)[name]
-    requests = [Request(i, f"Tell {i} of [100, 200, 300, 400]", grammar) for i in range(3)]
-    generator = torch.Generator().manual_seed(0)
+    requests = [Request(i, f"Tell {i} of [100, 200, 300, 400]", grammar, seed=i) for i in range(3)]
     for temperature in (0.0, 2.0):
-        for answer in generate(model, toy.tokenizer(form), toy.pixels(3), requests, temperature, generator):
+        for answer in generate(model, toy.tokenizer(form), toy.pixels(3), requests, temperature):
             assert TASKS[name].parse(answer.text, 64, 48) is not None, answer.text
             assert 0 < answer.confidence <= 1
 
 
-def test_draws_repeat_by_their_generator():
+def test_draws_are_a_matter_of_each_request_s_seed():
     model, requests = toy.model(), ask("mlp")
 
-    def draw(seed: int) -> list[Answer]:
-        generator = torch.Generator().manual_seed(seed)
-        return generate(model, toy.tokenizer(), toy.pixels(2), requests, 1.0, generator)
+    def draw(seed: int, chosen: Sequence[Request]) -> list[Answer]:
+        seeded = [replace(request, seed=seed + requests.index(request)) for request in chosen]
+        return generate(model, toy.tokenizer(), toy.pixels(2), seeded, 1.0)
 
     torch.manual_seed(1)
-    first = draw(7)
-    torch.manual_seed(2)  # the generator alone decides
-    assert draw(7) == first != draw(8)
+    first = draw(7, requests)
+    torch.manual_seed(2)  # the seeds alone decide
+    assert draw(7, requests) == first != draw(8, requests)
+    # Nor does it matter what else is in the batch, or in which order.
+    assert [each.ids for each in draw(7, requests[::-1])] == [each.ids for each in first[::-1]]
+    assert [draw(7, [request])[0].ids for request in requests] == [each.ids for each in first]
+
+
+def test_words_without_digits_hold_none():
+    """Of a model that has learnt nothing, drawn hot: the words of the cycle never tell a place by its number."""
+    compiler = GrammarCompiler(toy.tokenizer("text"))
+    said = {}
+    for digits in (True, False):
+        grammar = compiler.compile(((Words(digits=digits),),))
+        requests = [Request(0, "Describe [100, 200, 300, 400].", grammar, seed=i) for i in range(20)]
+        answers = generate(toy.model(coordinates="text"), toy.tokenizer("text"), toy.pixels(1), requests, 5.0)
+        said[digits] = "".join(answer.text for answer in answers)
+    assert any(map(str.isdigit, said[True])) and not any(map(str.isdigit, said[False]))
 
 
 def test_nothing_else_is_touched():
     """Weights, the mode and torch's own random numbers stay as they were."""
     model = toy.model().train()
     before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
-    generate(model, toy.tokenizer(), toy.pixels(1), ask("mlp", 1)[:2], 0.7, torch.Generator().manual_seed(0))
+    generate(model, toy.tokenizer(), toy.pixels(1), ask("mlp", 1)[:2], 0.7)
     assert model.training and torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

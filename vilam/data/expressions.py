@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,25 @@ def describe_the_undescribed(record: ImageRecord) -> ImageRecord:
     pairs = zip(record.regions, rules, strict=True)
     regions = (region if region.expressions else replace(region, expressions=words) for region, words in pairs)
     return replace(record, regions=tuple(regions))
+
+
+def keep_share(record: ImageRecord, share: float, seed: int) -> ImageRecord:
+    """The record with the expressions of a ``share`` (0..1) of its regions, all of them outside of the split train.
+
+    Which regions keep theirs is a matter of the seed and their ids: a larger share holds every smaller one.
+    """
+    if share == 1 or record.split != "train":
+        return record
+    regions = (
+        region if fraction(f"{seed}\nkept\n{record.image_id}\n{region.region_id}") < share else replace(region, expressions=())
+        for region in record.regions
+    )
+    return replace(record, regions=tuple(regions))
+
+
+def fraction(words: str) -> float:
+    """A number in [0, 1) that is as good as drawn, the same for the same words on every machine."""
+    return int.from_bytes(blake2b(words.encode(), digest_size=7).digest(), "big") / 2**56
 
 
 def rule_expressions(record: ImageRecord) -> list[tuple[Expression, ...]]:

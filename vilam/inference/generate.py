@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
@@ -19,11 +20,12 @@ MAX_WORDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A question on the ``image``-th image of the batch, and what may be answered."""
+    """A question on the ``image``-th image of the batch, and what may be answered; ``seed`` decides what is drawn."""
 
     image: int
     question: str
     grammar: TokenGrammar
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,51 +44,55 @@ def generate(
     pixel_values: Tensor,
     requests: Sequence[Request],
     temperature: float = 0.0,
-    generator: torch.Generator | None = None,
     max_words: int = MAX_WORDS,
 ) -> list[Answer]:
-    """Answer all requests at once. pixel_values (B, 3, S, S); temperature 0 takes the likeliest allowed token."""
+    """Answer all requests at once. pixel_values (B, 3, S, S); temperature 0 takes the likeliest allowed token.
+
+    Above 0, tokens are drawn by each request's own seed: an answer does not depend on what else is in the batch.
+    """
     if not requests:
         return []
     was_training = model.training
     model.eval()
     walkers = [Walker(request.grammar, max_words) for request in requests]
+    dice = [np.random.default_rng(request.seed) for request in requests] if temperature > 0 else []
     state = _Decoding(model, tokenizer, pixel_values, requests)
     chosen: list[list[int]] = [[] for _ in requests]
-    log_probs = [0.0] * len(requests)
+    totals = [0.0] * len(requests)
     alive = list(range(len(requests)))
     while alive:
-        tokens, scores = _choose(state.logits, [walkers[i] for i in alive], temperature, generator)
+        log_probs = _log_probs(state.logits, [walkers[i] for i in alive])
+        tokens = _draw(log_probs, temperature, [dice[i].random() for i in alive]) if dice else log_probs.argmax(-1)
+        scores = log_probs.gather(1, tokens.unsqueeze(1)).squeeze(1)
         for i, token, score in zip(alive, tokens.tolist(), scores.tolist(), strict=True):
             chosen[i].append(token)
-            log_probs[i] += score
+            totals[i] += score
             walkers[i].advance(token)
         keep = [row for row, i in enumerate(alive) if not walkers[i].done]
         alive = [alive[row] for row in keep]
         if alive:
             state.advance(tokens, keep)
     model.train(was_training)
-    means = [score / len(ids) for score, ids in zip(log_probs, chosen, strict=True)]
+    means = [score / len(ids) for score, ids in zip(totals, chosen, strict=True)]
     return [
         Answer(tokenizer.decode_answer(ids), tuple(ids), float(torch.tensor(mean).exp()))
         for ids, mean in zip(chosen, means, strict=True)
     ]
 
 
-def _choose(
-    logits: Tensor, walkers: Sequence[Walker], temperature: float, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
-    """The next token of each row (R,) and its log probability among the allowed tokens (R,)."""
+def _log_probs(logits: Tensor, walkers: Sequence[Walker]) -> Tensor:
+    """Log probabilities (R, tokens) of the next token of each row among those that its grammar allows."""
     mask = torch.full(logits.shape, float("-inf"))
     for row, walker in enumerate(walkers):
         mask[row, walker.allowed()] = 0.0
-    log_probs = torch.log_softmax(logits.float() + mask.to(logits.device), dim=-1)
-    if temperature > 0:
-        weights = torch.softmax(log_probs.cpu() / temperature, dim=-1)
-        tokens = torch.multinomial(weights, 1, generator=generator).squeeze(1).to(logits.device)
-    else:
-        tokens = log_probs.argmax(dim=-1)
-    return tokens, log_probs.gather(1, tokens.unsqueeze(1)).squeeze(1)
+    return torch.log_softmax(logits.float() + mask.to(logits.device), dim=-1)
+
+
+def _draw(log_probs: Tensor, temperature: float, numbers: Sequence[float]) -> Tensor:
+    """The token of each row (R,) at which the distribution reaches its number in [0, 1)."""
+    shares = torch.softmax(log_probs.double() / temperature, dim=-1).cumsum(dim=-1)
+    wanted = torch.tensor(numbers, dtype=torch.float64, device=log_probs.device).unsqueeze(1) * shares[:, -1:]
+    return torch.searchsorted(shares, wanted, right=True).squeeze(1)
 
 
 class _Decoding:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -88,21 +89,24 @@ class GrammarCompiler:
             first = tokenizer.first_coordinate + NUM_MARKS
             x, y = (make_trie(([first + axis * bins + i], i * self.step) for i in range(bins)) for axis in (0, 1))
             self.axes = (x, y)
-        self.words, self.first_words = self._word_ids()
+        self.words = {digits: self._word_ids(digits) for digits in (True, False)}
 
-    def _word_ids(self) -> tuple[Tensor, Tensor]:
-        """All tokens but special ones, coordinates and whatever writes a square bracket: the cycle's guard."""
+    def _word_ids(self, digits: bool) -> tuple[Tensor, Tensor]:
+        """All tokens but special ones, coordinates and whatever writes a square bracket or a forbidden digit."""
         tokenizer = self.tokenizer.tokenizer
         first = self.tokenizer.first_coordinate or len(tokenizer)
         banned = set(tokenizer.all_special_ids)
         texts = tokenizer.batch_decode([[i] for i in range(first)])
         fine = [i for i, text in enumerate(texts) if i not in banned and not set(text) & set("[]\n")]
+        if not digits:
+            fine = [i for i in fine if not any(map(str.isnumeric, texts[i]))]
         return torch.tensor(fine), torch.tensor([i for i in fine if any(map(str.isalnum, texts[i]))])
 
     def compile(self, grammar: Grammar) -> TokenGrammar:
         """Token grammar of a task's grammar."""
         alternatives = tuple(self._sequence(elements) for elements in grammar)
-        return TokenGrammar(alternatives, self.words, self.first_words, self.tokenizer.eos_id)
+        words, first_words = self.words[Words(digits=False) not in chain(*grammar)]
+        return TokenGrammar(alternatives, words, first_words, self.tokenizer.eos_id)
 
     def _sequence(self, elements: tuple[Element, ...]) -> tuple[Slot, ...]:
         slots: list[Slot] = []

@@ -25,7 +25,7 @@ def run(settings: Settings, root: Path) -> None:
     tokenizer = build_tokenizer(settings.model, texts(root))
     start = Trained(build_model(settings.model, tokenizer, settings.seed), tokenizer, card, {"stage": "activate"})
     checkpoints = checkpoints_for("activate", settings, root, settings.activate.model_dump())
-    run_job("activate", settings, root, start, {"activation": 1.0}, None, checkpoints, lambda *_: None)
+    run_job("activate", settings, root, start, {"activation": 1.0}, 0.0, None, checkpoints, lambda *_: None)
 
 
 def texts(root: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from vilam.config import Settings
-from vilam.data.expressions import describe_the_undescribed
+from vilam.data.expressions import describe_the_undescribed, keep_share
 from vilam.data.instructions import Instruction, read_table, write_instructions
 from vilam.data.records import DatasetCard
 from vilam.data.store import read_card, read_records
@@ -39,7 +39,7 @@ def _rendered(folder: Path, card: DatasetCard, settings: Settings) -> Iterator[I
     tasks = [*TASKS.values(), ACTIVATION]
     num_images = sum(counts["num_images"] for counts in card.counts.values())
     for record in track(read_records(folder, images=False), num_images, "synthesize", "images"):
-        described = describe_the_undescribed(record)
+        described = keep_share(describe_the_undescribed(record), settings.synthesize.described_share, settings.seed)
         yield from render(described, card, tasks, settings.synthesize.expressions_per_region, settings.seed)
 
 

@@ -34,7 +34,9 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Free words: no coordinates and no special tokens, one token at least."""
+    """Free words: no coordinates and no special tokens, one token at least; without ``digits`` no numbers either."""
+
+    digits: bool = True
 
 
 Element = Literal | Box | Points | OneOf | Words

@@ -156,18 +156,22 @@ class _Trainer:
     def _batch(self, step: int) -> Batch:
         """This rank's share of a step's images, each with its instructions, those of the cycle among them."""
         job = self.job
-        drawn = job.sampler.image_ids(step, job.settings.batch_size)
-        ids = drawn[rank() :: world_size()]
-        examples = [job.sampler.draw(image_id, step) for image_id in ids]
+        size = job.settings.batch_size
+        round_ids: list[str] = []
+        weight = 0.0
         if job.cycle is not None and job.cycle.due(step, job.settings.steps):
-            going_round = drawn[: job.cycle.settings.images][rank() :: world_size()]
-            for index, made in enumerate(self._cycle(job.cycle, going_round, step)):
-                examples[index] += made
-        return collate([job.records[image_id].image for image_id in ids], examples, job.tokenizer, job.model.config)
-
-    def _cycle(self, cycle: Cycle, ids: Sequence[str], step: int) -> list[list[Example]]:
-        with self._plain() as model, autocast(model, precision(self.job.settings.precision)):
-            return cycle.examples(model, self.job.records, self.job.sampler.images, ids, step)
+            with self._plain() as model, autocast(model, precision(job.settings.precision)):
+                job.cycle.refresh(model, job.records, job.sampler.ids, step)
+        if job.cycle is not None:
+            weight = job.cycle.weight(step, job.settings.steps)
+            if weight > 0:
+                round_ids = job.cycle.image_ids(step, round(size * job.cycle.settings.share))
+        drawn = job.sampler.image_ids(step, size)[: size - len(round_ids)]
+        examples = [job.sampler.draw(image_id, step) for image_id in drawn]
+        for image_id in round_ids:
+            examples.append(job.sampler.draw(image_id, step) + job.cycle.examples(job.records[image_id], step, weight))
+        ids = [*drawn, *round_ids][rank() :: world_size()]
+        return collate([job.records[image_id].image for image_id in ids], examples[rank() :: world_size()], job.tokenizer, job.model.config)
 
     def _plain(self) -> AbstractContextManager[VilamForConditionalGeneration]:
         return plain_model(self.engine, self.job.model)

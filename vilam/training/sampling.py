@@ -30,11 +30,17 @@ def by_image(instructions: Iterable[Instruction]) -> dict[str, dict[str, list[In
 class InstructionSampler:
     """Draws images in epochs (each once, in an order of the epoch's own) and a few instructions of each.
 
-    tasks: the weight with which each task is drawn, among those that the image has.
+    tasks: the weight with which each task is drawn, among those that the image has. described_images: share of the
+    images of a step, at least, that hold a described region; where more of all images do, images are drawn evenly.
     """
 
     def __init__(
-        self, instructions: Iterable[Instruction], tasks: Mapping[str, float], per_image: int, seed: int
+        self,
+        instructions: Iterable[Instruction],
+        tasks: Mapping[str, float],
+        per_image: int,
+        seed: int,
+        described_images: float = 0.0,
     ) -> None:
         self.tasks = {name: weight for name, weight in tasks.items() if weight > 0}
         self.images = {
@@ -47,18 +53,19 @@ class InstructionSampler:
             raise VilamError(f"no training image has a question of {sorted(tasks)}: check the tasks and their weights")
         self.per_image = per_image
         self.seed = seed
+        self.described_images = described_images
+        described = [image_id for image_id in self.ids if _is_described(self.images[image_id])]
+        self.described_share = len(described) / len(self.ids)
+        self._described, self._all = Epochs(described, seed, 4), Epochs(self.ids, seed, 1)
 
     def image_ids(self, step: int, count: int) -> list[str]:
-        """The ``count`` images of a step."""
-        first = step * count
-        return [self._image_at(position) for position in range(first, first + count)]
-
-    def _image_at(self, position: int) -> str:
-        epoch, index = divmod(position, len(self.ids))
-        if getattr(self, "_epoch", None) != epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.ids))
-        return str(self.ids[int(self._order[index])])
+        """The ``count`` images of a step, described ones first where they are drawn apart."""
+        if not 0 < self.described_share < self.described_images:
+            return self._all.at(step * count, count)
+        # Of the images drawn evenly, some are described too: these make up the rest of the share.
+        apart = round(count * (self.described_images - self.described_share) / (1 - self.described_share))
+        evenly = self._all.at(step * (count - apart), count - apart)
+        return self._described.at(step * apart, apart) + evenly
 
     def draw(self, image_id: str, step: int) -> list[Example]:
         """Up to ``per_image`` different instructions of an image: a task by weight, then one of its instructions."""
@@ -71,6 +78,29 @@ class InstructionSampler:
         for task, wanted in zip(*np.unique(picks, return_counts=True), strict=True):
             chosen += _some(by_task[names[task]], int(wanted), rng)
         return [Example(instruction) for instruction in chosen]
+
+
+class Epochs:
+    """Names in endless epochs, each in an order of its own."""
+
+    def __init__(self, names: Sequence[str], seed: int, purpose: int) -> None:
+        self.names, self.seed, self.purpose = names, seed, purpose
+        self._epoch = -1
+
+    def at(self, first: int, count: int) -> list[str]:
+        """The names at ``count`` places from ``first`` on."""
+        return [self._name(place) for place in range(first, first + count)]
+
+    def _name(self, place: int) -> str:
+        epoch, index = divmod(place, len(self.names))
+        if self._epoch != epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self.seed, self.purpose, epoch]).permutation(len(self.names))
+        return self.names[int(self._order[index])]
+
+
+def _is_described(by_task: Mapping[str, Sequence[Instruction]]) -> bool:
+    return any(each.expression for found in by_task.values() for each in found)
 
 
 def _some(instructions: Sequence[Instruction], count: int, rng: np.random.Generator) -> list[Instruction]:
