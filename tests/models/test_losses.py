@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vilam.models.losses import token_losses
+from vilam.models.losses import CLIP, Policy, policy_losses, token_losses
 
 FIRST, BINS = 7, 11
 CONFIG = SimpleNamespace(first_coordinate=FIRST, coordinate_bins=BINS)
@@ -52,3 +52,24 @@ def test_the_least_loss_is_at_the_soft_target():
     logits.requires_grad_(True)
     token_losses(logits, torch.tensor([FIRST + 3 + place]), CONFIG, sigma).sum().backward()
     assert float(logits.grad.abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("advantage", [1.5, -0.7, 0.0])
+def test_the_policy_loss_written_out(advantage):
+    """GRPO's clipped gain and its estimate of the distance, token by token."""
+    now, old, far = [-0.1, -2.0, -0.5, -3.0], [-0.4, -1.0, -0.5, -1.0], [-0.2, -0.2, -4.0, -3.0]
+    policy = Policy(torch.ones(4) > 0, torch.full((4,), advantage), torch.tensor(old), torch.tensor(far))
+    losses = policy_losses(torch.tensor(now), policy, 0.3).tolist()
+    for loss, p, q, r in zip(losses, now, old, far, strict=True):
+        ratio = math.exp(p) / math.exp(q)
+        clipped = min(max(ratio, 1 - CLIP), 1 + CLIP)
+        distance = math.exp(r) / math.exp(p) - math.log(math.exp(r) / math.exp(p)) - 1
+        assert loss == pytest.approx(-min(ratio * advantage, clipped * advantage) + 0.3 * distance, rel=1e-4)
+
+
+def test_at_the_old_policy_the_gradient_is_that_of_the_plain_policy_gradient():
+    log_probs = torch.tensor([-0.3, -1.2], requires_grad=True)
+    here = log_probs.detach()
+    policy = Policy(torch.ones(2) > 0, torch.tensor([2.0, -1.0]), here, here)
+    (gradient,) = torch.autograd.grad(policy_losses(log_probs, policy, 0.5).sum(), log_probs)
+    torch.testing.assert_close(gradient, torch.tensor([-2.0, 1.0]))

@@ -7,8 +7,9 @@ import torch
 import toy
 
 from vilam.models.images import load_pixels
+from vilam.models.losses import Policy, policy_losses
 from vilam.training.batching import IGNORED, collate
-from vilam.training.sampling import Example
+from vilam.training.sampling import Example, Sampled
 
 
 def test_instructions_stand_one_after_the_other_with_their_answers_labelled():
@@ -42,3 +43,35 @@ def test_an_image_without_examples_is_all_padding():
     record = toy.scenes()[0]
     batch = collate([record.image] * 2, [[Example(toy.instructions()[0])], []], toy.tokenizer(), toy.model().config)
     assert not batch.segments[1].any() and batch.input_ids.shape[0] == 2
+
+
+def test_sampled_answers_keep_their_tokens_and_learn_by_their_advantage_alone():
+    """The loss of a batch is the cross-entropy of what is true plus the policy loss of what was drawn."""
+    model, tokenizer = toy.model(), toy.tokenizer()
+    record = toy.records()[toy.of_split("train")[0].image_id]
+    asked = [each for each in toy.of_split("train") if each.image_id == record.image_id and each.task == "rec_box"][:2]
+    ids = (*tokenizer.encode_answer("[100, 100, 300, 300]"),)
+    drawn = Sampled(ids, 0.8, (-1.0,) * len(ids), (-2.0,) * len(ids))
+    true, sampled = Example(asked[0], 2.0), Example(asked[1], 0.5, sampled=drawn)
+
+    def loss(*examples: Example) -> float:
+        batch = collate([record.image], [list(examples)], tokenizer, model.config)
+        with torch.no_grad():
+            return float(
+                model(
+                    batch.pixel_values, batch.input_ids, batch.segments, batch.labels, batch.weights,
+                    totals=torch.tensor([1.0, 1.0]), policy=batch.policy, kl=0.1, pointing_weight=3.0,
+                ).loss
+            )  # fmt: skip
+
+    batch = collate([record.image], [[true, sampled]], tokenizer, model.config)
+    assert batch.policy is not None
+    assert tuple(batch.input_ids[batch.policy.sampled & (batch.labels != IGNORED)].tolist()) == ids
+    alone = collate([record.image], [[sampled]], tokenizer, model.config)
+    with torch.no_grad():
+        logits = model(alone.pixel_values, alone.input_ids, alone.segments, alone.labels).logits
+    log_probs = logits.log_softmax(-1).gather(1, torch.tensor(ids).unsqueeze(1)).squeeze(1)
+    known = Policy(torch.ones(len(ids)) > 0, *(torch.full((len(ids),), value) for value in (0.8, -1.0, -2.0)))
+    expected = float(policy_losses(log_probs, known, 0.1).mean()) * 0.5  # no pointing: the box is not known to be true
+    assert loss(sampled) == pytest.approx(expected, rel=1e-4)
+    assert loss(true, sampled) == pytest.approx(loss(true) + expected, rel=1e-4)

@@ -1,124 +1,158 @@
-"""Both legs of the cycle, with a generator that says what the test tells it to."""
+"""When the cycle has its turn, what it keeps, and that a run goes on with it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import scripted
 import toy
+from pydantic import ValidationError
 
-from vilam.config import CycleSettings
-from vilam.inference.answering import compile_grammars
-from vilam.inference.generate import Answer, Request
-from vilam.models.constraints import Walker
-from vilam.tasks import TASKS
-from vilam.training import cycle as module
-from vilam.training.cycle import Cycle
+from vilam.inference.round_trip import Found, Trip
+from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.training.cycle import Cycle, measures
 from vilam.training.sampling import Example, by_image
-
-BOX, WORDS = "[100, 200, 300, 400]", "the thing in question"
-
-
-def settings(**changes: Any) -> CycleSettings:
-    own = {"mode": "pseudo", "start": 0.5, "every": 3, "images": 2, "reg_then_rec": 0.25, "rec_then_reg": 0.75}
-    return CycleSettings(**{**own, "temperature": 0.7, **changes})
 
 
 def make(**changes: Any) -> Cycle:
-    tokenizer = toy.tokenizer()
-    return Cycle(settings(**changes), tokenizer, compile_grammars(tokenizer, toy.card()), toy.card(), seed=1)
+    return Cycle(scripted.settings(**changes), {"rec_box": 1.0, "reg_class": 2.0}, toy.tokenizer(), toy.card(), seed=1)
+
+
+def refreshed(cycle: Cycle, turns: int = 1, model: VilamForConditionalGeneration | None = None) -> Mapping[str, float]:
+    measured: Mapping[str, float] = {}
+    for turn in range(turns):
+        measured = cycle.refresh(model or toy.model(), toy.records(), by_image(toy.of_split("train")), turn)
+    return measured
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
-    """What the fake generator was asked; it answers REC with BOX and REG with WORDS."""
-    seen: list[Request] = []
-
-    def fake(
-        _model: object, _tokenizer: object, _pixels: object, requests: Sequence[Request], *_: object
-    ) -> list[Answer]:
-        seen.extend(requests)
-        return [Answer(WORDS if Walker(each.grammar, 1).in_words else BOX, (1,), 0.5) for each in requests]
-
-    monkeypatch.setattr(module, "generate", fake)
-    return seen
+def spoken(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Everything is called a star, and is found in the corner."""
+    return scripted.script(monkeypatch, lambda _: "the star", lambda _: "[0, 0, 10, 10]")
 
 
-def run(cycle: Cycle, step: int = 6) -> tuple[list[str], list[list[Example]]]:
-    instructions = by_image(toy.of_split("train"))
-    ids = sorted(instructions)[:2]
-    return ids, cycle.examples(toy.model(), toy.records(), instructions, ids, step)
+def test_it_begins_late_and_rises():
+    cycle = make(start=0.5, ramp=0.25, refresh=3)
+    assert [step for step in range(20) if cycle.due(step, 20)] == [10, 13, 16, 19]
+    weights = [cycle.weight(step, 20) for step in range(20)]
+    assert weights[:10] == [0.0] * 10 and weights[10:15] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert weights[15:] == [1.0] * 5
+    assert make(start=0.0, ramp=0.0).weight(0, 20) == 1.0
+    none = make(mode="none")
+    assert not any(none.due(step, 20) or none.weight(step, 20) for step in range(20))
 
 
-def fits(text: str, templates: Sequence[str], slot: str, filling: str) -> bool:
-    return text in {template.replace(slot, filling) for template in templates}
+def test_a_step_has_its_share_of_images_at_the_risen_weight(spoken):
+    cycle = make(share=0.25, images=4)
+    assert cycle.draw(5, 8, 1.0) == {}
+    refreshed(cycle)
+    drawn = cycle.draw(5, 8, 0.5)
+    assert len(drawn) == 2
+    for image_id, examples in drawn.items():
+        assert [each.weight for each in examples] == [0.5] * len(toy.records()[image_id].regions)
+        assert {each.instruction.image_id for each in examples} == {image_id}
+    assert cycle.draw(5, 8, 0.5) == drawn != cycle.draw(6, 8, 0.5)
+    assert cycle.draw(5, 8, 0.0) == {}
 
 
-def test_both_legs_ask_what_the_other_said(asked):
-    ids, examples = run(make())
-    assert len(examples) == len(ids)
-    for image_id, (back, forth) in zip(ids, examples, strict=False):
-        record = toy.records()[image_id]
-        # Region -> words -> region: asked for the generated words, answered by the true box.
-        assert back.instruction.task == "rec_box" and back.weight == 0.25
-        assert fits(back.instruction.question, TASKS["rec_box"].templates, "{expression}", WORDS)
-        region = next(each for each in record.regions if each.region_id == back.instruction.region_id)
-        assert back.instruction.answer == TASKS["rec_box"].answer(record, region, None)
-        # Words -> box -> words: asked about the generated box, answered by the true words.
-        assert forth.instruction.task == "reg_caption" and forth.weight == 0.75
-        assert fits(forth.instruction.question, TASKS["reg_caption"].templates, "{region}", BOX)
-        region = next(each for each in record.regions if each.region_id == forth.instruction.region_id)
-        assert forth.instruction.answer in {expression.text for expression in region.expressions}
-        assert {back.instruction.image_id, forth.instruction.image_id} == {image_id}
+def test_every_image_has_its_turn_and_the_newest_are_kept(spoken):
+    cycle = make(images=3, kept=4)
+    seen = []
+    for turn in range(8):
+        cycle.refresh(toy.model(), toy.records(), by_image(toy.of_split("train")), turn)
+        seen += list(cycle.kept)[-3:]
+        assert len(cycle.kept) <= 4
+    assert sorted(seen) == sorted([image_id for image_id in by_image(toy.of_split("train"))] * 3)
 
 
-def test_the_first_questions_are_those_of_the_true_region_and_words(asked):
-    ids, examples = run(make())
-    for number, (image_id, (back, forth)) in enumerate(zip(ids, examples, strict=False)):
-        record, own = toy.records()[image_id], [each for each in asked if each.image == number]
-        assert len(own) == 2
-        assert fits(own[0].question, TASKS["reg_caption"].templates, "{region}", back.instruction.answer)
-        assert fits(own[1].question, TASKS["rec_box"].templates, "{expression}", forth.instruction.answer)
-        assert record.image_id == image_id
+def test_the_teacher_s_words_are_used_where_there_is_one(monkeypatch):
+    asked: list[object] = []
+
+    class Spy(Cycle):
+        def _go_round(self, model: Any, sources: Any, turn: int) -> Any:
+            asked.append(model)
+            second = model if self.teacher is None else self.teacher.beside(model)
+            asked.append(second)
+            return [[] for _ in sources], []
+
+    own = Spy(scripted.settings(teacher=1.0), {"rec_box": 1.0}, toy.tokenizer(), toy.card(), 1)
+    refreshed(own)
+    assert asked[0] is not asked[1]
 
 
-@pytest.mark.parametrize(("leg", "task"), [("reg_then_rec", "rec_box"), ("rec_then_reg", "reg_caption")])
-def test_a_leg_of_no_weight_is_left_out(asked, leg, task):
-    weights = {"reg_then_rec": 0.0, "rec_then_reg": 0.0, leg: 1.0}
-    _, examples = run(make(**weights))
-    assert [[each.instruction.task for each in found] for found in examples] == [[task], [task]]
+def test_a_run_goes_on_with_what_was_kept(spoken):
+    model = toy.model()
+    cycle, other = make(teacher=0.5, images=4), make(teacher=0.5, images=4)
+    refreshed(cycle, model=model)
+    other.load(pickle.loads(pickle.dumps(cycle.state())), toy.model(seed=5))
+    assert other.draw(7, 8, 1.0) == cycle.draw(7, 8, 1.0) != {}
+    assert cycle.teacher is not None and other.teacher is not None
+    ours, theirs = cycle.teacher.beside(model), other.teacher.beside(model)
+    assert all((a == b).all() for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 
-def test_a_middle_that_says_nothing_makes_no_example(monkeypatch):
-    monkeypatch.setattr(module, "generate", lambda _m, _t, _p, requests, *_: [Answer(" ", (1,), 0.5) for _ in requests])
-    _, examples = run(make())
-    assert examples == [[], []]
+@pytest.mark.parametrize("mode", ["pseudo", "soft", "reward"])
+def test_a_real_model_goes_round(mode):
+    """Of a model that has learnt nothing: no digits, no brackets, and the same again."""
+    changes = {
+        "mode": mode,
+        "samples": 2,
+        "rec_then_reg": 1.0,
+        "retell": 1.0,
+        "max_words": 5,
+        "teacher": 0.9,
+        "kl": 0.1,
+    }
+    first, second = make(**changes), make(**changes)
+    measured = refreshed(first)
+    assert refreshed(second) == measured and first.kept == second.kept
+    for example in (example for own in first.kept.values() for example in own):
+        if example.instruction.task == "rec_box" and example.sampled is None:
+            assert not any(map(str.isdigit, example.instruction.question))
+            assert not set("[]\n") & set(example.instruction.question)
 
 
-def test_what_is_drawn_is_a_function_of_seed_and_step(asked):
-    first = run(make())[1]
-    assert run(make())[1] == first
-    assert run(make(), step=9)[1] != first
+def test_alarms(spoken):
+    """A model that calls everything a star is told by its diversity."""
+    measured = refreshed(make())
+    assert measured["cycle_entropy"] == 0.0 and measured["cycle_num_words"] == 2.0
+    assert measured["cycle_accepted"] == 0.0 == measured["cycle_misleading"]
+    trips = [
+        Trip("", "a", (1,), 0.5, Found(box_xyxy=(0, 0, 1, 1), iou=0.9)),
+        Trip("", "b", (1,), 0.7, Found(box_xyxy=(0, 0, 1, 1), iou=0.6, other_iou=0.6)),
+        Trip("", "c", (1,), 0.6, Found()),
+        Trip("", "d", (1,), 0.6, Found(box_xyxy=(0, 0, 1, 1), iou=0.1)),
+    ]
+    told = measures(trips, 0.5)
+    assert told["cycle_accepted"] == 0.25 and told["cycle_misleading"] == 0.5
+    assert told["cycle_iou"] == pytest.approx(0.4) and told["cycle_confidence"] == pytest.approx(0.6)
+    assert measures([], 0.5) == {}
 
 
-def test_a_real_middle_is_free_of_coordinates():
-    tokenizer = toy.tokenizer()
-    _, examples = run(make(temperature=3.0))
-    for found in examples:
-        for example in found:
-            if example.instruction.task == "rec_box":
-                ids = tokenizer.encode(example.instruction.question)
-                assert tokenizer.first_coordinate is not None and max(ids) < tokenizer.first_coordinate
-                assert not set("[]\n") & set(example.instruction.question)
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"mode": "hope"}, "mode"),
+        ({"reg_then_rec": -0.1}, "reg_then_rec"),
+        ({"retell": -1}, "retell"),
+        ({"samples": 0}, "samples"),
+        ({"min_iou": 1.5}, "min_iou"),
+        ({"teacher": 2}, "teacher"),
+        ({"mode": "reward", "samples": 1}, "samples"),
+        ({"mode": "reward", "samples": 2, "kl": 0.1}, "teacher"),
+    ],
+)
+def test_bad_settings_are_named(changes, named):
+    with pytest.raises(ValidationError, match=named):
+        scripted.settings(**changes)
 
 
-def test_a_process_without_images_asks_nothing():
-    assert make().examples(toy.model(), toy.records(), {}, [], 6) == []
-
-
-def test_the_cycle_begins_late_and_comes_now_and_then():
-    due = [step for step in range(20) if make().due(step, 20)]
-    assert due == [12, 15, 18]  # from half of the steps on, every third
-    assert not any(make(mode="none").due(step, 20) for step in range(20))
-    assert [step for step in range(6) if make(start=0.0, every=1).due(step, 6)] == list(range(6))
+def test_examples_know_nothing_of_each_other(spoken):
+    """Each example is whole: one image alone gives what it gives in a batch."""
+    cycle = make(images=8)
+    refreshed(cycle)
+    assert all(isinstance(each, Example) for own in cycle.kept.values() for each in own)
+    assert len(cycle.kept) == 4

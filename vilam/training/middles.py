@@ -10,7 +10,7 @@ import numpy as np
 from vilam.config import CycleSettings
 from vilam.data.instructions import Instruction
 from vilam.data.records import Expression, ImageRecord, Region
-from vilam.inference.round_trip import REG, Asked, Drawing, Found, Traveller, Trip, hashed
+from vilam.inference.round_trip import REG, Asked, Drawing, Found, Place, Traveller, Trip, hashed
 from vilam.models.images import load_pixels
 from vilam.models.vilam import VilamForConditionalGeneration
 from vilam.tasks import TASKS
@@ -47,21 +47,28 @@ class Middles:
     ) -> tuple[list[list[Example]], list[Trip]]:
         """Examples of each image, and all trips; the middles are the model's."""
         made: list[list[Example]] = [[] for _ in sources]
-        places = [(i, region) for i, source in enumerate(sources) for region in source.record.regions]
-        drawing = Drawing(
-            self.settings.samples, self.settings.temperature, self.settings.max_words, hashed(self.seed, step)
-        )
         records = [source.record for source in sources]
-        trips = self.traveller.go_round(model, records, places, drawing)
         dice = [source.rng(self.seed, 3, step) for source in sources]
-        for (i, region), of_region in zip(places, trips, strict=True):
+        trips = self._trips(model, records, step)
+        for (i, region), of_region in trips:
             trip = choose(of_region, self.settings.min_iou, dice[i])
             made[i] += self._reg_then_rec(records[i], region, trip, dice[i])
             made[i] += self._rec_then_reg(records[i], region, trip.words, trip.found, self.settings.retell, dice[i])
         asked = [self._asked(i, source, dice[i]) for i, source in enumerate(sources)]
         for i, region, words, found in self._answers(model, records, [one for one in asked if one]):
             made[i] += self._rec_then_reg(records[i], region, words, found, self.settings.rec_then_reg, dice[i])
-        return made, [trip for of_region in trips for trip in of_region]
+        return made, [trip for _, of_region in trips for trip in of_region]
+
+    def _trips(
+        self, model: VilamForConditionalGeneration, records: Sequence[ImageRecord], step: int
+    ) -> list[tuple[Place, list[Trip]]]:
+        """Every region, described or not, and the model's own words for it."""
+        own = self.settings
+        if own.reg_then_rec == own.retell == 0:
+            return []
+        drawing = Drawing(own.samples, own.temperature, own.max_words, hashed(self.seed, step))
+        places = [(i, region) for i, record in enumerate(records) for region in record.regions]
+        return list(zip(places, self.traveller.go_round(model, records, places, drawing), strict=True))
 
     def _reg_then_rec(
         self, record: ImageRecord, region: Region, trip: Trip, rng: np.random.Generator

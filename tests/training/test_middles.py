@@ -1,0 +1,174 @@
+"""Both legs of `pseudo` and `soft`, by a model that says what the test tells it to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scripted
+import toy
+
+from vilam.inference.round_trip import FINDERS, Found, Trip
+from vilam.tasks import TASKS
+from vilam.training.middles import Middles, choose
+from vilam.training.sampling import Example, FirstLeg
+
+REC, REG = TASKS["rec_box"], TASKS["reg_caption"]
+WORDS = "the thing in question"
+
+
+def make(rec_tasks: dict[str, float] | None = None, **changes: Any) -> list[list[Example]]:
+    middles = Middles(scripted.settings(**changes), rec_tasks or {"rec_box": 1.0}, scripted.traveller(), seed=1)
+    examples, _ = middles.examples(toy.model(), scripted.sources(), 0)
+    return examples
+
+
+def meant(request: Any) -> tuple[Any, Any]:
+    """The record asked about and the region that the words of a question mean: "thing 2", or true words."""
+    source = scripted.sources()[request.image]
+    last = request.question.rstrip("?.").removesuffix(" in the image").split()[-1]
+    if last.isdigit():
+        return source.record, source.record.regions[int(last)]
+    asked = (each for task in FINDERS for each in source.described[task.name])
+    return source.record, source.record.region(
+        next(each.region_id for each in asked if each.question == request.question)
+    )
+
+
+def told_the_truth(request: Any) -> str:
+    record, region = meant(request)
+    return REC.answer(record, region, None)
+
+
+def numbered(request: Any) -> str:
+    """Words that tell the region asked about by its number: a perfect speaker."""
+    record = scripted.sources()[request.image].record
+    return next(
+        f"thing {i}" for i, region in enumerate(record.regions) if REC.answer(record, region, None) in request.question
+    )
+
+
+def test_reg_then_rec_asks_for_the_generated_words_and_answers_the_region(monkeypatch):
+    scripted.script(monkeypatch, numbered, told_the_truth)
+    for source, examples in zip(scripted.sources(), make(reg_then_rec=0.25), strict=True):
+        assert len(examples) == len(source.record.regions)
+        for i, (region, example) in enumerate(zip(source.record.regions, examples, strict=True)):
+            asked = example.instruction
+            assert asked.task == "rec_box" and example.weight == 0.25 and asked.region_id == region.region_id
+            assert asked.question in {template.format(expression=f"thing {i}") for template in REC.templates}
+            assert asked.answer == REC.answer(source.record, region, None)
+            assert asked.expression_source == "model" and example.first is None and example.sampled is None
+
+
+def test_words_that_lead_elsewhere_still_teach_where_they_should_lead(monkeypatch):
+    scripted.script(monkeypatch, lambda _: WORDS, lambda _: "[0, 0, 10, 10]")
+    assert [len(own) for own in make()] == [len(source.record.regions) for source in scripted.sources()]
+
+
+@pytest.mark.parametrize("leg", ["rec_then_reg", "retell"])
+def test_the_other_way_asks_about_the_box_that_was_found(monkeypatch, leg):
+    def nearly(request: Any) -> str:
+        x1, y1, x2, y2 = told_the_truth(request)[1:-1].split(", ")
+        return f"[{x1}, {y1}, {int(x2) + 10}, {y2}]"
+
+    scripted.script(monkeypatch, numbered, nearly)
+    for source, examples in zip(scripted.sources(), make(**{"reg_then_rec": 0.0, leg: 0.75}), strict=True):
+        assert len(examples) == (1 if leg == "rec_then_reg" else len(source.record.regions))
+        for example in examples:
+            asked, region = example.instruction, source.record.region(example.instruction.region_id)
+            assert asked.task == "reg_caption" and example.weight == 0.75
+            assert REC.answer(source.record, region, None) not in asked.question  # the box that was found
+            true = {expression.text for expression in region.expressions}
+            assert asked.answer in true if leg == "rec_then_reg" else asked.answer.startswith("thing ")
+
+
+@pytest.mark.parametrize("leg", ["rec_then_reg", "retell"])
+def test_a_box_of_the_wrong_region_teaches_no_words(monkeypatch, leg):
+    def wrong(request: Any) -> str:
+        record, region = meant(request)
+        return REC.answer(record, next(each for each in record.regions if each is not region), None)
+
+    scripted.script(monkeypatch, numbered, wrong)
+    assert make(**{"reg_then_rec": 0.0, leg: 1.0}) == [[], []]
+
+
+def test_a_box_of_two_regions_earns_nothing(monkeypatch):
+    """Guard: with all boxes alike, every answer fits every region."""
+    twins = []
+    for source in scripted.sources():
+        first = source.record.regions[0]
+        regions = tuple(
+            type(first)(region.region_id, first.box_xyxy, region.category, expressions=region.expressions)
+            for region in source.record.regions
+        )
+        record = type(source.record)(*(getattr(source.record, name) for name in source.record.__slots__[:-1]), regions)
+        twins.append(type(source)(record, source.described))
+    scripted.script(monkeypatch, lambda _: WORDS, lambda each: scripted.box_of(twins[each.image].record.regions[0]))
+    own = scripted.settings(reg_then_rec=1.0, rec_then_reg=1.0, retell=1.0)
+    examples, trips = Middles(own, {"rec_box": 1.0}, scripted.traveller(), 1).examples(toy.model(), twins, 0)
+    assert examples == [[], []] and all(trip.found.iou > 0.9 and trip.reward(0.5) == 0 for trip in trips)
+
+
+def test_words_that_are_cut_off_earn_nothing(monkeypatch):
+    scripted.script(monkeypatch, lambda _: WORDS, told_the_truth)
+    asked = scripted.script(monkeypatch, lambda _: WORDS, lambda _: "[0, 0, 10, 10]")
+    length = len(toy.tokenizer().encode_answer(WORDS))
+    assert make(max_words=length - 1, retell=1.0) == [[], []]
+    assert not [each for each in asked if WORDS in each.question]  # nor does it cost a question
+    assert make(max_words=length) != [[], []]
+
+
+def test_words_may_be_asked_for_by_every_rec_task(monkeypatch):
+    """The cycle through outlines and keypoints: the answer is the region's own, in the task's form."""
+    scripted.script(monkeypatch, numbered, told_the_truth)
+    tasks = {"rec_box": 1.0, "rec_mask": 1.0, "rec_keypoints": 1.0}
+    made = [(source, example) for source, own in zip(scripted.sources(), make(tasks), strict=True) for example in own]
+    assert {example.instruction.task for _, example in made} == set(tasks)
+    for source, example in made:
+        task = TASKS[example.instruction.task]
+        region = source.record.region(example.instruction.region_id)
+        assert example.instruction.answer == task.answer(source.record, region, None)
+
+
+@pytest.mark.parametrize("task", ["rec_mask", "rec_keypoints"])
+def test_an_outline_or_keypoints_lead_back_to_words(monkeypatch, task):
+    """y -> outline -> box around it -> y."""
+
+    def true(request: Any) -> str:
+        record, region = meant(request)
+        return TASKS[task].answer(record, region, None)
+
+    scripted.script(monkeypatch, numbered, true)
+    examples = make({task: 1.0}, reg_then_rec=0.0, rec_then_reg=1.0)
+    for source, (example,) in zip(scripted.sources(), examples, strict=True):
+        region = source.record.region(example.instruction.region_id)
+        assert example.instruction.task == "reg_caption"
+        assert example.instruction.answer in {expression.text for expression in region.expressions}
+
+
+def test_soft_carries_the_first_leg(monkeypatch):
+    asked = scripted.script(monkeypatch, numbered, told_the_truth)
+    examples = make(mode="soft", retell=1.0)
+    questions = {each.question for each in asked}
+    for example in (example for own in examples for example in own):
+        assert isinstance(example.first, FirstLeg) and example.first.question in questions
+        assert example.first.answer in example.instruction.question
+
+
+def test_what_is_made_is_a_function_of_seed_and_turn(monkeypatch):
+    scripted.script(monkeypatch, numbered, told_the_truth)
+    middles = Middles(scripted.settings(), {"rec_box": 1.0}, scripted.traveller(), seed=1)
+    first = middles.examples(toy.model(), scripted.sources(), 0)
+    assert middles.examples(toy.model(), scripted.sources(), 0) == first
+    assert middles.examples(toy.model(), scripted.sources(), 1) != first
+    alone = [middles.examples(toy.model(), [source], 0)[0][0] for source in scripted.sources()[:1]]
+    assert alone == first[0][:1]  # whatever else is in the batch
+
+
+def test_of_several_trips_one_that_returns_is_chosen_by_chance():
+    good = [Trip("", name, (1,), confidence, Found(iou=0.9)) for name, confidence in (("a", 0.1), ("b", 0.9))]
+    bad = [Trip("", "c", (1,), 0.99, Found(iou=0.2)), Trip("", "d", (1,), 0.99, Found(iou=0.9, other_iou=0.8))]
+    rng = np.random.default_rng(0)
+    assert {choose([*bad, *good], 0.5, rng).words for _ in range(30)} == {"a", "b"}
+    assert {choose(bad, 0.5, rng).words for _ in range(30)} == {"c", "d"}

@@ -1,0 +1,122 @@
+"""Drawn answers and what they are worth."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+import pytest
+import scripted
+import torch
+import toy
+
+from vilam.geometry.boxes import box_iou
+from vilam.tasks import TASKS
+from vilam.training import reward as module
+from vilam.training.batching import collate
+from vilam.training.reward import Rewards, advantages
+from vilam.training.sampling import Example
+
+REC = TASKS["rec_box"]
+SAYINGS = ("thing 0", "nothing at all", "several things", "nowhere")
+
+
+def test_advantages_are_standard_scores():
+    rewards = [0.0, 0.5, 0.9, 0.1]
+    mean, spread = statistics.mean(rewards), statistics.pstdev(rewards)
+    assert advantages(rewards) == pytest.approx([(each - mean) / (spread + 1e-4) for each in rewards])
+    assert advantages([0.7] * 4) == [0.0] * 4 == advantages([0.0] * 4)
+
+
+def make(**changes: Any) -> tuple[list[list[Example]], list[Any]]:
+    own = {"mode": "reward", "samples": 4, "rec_then_reg": 0.0, "reg_then_rec": 0.5, **changes}
+    rewards = Rewards(scripted.settings(**own), scripted.traveller(), seed=1)
+    return rewards.examples(toy.model(), toy.model(seed=1), scripted.sources(), 0)
+
+
+def speak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of the samples finds its region, the others do not."""
+    count: dict[tuple[int, str], int] = {}
+    right: dict[int, str] = {}
+
+    def words(request: Any) -> str:
+        key = request.image, request.question
+        count[key] = count.get(key, -1) + 1
+        regions = scripted.sources()[request.image].record.regions
+        right[request.image] = next(box for box in map(scripted.box_of, regions) if box in request.question)
+        return SAYINGS[count[key]]
+
+    def box(request: Any) -> str:
+        return right[request.image] if SAYINGS[0] in request.question else "[0, 0, 10, 10]"
+
+    scripted.script(monkeypatch, words, box)
+
+
+def test_words_that_find_their_region_gain_and_the_others_lose(monkeypatch):
+    speak(monkeypatch)
+    examples, trips = make()
+    for own in examples:
+        assert [example.instruction.answer for example in own] == list(SAYINGS)
+        gained = [example.sampled.advantage for example in own if example.sampled]
+        assert gained == pytest.approx(advantages([1.0, 0.0, 0.0, 0.0]), abs=0.05) and gained[0] > 0 > gained[1]
+        assert all(example.weight == 0.5 and example.instruction.task == "reg_caption" for example in own)
+    for trip in trips:
+        assert (trip.found.iou > 0.9) == (trip.words == "thing 0")
+
+
+def test_log_probabilities_are_those_of_the_model_and_of_the_reference(monkeypatch):
+    speak(monkeypatch)
+    examples, _ = make()
+    record = scripted.sources()[0].record
+    for example in examples[0]:
+        sampled = example.sampled
+        assert sampled is not None
+        for model, known in ((toy.model(), sampled.old), (toy.model(seed=1), sampled.reference)):
+            batch = collate([record.image], [[example]], toy.tokenizer(), model.config)
+            with torch.no_grad():
+                logits = model(batch.pixel_values, batch.input_ids, batch.segments).logits
+            after = len(batch.input_ids[0]) - len(sampled.ids)
+            expected = [float(logits[after + i - 1].log_softmax(0)[token]) for i, token in enumerate(sampled.ids)]
+            assert list(known) == pytest.approx(expected, abs=1e-4)
+
+
+def test_answers_of_equal_worth_teach_nothing(monkeypatch):
+    scripted.script(monkeypatch, lambda _: "the star", lambda _: "[0, 0, 10, 10]")
+    assert make()[0] == [[], []]
+
+
+def test_boxes_gain_by_how_surely_their_words_come_back(monkeypatch):
+    """F's reward, against the likelihood worked out one by one."""
+    drawn = ["[0, 0, 500, 500]", "[500, 500, 1000, 1000]", "[100, 0, 200, 900]"]
+    turn = iter(drawn * 2)
+    scripted.script(monkeypatch, lambda _: "x", lambda _: next(turn))
+    examples, _ = make(samples=3, reg_then_rec=0.0, rec_then_reg=2.0)
+    model, tokenizer = toy.model(), toy.tokenizer()
+    for source, own in zip(scripted.sources(), examples, strict=True):
+        assert [example.instruction.answer for example in own] == drawn
+        asked = next(each for each in source.described["rec_box"] if each.question == own[0].instruction.question)
+        rewards = []
+        for box in drawn:
+            question = TASKS["reg_caption"].templates[0].format(region=box)
+            ids = tokenizer.encode_question(question) + (answer := tokenizer.encode_answer(asked.expression))
+            pixels = collate([source.record.image], [[own[0]]], tokenizer, model.config).pixel_values
+            with torch.no_grad():
+                logits = model(pixels, torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long)).logits
+            start = len(ids) - len(answer)
+            steps = [float(logits[start + i - 1].log_softmax(0)[token]) for i, token in enumerate(answer)]
+            rewards.append(math.fsum(steps) / len(steps))
+        assert [example.sampled.advantage for example in own if example.sampled] == pytest.approx(
+            advantages(rewards), abs=1e-2
+        )
+        assert all(example.weight == 2.0 for example in own)
+
+
+def test_ambiguous_words_have_no_reward():
+    """Guard: a box that is right, and another region's too, earns nothing."""
+    from vilam.inference.round_trip import Found, Trip
+
+    right = Trip("", "w", (1,), 0.5, Found(iou=0.8, other_iou=0.1))
+    both = Trip("", "w", (1,), 0.5, Found(iou=0.8, other_iou=0.6))
+    assert right.reward(0.5) == 0.8 and both.reward(0.5) == 0.0
+    assert box_iou((0, 0, 2, 2), (0, 0, 2, 2)) == 1.0 and module.sampled((1, 2), 0.5).old == (0.0, 0.0)
