@@ -10,7 +10,7 @@ from vilam.inference.generate import Answer
 from vilam.training import validation as module
 from vilam.training.batching import collate
 from vilam.training.sampling import Example
-from vilam.training.validation import validate
+from vilam.training.validation import collapsed, validate
 
 
 def test_loss_is_the_mean_over_all_answer_tokens(monkeypatch):
@@ -18,7 +18,7 @@ def test_loss_is_the_mean_over_all_answer_tokens(monkeypatch):
     model, tokenizer = toy.model().train(), toy.tokenizer()
     asked = [each for each in toy.of_split("val") if each.task in ("reg_class", "reg_caption", "rec_mask")][:11]
     measured = validate(model, tokenizer, toy.card(), toy.records(), asked)
-    assert model.training and set(measured) == {"val_loss"}
+    assert model.training and "val_rec_acc" not in measured
     model.eval()
     total, count = 0.0, 0
     for each in asked:
@@ -36,3 +36,21 @@ def test_accuracy_counts_boxes_of_iou_from_a_half(monkeypatch):
     monkeypatch.setattr(module, "answer_all", lambda *_: [Answer(text, (1,), 0.5) for text in said])
     measured = validate(toy.model(), toy.tokenizer(), toy.card(), toy.records(), asked)
     assert measured["val_rec_acc"] == 0.5
+
+
+def test_the_diversity_of_expressions_is_told(monkeypatch):
+    asked = [each for each in toy.of_split("val") if each.task == "reg_caption"][:4]
+    said = ["the red star", "the star", "the star", "the star"]
+    monkeypatch.setattr(module, "answer_all", lambda *_: [Answer(text, (1,), 0.5) for text in said])
+    measured = validate(toy.model(), toy.tokenizer(), toy.card(), toy.records(), asked)
+    assert measured["val_distinct_1"] == pytest.approx(3 / 9) and measured["val_num_words"] == 2.25
+    assert "val_rec_acc" not in measured
+
+
+@pytest.mark.parametrize("name", ["val_distinct_2", "val_entropy"])
+def test_the_alarm_sounds_when_half_of_the_diversity_is_gone(name):
+    before = {"val_distinct_2": 0.4, "val_entropy": 0.8}
+    assert collapsed(before, before) is None and collapsed({}, {}) is None
+    alarm = collapsed(before | {name: before[name] * 0.49}, before)
+    assert alarm is not None and name in alarm
+    assert collapsed(before | {name: before[name] * 0.51}, before) is None

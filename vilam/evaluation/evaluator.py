@@ -13,6 +13,7 @@ from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
 from vilam.errors import VilamError
 from vilam.evaluation import metrics
 from vilam.evaluation.captions import cider
+from vilam.evaluation.diversity import diversity
 from vilam.geometry import boxes
 from vilam.tasks import TASKS
 from vilam.tasks.base import GroundingTask, Reading
@@ -85,6 +86,9 @@ def _metrics(rows: pd.DataFrame, bootstrap: int, seed: int) -> Iterator[metrics.
     yield from metrics.interval_metrics("rec_box", found, bootstrap, seed)
     yield from metrics.breakdown_metrics("rec_box", found)
     yield from metrics.round_trip_metrics(rows)
+    said = rows[rows["task"] == "reg_caption"].drop_duplicates(["image_id", "region_id"])["answer"]
+    for name, value in diversity(said.tolist()).items():
+        yield f"reg_caption/{name}", value
 
 
 def _rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from vilam.training.cycle import Cycle
 from vilam.training.engine import rank, start_distributed, start_engine, world_size
 from vilam.training.replica import plain_model
 from vilam.training.sampling import Example, InstructionSampler
-from vilam.training.validation import validate
+from vilam.training.validation import collapsed, validate
 
 LOG_EVERY = 20
 
@@ -196,4 +197,7 @@ class _Trainer:
         """Measure on held-out images; every rank does the same work, so that none waits for another."""
         with self._plain() as model, autocast(model, precision(self.job.settings.precision)):
             measured = validate(model, self.job.tokenizer, self.job.card, self.job.held_out, self.job.validation)
+        before = next((row for row in self.history.rows if "val_entropy" in row), {})
+        if rank() == 0 and (alarm := collapsed(measured, before)):
+            print(f"\n{self.job.name}: step {step}: {alarm}", file=sys.stderr)
         self._tell(step, measured)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard
+from vilam.evaluation.diversity import diversity
 from vilam.inference.answering import Records, answer_all, compile_grammars
 from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.vilam import VilamForConditionalGeneration
@@ -16,6 +17,8 @@ from vilam.training.batching import collate
 from vilam.training.sampling import Example
 
 BATCH = 64
+COLLAPSE = 0.5
+"""What is left of the diversity when the alarm sounds."""
 
 
 @torch.no_grad()
@@ -26,17 +29,35 @@ def validate(
     records: Records,
     instructions: Sequence[Instruction],
 ) -> dict[str, float]:
-    """``val_loss`` over all instructions and ``val_rec_acc`` (Acc@0.5) over those of rec_box, where there are any."""
+    """``val_loss`` over all instructions, and of those of a task, where there are any:
+
+    val_rec_acc: Acc@0.5 of rec_box. val_distinct_1, val_distinct_2, val_num_words, val_entropy: whether the expressions
+    of reg_caption still differ (see `diversity`).
+    """
     was_training = model.training
     model.eval()
     measured = {"val_loss": _loss(model, tokenizer, records, instructions)}
-    asked = [instruction for instruction in instructions if instruction.task == "rec_box"]
-    if asked:
-        answers = answer_all(model, tokenizer, compile_grammars(tokenizer, card), records, asked, BATCH)
-        hits = [_hit(each, answer.text, records, card) for each, answer in zip(asked, answers, strict=True)]
+    grammars = compile_grammars(tokenizer, card)
+    asked = [instruction for instruction in instructions if instruction.task in ("rec_box", "reg_caption")]
+    answers = [answer.text for answer in answer_all(model, tokenizer, grammars, records, asked, BATCH)]
+    pairs = list(zip(asked, answers, strict=True))
+    hits = [_hit(each, answer, records, card) for each, answer in pairs if each.task == "rec_box"]
+    if hits:
         measured["val_rec_acc"] = sum(hits) / len(hits)
+    said = diversity([answer for each, answer in pairs if each.task == "reg_caption"])
     model.train(was_training)
-    return measured
+    return measured | {f"val_{name}": value for name, value in said.items()}
+
+
+def collapsed(measured: Mapping[str, float], before: Mapping[str, float]) -> str | None:
+    """The alarm, in words, where the model says far less than it did ``before``; None where all is well."""
+    for name in ("val_distinct_2", "val_entropy"):
+        if name in before and measured.get(name, 1.0) < COLLAPSE * before[name]:
+            return (
+                f"{name} fell from {before[name]:.2f} to {measured[name]:.2f}: the expressions become one another; "
+                "lower train.cycle.retell or raise train.cycle.kl"
+            )
+    return None
 
 
 def _hit(instruction: Instruction, answer: str, records: Records, card: DatasetCard) -> bool:
