@@ -4,7 +4,7 @@ One process imports torch, DeepSpeed and MLflow, which takes most of the time, a
 does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where a test wants that.
 
 FOLDER holds the projects ``whole`` and ``killed`` with the same settings, and ``zero0``, ``zero2``, ``zero3`` with
-data and other settings. What each run said stands in ``PROJECT/log-N.txt``.
+data and other settings, whose step 1 and step 2 are run. What each run said stands in ``PROJECT/log-N.txt``.
 """
 
 from __future__ import annotations
@@ -92,14 +92,14 @@ def train_and_kill(folder: Path) -> None:
     finish(start(killed, "train", 3))
 
 
-def spread(root: Path, processes: int) -> None:
-    """Step 1 in a project by one process or several."""
+def spread(root: Path, stage: str, processes: int) -> None:
+    """One step in a project by one process or several."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
     ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)} for rank in range(processes)]
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    finish(*[start(root, "activate", int(own["RANK"]), **own, **common) for own in ranks])
+    finish(*[start(root, stage, int(own["RANK"]), **own, **common) for own in ranks])
 
 
 def main(folder: Path) -> None:
@@ -111,7 +111,8 @@ def main(folder: Path) -> None:
         importlib.import_module(f"vilam.stages.{stage}")
     train_and_kill(folder)
     for name, processes in (("zero0", 1), ("zero2", 2), ("zero3", 2)):
-        spread(folder / name, processes)
+        for stage in ("activate", "train"):
+            spread(folder / name, stage, processes)
 
 
 if __name__ == "__main__":

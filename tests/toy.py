@@ -185,13 +185,20 @@ def write_settings(root: Path, **changes: Any) -> Path:
 
 def make_projects(folder: Path, database: Path) -> None:
     """The projects of runs.py, run; ``database``: a fresh one of MLflow. Fails with what was said."""
+    # Everything that a checkpoint of the cycle holds: a teacher, drawn answers with their log probabilities.
+    rewarded = {"mode": "reward", "samples": 2, "teacher": 0.9, "rec_then_reg": 1.0}
     for name in ("whole", "killed"):
-        project = write_settings(folder / name, train__steps=STEPS, activate__steps=2)
+        cycle = {f"train__cycle__{key}": value for key, value in rewarded.items()}
+        project = write_settings(folder / name, train__steps=STEPS, activate__steps=2, **cycle)
         (project / "mlruns").mkdir()
         shutil.copy(database, project / "mlruns" / "mlflow.db")
     for stage in (0, 2, 3):
-        changes = {"activate__deepspeed": f"configs/deepspeed/zero{stage}.json"}
-        write_project(folder / f"zero{stage}", activate__batch_size=4, activate__steps=3, **changes)
+        changes = {f"{step}__deepspeed": f"configs/deepspeed/zero{stage}.json" for step in ("activate", "train")}
+        changes |= {"train__cycle__mode": "soft", "train__cycle__teacher": 0.9, "train__cycle__rec_then_reg": 1.0}
+        changes |= {f"{step}__batch_size": 4 for step in ("activate", "train")}
+        project = write_project(folder / f"zero{stage}", activate__steps=3, train__steps=4, **changes)
+        (project / "mlruns").mkdir()
+        shutil.copy(database, project / "mlruns" / "mlflow.db")
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         environment.pop(name, None)

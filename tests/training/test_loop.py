@@ -15,6 +15,7 @@ import torch
 import toy
 from safetensors.torch import load_file
 
+from vilam.models.images import load_pixels
 from vilam.training import loop
 from vilam.training.cycle import Cycle
 from vilam.training.loop import History, Job
@@ -85,8 +86,19 @@ def test_two_processes_end_within_rounding_of_one(projects, other):
     assert one.keys() == two.keys()
     for name in one:
         torch.testing.assert_close(two[name], one[name], atol=1e-4, rtol=1e-3)
-    losses = [metrics(projects / name, "activate")["val_loss"] for name in ("zero0", other)]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    for stage in ("activate", "train"):
+        losses = [metrics(projects / name, stage)["val_loss"] for name in ("zero0", other)]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("other", ["zero2", "zero3"])
+def test_two_processes_make_the_middles_of_one(projects, other):
+    """The cycle goes round the same images and hears the same words, whoever makes them."""
+    names = [name for name in metrics(projects / "zero0") if name.startswith("cycle_")]
+    assert names
+    for name in names:
+        one, two = (metrics(projects / project)[name] for project in ("zero0", other))
+        assert two == pytest.approx(one, rel=1e-2, abs=1e-3), name
 
 
 def test_two_processes_show_one_bar(projects):
@@ -96,29 +108,29 @@ def test_two_processes_show_one_bar(projects):
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_as_many_images_go_round_whatever_the_number_of_processes(monkeypatch, processes):
-    """Of a step of 6 images the first 4, each in the process that trains on it."""
-    own = toy.settings(train__batch_size=6, train__cycle__images=4, train__cycle__start=0.0)
+    """Of a step of 6 images 3 go round, spread over the processes like the others."""
+    own = toy.settings(train__batch_size=6, train__cycle__share=0.5, train__cycle__start=0.0, train__cycle__ramp=0.0)
     sampler = InstructionSampler(toy.of_split("train"), own.train.tasks, 2, own.seed)
-    cycle = Cycle(own.train.cycle, toy.tokenizer(), {}, toy.card(), own.seed)
-    model = toy.model()
-    empty: dict[str, Any] = {"held_out": {}, "validation": [], "seed": own.seed}
-    job = Job("train", own.train, model, toy.tokenizer(), toy.card(), toy.records(), sampler, cycle=cycle, **empty)
+    cycle = Cycle(own.train.cycle, own.train.tasks, toy.tokenizer(), toy.card(), own.seed)
     extra = Example(toy.instructions()[0], -1.0)  # no other weight is below 0
-    went: list[str] = []
-
-    def fake(_self: object, _cycle: Cycle, ids: list[str], _step: int) -> list[list[Example]]:
-        went.extend(ids)
-        return [[extra] for _ in ids]
-
-    monkeypatch.setattr(loop._Trainer, "_cycle", fake)
+    cycle.kept = {image_id: [extra] for image_id in sampler.ids[:5]}
+    monkeypatch.setattr(cycle, "due", lambda *_: False)
+    empty: dict[str, Any] = {"held_out": {}, "validation": [], "seed": own.seed}
+    job = Job(
+        "train", own.train, toy.model(), toy.tokenizer(), toy.card(), toy.records(), sampler, cycle=cycle, **empty
+    )
     monkeypatch.setenv("WORLD_SIZE", str(processes))
-    weighed = 0
+    weighed, pictures = 0, []
     for number in range(processes):
         monkeypatch.setenv("RANK", str(number))
         batch = loop._Trainer(job, None, torch.device("cpu"), History(), print)._batch(0)
         assert len(batch.input_ids) == 6 // processes
         weighed += int((batch.weights < 0).any(1).sum())
-    assert sorted(went) == sorted(sampler.image_ids(0, 6)[:4]) and weighed == 4
+        pictures += [picture.sum().item() for picture in batch.pixel_values]
+    cycled = cycle.draw(0, 6, 1.0)
+    images = [toy.records()[image_id].image for image_id in [*sampler.image_ids(0, 6)[:3], *cycled]]
+    expected = [picture.sum().item() for picture in load_pixels(images, toy.model().config)]
+    assert sorted(pictures) == pytest.approx(sorted(expected)) and weighed == len(cycled) == 3
 
 
 def test_memory_is_given_back_where_it_can_be(monkeypatch):
