@@ -29,6 +29,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from vilam import serving
+from vilam.config import REGISTERED
 from vilam.errors import VilamError
 
 EXPERIMENT = "vilam"
@@ -286,6 +287,22 @@ def set_alias(root: Path, name: str, alias: str, number: int) -> None:
     with _told():
         connect(root)
         MlflowClient().set_registered_model_alias(name, alias, str(number))
+
+
+def pinned(uri: str, root: Path) -> str:
+    """The address by version number of a registered model (``models:/vilam@champion`` is ``models:/vilam/3`` now).
+
+    Raises VilamError where the registry has no such model, alias or version.
+    """
+    matched = REGISTERED.fullmatch(uri)
+    if matched is None:
+        raise VilamError(f"{uri}: no address of the registry: expected models:/NAME@ALIAS or models:/NAME/VERSION")
+    name, alias, number = matched.groups()
+    with _told():
+        connect(root)
+        client = MlflowClient()
+        found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
+    return f"models:/{name}/{found.version}"
 
 
 def download_model(uri: str, root: Path) -> Path:

@@ -33,8 +33,9 @@ class Trip:
     """An expression that the model gave a region, and the box that it found by it.
 
     confidence: geometric mean of the probabilities of its tokens. box_xyxy: pixels, None where the words were cut off
-    at the length cap or the answer could not be read. iou: of that box with the region, other_iou: the largest with
-    any other region of the image; 0 where there is no box.
+    at the length cap, are none that people could use (see `speakable`), or the answer could not be read. iou: of that
+    box with the region, other_iou: the largest with any other region of the image; 0 where there is no box. times: how
+    many of the region's samples said so.
     """
 
     words: str
@@ -42,6 +43,7 @@ class Trip:
     box_xyxy: Box | None
     iou: float
     other_iou: float
+    times: int = 1
 
     def returns(self, threshold: float) -> bool:
         """Whether it ends at its region (IoU at or above the threshold) and at no other region."""
@@ -77,12 +79,12 @@ class Traveller:
         """The trips of each place: its distinct expressions, each with the box that the model finds by it."""
         pixels = load_pixels([record.image for record in records], model.config).to(model.device)
         said = self._describe(model, pixels, records, places, drawing)
-        whole = [(i, answer) for i, answers in enumerate(said) for answer in answers if ended(answer, drawing)]
-        found = self.locate(model, pixels, records, [(places[i][0], answer.text) for i, answer in whole])
-        boxes = {(i, answer.text): box for (i, answer), box in zip(whole, found, strict=True)}
+        whole = [(i, each) for i, made in enumerate(said) for each in made if each.ended and speakable(each.words)]
+        found = self.locate(model, pixels, records, [(places[i][0], each.words) for i, each in whole])
+        boxes = {(i, each.words): box for (i, each), box in zip(whole, found, strict=True)}
         return [
-            [_trip(records[index], region, answer, boxes.get((i, answer.text))) for answer in answers]
-            for i, ((index, region), answers) in enumerate(zip(places, said, strict=True))
+            [_trip(records[index], region, each, boxes.get((i, each.words))) for each in made]
+            for i, ((index, region), made) in enumerate(zip(places, said, strict=True))
         ]
 
     def _describe(
@@ -92,7 +94,7 @@ class Traveller:
         records: Sequence[ImageRecord],
         places: Sequence[Place],
         drawing: Drawing,
-    ) -> list[list[Answer]]:
+    ) -> list[list[_Said]]:
         requests = [
             self._question(records[index], index, region, sample, drawing.seed)
             for index, region in places
@@ -100,7 +102,7 @@ class Traveller:
         ]
         answers = generate(model, self.tokenizer, pixels, requests, drawing.temperature, drawing.max_words)
         each = [answers[i : i + drawing.samples] for i in range(0, len(answers), drawing.samples)]
-        return [list({answer.text: answer for answer in of_region}.values()) for of_region in each]
+        return [_distinct(of_region, drawing) for of_region in each]
 
     def _question(self, record: ImageRecord, index: int, region: Region, sample: int, seed: int) -> Request:
         number = hashed(seed, record.image_id, region.region_id, sample)
@@ -114,19 +116,44 @@ class Traveller:
         records: Sequence[ImageRecord],
         expressions: Sequence[tuple[int, str]],
     ) -> list[Box | None]:
-        """The box (pixels) of each expression, given with the number of its image; asked in the first template's words."""
-        requests = [
-            Request(index, REC.templates[0].format(expression=words), self.box) for index, words in expressions
-        ]
+        """The box (pixels) of each expression, given with its image's number; asked in the first template's words."""
+        requests = [Request(index, REC.templates[0].format(expression=words), self.box) for index, words in expressions]
         answers = generate(model, self.tokenizer, pixels, requests)
-        return [
-            _box(answer.text, records[index]) for (index, _), answer in zip(expressions, answers, strict=True)
-        ]
+        return [_box(answer.text, records[index]) for (index, _), answer in zip(expressions, answers, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """An expression, the largest confidence of the samples that said it, whether one ended by itself, their number."""
+
+    words: str
+    confidence: float
+    ended: bool
+    times: int
+
+
+def _distinct(answers: Sequence[Answer], drawing: Drawing) -> list[_Said]:
+    """The different expressions among the samples of a region, in the order in which they were first said."""
+    by_words: dict[str, list[Answer]] = {}
+    for answer in answers:
+        by_words.setdefault(" ".join(answer.text.split()), []).append(answer)
+    return [
+        _Said(words, max(each.confidence for each in same), any(ended(each, drawing) for each in same), len(same))
+        for words, same in by_words.items()
+    ]
 
 
 def ended(answer: Answer, drawing: Drawing) -> bool:
     """Whether an expression ended by itself: the token that ends it comes before the length cap."""
     return len(answer.ids) <= drawing.max_words
+
+
+def speakable(words: str) -> bool:
+    """Whether people could have said so: no digits, brackets, line ends or broken characters; something at all.
+
+    Tokens that hold these are not drawn in the first place; this holds where several tokens make one character.
+    """
+    return bool(words) and words.isprintable() and not any(c in "[]\ufffd" or c.isnumeric() for c in words)
 
 
 def hashed(*parts: object) -> int:
@@ -140,10 +167,10 @@ def _box(answer: str, record: ImageRecord) -> Box | None:
     return reading.box_xyxy if reading else None
 
 
-def _trip(record: ImageRecord, region: Region, answer: Answer, box: Box | None) -> Trip:
+def _trip(record: ImageRecord, region: Region, said: _Said, box: Box | None) -> Trip:
     own, others = 0.0, 0.0
     if box is not None:
         ious = {each.region_id: float(iou([box], [each.box_xyxy])[0, 0]) for each in record.regions}
         own = ious.pop(region.region_id)
         others = max(ious.values(), default=0.0)
-    return Trip(answer.text.strip(), answer.confidence, box, own, others)
+    return Trip(said.words, said.confidence, box, own, others, said.times)
