@@ -61,7 +61,7 @@ class SynthesizeSettings(Section):
     described_share: Fraction
     teacher: str | None
     samples: Count
-    temperature: Positive
+    temperature: Weight
     min_iou: Annotated[float, Field(gt=0, le=1)]
     max_words: Count
     batch_size: Count

@@ -64,7 +64,9 @@ def test_counts_lengths_and_metrics_agree_with_the_instructions(tmp_path, settin
     for task, count in Counter(one.task for one in found).items():
         assert counts.query("task == @task and split == 'train'")["count"].tolist() == [count]
         assert metrics["num_instructions"][task]["train"] == count
-    assert metrics["described"]["generated"] == 1.0
+    assert metrics["described"] == {"train": {"generated": 1.0}, "test": {"generated": 1.0}}
+    regions = {(one.image_id, one.region_id) for one in found}
+    assert metrics["num_regions"]["train"] == len(regions)
     lengths = pd.read_csv(tmp_path / "metrics" / "plots" / "synthesize_lengths.csv")
     assert lengths["count"].sum() == counts["count"].sum()
     num_words = lengths.groupby("task")["num_words"].agg(set)
@@ -87,7 +89,8 @@ def test_regions_that_nobody_described_get_rule_expressions(tmp_path, settings):
     found = list(read_instructions(tmp_path / "data" / "instructions", "train", tasks={"rec_box"}))
     assert found and {one.expression_source for one in found} == {"rule"}
     metrics = json.loads((tmp_path / "metrics" / "synthesize.json").read_text(encoding="utf-8"))
-    assert metrics["described"]["rule"] + metrics["described"].get("none", 0) == pytest.approx(1, abs=1e-3)
+    for shares in metrics["described"].values():
+        assert shares["rule"] + shares.get("none", 0) == pytest.approx(1, abs=1e-3)
 
 
 def test_missing_and_broken_records_are_told_in_one_line(tmp_path, settings):
