@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import toy
@@ -45,7 +45,8 @@ def test_only_what_returns_to_this_region_and_no_other_is_kept():
 
 
 def test_the_same_words_are_kept_once_in_their_most_confident_form():
-    said = [trip("Red disc!", confidence=0.4), trip("the red disc", confidence=0.6), trip("a red  disc", confidence=0.5)]
+    forms = (("Red disc!", 0.4), ("the red disc", 0.6), ("a red  disc", 0.5))
+    said = [trip(words, confidence=confidence) for words, confidence in forms]
     assert kept(*said) == ["the red disc"]
     # A more confident sample that does not return stands in nobody's way.
     assert kept(*said, trip("A red disc", iou=0.1, confidence=0.9)) == ["the red disc"]
@@ -77,7 +78,7 @@ def test_regions_without_words_are_those_of_the_split_train():
 class Scripted:
     """Stands in for Traveller: says "the CATEGORY" of each region and finds its way back; notes what it was shown."""
 
-    shown: list[list[str]] = []
+    shown: ClassVar[list[list[str]]] = []
 
     def __init__(self, _tokenizer: object) -> None:
         pass

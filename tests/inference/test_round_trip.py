@@ -99,7 +99,9 @@ def test_a_trip_returns_where_this_region_alone_is_reached(own, other, threshold
 def test_words_hold_no_place(form):
     """Of a model that has learnt nothing, drawn hot: neither numbers nor coordinates nor special tokens."""
     tokenizer = toy.tokenizer(form)
-    said = [trip.words for trips in travel(images(2), replace(DRAWING, temperature=5.0), form, few=False) for trip in trips]
+    said = [
+        trip.words for trips in travel(images(2), replace(DRAWING, temperature=5.0), form, few=False) for trip in trips
+    ]
     assert len(said) > 20
     for words in said:
         assert words == words.strip() and not set(words) & set("[]\n") and not any(map(str.isnumeric, words))

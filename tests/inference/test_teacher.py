@@ -72,7 +72,9 @@ def test_a_folder_of_another_model_or_half_a_config_is_told(root, tmp_path, cont
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize(("file", "content"), [("model.safetensors", None), ("tokenizer.json", None), ("card.json", None)])
+@pytest.mark.parametrize(
+    ("file", "content"), [("model.safetensors", None), ("tokenizer.json", None), ("card.json", None)]
+)
 def test_damage_is_told_when_it_is_opened(root, tmp_path, file, content):
     folder = spoil(tmp_path, root, file, content)
     with pytest.raises(VilamError, match=f"^synthesize.teacher {folder}: ") as told:

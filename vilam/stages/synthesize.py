@@ -31,7 +31,7 @@ def run(settings: Settings, root: Path) -> None:
     """
     records, instructions, metrics = root / "data" / "records", root / "data" / "instructions", root / "metrics"
     card = read_card(records)
-    said = Descriptions() if settings.synthesize.teacher is None else _taught(settings.synthesize.teacher, settings, root)
+    said = _said(settings, root)
     if said is None:  # the first process writes
         return
     write_instructions(instructions, _with_train(_rendered(records, card, said, settings), records))
@@ -43,12 +43,14 @@ def run(settings: Settings, root: Path) -> None:
     write_whole(metrics / "synthesize.json", json.dumps(content, indent=2) + "\n")
 
 
-def _taught(name: str, settings: Settings, root: Path) -> Descriptions | None:
-    """What the teacher says, from as many processes as the settings ask for; None in all but the first."""
+def _said(settings: Settings, root: Path) -> Descriptions | None:
+    """What the teacher says, if there is one, from all processes that the settings ask for; None in all but one."""
+    if settings.synthesize.teacher is None:
+        return Descriptions()
     from vilam.inference.describing import describe, wordless
     from vilam.inference.teacher import find_teacher
 
-    teacher = find_teacher(name, root, settings.model)
+    teacher = find_teacher(settings.synthesize.teacher, root, settings.model)
     if launch("synthesize", settings.synthesize, root):
         return None
     records = root / "data" / "records"
