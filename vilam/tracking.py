@@ -310,8 +310,11 @@ def download_model(uri: str, root: Path) -> Path:
     with _told():
         connect(root)
         folder = Path(mlflow.artifacts.download_artifacts(uri))
-    content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-    return folder / str(content["flavors"]["python_function"]["data"])
+    try:
+        content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        return folder / str(content["flavors"]["python_function"]["data"])
+    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise VilamError(f"{uri}: its artifacts in {folder} are damaged ({error!r}): name another version") from error
 
 
 def _version(found: ModelVersion) -> Version:

@@ -72,11 +72,16 @@ def test_a_folder_of_another_model_or_half_a_config_is_told(root, tmp_path, cont
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize(
-    ("file", "content"), [("model.safetensors", None), ("tokenizer.json", None), ("card.json", None)]
-)
-def test_damage_is_told_when_it_is_opened(root, tmp_path, file, content):
-    folder = spoil(tmp_path, root, file, content)
+def test_weights_that_are_cut_off_are_told_before_they_are_loaded(root, tmp_path):
+    folder = spoil(tmp_path, root, "model.safetensors", None)
+    with pytest.raises(VilamError, match=f"^synthesize.teacher {folder}: .*model.safetensors: damaged: ") as told:
+        find_teacher(str(folder), root, SETTINGS)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "card.json", "run.json"])
+def test_damage_is_told_when_it_is_opened(root, tmp_path, file):
+    folder = spoil(tmp_path, root, file, None)
     with pytest.raises(VilamError, match=f"^synthesize.teacher {folder}: ") as told:
         find_teacher(str(folder), root, SETTINGS).open()
     assert "\n" not in str(told.value)

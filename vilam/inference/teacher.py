@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from vilam.config import ModelSettings
 from vilam.errors import VilamError
 from vilam.models.build import Trained, load_trained
@@ -32,10 +34,12 @@ def find_teacher(name: str, root: Path, settings: ModelSettings) -> Teacher:
     """The model of ``synthesize.teacher`` in the project ``root``, before it is loaded.
 
     The version is "models:/vilam/3" also where an alias was named, or the folder and a sum of its weights. Raises
-    VilamError where there is no such model, or it writes coordinates in another form than ``settings`` have it.
+    VilamError where there is no such model, its weights are cut off, or it writes coordinates in another form than
+    ``settings`` have it: before several processes are started, each of which would say so.
     """
     try:
         found = _registered(name, root) if name.startswith("models:/") else _folder(name, root)
+        check_weights(found.folder)
         check_coordinates(found.folder, settings)
     except VilamError as error:
         raise _of(name, error) from error
@@ -56,14 +60,28 @@ def _folder(name: str, root: Path) -> Teacher:
 
 def fingerprint(folder: Path) -> str:
     """The first digits of the SHA-256 of a model folder's weights; raises VilamError where there are none."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise VilamError(f"no model in {folder}: name a model folder such as models/train, or one of the registry")
     digest = hashlib.sha256()
-    for file in files:
+    for file in _weights(folder):
         with file.open("rb") as stream:
             hashlib.file_digest(stream, lambda: digest)
     return digest.hexdigest()[:12]
+
+
+def check_weights(folder: Path) -> None:
+    """Raise VilamError where a file of weights is cut off or none; nothing is loaded."""
+    for file in _weights(folder):
+        try:
+            with safe_open(file, "pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise VilamError(f"{file}: damaged: {error}: train or copy it again") from None
+
+
+def _weights(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise VilamError(f"no model in {folder}: name a model folder such as models/train, or one of the registry")
+    return files
 
 
 def check_coordinates(folder: Path, settings: ModelSettings) -> None:
