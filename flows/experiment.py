@@ -42,11 +42,14 @@ def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], r
 
 
 def _from_here(overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """The overrides with a relative ``prepare.root`` made absolute: the copy lies elsewhere."""
-    folder = check(overrides, root).prepare.root
-    if folder is None or folder.is_absolute():
-        return dict(overrides)
-    return {**overrides, "prepare": {**overrides.get("prepare", {}), "root": str((root / folder).resolve())}}
+    """The overrides with the folders that they or params.yaml name made absolute: the copy lies elsewhere."""
+    settings, absolute = check(overrides, root), dict(overrides)
+    teacher = settings.synthesize.teacher
+    folder = None if teacher is None or teacher.startswith("models:/") else Path(teacher)
+    for section, name, path in (("prepare", "root", settings.prepare.root), ("synthesize", "teacher", folder)):
+        if path is not None and not path.is_absolute():
+            absolute[section] = {**absolute.get(section, {}), name: str((root / path).resolve())}
+    return absolute
 
 
 def _metrics(name: str, stage: str, root: Path) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 One process imports torch, DeepSpeed and MLflow, which takes most of the time, and forks one child for every run, which
 does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where a test wants that.
 
-FOLDER holds the projects ``whole`` and ``killed`` with the same settings, and ``zero0``, ``zero2``, ``zero3`` with
-data and other settings, whose step 1 and step 2 are run. What each run said stands in ``PROJECT/log-N.txt``.
+FOLDER holds the projects ``whole`` and ``killed`` with the same settings, ``zero0``, ``zero2``, ``zero3`` with data and
+other settings, whose step 1 and step 2 are run, and ``taught1``, ``taught2`` with data and a teacher. What each run
+said stands in ``PROJECT/log-N.txt``.
 """
 
 from __future__ import annotations
@@ -18,9 +19,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from vilam.cli import STAGES
+from vilam.data.records import DatasetCard
+from vilam.models.tokenization import GroundingTokenizer
 
 LIMIT = 120.0
 """Seconds that a run may take."""
@@ -92,13 +98,34 @@ def train_and_kill(folder: Path) -> None:
     finish(start(killed, "train", 3))
 
 
-def spread(root: Path, stage: str, processes: int) -> None:
-    """One step in a project by one process or several."""
+def teach(folder: Path) -> None:
+    """One process and two ask the champion of ``whole`` for words; ``taught1`` is then trained on them.
+
+    A model of eight steps strings bytes together and comes to no end: six words are all that it may say here.
+    """
+    from vilam.inference import describing
+
+    class Shy(describing.Traveller):
+        def __init__(self, tokenizer: GroundingTokenizer, card: DatasetCard) -> None:
+            super().__init__(tokenizer, card)
+            words = torch.tensor(tokenizer.encode(" red blue green circle square star"))
+            self.speech = replace(self.speech, words=words, first_words=words)
+
+    describing.Traveller = Shy  # type: ignore[misc]
+    whole = folder / "whole"
+    for processes in (1, 2):
+        spread(folder / f"taught{processes}", "synthesize", processes, VILAM_MLRUNS=str(whole / "mlruns"))
+    shutil.copytree(whole / "models" / "activate", folder / "taught1" / "models" / "activate")
+    finish(start(folder / "taught1", "train", 1))
+
+
+def spread(root: Path, stage: str, processes: int, **environment: str) -> None:
+    """A stage in a project by one process or several."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
     ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)} for rank in range(processes)]
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **environment}
     finish(*[start(root, stage, int(own["RANK"]), **own, **common) for own in ranks])
 
 
@@ -113,6 +140,7 @@ def main(folder: Path) -> None:
     for name, processes in (("zero0", 1), ("zero2", 2), ("zero3", 2)):
         for stage in ("activate", "train"):
             spread(folder / name, stage, processes)
+    teach(folder)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ SHARED = {"vilam", "vilam.errors", "vilam.config", "vilam.files", "vilam.progres
 LOW = {"vilam.geometry"}
 MIDDLE = {"vilam.tasks", "vilam.models", "vilam.data"}
 HIGH = {"vilam.training", "vilam.inference", "vilam.evaluation", "vilam.tracking", "vilam.registry", "vilam.serving"}
-HIGH |= {"vilam.summary", "vilam.visual"}
+HIGH |= {"vilam.summary", "vilam.visual", "vilam.launch"}
 ALLOWED = {
     "vilam.geometry": set(),
     "vilam.data": LOW,

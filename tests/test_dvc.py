@@ -15,7 +15,7 @@ import yaml
 
 from vilam.cli import STAGES
 
-TELLING = {"cli", "config", "errors", "files", "progress", "registry", "serving", "tracking"}
+TELLING = {"cli", "config", "errors", "files", "launch", "progress", "registry", "serving", "tracking"}
 """Modules that settle what is asked and tell of what came out, but make no result."""
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vilam.errors import VilamError
 
@@ -14,6 +15,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
+"""The address of a registered model: its name and an alias or a version."""
 
 
 class Section(BaseModel):
@@ -50,10 +53,28 @@ class SynthesizeSettings(Section):
 
     expressions_per_region: how many expressions of a region are asked about at most. described_share: share of the
     regions of the split train that keep their expressions; the others keep only their boxes and categories.
+    teacher: the model that describes those that nobody described, if any: models:/NAME@ALIAS, models:/NAME/VERSION or
+    a model folder. The rest is how it is asked: batch_size counts images, min_iou is that of a round trip that returns.
     """
 
     expressions_per_region: Count
     described_share: Fraction
+    teacher: str | None
+    samples: Count
+    temperature: Weight
+    min_iou: Annotated[float, Field(gt=0, le=1)]
+    max_words: Count
+    batch_size: Count
+    processes: Count
+    threads: Annotated[int, Field(ge=0)]
+
+    @field_validator("teacher")
+    @classmethod
+    def _address(cls, teacher: str | None) -> str | None:
+        wrong = teacher is not None and teacher.startswith("models:") and not REGISTERED.fullmatch(teacher)
+        if wrong or teacher == "":
+            raise ValueError("expected models:/NAME@ALIAS, models:/NAME/VERSION, a model folder or null")
+        return teacher
 
 
 class TowerSettings(Section):
@@ -142,7 +163,7 @@ class CycleSettings(Section):
     kept: Count
     teacher: Fraction | None
     samples: Count
-    temperature: Positive
+    temperature: Weight
     max_words: Count
     regions: Count
     min_iou: Fraction

@@ -29,6 +29,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from vilam import serving
+from vilam.config import REGISTERED
 from vilam.errors import VilamError
 
 EXPERIMENT = "vilam"
@@ -288,13 +289,32 @@ def set_alias(root: Path, name: str, alias: str, number: int) -> None:
         MlflowClient().set_registered_model_alias(name, alias, str(number))
 
 
+def pinned(uri: str, root: Path) -> str:
+    """The address by version number of a registered model (``models:/vilam@champion`` is ``models:/vilam/3`` now).
+
+    Raises VilamError where the registry has no such model, alias or version.
+    """
+    matched = REGISTERED.fullmatch(uri)
+    if matched is None:
+        raise VilamError(f"{uri}: no address of the registry: expected models:/NAME@ALIAS or models:/NAME/VERSION")
+    name, alias, number = matched.groups()
+    with _told():
+        connect(root)
+        client = MlflowClient()
+        found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
+    return f"models:/{name}/{found.version}"
+
+
 def download_model(uri: str, root: Path) -> Path:
     """The Hugging Face folder of a registered model (``models:/vilam@champion``); raises VilamError where unknown."""
     with _told():
         connect(root)
         folder = Path(mlflow.artifacts.download_artifacts(uri))
-    content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-    return folder / str(content["flavors"]["python_function"]["data"])
+    try:
+        content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        return folder / str(content["flavors"]["python_function"]["data"])
+    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise VilamError(f"{uri}: its artifacts in {folder} are damaged ({error!r}): name another version") from error
 
 
 def _version(found: ModelVersion) -> Version:

@@ -1,6 +1,7 @@
 """Instructions as Parquet files."""
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,8 @@ import pytest
 
 from vilam.data.instructions import MANIFEST, Instruction, read_counts, read_instructions, write_instructions
 from vilam.errors import VilamError
+
+ADDED = ("expression_model", "expression_confidence", "expression_round_trip_iou")
 
 
 def _instruction(number: int, split: str = "train", task: str = "rec_box") -> Instruction:
@@ -28,6 +31,30 @@ def test_what_is_written_is_read_in_order(tmp_path):
     assert list(read_instructions(tmp_path / "out", "test")) == test
     assert list(read_instructions(tmp_path / "out", "train", tasks={"reg_class"})) == train[1::2]
     assert pd.read_parquet(tmp_path / "out" / "test.parquet")["template"].tolist() == [5, 5]
+
+
+def test_where_words_come_from_is_kept(tmp_path):
+    plain = _instruction(1)
+    said = replace(
+        _instruction(2),
+        expression_source="model",
+        expression_model="models:/vilam/3",
+        expression_confidence=0.25,
+        expression_round_trip_iou=0.75,
+    )
+    write_instructions(tmp_path / "out", [plain, said])
+    assert list(read_instructions(tmp_path / "out", "train")) == [plain, said]
+    assert plain.expression_confidence is None
+    table = pd.read_parquet(tmp_path / "out" / "train.parquet")
+    assert table["expression_round_trip_iou"].isna().tolist() == [True, False]
+
+
+def test_files_of_before_there_were_teachers_are_read(tmp_path):
+    write_instructions(tmp_path / "out", [_instruction(1)])
+    path = tmp_path / "out" / "train.parquet"
+    table = pd.read_parquet(path)
+    table[[name for name in table.columns if name not in ADDED]].to_parquet(path)
+    assert list(read_instructions(tmp_path / "out", "train")) == [_instruction(1)]
 
 
 def test_a_second_writing_replaces_the_first_and_leaves_nothing_beside(tmp_path):

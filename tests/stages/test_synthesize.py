@@ -1,13 +1,18 @@
 """The stage from records on disk to instructions, counts and lengths."""
 
+from __future__ import annotations
+
 import errno
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import toy
 
 from vilam.config import Settings, load_settings
 from vilam.data.instructions import read_instructions
@@ -64,7 +69,9 @@ def test_counts_lengths_and_metrics_agree_with_the_instructions(tmp_path, settin
     for task, count in Counter(one.task for one in found).items():
         assert counts.query("task == @task and split == 'train'")["count"].tolist() == [count]
         assert metrics["num_instructions"][task]["train"] == count
-    assert metrics["described"]["generated"] == 1.0
+    assert metrics["described"] == {"train": {"generated": 1.0}, "test": {"generated": 1.0}}
+    regions = {(one.image_id, one.region_id) for one in found}
+    assert metrics["num_regions"]["train"] == len(regions)
     lengths = pd.read_csv(tmp_path / "metrics" / "plots" / "synthesize_lengths.csv")
     assert lengths["count"].sum() == counts["count"].sum()
     num_words = lengths.groupby("task")["num_words"].agg(set)
@@ -87,7 +94,8 @@ def test_regions_that_nobody_described_get_rule_expressions(tmp_path, settings):
     found = list(read_instructions(tmp_path / "data" / "instructions", "train", tasks={"rec_box"}))
     assert found and {one.expression_source for one in found} == {"rule"}
     metrics = json.loads((tmp_path / "metrics" / "synthesize.json").read_text(encoding="utf-8"))
-    assert metrics["described"]["rule"] + metrics["described"].get("none", 0) == pytest.approx(1, abs=1e-3)
+    for shares in metrics["described"].values():
+        assert shares["rule"] + shares.get("none", 0) == pytest.approx(1, abs=1e-3)
 
 
 def test_missing_and_broken_records_are_told_in_one_line(tmp_path, settings):
@@ -122,3 +130,105 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, settings, monkeypatch):
         synthesize.run(settings, tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "data" / "instructions").exists()
+
+
+def _changed(settings: Settings, **changes: object) -> Settings:
+    return settings.model_copy(update={"synthesize": settings.synthesize.model_copy(update=changes)})
+
+
+def test_without_a_teacher_no_model_is_loaded_and_the_plot_is_empty(tmp_path, project):
+    _scenes(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from vilam.config import load_settings; "
+        "from vilam.stages import synthesize; synthesize.run(load_settings(Path(sys.argv[1])), Path(sys.argv[2])); "
+        "print(' '.join({'torch', 'transformers', 'mlflow'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(PARAMS), str(tmp_path)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+    table = pd.read_csv(tmp_path / "metrics" / "plots" / "synthesize_round_trip.csv")
+    assert len(table) == 10 and table["num_samples"].sum() == 0
+    metrics = json.loads((tmp_path / "metrics" / "synthesize.json").read_text(encoding="utf-8"))
+    assert metrics["teacher"]["model"] == "" and metrics["teacher"]["num_regions"] == 0
+
+
+def test_a_share_of_the_training_regions_keeps_its_words_and_all_held_out_ones(tmp_path, settings):
+    _scenes(tmp_path, 20)
+    synthesize.run(_changed(settings, described_share=0.3), tmp_path)
+    described = json.loads((tmp_path / "metrics" / "synthesize.json").read_text(encoding="utf-8"))["described"]
+    assert described["test"] == {"generated": 1.0} and 0.1 < described["train"]["generated"] < 0.5
+    assert described["train"]["generated"] + described["train"]["none"] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "line"),
+    [
+        ("nowhere", "no model in .*nowhere: name a model folder"),
+        ("models:/nobody@champion", "Registered [Mm]odel .*not found.*: `vilam models` lists what is registered"),
+        ("models:/nobody/7", "not found.*: `vilam models` lists what is registered"),
+    ],
+)
+def test_a_teacher_that_is_not_there_changes_nothing(tmp_path, settings, database, monkeypatch, teacher, line):
+    monkeypatch.setenv("VILAM_MLRUNS", str(database.parent))
+    _scenes(tmp_path)
+    synthesize.run(settings, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for processes in (1, 2):  # told before processes are started
+        with pytest.raises(VilamError, match=f"^synthesize.teacher {teacher}: .*{line}") as told:
+            synthesize.run(_changed(settings, teacher=teacher, processes=processes), tmp_path)
+        assert "\n" not in str(told.value)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def _rows(project: Path) -> pd.DataFrame:
+    return pd.concat(
+        pd.read_parquet(project / "data" / "instructions" / f"{split}.parquet") for split in ("train", "val", "test")
+    )
+
+
+def test_the_champion_describes_regions_and_says_so(projects):
+    """The registered model of ``whole`` (see tests/runs.py), named by its alias; the version stands in the rows."""
+    rows = _rows(projects / "taught1")
+    said = rows[rows["expression_source"] == "model"]
+    assert set(said["task"]) >= {"rec_box", "reg_caption", "activation"} and set(said["split"]) == {"train"}
+    assert set(said["expression_model"]) == {"models:/vilam/1"}
+    assert said["expression_round_trip_iou"].between(toy.TAUGHT["synthesize__min_iou"], 1).all()
+    assert said["expression_confidence"].between(0, 1).all()
+    assert all(
+        words in question for words, question in said.loc[said["task"] == "rec_box", ["expression", "question"]].values
+    )
+    others = rows[rows["expression_source"] != "model"]
+    assert set(others["expression_model"]) == {""} and others["expression_round_trip_iou"].isna().all()
+
+
+def test_regions_that_somebody_described_keep_their_own_words(projects):
+    rows = _rows(projects / "taught1")
+    sources = rows[rows["expression_source"] != ""].groupby(["split", "image_id", "region_id"])["expression_source"]
+    assert (sources.nunique() == 1).all() and set(sources.first()) == {"generated", "model"}
+    assert not (rows[rows["split"] != "train"]["expression_source"] == "model").any()
+
+
+def test_the_tally_agrees_with_the_rows(projects):
+    project = projects / "taught1"
+    metrics = json.loads((project / "metrics" / "synthesize.json").read_text(encoding="utf-8"))
+    table = pd.read_csv(project / "metrics" / "plots" / "synthesize_round_trip.csv")
+    rows = _rows(project)
+    said = rows[(rows["expression_source"] == "model") & (rows["task"] == "rec_box")]
+    told = metrics["teacher"]
+    assert told["model"] == "models:/vilam/1" and told["num_expressions"] == len(said) > 0
+    assert told["num_samples"] == table["num_samples"].sum() == 4 * told["num_regions"]
+    assert told["accepted_samples"] == pytest.approx(table["num_accepted"].sum() / told["num_samples"], abs=1e-4)
+    described = said.groupby(["image_id", "region_id"]).ngroups
+    assert told["described_regions"] == pytest.approx(described / told["num_regions"], abs=1e-4)
+    shares = metrics["described"]["train"]
+    assert shares["model"] == pytest.approx(described / metrics["num_regions"]["train"], abs=1e-4)
+
+
+def test_two_processes_write_the_same_files_as_one(projects):
+    for path in ("data/instructions/train.parquet", "data/instructions/manifest.json", "metrics/synthesize.json"):
+        assert (projects / "taught1" / path).read_bytes() == (projects / "taught2" / path).read_bytes()
+
+
+def test_what_it_wrote_is_trained_on(projects):
+    metrics = json.loads((projects / "taught1" / "metrics" / "train.json").read_text(encoding="utf-8"))
+    assert metrics["steps"] == 2 and metrics["val_loss"] > 0

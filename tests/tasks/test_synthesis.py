@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
-from vilam.data.records import Expression
+from vilam.data.records import Expression, Provenance
 from vilam.tasks import ACTIVATION, TASKS
 from vilam.tasks.synthesis import render
 
@@ -43,3 +43,13 @@ def test_a_region_without_words_is_asked_for_its_class_and_captioned_by_it(recor
     found = {one.task: one for one in render(bare, card, EVERY, 3, seed=0)}
     assert set(found) == {"reg_class", "activation"}
     assert "a square" in found["activation"].answer and found["activation"].expression_source == ""
+
+
+def test_words_of_a_model_bring_their_provenance(record, square, card):
+    said = Expression("the square", "free", "model", Provenance("models:/vilam/3", 0.5, 0.75))
+    own = Expression("the other square")
+    told = replace(record, regions=(replace(square, expressions=(said, own)),))
+    for one in render(told, card, EVERY, 3, seed=0):
+        got = (one.expression_source, one.expression_model, one.expression_confidence, one.expression_round_trip_iou)
+        expected = {said.text: ("model", "models:/vilam/3", 0.5, 0.75), own.text: ("human", "", None, None)}
+        assert got == expected.get(one.expression, ("", "", None, None))

@@ -16,6 +16,7 @@ from vilam.training.sampling import Example, FirstLeg
 
 REC, REG = TASKS["rec_box"], TASKS["reg_caption"]
 WORDS = "the thing in question"
+LETTERS = "ABCDEFGH"
 
 
 def make(rec_tasks: dict[str, float] | None = None, **changes: Any) -> list[list[Example]]:
@@ -25,11 +26,11 @@ def make(rec_tasks: dict[str, float] | None = None, **changes: Any) -> list[list
 
 
 def meant(request: Any) -> tuple[Any, Any]:
-    """The record asked about and the region that the words of a question mean: "thing 2", or true words."""
+    """The record asked about and the region that the words of a question mean: "thing C", or true words."""
     source = scripted.sources()[request.image]
     last = request.question.rstrip("?.").removesuffix(" in the image").split()[-1]
-    if last.isdigit():
-        return source.record, source.record.regions[int(last)]
+    if last in LETTERS:
+        return source.record, source.record.regions[LETTERS.index(last)]
     asked = (each for task in FINDERS for each in source.described[task.name])
     return source.record, source.record.region(
         next(each.region_id for each in asked if each.question == request.question)
@@ -41,22 +42,22 @@ def told_the_truth(request: Any) -> str:
     return REC.answer(record, region, None)
 
 
-def numbered(request: Any) -> str:
-    """Words that tell the region asked about by its number: a perfect speaker."""
+def lettered(request: Any) -> str:
+    """Words that tell the region asked about by a letter: a perfect speaker."""
     record = scripted.sources()[request.image].record
     return next(
-        f"thing {i}" for i, region in enumerate(record.regions) if REC.answer(record, region, None) in request.question
+        f"thing {LETTERS[i]}" for i, region in enumerate(record.regions) if REC.answer(record, region, None) in request.question
     )
 
 
 def test_reg_then_rec_asks_for_the_generated_words_and_answers_the_region(monkeypatch):
-    scripted.script(monkeypatch, numbered, told_the_truth)
+    scripted.script(monkeypatch, lettered, told_the_truth)
     for source, examples in zip(scripted.sources(), make(reg_then_rec=0.25), strict=True):
         assert len(examples) == len(source.record.regions)
         for i, (region, example) in enumerate(zip(source.record.regions, examples, strict=True)):
             asked = example.instruction
             assert asked.task == "rec_box" and example.weight == 0.25 and asked.region_id == region.region_id
-            assert asked.question in {template.format(expression=f"thing {i}") for template in REC.templates}
+            assert asked.question in {template.format(expression=f"thing {LETTERS[i]}") for template in REC.templates}
             assert asked.answer == REC.answer(source.record, region, None)
             assert asked.expression_source == "model" and example.first is None and example.sampled is None
 
@@ -72,7 +73,7 @@ def test_the_other_way_asks_about_the_box_that_was_found(monkeypatch, leg):
         x1, y1, x2, y2 = told_the_truth(request)[1:-1].split(", ")
         return f"[{x1}, {y1}, {int(x2) + 10}, {y2}]"
 
-    scripted.script(monkeypatch, numbered, nearly)
+    scripted.script(monkeypatch, lettered, nearly)
     for source, examples in zip(scripted.sources(), make(**{"reg_then_rec": 0.0, leg: 0.75}), strict=True):
         assert len(examples) == (1 if leg == "rec_then_reg" else len(source.record.regions))
         for example in examples:
@@ -89,7 +90,7 @@ def test_a_box_of_the_wrong_region_teaches_no_words(monkeypatch, leg):
         record, region = meant(request)
         return REC.answer(record, next(each for each in record.regions if each is not region), None)
 
-    scripted.script(monkeypatch, numbered, wrong)
+    scripted.script(monkeypatch, lettered, wrong)
     assert make(**{"reg_then_rec": 0.0, leg: 1.0}) == [[], []]
 
 
@@ -121,7 +122,7 @@ def test_words_that_are_cut_off_earn_nothing(monkeypatch):
 
 def test_words_may_be_asked_for_by_every_rec_task(monkeypatch):
     """The cycle through outlines and keypoints: the answer is the region's own, in the task's form."""
-    scripted.script(monkeypatch, numbered, told_the_truth)
+    scripted.script(monkeypatch, lettered, told_the_truth)
     tasks = {"rec_box": 1.0, "rec_mask": 1.0, "rec_keypoints": 1.0}
     made = [(source, example) for source, own in zip(scripted.sources(), make(tasks), strict=True) for example in own]
     assert {example.instruction.task for _, example in made} == set(tasks)
@@ -139,7 +140,7 @@ def test_an_outline_or_keypoints_lead_back_to_words(monkeypatch, task):
         record, region = meant(request)
         return TASKS[task].answer(record, region, None)
 
-    scripted.script(monkeypatch, numbered, true)
+    scripted.script(monkeypatch, lettered, true)
     examples = make({task: 1.0}, reg_then_rec=0.0, rec_then_reg=1.0)
     for source, (example,) in zip(scripted.sources(), examples, strict=True):
         region = source.record.region(example.instruction.region_id)
@@ -148,7 +149,7 @@ def test_an_outline_or_keypoints_lead_back_to_words(monkeypatch, task):
 
 
 def test_soft_carries_the_first_leg(monkeypatch):
-    asked = scripted.script(monkeypatch, numbered, told_the_truth)
+    asked = scripted.script(monkeypatch, lettered, told_the_truth)
     examples = make(mode="soft", retell=1.0)
     questions = {each.question for each in asked}
     for example in (example for own in examples for example in own):
@@ -157,7 +158,7 @@ def test_soft_carries_the_first_leg(monkeypatch):
 
 
 def test_what_is_made_is_a_function_of_seed_and_turn(monkeypatch):
-    scripted.script(monkeypatch, numbered, told_the_truth)
+    scripted.script(monkeypatch, lettered, told_the_truth)
     middles = Middles(scripted.settings(), {"rec_box": 1.0}, scripted.traveller(), seed=1)
     first = middles.examples(toy.model(), scripted.sources(), 0)
     assert middles.examples(toy.model(), scripted.sources(), 0) == first

@@ -19,7 +19,7 @@ from vilam.training.reward import Rewards, advantages
 from vilam.training.sampling import Example
 
 REC = TASKS["rec_box"]
-SAYINGS = ("thing 0", "nothing at all", "several things", "nowhere")
+SAYINGS = ("the thing", "nothing at all", "several things", "nowhere")
 
 
 def test_advantages_are_standard_scores():
@@ -62,7 +62,7 @@ def test_words_that_find_their_region_gain_and_the_others_lose(monkeypatch):
         assert gained == pytest.approx(advantages([1.0, 0.0, 0.0, 0.0]), abs=0.05) and gained[0] > 0 > gained[1]
         assert all(example.weight == 0.5 and example.instruction.task == "reg_caption" for example in own)
     for trip in trips:
-        assert (trip.found.iou > 0.9) == (trip.words == "thing 0")
+        assert (trip.found.iou > 0.9) == (trip.words == "the thing")
 
 
 def test_log_probabilities_are_those_of_the_model_and_of_the_reference(monkeypatch):

@@ -6,14 +6,12 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import toy
 
 from vilam.data.instructions import write_instructions
-from vilam.errors import VilamError
 from vilam.tasks import TASKS
 from vilam.training import run as module
 from vilam.training.loop import History
@@ -22,33 +20,6 @@ from vilam.training.loop import History
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy.write_project(tmp_path_factory.mktemp("project"))
-
-
-def test_one_process_is_not_started_again(monkeypatch):
-    monkeypatch.delenv("RANK", raising=False)
-    assert not module.launch("train", toy.settings().train, Path())
-    monkeypatch.setenv("RANK", "1")  # started by a launcher
-    assert not module.launch("train", toy.settings(train__processes=2).train, Path())
-
-
-@pytest.mark.parametrize("code", [0, 1])
-def test_several_processes_are_started_by_torch(monkeypatch, tmp_path, code):
-    started: list[Any] = []
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.setattr(
-        module.subprocess,
-        "run",
-        lambda command, cwd: started.append((command, cwd)) or SimpleNamespace(returncode=code),
-    )
-    own = toy.settings(train__processes=2).train
-    if code:
-        with pytest.raises(VilamError, match="one of 2 processes failed"):
-            module.launch("train", own, tmp_path)
-    else:
-        assert module.launch("train", own, tmp_path)
-    command, folder = started[0]
-    assert command[1:3] == ["-m", "torch.distributed.run"] and command[-3:] == ["-m", "vilam", "train"]
-    assert command[command.index("--nproc-per-node") + 1] == "2" and folder == tmp_path
 
 
 def test_held_out_questions_are_one_a_task_and_image(project):

@@ -24,7 +24,8 @@ from vilam.errors import VilamError
 
 MANIFEST = "manifest.json"
 _ROW_GROUP = 50_000
-_REPEATED = frozenset({"task", "split", "image_id", "region_id", "expression", "expression_kind", "expression_source"})
+_REPEATED = frozenset({"task", "split", "image_id", "region_id", "expression", "expression_kind"})
+_REPEATED |= {"expression_source", "expression_model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Instruction:
     """A rendered question/answer pair; coordinates in both are the paper's integers 0-1000.
 
     template: index of the question template. expression, expression_kind and expression_source are those of the
-    expression that the instruction uses ("" where it uses none, as in region classification).
+    expression that the instruction uses ("" where it uses none, as in region classification). expression_model,
+    expression_confidence and expression_round_trip_iou are its provenance where a model wrote it (see `Provenance`).
     """
 
     instruction_id: str
@@ -46,12 +48,20 @@ class Instruction:
     expression: str = ""
     expression_kind: str = ""
     expression_source: str = ""
+    expression_model: str = ""
+    expression_confidence: float | None = None
+    expression_round_trip_iou: float | None = None
 
 
 Counts = dict[str, dict[str, int]]
 """Number of instructions by split and task."""
 _COLUMNS = tuple(field.name for field in fields(Instruction))
-_SCHEMA = pa.schema([(name, pa.int32() if name == "template" else pa.string()) for name in _COLUMNS])
+_NUMBERS = {
+    "template": pa.int32(),
+    "expression_confidence": pa.float64(),
+    "expression_round_trip_iou": pa.float64(),
+}
+_SCHEMA = pa.schema([(name, _NUMBERS.get(name, pa.string())) for name in _COLUMNS])
 
 
 def write_instructions(folder: Path, instructions: Iterable[Instruction]) -> Counts:
@@ -126,6 +136,8 @@ def _write_splits(folder: Path, instructions: Iterable[Instruction]) -> Counts:
 
 def _values(name: str, column: pa.Array) -> list[object]:
     """A column as Python values; strings that repeat are kept once, which halves the memory of a split."""
+    if pa.types.is_floating(column.type):
+        return list(column.to_pylist())  # numpy would make NaN of what is absent
     values: list[object] = column.to_numpy(zero_copy_only=False).tolist()
     return [intern(str(value)) for value in values] if name in _REPEATED else values
 

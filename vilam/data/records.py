@@ -13,17 +13,33 @@ EXPRESSION_SOURCES = ("human", "generated", "rule", "model")
 
 
 @dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a model's expression comes from, and how it was judged.
+
+    model: its version, such as "models:/vilam/3" or "models/train sha256:0123456789ab". confidence: of the sample, the
+    geometric mean of its tokens' probabilities, 0..1. round_trip_iou: of the box that the same model found by these
+    words with the region, 0..1.
+    """
+
+    model: str
+    confidence: float
+    round_trip_iou: float
+
+
+@dataclass(frozen=True, slots=True)
 class Expression:
     """Words that fit one region of an image.
 
     ``kind`` is one of EXPRESSION_KINDS: what tells the region from the others ("free" where people wrote it and
     nobody labelled it). ``source`` is one of EXPRESSION_SOURCES: "generated" came with a generated scene, "rule"
-    was written by `synthesize` for a region nobody described, "model" by a trained model.
+    was written by `synthesize` for a region nobody described, "model" by a trained model. ``provenance`` is set for
+    the last alone, and stands in the instructions, not in the files of image records, which hold no such words.
     """
 
     text: str
     kind: str = "free"
     source: str = "human"
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True)

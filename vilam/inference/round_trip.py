@@ -56,7 +56,7 @@ class Trip:
     """An expression that a model gave a region, and where its words led back to.
 
     question: what was asked about the region. ids: tokens of the answer. confidence: geometric mean of their
-    probabilities. Words that were cut off at the length cap lead nowhere.
+    probabilities. Words that were cut off at the length cap, or that are none (see `speakable`), lead nowhere.
     """
 
     question: str
@@ -95,12 +95,17 @@ def ask(task: GroundingTask, template: int, image: int, region: Region, words: s
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How answers are drawn: ``samples`` of each at ``temperature``, of ``max_words`` tokens at most, by ``seed``."""
+    """How answers are drawn: ``samples`` of each at ``temperature``, of ``max_words`` tokens at most, by ``seed``.
+
+    alike: whether all samples of a region answer one question, so that their rewards can be compared; else each
+    answers another one, and differs even at temperature 0.
+    """
 
     samples: int
     temperature: float
     max_words: int
     seed: int
+    alike: bool = False
 
 
 class Traveller:
@@ -123,25 +128,26 @@ class Traveller:
         """The trips of each place, one a sample: its expressions, each with the box that the model finds by it."""
         pixels = load_pixels([record.image for record in records], model.config).to(model.device)
         asked = [
-            self._question(records[index], index, region, sample, drawing.seed)
+            self._question(index, records[index], region, sample, drawing)
             for index, region in places
             for sample in range(drawing.samples)
         ]
         said = generate(model, self.tokenizer, pixels, asked, drawing.temperature, drawing.max_words)
-        whole = [i for i, answer in enumerate(said) if _ended(answer, drawing)]
-        back = [ask(REC, 0, *places[i // drawing.samples], said[i].text.strip()) for i in whole]
-        found = dict(zip(whole, self.find(model, pixels, records, back), strict=True))
+        words = [" ".join(answer.text.split()) for answer in said]
+        usable = [i for i, answer in enumerate(said) if _ended(answer, drawing) and speakable(words[i])]
+        back = [ask(REC, 0, *places[i // drawing.samples], words[i]) for i in usable]
+        found = dict(zip(usable, self.find(model, pixels, records, back), strict=True))
         trips = [
-            Trip(request.question, answer.text.strip(), answer.ids, answer.confidence, found.get(i, Found()))
+            Trip(request.question, words[i], answer.ids, answer.confidence, found.get(i, Found()))
             for i, (request, answer) in enumerate(zip(asked, said, strict=True))
         ]
         return [trips[i : i + drawing.samples] for i in range(0, len(trips), drawing.samples)]
 
-    def _question(self, record: ImageRecord, index: int, region: Region, sample: int, seed: int) -> Request:
-        # One question for all samples of a region: they are a group whose rewards are compared.
-        template = hashed(seed, record.image_id, region.region_id) % len(REG.templates)
-        question = REG.question(template, record, region, None)
-        return Request(index, question, self.speech, hashed(seed, record.image_id, region.region_id, sample))
+    def _question(self, index: int, record: ImageRecord, region: Region, sample: int, drawing: Drawing) -> Request:
+        number = hashed(drawing.seed, record.image_id, region.region_id, sample)
+        group = hashed(drawing.seed, record.image_id, region.region_id) if drawing.alike else number
+        question = REG.question(group % len(REG.templates), record, region, None)
+        return Request(index, question, self.speech, number)
 
     def find(
         self,
@@ -193,6 +199,14 @@ def around(reading: Reading) -> Box | None:
     points = np.array([point for ring in rings for point in ring])
     x1, y1, x2, y2 = (float(value) for value in (*points.min(0), *points.max(0)))
     return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def speakable(words: str) -> bool:
+    """Whether people could have said so: no digits, brackets, line ends or broken characters; something at all.
+
+    Tokens that hold these are not drawn in the first place; this holds where several tokens make one character.
+    """
+    return bool(words) and words.isprintable() and not any(c in "[]\ufffd" or c.isnumeric() for c in words)
 
 
 def hashed(*parts: object) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 from vilam.config import Settings
 from vilam.data.instructions import read_instructions
 from vilam.data.store import read_card
+from vilam.launch import launch
 from vilam.models.build import Trained, build_model, build_tokenizer
 from vilam.models.tokenization import lead_in
-from vilam.training.run import INSTRUCTIONS, RECORDS, checkpoints_for, launch, run_job
+from vilam.training.run import INSTRUCTIONS, RECORDS, checkpoints_for, run_job
 
 TEXTS = 200_000
 """Instructions that a tokenizer from scratch is trained on, at most."""

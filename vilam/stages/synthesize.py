@@ -10,12 +10,14 @@ from typing import Any
 import pandas as pd
 
 from vilam.config import Settings
+from vilam.data.descriptions import Descriptions
 from vilam.data.expressions import describe_the_undescribed, keep_share
 from vilam.data.instructions import Instruction, read_table, write_instructions
-from vilam.data.records import DatasetCard
+from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.store import read_card, read_records
 from vilam.errors import VilamError
 from vilam.files import write_whole
+from vilam.launch import launch
 from vilam.progress import track
 from vilam.tasks import ACTIVATION, TASKS
 from vilam.tasks.synthesis import render
@@ -24,23 +26,49 @@ from vilam.tasks.synthesis import render
 def run(settings: Settings, root: Path) -> None:
     """Read data/records, write data/instructions, metrics/synthesize.json and metrics/plots/synthesize_*.csv.
 
-    Raises VilamError where the records are missing or broken, the disk is full, or nothing is left to train on.
+    Raises VilamError where the records are missing or broken, there is no such teacher, the disk is full, or nothing
+    is left to train on.
     """
     records, instructions, metrics = root / "data" / "records", root / "data" / "instructions", root / "metrics"
     card = read_card(records)
-    write_instructions(instructions, _with_train(_rendered(records, card, settings), records))
+    said = _said(settings, root)
+    if said is None:  # the first process writes
+        return
+    write_instructions(instructions, _with_train(_rendered(records, card, said, settings), records))
     table = read_table(instructions)
     write_whole(metrics / "plots" / "synthesize_counts.csv", _counts(table).to_csv(index=False))
     write_whole(metrics / "plots" / "synthesize_lengths.csv", _lengths(table).to_csv(index=False))
-    write_whole(metrics / "synthesize.json", json.dumps(_metrics(table), indent=2) + "\n")
+    write_whole(metrics / "plots" / "synthesize_round_trip.csv", said.histogram().to_csv(index=False))
+    content = _metrics(table) | {"teacher": said.metrics()}
+    write_whole(metrics / "synthesize.json", json.dumps(content, indent=2) + "\n")
 
 
-def _rendered(folder: Path, card: DatasetCard, settings: Settings) -> Iterator[Instruction]:
+def _said(settings: Settings, root: Path) -> Descriptions | None:
+    """What the teacher says, if there is one, from all processes that the settings ask for; None in all but one."""
+    if settings.synthesize.teacher is None:
+        return Descriptions()
+    from vilam.inference.describing import describe, wordless
+    from vilam.inference.teacher import find_teacher
+
+    teacher = find_teacher(settings.synthesize.teacher, root, settings.model)
+    if launch("synthesize", settings.synthesize, root):
+        return None
+    records = root / "data" / "records"
+    given = (_given(record, settings) for record in read_records(records, "train", images=False))
+    return describe(teacher, records, wordless(given), settings)
+
+
+def _given(record: ImageRecord, settings: Settings) -> ImageRecord:
+    """The record with the expressions that it has without a teacher."""
+    return keep_share(describe_the_undescribed(record), settings.synthesize.described_share, settings.seed)
+
+
+def _rendered(folder: Path, card: DatasetCard, said: Descriptions, settings: Settings) -> Iterator[Instruction]:
     tasks = [*TASKS.values(), ACTIVATION]
     num_images = sum(counts["num_images"] for counts in card.counts.values())
     for record in track(read_records(folder, images=False), num_images, "synthesize", "images"):
-        described = keep_share(describe_the_undescribed(record), settings.synthesize.described_share, settings.seed)
-        yield from render(described, card, tasks, settings.synthesize.expressions_per_region, settings.seed)
+        told = said.told(_given(record, settings))
+        yield from render(told, card, tasks, settings.synthesize.expressions_per_region, settings.seed)
 
 
 def _with_train(instructions: Iterable[Instruction], folder: Path) -> Iterator[Instruction]:
@@ -65,12 +93,16 @@ def _lengths(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _metrics(table: pd.DataFrame) -> dict[str, Any]:
-    """``num_instructions`` by task and split, ``num_regions``, and the share of them with expressions by source."""
+    """``num_instructions`` by task and split; ``num_regions`` and ``described``, shares of them by source, by split."""
     counts = {str(task): by_split["count"] for task, by_split in _counts(table).set_index("split").groupby("task")}
-    captions = table[table["task"] == ACTIVATION.name]
-    sources = captions.drop_duplicates(["image_id", "region_id"])["expression_source"].replace("", "none")
+    captions = table[table["task"] == ACTIVATION.name].drop_duplicates(["split", "image_id", "region_id"])
+    sources = captions.assign(source=captions["expression_source"].replace("", "none")).groupby("split", sort=False)
     return {
         "num_instructions": {task: {str(k): int(v) for k, v in by_split.items()} for task, by_split in counts.items()},
-        "num_regions": len(sources),
-        "described": {str(k): round(float(v), 4) for k, v in sources.value_counts(normalize=True).items()},
+        "num_regions": {str(split): len(regions) for split, regions in sources},
+        "described": {str(split): _shares(regions["source"]) for split, regions in sources},
     }
+
+
+def _shares(names: pd.Series[str]) -> dict[str, float]:
+    return {str(name): round(float(share), 4) for name, share in names.value_counts(normalize=True).items()}

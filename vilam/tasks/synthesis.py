@@ -47,6 +47,7 @@ def _used(task: GroundingTask, region: Region, chosen: list[int], seed: int) -> 
 
 def _instruction(task: GroundingTask, record: ImageRecord, region: Region, index: int | None, seed: int) -> Instruction:
     expression = None if index is None else region.expressions[index]
+    provenance = expression.provenance if expression else None
     template = _hash(seed, task.name, region, expression) % len(task.templates)
     return Instruction(
         instruction_id=f"{task.name}/{record.image_id}/{region.region_id}/{0 if index is None else index}",
@@ -60,6 +61,9 @@ def _instruction(task: GroundingTask, record: ImageRecord, region: Region, index
         expression=expression.text if expression else "",
         expression_kind=expression.kind if expression else "",
         expression_source=expression.source if expression else "",
+        expression_model=provenance.model if provenance else "",
+        expression_confidence=provenance.confidence if provenance else None,
+        expression_round_trip_iou=provenance.round_trip_iou if provenance else None,
     )
 
 

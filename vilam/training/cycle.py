@@ -47,7 +47,7 @@ from vilam.training.engine import rank, world_size
 from vilam.training.middles import Middles, Source
 from vilam.training.reward import Rewards
 from vilam.training.sampling import Epochs, Example
-from vilam.training.teacher import Teacher
+from vilam.training.mean_teacher import MeanTeacher
 
 BATCH = 32
 """Images that go round at once."""
@@ -70,7 +70,7 @@ class Cycle:
         self.seed = seed
         self.middles = Middles(settings, rec_tasks, traveller, seed)
         self.rewards = Rewards(settings, traveller, seed)
-        self.teacher = None if settings.teacher is None else Teacher(settings.teacher)
+        self.teacher = None if settings.teacher is None else MeanTeacher(settings.teacher)
         self.kept: dict[str, list[Example]] = {}
 
     def weight(self, step: int, steps: int) -> float:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -15,7 +12,6 @@ from pathlib import Path
 from vilam.config import OptimiserSettings, Settings
 from vilam.data.instructions import Instruction, read_instructions
 from vilam.data.store import RecordStore
-from vilam.errors import VilamError
 from vilam.files import write_whole
 from vilam.models.build import Trained, save_trained
 from vilam.training.checkpoint import Checkpoints, run_key
@@ -26,17 +22,6 @@ from vilam.training.sampling import InstructionSampler
 
 RECORDS, INSTRUCTIONS = Path("data/records"), Path("data/instructions")
 Log = Callable[[Mapping[str, float], int], None]
-
-
-def launch(stage: str, settings: OptimiserSettings, root: Path) -> bool:
-    """Start the stage again as several processes where the settings ask for it; returns whether that was done."""
-    if settings.processes == 1 or "RANK" in os.environ:
-        return False
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(settings.processes), "-m", "vilam", stage]
-    if subprocess.run(command, cwd=root).returncode:
-        raise VilamError(f"{stage}: one of {settings.processes} processes failed: its message stands above")
-    return True
 
 
 def checkpoints_for(stage: str, settings: Settings, root: Path, *parts: object) -> Checkpoints:

@@ -12,7 +12,7 @@ from vilam.models.vilam import VilamForConditionalGeneration
 Weights = dict[str, Tensor]
 
 
-class Teacher:
+class MeanTeacher:
     """``decay`` x its weights + (1 - decay) x the model's, at every step (mean teacher, arXiv 1703.01780).
 
     With decay 1 it stays what it was when it first saw the model, with 0 it is the model of the last step.

@@ -6,7 +6,7 @@ import pytest
 import torch
 import toy
 
-from vilam.training.teacher import Teacher
+from vilam.training.mean_teacher import MeanTeacher
 
 
 def moved(model: torch.nn.Module, by: float) -> None:
@@ -17,7 +17,7 @@ def moved(model: torch.nn.Module, by: float) -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 0.9, 1.0])
 def test_it_is_the_weighted_mean_of_all_that_it_saw(decay):
-    model, teacher = toy.model(), Teacher(decay)
+    model, teacher = toy.model(), MeanTeacher(decay)
     start = [parameter.detach().clone() for parameter in model.parameters()]
     teacher.beside(model)
     expected = 0.0  # how far it has moved, as the model moves by 1, 2, 3
@@ -30,7 +30,7 @@ def test_it_is_the_weighted_mean_of_all_that_it_saw(decay):
 
 
 def test_it_goes_on_from_its_state():
-    model, teacher, other = toy.model(), Teacher(0.5), Teacher(0.5)
+    model, teacher, other = toy.model(), MeanTeacher(0.5), MeanTeacher(0.5)
     assert teacher.state() is None
     teacher.beside(model)
     moved(model, 1.0)

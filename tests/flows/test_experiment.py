@@ -1,0 +1,30 @@
+"""What an experiment, which runs on a copy beside the workspace, is told of the workspace's folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.experiment import _from_here
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes"),
+    [
+        ({"seed": 3}, {}),
+        ({"prepare": {"source": "voc", "root": "cells"}}, {"prepare": {"source": "voc", "root": "HERE/cells"}}),
+        ({"prepare": {"source": "voc", "root": "/cells"}}, {}),
+        ({"synthesize": {"teacher": "models/train"}}, {"synthesize": {"teacher": "HERE/models/train"}}),
+        ({"synthesize": {"teacher": "/models/train"}}, {}),
+        ({"synthesize": {"teacher": "models:/vilam@champion", "samples": 2}}, {}),
+    ],
+)
+def test_folders_are_found_from_elsewhere(
+    project: Path, tmp_path: Path, overrides: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    (tmp_path / "params.yaml").write_text((project / "params.yaml").read_text())
+    expected = yaml.safe_load(yaml.safe_dump({**overrides, **changes}).replace("HERE", str(tmp_path.resolve())))
+    assert _from_here(overrides, tmp_path) == expected

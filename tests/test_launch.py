@@ -1,0 +1,51 @@
+"""Several processes for one stage: how they are started, and what they give each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import toy
+
+from vilam import launch as module
+from vilam.errors import VilamError
+
+
+def test_one_process_is_not_started_again(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    assert not module.launch("train", toy.settings().train, Path())
+    monkeypatch.setenv("RANK", "1")  # started by a launcher
+    assert not module.launch("train", toy.settings(train__processes=2).train, Path())
+
+
+@pytest.mark.parametrize("stage", ["train", "synthesize"])
+@pytest.mark.parametrize("code", [0, 1])
+def test_several_processes_are_started_by_torch(monkeypatch, tmp_path, code, stage):
+    started: list[Any] = []
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(
+        module.subprocess,
+        "run",
+        lambda command, cwd: started.append((command, cwd)) or SimpleNamespace(returncode=code),
+    )
+    own = getattr(toy.settings(**{f"{stage}__processes": 2}), stage)
+    if code:
+        with pytest.raises(VilamError, match="one of 2 processes failed"):
+            module.launch(stage, own, tmp_path)
+    else:
+        assert module.launch(stage, own, tmp_path)
+    command, folder = started[0]
+    assert command[1:3] == ["-m", "torch.distributed.run"] and command[-3:] == ["-m", "vilam", stage]
+    assert command[command.index("--nproc-per-node") + 1] == "2" and folder == tmp_path
+
+
+@pytest.mark.parametrize("environment", [{}, {"RANK": "0", "WORLD_SIZE": "1"}])
+def test_a_process_alone_waits_for_nobody(monkeypatch, environment):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with module.team() as team:
+        assert (team.rank, team.size) == (0, 1) and team.gather("found") == ["found"]
