@@ -46,7 +46,9 @@ def lettered(request: Any) -> str:
     """Words that tell the region asked about by a letter: a perfect speaker."""
     record = scripted.sources()[request.image].record
     return next(
-        f"thing {LETTERS[i]}" for i, region in enumerate(record.regions) if REC.answer(record, region, None) in request.question
+        f"thing {letter}"
+        for letter, region in zip(LETTERS, record.regions, strict=False)
+        if REC.answer(record, region, None) in request.question
     )
 
 

@@ -44,10 +44,10 @@ from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.vilam import VilamForConditionalGeneration
 from vilam.tasks import TASKS
 from vilam.training.engine import rank, world_size
+from vilam.training.mean_teacher import MeanTeacher
 from vilam.training.middles import Middles, Source
 from vilam.training.reward import Rewards
 from vilam.training.sampling import Epochs, Example
-from vilam.training.mean_teacher import MeanTeacher
 
 BATCH = 32
 """Images that go round at once."""

@@ -56,9 +56,8 @@ class Rewards:
         return made, trips
 
     def _drawing(self, step: int) -> Drawing:
-        return Drawing(
-            self.settings.samples, self.settings.temperature, self.settings.max_words, hashed(self.seed, step)
-        )
+        own = self.settings
+        return Drawing(own.samples, own.temperature, own.max_words, hashed(self.seed, step), alike=True)
 
     def _spoken(
         self, model: VilamForConditionalGeneration, sources: Sequence[Source], step: int
