@@ -33,7 +33,8 @@ def run(settings: Settings, root: Path) -> None:
     checkpoints = checkpoints_for("train", settings, root, settings.train.model_dump(), weights)
     grammars = compile_grammars(before.tokenizer, card)
     cycle = Cycle(settings.train.cycle, before.tokenizer, settings.seed)
-    tracked = open_run(root, "train", _run_id(checkpoints), settings) if rank() == 0 else nullcontext(None)
+    name = f"{settings.prepare.source} {settings.train.cycle.mode}, seed {settings.seed}"
+    tracked = open_run(root, name, _run_id(checkpoints), settings) if rank() == 0 else nullcontext(None)
     with tracked as tracker:
         if tracker is not None:
             _keep_run_id(checkpoints, tracker.run_id)
