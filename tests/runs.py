@@ -3,8 +3,8 @@
 One process imports torch, DeepSpeed and MLflow, which takes most of the time, and forks one child for every run, which
 does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where a test wants that.
 
-FOLDER holds the projects ``whole`` and ``killed`` with the same settings, and ``zero0``, ``zero2``, ``zero3`` with
-data and other settings. What each run said stands in ``PROJECT/log-N.txt``.
+FOLDER holds the projects ``whole`` and ``killed`` with the same settings, ``zero0``, ``zero2``, ``zero3`` with data
+and other settings, and ``compared`` with the file of an ablation. What each run said stands in ``PROJECT/log-N.txt``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 from vilam.cli import STAGES
 
@@ -102,6 +103,20 @@ def spread(root: Path, processes: int) -> None:
     finish(*[start(root, "activate", int(own["RANK"]), **own, **common) for own in ranks])
 
 
+def ablate(root: Path) -> None:
+    """An ablation whose stages are forked from here."""
+    from vilam.ablation.command import ablate
+    from vilam.ablation.runner import Launcher
+    from vilam.ablation.steps import Step
+
+    launcher = Launcher(root, 1, {"git_commit": "none"})
+
+    def fork(step: Step) -> SimpleNamespace:
+        return SimpleNamespace(pid=start(step.folder, step.stage, 0, **launcher.environment(step)), returncode=None)
+
+    ablate(root / "plan.yaml", root, run=True, docs=None, launch=fork)
+
+
 def main(folder: Path) -> None:
     """All runs, one after another."""
     os.environ["DS_ACCELERATOR"] = "cpu"
@@ -112,6 +127,7 @@ def main(folder: Path) -> None:
     train_and_kill(folder)
     for name, processes in (("zero0", 1), ("zero2", 2), ("zero3", 2)):
         spread(folder / name, processes)
+    ablate(folder / "compared")
 
 
 if __name__ == "__main__":

@@ -58,6 +58,24 @@ RUN = {
 }
 
 
+ABLATION = """
+name: toy
+jobs: 2
+threads: 1
+seeds: [3]
+shares: [0.5]
+settings:
+  train.tasks: {rec_box: 3, reg_class: 2, reg_caption: 2}
+  evaluate.tasks: [rec_box, reg_class, reg_caption]
+  evaluate.step_1: false
+arms:
+  none: {train.cycle.mode: none}
+  pseudo: {train.cycle.mode: pseudo}
+time_arms: [pseudo]
+"""
+"""Of `make_projects`."""
+
+
 def params(**changes: Any) -> dict[str, Any]:
     """params.yaml of a run of seconds; ``changes`` by dotted name with ``__`` for the dot: ``model__aligner="mlp"``."""
     content: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
@@ -183,15 +201,23 @@ def write_settings(root: Path, **changes: Any) -> Path:
     return root
 
 
+def put_database(project: Path, database: Path) -> None:
+    """A fresh database of MLflow, which takes seconds to make, into a project folder."""
+    (project / "mlruns").mkdir()
+    shutil.copy(database, project / "mlruns" / "mlflow.db")
+
+
 def make_projects(folder: Path, database: Path) -> None:
     """The projects of runs.py, run; ``database``: a fresh one of MLflow. Fails with what was said."""
     for name in ("whole", "killed"):
         project = write_settings(folder / name, train__steps=STEPS, activate__steps=2)
-        (project / "mlruns").mkdir()
-        shutil.copy(database, project / "mlruns" / "mlflow.db")
+        put_database(project, database)
     for stage in (0, 2, 3):
         changes = {"activate__deepspeed": f"configs/deepspeed/zero{stage}.json"}
         write_project(folder / f"zero{stage}", activate__batch_size=4, activate__steps=3, **changes)
+    compared = write_settings(folder / "compared", activate__steps=2, train__steps=2)
+    put_database(compared, database)
+    (compared / "plan.yaml").write_text(ABLATION, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         environment.pop(name, None)

@@ -37,6 +37,7 @@ def draw(results: Sequence[Result], comparisons: Sequence[Comparison], path: Pat
         above.set_title(TITLES[metric])
         for axis in (above, below):
             axis.set_xticks(range(len(shares)), [f"{share:.0%}" for share in shares])
+            axis.set_xlim(-0.5, len(shares) - 0.5)
             axis.grid(axis="y", alpha=0.3)
             axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("each seed, and the mean")
