@@ -86,7 +86,7 @@ def params(**changes: Any) -> dict[str, Any]:
     content["model"]["language"] |= {"model_type": "llama", "checkpoint": None, "config": dict(LLAMA)}
     for stage in ("activate", "train"):
         content[stage] |= {**RUN, "processes": 1, "deepspeed": "configs/deepspeed/zero0.json"}
-    content["train"]["cycle"] |= {"mode": "pseudo", "start": 0.5, "refresh": 2, "images": 2, "kept": 4}
+    content["train"]["cycle"] |= {"mode": "pseudo", "start": 0.5, "refresh": 2, "images": 4, "kept": 4}
     content["evaluate"] |= {"max_images": 2, "gallery": 2, "bootstrap": 20}
     for name, value in changes.items():
         *path, last = name.split("__")

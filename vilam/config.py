@@ -125,9 +125,18 @@ class OptimiserSettings(Section):
 
 
 class CycleSettings(Section):
-    """The cycle: when it begins, how its middles are made and kept, and what each leg weighs."""
+    """The cycle between REC and REG; see vilam/training/cycle.py for the modes and the terms.
 
-    mode: Literal["none", "pseudo"]
+    start, ramp: shares of the steps before it begins and over which its weights rise from 0. share: of a step's images
+    that go round. refresh: steps from one making of middles to the next, for ``images`` images; the newest ``kept``
+    are trained on. teacher: decay of the averaged weights that make the middles (in the mode reward: that are the
+    reference), null: the weights of the step. samples: answers drawn of each question at ``temperature``, expressions
+    of ``max_words`` tokens at most. regions: of an image that are described in the mode reward. min_iou: of a round
+    trip that returns. reg_then_rec, rec_then_reg, retell: weights of the terms. kl: weight of the distance from the
+    reference, in the mode reward.
+    """
+
+    mode: Literal["none", "pseudo", "soft", "reward"]
     start: Fraction
     ramp: Fraction
     share: Fraction
@@ -138,10 +147,20 @@ class CycleSettings(Section):
     samples: Count
     temperature: Positive
     max_words: Count
+    regions: Count
     min_iou: Fraction
     reg_then_rec: Weight
     rec_then_reg: Weight
-    rec_accepted: bool
+    retell: Weight
+    kl: Weight
+
+    @model_validator(mode="after")
+    def _groups_can_be_compared(self) -> CycleSettings:
+        if self.mode == "reward" and self.samples < 2:
+            raise ValueError("mode reward compares answers to one question: set samples to 2 or more")
+        if self.mode == "reward" and self.kl > 0 and self.teacher is None:
+            raise ValueError("kl needs a reference: set teacher (1.0: the weights as the cycle begins) or kl to 0")
+        return self
 
 
 class ActivateSettings(OptimiserSettings):

@@ -78,7 +78,9 @@ def keep_share(record: ImageRecord, share: float, seed: int) -> ImageRecord:
     if share == 1 or record.split != "train":
         return record
     regions = (
-        region if fraction(f"{seed}\nkept\n{record.image_id}\n{region.region_id}") < share else replace(region, expressions=())
+        region
+        if fraction(f"{seed}\nkept\n{record.image_id}\n{region.region_id}") < share
+        else replace(region, expressions=())
         for region in record.regions
     )
     return replace(record, regions=tuple(regions))

@@ -10,47 +10,92 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-import torch
+import numpy as np
+from torch import Tensor
 
-from vilam.data.records import Expression, ImageRecord, Region
-from vilam.geometry.boxes import Box, iou
+from vilam.data.records import DatasetCard, ImageRecord, Region
+from vilam.geometry.boxes import Box
 from vilam.inference.generate import Answer, Request, generate
 from vilam.models.constraints import GrammarCompiler
 from vilam.models.images import load_pixels
 from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.vilam import VilamForConditionalGeneration
 from vilam.tasks import TASKS
-from vilam.tasks.grammar import Box as BoxSlot
+from vilam.tasks.base import GroundingTask, Reading
 from vilam.tasks.grammar import Words
 
 REC, REG = TASKS["rec_box"], TASKS["reg_caption"]
+FINDERS = tuple(task for task in TASKS.values() if task.direction == "rec")
 Place = tuple[int, Region]
 """Number of the image in its batch, and a region of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trip:
-    """An expression that the model gave a region, and the box that it found by it.
+class Found:
+    """Where an expression led to.
 
-    confidence: geometric mean of the probabilities of its tokens. box_xyxy: pixels, None where the words were cut off
-    at the length cap or the answer could not be read. iou: of that box with the region, other_iou: the largest with
-    any other region of the image; 0 where there is no box.
+    question, answer: as asked and answered, coordinates 0-1000; "" where nothing was asked. ids: tokens of the answer.
+    box_xyxy: pixels, around the outline or the keypoints where these were asked for; None where there is none.
+    iou: of the answer with its region (of keypoints: OKS); other_iou: the largest with any other region of the image.
     """
 
-    words: str
-    confidence: float
-    box_xyxy: Box | None
-    iou: float
-    other_iou: float
+    question: str = ""
+    answer: str = ""
+    ids: tuple[int, ...] = ()
+    box_xyxy: Box | None = None
+    iou: float = 0.0
+    other_iou: float = 0.0
 
     def returns(self, threshold: float) -> bool:
-        """Whether it ends at its region (IoU at or above the threshold) and at no other region."""
+        """Whether it is the box of its region (IoU at or above the threshold) and of no other."""
         return self.iou >= threshold > self.other_iou
 
 
 @dataclass(frozen=True, slots=True)
+class Trip:
+    """An expression that a model gave a region, and where its words led back to.
+
+    question: what was asked about the region. ids: tokens of the answer. confidence: geometric mean of their
+    probabilities. Words that were cut off at the length cap lead nowhere.
+    """
+
+    question: str
+    words: str
+    ids: tuple[int, ...]
+    confidence: float
+    found: Found
+
+    def returns(self, threshold: float) -> bool:
+        """Whether it ends at its region (IoU at or above the threshold) and at no other."""
+        return self.found.returns(threshold)
+
+    def misleads(self, threshold: float) -> bool:
+        """Whether it ends at several regions at once, or nowhere."""
+        return self.found.box_xyxy is None or min(self.found.iou, self.found.other_iou) >= threshold
+
+    def reward(self, threshold: float) -> float:
+        """The IoU of where it ends; nothing where that is another region too."""
+        return self.found.iou if self.found.other_iou < threshold else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A REC question on the ``image``-th image of a batch, about words that were said of a region."""
+
+    image: int
+    region: Region
+    task: str
+    question: str
+
+
+def ask(task: GroundingTask, template: int, image: int, region: Region, words: str) -> Asked:
+    """The question of a REC task, in the words of one of its templates."""
+    return Asked(image, region, task.name, task.templates[template].format(expression=words))
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
-    """How expressions are drawn: ``samples`` a region at ``temperature``, ``max_words`` tokens at most, by ``seed``."""
+    """How answers are drawn: ``samples`` of each at ``temperature``, of ``max_words`` tokens at most, by ``seed``."""
 
     samples: int
     temperature: float
@@ -61,11 +106,12 @@ class Drawing:
 class Traveller:
     """Sends a model round; the model is given to each call, since its weights change in training."""
 
-    def __init__(self, tokenizer: GroundingTokenizer) -> None:
+    def __init__(self, tokenizer: GroundingTokenizer, card: DatasetCard) -> None:
         compiler = GrammarCompiler(tokenizer)
         self.tokenizer = tokenizer
+        self.card = card
         self.speech = compiler.compile(((Words(digits=False),),))
-        self.box = compiler.compile(((BoxSlot(),),))
+        self.finders = {task.name: compiler.compile(task.grammar(card)) for task in FINDERS}
 
     def go_round(
         self,
@@ -74,59 +120,79 @@ class Traveller:
         places: Sequence[Place],
         drawing: Drawing,
     ) -> list[list[Trip]]:
-        """The trips of each place: its distinct expressions, each with the box that the model finds by it."""
+        """The trips of each place, one a sample: its expressions, each with the box that the model finds by it."""
         pixels = load_pixels([record.image for record in records], model.config).to(model.device)
-        said = self._describe(model, pixels, records, places, drawing)
-        whole = [(i, answer) for i, answers in enumerate(said) for answer in answers if ended(answer, drawing)]
-        found = self.locate(model, pixels, records, [(places[i][0], answer.text) for i, answer in whole])
-        boxes = {(i, answer.text): box for (i, answer), box in zip(whole, found, strict=True)}
-        return [
-            [_trip(records[index], region, answer, boxes.get((i, answer.text))) for answer in answers]
-            for i, ((index, region), answers) in enumerate(zip(places, said, strict=True))
-        ]
-
-    def _describe(
-        self,
-        model: VilamForConditionalGeneration,
-        pixels: torch.Tensor,
-        records: Sequence[ImageRecord],
-        places: Sequence[Place],
-        drawing: Drawing,
-    ) -> list[list[Answer]]:
-        requests = [
+        asked = [
             self._question(records[index], index, region, sample, drawing.seed)
             for index, region in places
             for sample in range(drawing.samples)
         ]
-        answers = generate(model, self.tokenizer, pixels, requests, drawing.temperature, drawing.max_words)
-        each = [answers[i : i + drawing.samples] for i in range(0, len(answers), drawing.samples)]
-        return [list({answer.text: answer for answer in of_region}.values()) for of_region in each]
+        said = generate(model, self.tokenizer, pixels, asked, drawing.temperature, drawing.max_words)
+        whole = [i for i, answer in enumerate(said) if _ended(answer, drawing)]
+        back = [ask(REC, 0, *places[i // drawing.samples], said[i].text.strip()) for i in whole]
+        found = dict(zip(whole, self.find(model, pixels, records, back), strict=True))
+        trips = [
+            Trip(request.question, answer.text.strip(), answer.ids, answer.confidence, found.get(i, Found()))
+            for i, (request, answer) in enumerate(zip(asked, said, strict=True))
+        ]
+        return [trips[i : i + drawing.samples] for i in range(0, len(trips), drawing.samples)]
 
     def _question(self, record: ImageRecord, index: int, region: Region, sample: int, seed: int) -> Request:
-        number = hashed(seed, record.image_id, region.region_id, sample)
-        question = REG.question(number % len(REG.templates), record, region, None)
-        return Request(index, question, self.speech, number)
+        # One question for all samples of a region: they are a group whose rewards are compared.
+        template = hashed(seed, record.image_id, region.region_id) % len(REG.templates)
+        question = REG.question(template, record, region, None)
+        return Request(index, question, self.speech, hashed(seed, record.image_id, region.region_id, sample))
 
-    def locate(
+    def find(
         self,
         model: VilamForConditionalGeneration,
-        pixels: torch.Tensor,
+        pixels: Tensor,
         records: Sequence[ImageRecord],
-        expressions: Sequence[tuple[int, str]],
-    ) -> list[Box | None]:
-        """The box (pixels) of each expression, given with the number of its image; asked in the first template's words."""
+        asked: Sequence[Asked],
+        drawing: Drawing | None = None,
+    ) -> list[Found]:
+        """Where each expression leads: the likeliest answer, or ``drawing.samples`` drawn ones, one after the other."""
+        samples, seed = (1, 0) if drawing is None else (drawing.samples, drawing.seed)
         requests = [
-            Request(index, REC.templates[0].format(expression=words), self.box) for index, words in expressions
+            Request(each.image, each.question, self.finders[each.task], hashed(seed, each.question, sample))
+            for each in asked
+            for sample in range(samples)
         ]
-        answers = generate(model, self.tokenizer, pixels, requests)
+        distinct = {(each.image, each.question, each.seed): each for each in requests}
+        temperature = 0.0 if drawing is None else drawing.temperature
+        answers = generate(model, self.tokenizer, pixels, list(distinct.values()), temperature)
+        known = dict(zip(distinct, answers, strict=True))
+        owners = [each for each in asked for _ in range(samples)]
         return [
-            _box(answer.text, records[index]) for (index, _), answer in zip(expressions, answers, strict=True)
+            self._found(records[owner.image], owner, known[request.image, request.question, request.seed])
+            for owner, request in zip(owners, requests, strict=True)
         ]
 
+    def _found(self, record: ImageRecord, asked: Asked, answer: Answer) -> Found:
+        task = TASKS[asked.task]
+        reading = task.parse(answer.text, record.width, record.height)
+        box = None if reading is None else around(reading)
+        if reading is None or box is None:
+            return Found(asked.question, answer.text, answer.ids)
+        scores = {each.region_id: self._score(task, reading, record, each) for each in record.regions}
+        own = scores.pop(asked.region.region_id)
+        return Found(asked.question, answer.text, answer.ids, box, own, max(scores.values(), default=0.0))
 
-def ended(answer: Answer, drawing: Drawing) -> bool:
-    """Whether an expression ended by itself: the token that ends it comes before the length cap."""
-    return len(answer.ids) <= drawing.max_words
+    def _score(self, task: GroundingTask, reading: Reading, record: ImageRecord, region: Region) -> float:
+        if reading.points is not None and region.category not in self.card.keypoints:
+            return 0.0
+        scores = task.score(reading, record, region, self.card)
+        return scores["oks"] if reading.points is not None else scores["iou"]
+
+
+def around(reading: Reading) -> Box | None:
+    """The box around an answer's geometry, in its frame; None where that has no area."""
+    rings = reading.polygons or ((reading.points,) if reading.points else ())
+    if not rings:
+        return reading.box_xyxy
+    points = np.array([point for ring in rings for point in ring])
+    x1, y1, x2, y2 = (float(value) for value in (*points.min(0), *points.max(0)))
+    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
 
 
 def hashed(*parts: object) -> int:
@@ -135,15 +201,6 @@ def hashed(*parts: object) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def _box(answer: str, record: ImageRecord) -> Box | None:
-    reading = REC.parse(answer, record.width, record.height)
-    return reading.box_xyxy if reading else None
-
-
-def _trip(record: ImageRecord, region: Region, answer: Answer, box: Box | None) -> Trip:
-    own, others = 0.0, 0.0
-    if box is not None:
-        ious = {each.region_id: float(iou([box], [each.box_xyxy])[0, 0]) for each in record.regions}
-        own = ious.pop(region.region_id)
-        others = max(ious.values(), default=0.0)
-    return Trip(answer.text.strip(), answer.confidence, box, own, others)
+def _ended(answer: Answer, drawing: Drawing) -> bool:
+    """Whether an expression ended by itself: the token that ends it counts too, and comes before the length cap."""
+    return len(answer.ids) <= drawing.max_words

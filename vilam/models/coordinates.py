@@ -87,6 +87,12 @@ class CoordinateTokens(nn.Module):
         marks = self.marks_in(torch.arange(NUM_MARKS, device=codes.device))
         return torch.cat([marks, *(project(codes).to(marks.dtype) for project in self.project_in)])
 
+    def embed_places(self, places: Tensor, axes: Tensor) -> Tensor:
+        """Embeddings (M, hidden) of places (M,) in [0, 1] on their axes (M,), 0 for x; places between bins too."""
+        codes = self._code(places)
+        x, y = (project(codes) for project in self.project_in)
+        return torch.where(axes.unsqueeze(1) == 0, x, y)
+
     def patch_places(self, rows: int, columns: int) -> Tensor:
         """Embeddings of the centres of a grid of patches, row by row: (rows * columns, hidden)."""
         x = self._code((torch.arange(columns) + 0.5) / columns)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vilam.models.coordinates import BOX, NUM_MARKS
 from vilam.models.packing import segment_starts
+from vilam.models.soft import Softened
 
 REGION_GAIN = 1.5
 """How much the mean image token of a box weighs beside a word of size 1."""
@@ -54,28 +55,27 @@ class Grounder(nn.Module):
         return hidden + looked
 
 
-def latest_boxes(input_ids: Tensor, segments: Tensor, first: int, bins: int) -> tuple[Tensor, Tensor]:
+def latest_boxes(
+    input_ids: Tensor, segments: Tensor, first: int, bins: int, softened: Softened | None = None
+) -> tuple[Tensor, Tensor]:
     """The last box that is whole at each token, in its own segment.
 
     input_ids, segments (B, L), ``first`` the id of the first coordinate token -> boxes (B, L, 4), x1 y1 x2 y2 in shares
-    of the image's sides, and whether there is one (B, L).
+    of the image's sides, and whether there is one (B, L). Softened places stand for those of their tokens.
     """
     length = input_ids.shape[1]
     offsets = nn.functional.pad(input_ids - first, (BOX_TOKENS - 1, 0), value=-1)
-    mark, *places = (offsets[:, i : i + length] for i in range(BOX_TOKENS))
-    axes = [_place(values, axis, bins) for values, axis in zip(places, (0, 1, 0, 1), strict=True)]
-    is_end = (mark == BOX) & torch.stack([is_place for _, is_place in axes]).all(0)
+    mark, *axes = (offsets[:, i : i + length] - NUM_MARKS - shift for i, shift in enumerate((0, 0, bins, 0, bins)))
+    is_end = (mark == BOX - NUM_MARKS) & torch.stack([(axis >= 0) & (axis < bins) for axis in axes]).all(0)
     index = torch.arange(length, device=input_ids.device)
     last = torch.where(is_end, index, -1).cummax(dim=1).values
     at = last.clamp_min(0)
     known = (last >= 0) & (segments.gather(1, at) == segments)
-    return torch.stack([place.gather(1, at) for place, _ in axes], dim=-1) / (bins - 1), known
-
-
-def _place(offsets: Tensor, axis: int, bins: int) -> tuple[Tensor, Tensor]:
-    """Bin numbers of one axis and where they are such."""
-    place = offsets - NUM_MARKS - axis * bins
-    return place, (place >= 0) & (place < bins)
+    places = (input_ids - first - NUM_MARKS) % bins / (bins - 1)
+    if softened is not None:
+        places = softened.place(places)
+    corners = [places.gather(1, (at - back).clamp_min(0)) for back in range(BOX_TOKENS - 2, -1, -1)]
+    return torch.stack(corners, dim=-1), known
 
 
 def box_shares(boxes: Tensor, patches: int) -> Tensor:

@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vilam.models.coordinates import NUM_MARKS
+
+CLIP = 0.2
+"""How far from 1 the ratio of a sampled token's probabilities counts (PPO, arXiv 1707.06347)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is known of sampled answers, for each token (B, L); tokens that were not sampled have ``sampled`` False.
+
+    advantages: of the whole answer. old, reference: log probabilities when it was sampled, by the model that sampled it
+    and by the one that it shall stay near.
+    """
+
+    sampled: Tensor
+    advantages: Tensor
+    old: Tensor
+    reference: Tensor
+
+    def to(self, device: torch.device | str) -> Policy:
+        """The same on another device."""
+        return Policy(*(getattr(self, name).to(device) for name in self.__slots__))
+
+    def at(self, where: Tensor) -> Policy:
+        """The tokens (N,) at which ``where`` (B, L) holds."""
+        return Policy(*(getattr(self, name)[where] for name in self.__slots__))
+
+
+def policy_losses(log_probs: Tensor, policy: Policy, kl: float) -> Tensor:
+    """The loss (N,) of sampled tokens with log probabilities (N,), all as GRPO has it (arXiv 2402.03300, eq. 3-4).
+
+    -min(r A, clip(r, 1 - CLIP, 1 + CLIP) A) + kl (q - log q - 1), with r the ratio to the probability when the token
+    was sampled, A the advantage and q the ratio of the reference's probability to the model's.
+    """
+    ratio = (log_probs - policy.old).exp()
+    gain = torch.minimum(ratio * policy.advantages, ratio.clamp(1 - CLIP, 1 + CLIP) * policy.advantages)
+    apart = policy.reference - log_probs
+    return -gain + kl * (apart.exp() - apart - 1)
 
 
 def token_losses(logits: Tensor, labels: Tensor, config: Any, sigma: float) -> Tensor:

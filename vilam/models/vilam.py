@@ -19,10 +19,11 @@ from transformers.cache_utils import Cache
 from transformers.utils import ModelOutput
 
 from vilam.models.aligner import make_aligner
-from vilam.models.coordinates import BOX, CoordinateTokens
+from vilam.models.coordinates import BOX, NUM_MARKS, CoordinateTokens
 from vilam.models.grounder import BOX_TOKENS, REGION_GAIN, Grounder, box_shares, latest_boxes, running_means
-from vilam.models.losses import token_losses
+from vilam.models.losses import Policy, policy_losses, token_losses
 from vilam.models.packing import packed_mask, packed_offsets
+from vilam.models.soft import Middle, Softened, expected_places, straight_through
 from vilam.models.tower import VilamTower, VilamTowerConfig
 
 PARTS = ("vision", "aligner", "language")
@@ -169,21 +170,30 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
             return words  # type: ignore[no-any-return]
         return torch.cat([words[:, :first], self.coordinates.scores(hidden)], dim=-1)
 
-    def embed_text(self, prefix: Tensor, input_ids: Tensor, segments: Tensor, last: int | None = None) -> Tensor:
+    def embed_text(
+        self,
+        prefix: Tensor,
+        input_ids: Tensor,
+        segments: Tensor,
+        last: int | None = None,
+        softened: Softened | None = None,
+    ) -> Tensor:
         """Embeddings (B, L, hidden) of text behind an image prefix, or only of its ``last`` tokens.
 
-        With a grounder, tokens after a box hold what is inside it.
+        With a grounder, tokens after a box hold what is inside it. Softened tokens stand in the whole text only.
         """
         start = 0 if last is None else input_ids.shape[1] - last
         embeds = self.embed(input_ids[:, start:]).to(prefix.dtype)
+        if softened is not None:
+            embeds = softened.embed(embeds)
         if self.grounder is None:
             return embeds
-        boxes, known = self._boxes(input_ids, segments)
+        boxes, known = self._boxes(input_ids, segments, softened)
         shares = box_shares(boxes[:, start:], prefix.shape[1]) * known[:, start:].unsqueeze(-1)
         return embeds + REGION_GAIN * (shares.to(prefix.dtype) @ prefix)
 
     def ground(
-        self, hidden: Tensor, prefix: Tensor, input_ids: Tensor, segments: Tensor
+        self, hidden: Tensor, prefix: Tensor, input_ids: Tensor, segments: Tensor, softened: Softened | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """The last hidden states (B, N, hidden) with what their text points at, and the log shares (B, N, P) of that.
 
@@ -193,6 +203,8 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
             return hidden, None
         is_word = (input_ids < self.config.first_coordinate) & (segments > 0)
         words = self.get_input_embeddings()(input_ids.masked_fill(~is_word, 0))
+        if softened is not None:
+            words = softened.embed(words)
         means = running_means(words, is_word, segments)[:, -hidden.shape[1] :]
         pointed = self.grounder.point(hidden, means, self.grounder.keys(prefix))
         return self.grounder.look(hidden, pointed, prefix), pointed
@@ -204,8 +216,8 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         counts = is_word.unsqueeze(-1).float()
         return torch.cat([words.float() * counts, counts], dim=-1).sum(1)
 
-    def _boxes(self, input_ids: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
-        return latest_boxes(input_ids, segments, self.config.first_coordinate, self.config.coordinate_bins)
+    def _boxes(self, input_ids: Tensor, segments: Tensor, softened: Softened | None = None) -> tuple[Tensor, Tensor]:
+        return latest_boxes(input_ids, segments, self.config.first_coordinate, self.config.coordinate_bins, softened)
 
     def forward(
         self,
@@ -217,6 +229,9 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         totals: Tensor | None = None,
         coordinate_sigma: float = 0.0,
         pointing_weight: float = 0.0,
+        policy: Policy | None = None,
+        kl: float = 0.0,
+        middle: Middle | None = None,
         **kwargs: Any,
     ) -> VilamOutput:
         """Logits (and loss) of the answer tokens of packed instructions.
@@ -225,25 +240,32 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         where no loss is taken; weights (B, L) of the labels' losses, 1 where not given. The loss is their weighted sum
         over the first of ``totals``, plus ``pointing_weight`` times the weighted sum of the grounder's losses (one a
         box of an answer) over the second; where no totals are given, they are this batch's own (see `loss_totals`).
+        policy: tokens that were sampled and have the loss of `policy_losses`, with the weight ``kl``, in place of the
+        cross-entropy. middle: first legs of the cycle, whose answers stand softened in the text (see `Middle`).
         Logits are those of the N labelled positions only, in row-major order; without labels, those of every text
         position.
         """
         assert pixel_values is not None and input_ids is not None and segments is not None
         prefix = self.encode_images(pixel_values)
-        hidden, pointed = self.run(prefix, input_ids, segments)
+        softened = self.soften(prefix, middle) if middle is not None else None
+        hidden, pointed = self.run(prefix, input_ids, segments, softened)
         if labels is None:
             return VilamOutput(logits=self.score(hidden.flatten(0, 1)))
         if weights is None:
             weights = torch.ones_like(labels, dtype=torch.float32)
         if totals is None:
-            totals = loss_totals(self.config, labels, weights)
+            totals = loss_totals(self.config, labels, weights, policy)
         # The state before a token predicts it; each instruction starts with a question, so none needs the prefix's.
         wanted = labels[:, 1:] != -100
         logits = self.score(hidden[:, :-1][wanted])
         losses = token_losses(logits, labels[:, 1:][wanted], self.config, coordinate_sigma)
+        if policy is not None:
+            own = policy.at(labels != -100)  # a question stands before the first label of a row
+            log_probs = -token_losses(logits, labels[:, 1:][wanted], self.config, 0.0)
+            losses = torch.where(own.sampled, policy_losses(log_probs, own, kl), losses)
         loss = (losses * weights[:, 1:][wanted]).sum() / totals[0]
         if pointed is not None:
-            asked = answer_boxes(self.config, labels)
+            asked = answer_boxes(self.config, labels, policy)
             pointing = self._pointing(pointed, input_ids, segments, weights, asked)
             loss = loss + pointing_weight * pointing / totals[1].clamp_min(1e-6)  # where no box is asked for, 0
         return VilamOutput(loss=loss, logits=logits)
@@ -255,17 +277,38 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         shares = box_shares(boxes[rows, marks + BOX_TOKENS - 1], pointed.shape[-1])
         return -((shares * pointed[rows, marks]).sum(-1) * weights[rows, marks]).sum()
 
-    def run(self, prefix: Tensor, input_ids: Tensor, segments: Tensor) -> tuple[Tensor, Tensor | None]:
+    def soften(self, prefix: Tensor, middle: Middle) -> Softened:
+        """The first legs read with gradient, and their chosen tokens as the second legs meet them."""
+        hidden, _ = self.run(prefix, middle.input_ids, middle.segments)
+        rows, columns = middle.source.unbind(1)
+        logits = self.score(hidden[rows, columns - 1])  # the state before a token predicts it
+        tokens = middle.input_ids[rows, columns]
+        first = self.config.first_coordinate
+        count = logits.shape[1] if first is None else first
+        is_place = tokens >= count
+        table = self.get_input_embeddings().weight[:count]
+        embeddings = straight_through(logits[:, :count], tokens.masked_fill(is_place, 0), table)
+        places = embeddings.new_zeros(len(tokens))
+        if first is not None:
+            places, axes = expected_places(
+                logits[:, first:], tokens.masked_fill(~is_place, first + NUM_MARKS) - first, self.coordinates.bins
+            )
+            embeddings = torch.where(is_place.unsqueeze(1), self.coordinates.embed_places(places, axes), embeddings)
+        return Softened(middle.target, embeddings, places)
+
+    def run(
+        self, prefix: Tensor, input_ids: Tensor, segments: Tensor, softened: Softened | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Hidden states (B, L, hidden) of the text tokens of packed instructions, and the grounder's log shares."""
         length = prefix.shape[1]
-        embeds = torch.cat([prefix, self.embed_text(prefix, input_ids, segments)], dim=1)
+        embeds = torch.cat([prefix, self.embed_text(prefix, input_ids, segments, softened=softened)], dim=1)
         output = self.language.get_decoder()(
             inputs_embeds=embeds,
             attention_mask=packed_mask(segments, length, embeds.dtype),
             position_ids=self.positions(segments, length),
             use_cache=False,
         )
-        return self.ground(output.last_hidden_state[:, length:], prefix, input_ids, segments)
+        return self.ground(output.last_hidden_state[:, length:], prefix, input_ids, segments, softened)
 
     def image_positions(self, length: int) -> tuple[Tensor, int]:
         """Positions of the image prefix (length,) and the position at which a text begins."""
@@ -279,16 +322,17 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         return torch.cat([image.expand(len(segments), -1), packed_offsets(segments) + first], dim=1)
 
 
-def answer_boxes(config: VilamConfig, labels: Tensor) -> Tensor:
-    """Where (B, L) the box of an answer begins."""
+def answer_boxes(config: VilamConfig, labels: Tensor, policy: Policy | None = None) -> Tensor:
+    """Where (B, L) the true box of an answer begins; a sampled one is none."""
     if config.first_coordinate is None:
         return torch.zeros_like(labels, dtype=torch.bool)
-    return labels == config.first_coordinate + BOX
+    begins = labels == config.first_coordinate + BOX
+    return begins if policy is None else begins & ~policy.sampled
 
 
-def loss_totals(config: VilamConfig, labels: Tensor, weights: Tensor) -> Tensor:
+def loss_totals(config: VilamConfig, labels: Tensor, weights: Tensor, policy: Policy | None = None) -> Tensor:
     """Summed weights (2,) of the answers' tokens and of their boxes: what the two sums of a loss are divided by."""
-    return torch.stack([weights[labels != -100].sum(), weights[answer_boxes(config, labels)].sum()])
+    return torch.stack([weights[labels != -100].sum(), weights[answer_boxes(config, labels, policy)].sum()])
 
 
 def _feature_width(config: Any) -> int:

@@ -10,7 +10,6 @@ from vilam.config import Settings
 from vilam.data.store import read_card
 from vilam.errors import VilamError
 from vilam.files import write_whole
-from vilam.inference.answering import compile_grammars
 from vilam.models.build import Trained, load_trained
 from vilam.tasks import TASKS
 from vilam.training.checkpoint import Checkpoints
@@ -31,8 +30,7 @@ def run(settings: Settings, root: Path) -> None:
     card = read_card(root / RECORDS)
     weights = checksum(root / "models" / "activate" / "model.safetensors")
     checkpoints = checkpoints_for("train", settings, root, settings.train.model_dump(), weights)
-    grammars = compile_grammars(before.tokenizer, card)
-    cycle = Cycle(settings.train.cycle, before.tokenizer, settings.seed)
+    cycle = Cycle(settings.train.cycle, settings.train.tasks, before.tokenizer, card, settings.seed)
     name = f"{settings.prepare.source} {settings.train.cycle.mode}, seed {settings.seed}"
     tracked = open_run(root, name, _run_id(checkpoints), settings) if rank() == 0 else nullcontext(None)
     with tracked as tracker:
@@ -41,7 +39,17 @@ def run(settings: Settings, root: Path) -> None:
         info = {"stage": "train", "run_id": tracker.run_id if tracker else None}
         start = Trained(before.model, before.tokenizer, card, info)
         log = tracker.log_metrics if tracker else lambda *_: None
-        run_job("train", settings, root, start, settings.train.tasks, settings.train.described_images, cycle, checkpoints, log)
+        run_job(
+            "train",
+            settings,
+            root,
+            start,
+            settings.train.tasks,
+            settings.train.described_images,
+            cycle,
+            checkpoints,
+            log,
+        )
 
 
 def _run_id(checkpoints: Checkpoints) -> str | None:

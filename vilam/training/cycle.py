@@ -1,112 +1,167 @@
-"""The cycle between the two directions: what one leg says is what the other is asked."""
+"""The cycle between the two directions: what one leg says is what the other is asked.
+
+With G (REG: region -> expression) and F (REC: expression -> region), the paper's loss is
+
+    L_cycle(G, F) = CE(F(G(x)), x) + CE(G(F(y)), y)
+
+for a region x and an expression y (ViLaM, arXiv 2311.12327; its weights and schedule are not public). The first leg's
+answer, the middle, is chosen token by token; cross-entropy through that choice teaches the first leg nothing. What a
+mode does about it:
+
+none      nothing: all tasks jointly, the baseline.
+pseudo    sg is the stopped gradient, as in back-translation (Sennrich et al., arXiv 1511.06709): each term trains its
+          second leg only.
+              reg_then_rec   CE(F(sg G(x)), x)                          every region, described or not
+              rec_then_reg   CE(G(sg F(y)), y)   where F(y) returns     true expressions y
+              retell         CE(G(sg F(y')), y') where F(y') returns    y' = sg G(x), the model's own words
+soft      the same terms, but the tokens of the middle are soft: words straight-through, places by their expectation
+          (vilam/models/soft.py), so that the first leg learns too. CyCo (arXiv 2312.15162) cycles this way for box and
+          caption.
+reward    G and F learn from the rewards of drawn answers (vilam/training/reward.py).
+
+Middles are made anew every ``refresh`` steps for ``images`` pictures; the newest ``kept`` pictures are trained on, a
+``share`` of each step's. All weights are ramped in after a supervised start. Guards, see vilam/inference/round_trip.py:
+words hold no digits, coordinates or special tokens; words cut off at the length cap and words that lead to several
+regions earn nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from vilam.config import CycleSettings
 from vilam.data.instructions import Instruction
-from vilam.data.records import Expression, ImageRecord, Region
+from vilam.data.records import DatasetCard
+from vilam.evaluation.diversity import diversity
 from vilam.inference.answering import Records
-from vilam.inference.round_trip import REC, REG, Drawing, Traveller, Trip, hashed
+from vilam.inference.round_trip import Traveller, Trip
 from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.tasks import TASKS
+from vilam.training.engine import rank, world_size
+from vilam.training.middles import Middles, Source
+from vilam.training.reward import Rewards
 from vilam.training.sampling import Epochs, Example
+from vilam.training.teacher import Teacher
 
 BATCH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Middle:
-    region_id: str
-    trip: Trip
+"""Images that go round at once."""
 
 
 class Cycle:
-    def __init__(self, settings: CycleSettings, tokenizer: GroundingTokenizer, seed: int) -> None:
+    """When the cycle has its turn, the middles that it keeps, and the examples that it makes of them."""
+
+    def __init__(
+        self,
+        settings: CycleSettings,
+        tasks: Mapping[str, float],
+        tokenizer: GroundingTokenizer,
+        card: DatasetCard,
+        seed: int,
+    ) -> None:
+        traveller = Traveller(tokenizer, card)
+        rec_tasks = {name: weight for name, weight in tasks.items() if weight and TASKS[name].direction == "rec"}
         self.settings = settings
-        self.traveller = Traveller(tokenizer)
         self.seed = seed
-        self.pool: dict[str, list[Middle]] = {}
+        self.middles = Middles(settings, rec_tasks, traveller, seed)
+        self.rewards = Rewards(settings, traveller, seed)
+        self.teacher = None if settings.teacher is None else Teacher(settings.teacher)
+        self.kept: dict[str, list[Example]] = {}
 
     def weight(self, step: int, steps: int) -> float:
         """How far the weights of the legs have risen, 0..1."""
-        if self.settings.mode == "none":
+        if self.settings.mode == "none" or step < self.first(steps):
             return 0.0
-        return float(np.clip((step / steps - self.settings.start) / max(self.settings.ramp, 1e-9), 0, 1))
+        ramp = self.settings.ramp * steps
+        return min(1.0, (step + 1 - self.first(steps)) / ramp) if ramp else 1.0
+
+    def first(self, steps: int) -> int:
+        """The step at which the cycle begins."""
+        return round(self.settings.start * steps)
 
     def due(self, step: int, steps: int) -> bool:
-        first = int(self.settings.start * steps)
-        return self.settings.mode != "none" and step >= first and (step - first) % self.settings.refresh == 0
+        """Whether middles are made at this step."""
+        since = step - self.first(steps)
+        return self.settings.mode != "none" and since >= 0 and since % self.settings.refresh == 0
 
-    def refresh(self, model, records: Records, ids: Sequence[str], step: int) -> None:
-        number = self.settings.images
-        self.epochs = getattr(self, "epochs", None) or Epochs(ids, self.seed, 5)
-        count = getattr(self, "count", 0)
-        self.count = count + 1
-        chosen = self.epochs.at(count * number, number)
-        s = self.settings
-        drawing = Drawing(s.samples, s.temperature, s.max_words, hashed(self.seed, step))
-        for start in range(0, number, BATCH):
-            batch = [records[i] for i in chosen[start : start + BATCH]]
-            places = [(i, region) for i, record in enumerate(batch) for region in record.regions]
-            trips = self.traveller.go_round(model, batch, places, drawing)
-            for record in batch:
-                self.pool.pop(record.image_id, None)
-                self.pool[record.image_id] = []
-            for (i, region), found in zip(places, trips, strict=True):
-                best = max(found, key=lambda trip: (trip.returns(s.min_iou), trip.confidence))
-                self.pool[batch[i].image_id].append(Middle(region.region_id, best))
-        while len(self.pool) > s.kept:
-            del self.pool[next(iter(self.pool))]
-        middles = [(self.records_region(records, i, m), m) for i in chosen[:16] for m in self.pool[i]]
-        allm = [m for i in chosen for m in self.pool[i]]
-        acc = np.mean([m.trip.returns(s.min_iou) for m in allm])
-        words = [m.trip.words for m in allm]
-        print(f"\nrefresh {step}: accepted {acc:.3f} distinct {len(set(words))}/{len(words)} conf {np.mean([m.trip.confidence for m in allm]):.2f} exact {np.mean([m.trip.words in {e.text for e in r.expressions} for r, m in middles]):.3f} exact|acc {np.mean([m.trip.words in {e.text for e in r.expressions} for r, m in middles if m.trip.returns(s.min_iou)]):.3f}", words[:6], flush=True)
+    def refresh(
+        self,
+        model: VilamForConditionalGeneration,
+        records: Records,
+        instructions: Mapping[str, Mapping[str, Sequence[Instruction]]],
+        turn: int,
+    ) -> dict[str, float]:
+        """Make the middles of the ``turn``-th time on all ranks together; returns what was measured on the way.
 
-    def records_region(self, records, i, m):
-        return records[i].region(m.region_id)
+        instructions: by image and task, as the sampler has them.
+        """
+        chosen = Epochs(sorted(instructions), self.seed, 5).at(turn * self.settings.images, self.settings.images)
+        own = chosen[rank() :: world_size()]
+        made: dict[str, list[Example]] = {}
+        trips: list[Trip] = []
+        for start in range(0, len(own), BATCH):
+            ids = own[start : start + BATCH]
+            examples, gone = self._go_round(model, [Source(records[i], instructions[i]) for i in ids], turn)
+            made.update(zip(ids, examples, strict=True))
+            trips += gone
+        everything = _gathered((made, trips))
+        for image_id in chosen:
+            self.kept.pop(image_id, None)
+            self.kept[image_id] = next(part[image_id] for part, _ in everything if image_id in part)
+        for image_id in list(self.kept)[: -self.settings.kept]:
+            del self.kept[image_id]
+        return measures([trip for _, gone in everything for trip in gone], self.settings.min_iou)
 
-    def image_ids(self, step: int, count: int) -> list[str]:
-        if not self.pool:
-            return []
-        rng = np.random.default_rng([self.seed, 6, step])
-        names = list(self.pool)
-        return [names[i] for i in rng.choice(len(names), size=min(count, len(names)), replace=False)]
+    def _go_round(
+        self, model: VilamForConditionalGeneration, sources: Sequence[Source], turn: int
+    ) -> tuple[list[list[Example]], list[Trip]]:
+        second = model if self.teacher is None else self.teacher.beside(model)
+        if self.settings.mode == "reward":
+            return self.rewards.examples(model, second, sources, turn)
+        return self.middles.examples(second, sources, turn)
 
-    def examples(self, record: ImageRecord, step: int, weight: float) -> list[Example]:
-        s = self.settings
-        rng = np.random.default_rng([self.seed, 3, step, hashed(record.image_id)])
-        made = []
-        for middle in self.pool[record.image_id]:
-            region, trip = record.region(middle.region_id), middle.trip
-            returns = trip.returns(s.min_iou)
-            said = Expression(trip.words, source="model")
-            back = int(rng.integers(len(REC.templates)))
-            if s.reg_then_rec > 0 and (returns or not s.rec_accepted):
-                question = REC.question(back, record, region, said)
-                made.append(Example(_instruction(REC.name, record, region, question, REC.answer(record, region, said)), weight * s.reg_then_rec))
-            if s.rec_then_reg > 0 and returns:
-                forth = int(rng.integers(len(REG.templates)))
-                question = REG.question(forth, record, replace(region, box_xyxy=trip.box_xyxy), None)
-                made.append(Example(_instruction(REG.name, record, region, question, trip.words), weight * s.rec_then_reg))
-        return made
+    def draw(self, step: int, batch_size: int, weight: float) -> dict[str, list[Example]]:
+        """The images of a step that go round, with their examples at this share of their weight."""
+        if weight == 0 or not self.kept:
+            return {}
+        names = list(self.kept)
+        count = min(round(self.settings.share * batch_size), len(names))
+        picks = np.random.default_rng([self.seed, 6, step]).choice(len(names), size=count, replace=False)
+        return {names[i]: [replace(each, weight=each.weight * weight) for each in self.kept[names[i]]] for i in picks}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint has to hold, so that a run goes on as if it had never stopped."""
+        return {"kept": self.kept, "teacher": self.teacher.state() if self.teacher else None}
+
+    def load(self, state: Mapping[str, Any], model: VilamForConditionalGeneration) -> None:
+        """Put back what `state` gave."""
+        self.kept = dict(state["kept"])
+        if self.teacher is not None:
+            self.teacher.load(state["teacher"], model)
 
 
-def _instruction(task: str, record: ImageRecord, region: Region, question: str, answer: str) -> Instruction:
-    return Instruction(
-        instruction_id=f"cycle/{record.image_id}/{region.region_id}",
-        task=task,
-        split=record.split,
-        image_id=record.image_id,
-        region_id=region.region_id,
-        question=question,
-        answer=answer,
-        template=0,
-        expression_source="model",
-    )
+def measures(trips: Sequence[Trip], min_iou: float) -> dict[str, float]:
+    """How the model's own words do: shares that return and that mislead, and diversity."""
+    if not trips:
+        return {}
+    return {
+        "cycle_accepted": float(np.mean([trip.returns(min_iou) for trip in trips])),
+        "cycle_misleading": float(np.mean([trip.misleads(min_iou) for trip in trips])),
+        "cycle_iou": float(np.mean([trip.found.iou for trip in trips])),
+        "cycle_confidence": float(np.mean([trip.confidence for trip in trips])),
+        **{f"cycle_{name}": value for name, value in diversity([trip.words for trip in trips]).items()},
+    }
+
+
+def _gathered(part: Any) -> list[Any]:
+    """The parts of all ranks, in their order."""
+    if world_size() == 1:
+        return [part]
+    parts: list[Any] = [None] * world_size()
+    torch.distributed.all_gather_object(parts, part)
+    return parts

@@ -75,6 +75,8 @@ def fit(
     first = 0
     if state := checkpoints.load(engine):
         first, history = int(state["step"]), History(state["history"], state["images"])
+        if job.cycle is not None:
+            job.cycle.load(state["cycle"], job.model)
     trainer = _Trainer(job, engine, device, history, log)
     with _progress(job, first) as progress:
         for step in range(first, job.settings.steps):
@@ -86,7 +88,8 @@ def fit(
             if done % job.settings.validate_every == 0 or done == job.settings.steps:
                 trainer.validate(done)
             if done % job.settings.checkpoint_every == 0 and done < job.settings.steps:
-                checkpoints.save(engine, done, {"history": history.rows, "images": history.images})
+                cycle = None if job.cycle is None else job.cycle.state()
+                checkpoints.save(engine, done, {"history": history.rows, "images": history.images, "cycle": cycle})
     with plain_model(engine, job.model) as model:
         return model, history
 
@@ -124,7 +127,7 @@ class _Trainer:
     def step(self, step: int) -> float:
         """Train on the images of a step; returns the loss, averaged over recent steps."""
         batch = self._batch(step).to(self.device)
-        totals = loss_totals(self.job.model.config, batch.labels, batch.weights)
+        totals = loss_totals(self.job.model.config, batch.labels, batch.weights, batch.policy)
         torch.distributed.all_reduce(totals)
         # Ranks hold different numbers of tokens and DeepSpeed averages over ranks: so the gradient is that of one rank.
         self.engine.train()
@@ -137,9 +140,13 @@ class _Trainer:
             totals=totals / world_size(),
             coordinate_sigma=self.job.settings.coordinate_sigma,
             pointing_weight=self.job.settings.pointing_weight,
+            policy=batch.policy,
+            kl=self.job.cycle.settings.kl if self.job.cycle else 0.0,
+            middle=batch.middle,
         )
         self.engine.backward(output.loss)
         self.engine.step()
+        self._teach(step)
         self._note(step, output.loss.detach())
         return self.loss
 
@@ -149,29 +156,38 @@ class _Trainer:
         self.loss = value if step == 0 else 0.95 * self.loss + 0.05 * value if self.loss else value
         self.history.images += self.job.settings.batch_size
         if (step + 1) % LOG_EVERY == 0:
-            measured = {"loss": value, "learning_rate": self.engine.get_lr()[0]}
-            self.history.add(step + 1, measured)
-            self.log({f"{self.job.name}/{name}": number for name, number in measured.items()}, step + 1)
+            self._tell(step + 1, {"loss": value, "learning_rate": self.engine.get_lr()[0]})
 
     def _batch(self, step: int) -> Batch:
         """This rank's share of a step's images, each with its instructions, those of the cycle among them."""
         job = self.job
-        size = job.settings.batch_size
-        round_ids: list[str] = []
-        weight = 0.0
-        if job.cycle is not None and job.cycle.due(step, job.settings.steps):
-            with self._plain() as model, autocast(model, precision(job.settings.precision)):
-                job.cycle.refresh(model, job.records, job.sampler.ids, step)
-        if job.cycle is not None:
-            weight = job.cycle.weight(step, job.settings.steps)
-            if weight > 0:
-                round_ids = job.cycle.image_ids(step, round(size * job.cycle.settings.share))
-        drawn = job.sampler.image_ids(step, size)[: size - len(round_ids)]
-        examples = [job.sampler.draw(image_id, step) for image_id in drawn]
-        for image_id in round_ids:
-            examples.append(job.sampler.draw(image_id, step) + job.cycle.examples(job.records[image_id], step, weight))
-        ids = [*drawn, *round_ids][rank() :: world_size()]
-        return collate([job.records[image_id].image for image_id in ids], examples[rank() :: world_size()], job.tokenizer, job.model.config)
+        cycled = self._cycled(job.cycle, step) if job.cycle is not None else {}
+        drawn = job.sampler.image_ids(step, job.settings.batch_size)[: job.settings.batch_size - len(cycled)]
+        rows: list[tuple[str, list[Example]]] = [(image_id, []) for image_id in drawn] + list(cycled.items())
+        own = rows[rank() :: world_size()]
+        examples = [job.sampler.draw(image_id, step) + made for image_id, made in own]
+        return collate([job.records[image_id].image for image_id, _ in own], examples, job.tokenizer, job.model.config)
+
+    def _cycled(self, cycle: Cycle, step: int) -> dict[str, list[Example]]:
+        """The images of a step that go round; new middles are made where it is time."""
+        steps = self.job.settings.steps
+        if cycle.due(step, steps):
+            with self._plain() as model, autocast(model, precision(self.job.settings.precision)):
+                turn = (step - cycle.first(steps)) // cycle.settings.refresh
+                measured = cycle.refresh(model, self.job.records, self.job.sampler.images, turn)
+            self._tell(step + 1, measured)
+        return cycle.draw(step, self.job.settings.batch_size, cycle.weight(step, steps))
+
+    def _teach(self, step: int) -> None:
+        """Let the cycle's teacher follow the model, where there is one."""
+        cycle = self.job.cycle
+        if cycle is not None and cycle.teacher is not None and cycle.weight(step, self.job.settings.steps) > 0:
+            with self._plain() as model:
+                cycle.teacher.follow(model)
+
+    def _tell(self, step: int, measured: Mapping[str, float]) -> None:
+        self.history.add(step, measured)
+        self.log({f"{self.job.name}/{name}": number for name, number in measured.items()}, step)
 
     def _plain(self) -> AbstractContextManager[VilamForConditionalGeneration]:
         return plain_model(self.engine, self.job.model)
@@ -180,5 +196,4 @@ class _Trainer:
         """Measure on held-out images; every rank does the same work, so that none waits for another."""
         with self._plain() as model, autocast(model, precision(self.job.settings.precision)):
             measured = validate(model, self.job.tokenizer, self.job.card, self.job.held_out, self.job.validation)
-        self.history.add(step, measured)
-        self.log({f"{self.job.name}/{name}": number for name, number in measured.items()}, step)
+        self._tell(step, measured)

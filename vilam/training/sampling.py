@@ -12,11 +12,38 @@ from vilam.errors import VilamError
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled:
+    """An answer that a model drew, as tokens, and its advantage over the others of its group.
+
+    old, reference: the log probability of each token by the model that drew it, and by the one that it shall stay near.
+    """
+
+    ids: tuple[int, ...]
+    advantage: float
+    old: tuple[float, ...]
+    reference: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLeg:
+    """A question and the sampled answer that stands in the question of another instruction."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
-    """An instruction and the weight of its loss."""
+    """An instruction and the weight of its loss.
+
+    sampled: the answer is this one, and learns by its advantage. first: a part of the question is the answer of this
+    first leg, through which the gradient passes.
+    """
 
     instruction: Instruction
     weight: float = 1.0
+    sampled: Sampled | None = None
+    first: FirstLeg | None = None
 
 
 def by_image(instructions: Iterable[Instruction]) -> dict[str, dict[str, list[Instruction]]]:

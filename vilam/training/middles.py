@@ -1,0 +1,141 @@
+"""The modes `pseudo` and `soft`: what a model says of regions and finds by words, as examples of both legs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vilam.config import CycleSettings
+from vilam.data.instructions import Instruction
+from vilam.data.records import Expression, ImageRecord, Region
+from vilam.inference.round_trip import REG, Asked, Drawing, Found, Traveller, Trip, hashed
+from vilam.models.images import load_pixels
+from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.tasks import TASKS
+from vilam.training.sampling import Example, FirstLeg
+
+ByTask = Mapping[str, Sequence[Instruction]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An image that goes round, and its instructions by task."""
+
+    record: ImageRecord
+    described: ByTask
+
+    def rng(self, *numbers: int) -> np.random.Generator:
+        """Random numbers of this image and these numbers alone."""
+        return np.random.default_rng([*numbers, hashed(self.record.image_id)])
+
+
+class Middles:
+    """Makes the examples of both legs; ``rec_tasks``: the weights with which tasks are drawn to answer words."""
+
+    def __init__(
+        self, settings: CycleSettings, rec_tasks: Mapping[str, float], traveller: Traveller, seed: int
+    ) -> None:
+        self.settings = settings
+        self.rec_tasks = rec_tasks
+        self.traveller = traveller
+        self.seed = seed
+
+    def examples(
+        self, model: VilamForConditionalGeneration, sources: Sequence[Source], step: int
+    ) -> tuple[list[list[Example]], list[Trip]]:
+        """Examples of each image, and all trips; the middles are the model's."""
+        made: list[list[Example]] = [[] for _ in sources]
+        places = [(i, region) for i, source in enumerate(sources) for region in source.record.regions]
+        drawing = Drawing(
+            self.settings.samples, self.settings.temperature, self.settings.max_words, hashed(self.seed, step)
+        )
+        records = [source.record for source in sources]
+        trips = self.traveller.go_round(model, records, places, drawing)
+        dice = [source.rng(self.seed, 3, step) for source in sources]
+        for (i, region), of_region in zip(places, trips, strict=True):
+            trip = choose(of_region, self.settings.min_iou, dice[i])
+            made[i] += self._reg_then_rec(records[i], region, trip, dice[i])
+            made[i] += self._rec_then_reg(records[i], region, trip.words, trip.found, self.settings.retell, dice[i])
+        asked = [self._asked(i, source, dice[i]) for i, source in enumerate(sources)]
+        for i, region, words, found in self._answers(model, records, [one for one in asked if one]):
+            made[i] += self._rec_then_reg(records[i], region, words, found, self.settings.rec_then_reg, dice[i])
+        return made, [trip for of_region in trips for trip in of_region]
+
+    def _reg_then_rec(
+        self, record: ImageRecord, region: Region, trip: Trip, rng: np.random.Generator
+    ) -> Iterator[Example]:
+        """x -> G -> words: F is asked for them and must answer x."""
+        if self.settings.reg_then_rec == 0 or trip.misleads(self.settings.min_iou):
+            return
+        said = Expression(trip.words, source="model")
+        task = TASKS[self._task(replace(region, expressions=(said,)), rng)]
+        question = task.question(int(rng.integers(len(task.templates))), record, region, said)
+        made = instruction(task.name, record, region, question, task.answer(record, region, said))
+        yield Example(made, self.settings.reg_then_rec, first=self._first(trip.question, trip.words))
+
+    def _rec_then_reg(
+        self, record: ImageRecord, region: Region, words: str, found: Found, weight: float, rng: np.random.Generator
+    ) -> Iterator[Example]:
+        """y -> F -> region: where F found the right one, G is asked about what it found and must answer y."""
+        if weight == 0 or found.box_xyxy is None or not found.returns(self.settings.min_iou):
+            return
+        asked = replace(region, box_xyxy=found.box_xyxy)
+        question = REG.question(int(rng.integers(len(REG.templates))), record, asked, None)
+        made = instruction(REG.name, record, region, question, words)
+        yield Example(made, weight, first=self._first(found.question, found.answer))
+
+    def _first(self, question: str, answer: str) -> FirstLeg | None:
+        """In the mode `soft` the gradient passes through the middle too."""
+        return FirstLeg(question, answer) if self.settings.mode == "soft" else None
+
+    def _task(self, region: Region, rng: np.random.Generator) -> str:
+        """A REC task that this region can be asked for, by weight."""
+        names = [name for name in self.rec_tasks if TASKS[name].applies(region, self.traveller.card)]
+        weights = np.array([self.rec_tasks[name] for name in names])
+        return str(rng.choice(names, p=weights / weights.sum()))
+
+    def _asked(self, index: int, source: Source, rng: np.random.Generator) -> tuple[Asked, str] | None:
+        """One of the image's described regions, asked for by a REC task that is drawn by weight, and its words."""
+        known = {name: source.described[name] for name in self.rec_tasks if source.described.get(name)}
+        if self.settings.rec_then_reg == 0 or not known:
+            return None
+        weights = np.array([self.rec_tasks[name] for name in known])
+        name = str(rng.choice(list(known), p=weights / weights.sum()))
+        chosen = known[name][int(rng.integers(len(known[name])))]
+        return Asked(index, source.record.region(chosen.region_id), name, chosen.question), chosen.expression
+
+    def _answers(
+        self, model: VilamForConditionalGeneration, records: Sequence[ImageRecord], asked: Sequence[tuple[Asked, str]]
+    ) -> Iterator[tuple[int, Region, str, Found]]:
+        if not asked:
+            return
+        pixels = load_pixels([record.image for record in records], model.config).to(model.device)
+        found = self.traveller.find(model, pixels, records, [one for one, _ in asked])
+        for (one, words), where in zip(asked, found, strict=True):
+            yield one.image, one.region, words, where
+
+
+def choose(trips: Sequence[Trip], min_iou: float, rng: np.random.Generator) -> Trip:
+    """One of the trips that return, by chance; of all where none does.
+
+    Never the most confident one: a model that learns what it is surest of soon says nothing else (docs/cycle.md).
+    """
+    returning = [trip for trip in trips if trip.returns(min_iou)] or trips
+    return returning[int(rng.integers(len(returning)))]
+
+
+def instruction(task: str, record: ImageRecord, region: Region, question: str, answer: str) -> Instruction:
+    """A question and answer of the cycle."""
+    return Instruction(
+        instruction_id=f"cycle/{task}/{record.image_id}/{region.region_id}",
+        task=task,
+        split=record.split,
+        image_id=record.image_id,
+        region_id=region.region_id,
+        question=question,
+        answer=answer,
+        template=0,
+        expression_source="model",
+    )
