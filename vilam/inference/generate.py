@@ -158,7 +158,8 @@ class _Decoding:
         new = self.model.word_sums(self.ids[:, -last:], self.is_text[:, -last:])
         self.word_sums = new if self.word_sums is None else self.word_sums + new
         means = (self.word_sums[:, :-1] / self.word_sums[:, -1:].clamp_min(1)).unsqueeze(1)
-        pointed = self.model.grounder.point(hidden, means.to(self.prefix.dtype), self.keys)
+        words = self.model.get_input_embeddings().weight.dtype
+        pointed = self.model.grounder.point(hidden, means.to(words), self.keys)
         return self.model.grounder.look(hidden, pointed, self.prefix)
 
     def _decode(self, embeds: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
