@@ -57,7 +57,10 @@ def test_a_source_is_looked_for_from_the_project(write: Callable[..., Path], mon
         ({"settings": {"prepare.root": "${"}}, "prepare.root: ${: Invalid placeholder"),
         ({"settings": {"seed": 1}}, "settings: seed: leave it out: seeds sets it"),
         ({"arms": {"none": NONE, "odd": {"train.cycle.mode": "wheel"}}}, "arms.odd: train.cycle.mode: Input should be"),
-        ({"arms": {"none": NONE, "odd": {"train.threads": 2}}}, "arms.odd: train.threads: leave it out: threads sets it"),
+        (
+            {"arms": {"none": NONE, "odd": {"train.threads": 2}}},
+            "arms.odd: train.threads: leave it out: threads sets it",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_setting(

@@ -61,7 +61,11 @@ def test_every_run_stands_in_the_projects_mlflow(root: Path, laboratory: Laborat
     client = MlflowClient(f"sqlite:///{root / 'mlruns' / 'mlflow.db'}")
     results = list(finished([*laboratory.runs(), *laboratory.matched_runs()]))
     runs = {result.run.arm: client.get_run(result.mlflow_run) for result in results}
-    assert [run.info.run_name for run in runs.values()] == ["toy 0.5 none 3", "toy 0.5 pseudo 3", "toy 0.5 none@pseudo 3"]
+    assert [run.info.run_name for run in runs.values()] == [
+        "toy 0.5 none 3",
+        "toy 0.5 pseudo 3",
+        "toy 0.5 none@pseudo 3",
+    ]
     for arm, run in runs.items():
         wanted = {"ablation": "toy", "arm": arm, "share": "0.5", "seed": "3", "git_commit": "none"}
         assert wanted.items() <= run.data.tags.items()

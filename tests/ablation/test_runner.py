@@ -154,7 +154,7 @@ def test_what_runs_is_ended_with_the_command(write: Callable[..., Path], fake) -
         return children[0]
 
     path = write(seeds=[0], arms={"none": {}, "other": {"synthesize.expressions_per_region": 1}})
-    done = [step for step in steps(path) if step.stage == "prepare"][0]
+    done = next(step for step in steps(path) if step.stage == "prepare")
     Runner(1, lambda step: subprocess.Popen(["true"]), path.parent / "configs", print).run([done])
     with pytest.raises(KeyboardInterrupt):
         run(path, launch, jobs=2)
@@ -165,7 +165,7 @@ def test_what_runs_is_ended_with_the_command(write: Callable[..., Path], fake) -
 def test_a_stage_is_the_projects_own_command(write: Callable[..., Path], tmp_path: Path, monkeypatch) -> None:
     """Settings, folder, threads, and the name and tags of its run in MLflow."""
     monkeypatch.delenv("VILAM_MLRUNS", raising=False)
-    step = [each for each in steps(write(seeds=[4])) if each.stage == "train"][0]
+    step = next(each for each in steps(write(seeds=[4])) if each.stage == "train")
     environment = Launcher(tmp_path, 3, {"git_commit": "abc"}).environment(step)
     assert environment["OMP_NUM_THREADS"] == "3" and environment["VILAM_MLRUNS"] == str(tmp_path / "mlruns")
     assert environment["VILAM_RUN_NAME"] == "toy 0.5 none 4"

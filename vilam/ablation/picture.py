@@ -62,7 +62,9 @@ def _values(axis: Any, metric: str, shares: Sequence[float], arms: Sequence[str]
             place, mean = _place(group, arm, arms), sum(values) / len(values) if values else float("nan")
             axis.plot([place] * len(values), values, "o", color=colour, markersize=4, alpha=0.6)
             half = WIDTH / len(arms) / 2.5
-            axis.plot([place - half, place + half], [mean, mean], color=colour, linewidth=2.5, label=None if group else arm)
+            axis.plot(
+                [place - half, place + half], [mean, mean], color=colour, linewidth=2.5, label=None if group else arm
+            )
 
 
 def _differences(
@@ -74,4 +76,6 @@ def _differences(
         found, at_steps = each.difference, each.budget == STEPS
         place = _place(shares.index(each.share), each.arm, arms) + (-0.02 if at_steps else 0.02)
         axis.plot([place, place], [found.low, found.high], color=colour, linewidth=1.5)
-        axis.plot([place], [found.mean], "o", color=colour, markersize=6, markerfacecolor=colour if at_steps else "white")
+        axis.plot(
+            [place], [found.mean], "o", color=colour, markersize=6, markerfacecolor=colour if at_steps else "white"
+        )

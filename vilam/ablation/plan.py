@@ -108,9 +108,7 @@ def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:
     return plan, base
 
 
-def settings_of(
-    plan: Plan, base: Mapping[str, Any], arm: str, share: float, seed: int, root: Path
-) -> dict[str, Any]:
+def settings_of(plan: Plan, base: Mapping[str, Any], arm: str, share: float, seed: int, root: Path) -> dict[str, Any]:
     """The content of a run's params.yaml; the source's folder is made absolute, since a run lies elsewhere."""
     given = {"seed": seed, "synthesize.described_share": share}
     threads = {"activate.threads": plan.threads, "train.threads": plan.threads}

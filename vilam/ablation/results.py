@@ -93,19 +93,27 @@ def compare(results: Sequence[Result]) -> list[Comparison]:
 def _compared(budget: str, share: float, arm: str, pairs: Sequence[tuple[Result, Result]]) -> Iterator[Comparison]:
     ours, theirs = zip(*pairs, strict=True)
     for metric in ours[0].scores:
-        scored = [[result.scores[metric] for result in side] for side in (ours, theirs)]
-        values, baselines = (tuple(float(each["value"].mean()) for each in side) for side in scored)
+        arm_scores, baseline_scores = ([result.scores[metric] for result in side] for side in (ours, theirs))
         yield Comparison(
             budget,
             share,
             arm,
             metric,
             tuple(result.run.seed for result in ours),
-            values,
-            baselines,
-            paired_difference(*scored, draws=DRAWS, seed=0),
-            *(sum(sum(result.times.values()) for result in side) / len(side) for side in (ours, theirs)),
+            _means(arm_scores),
+            _means(baseline_scores),
+            paired_difference(arm_scores, baseline_scores, DRAWS, seed=0),
+            _seconds(ours),
+            _seconds(theirs),
         )
+
+
+def _means(scored: Sequence[pd.DataFrame]) -> tuple[float, ...]:
+    return tuple(float(each["value"].mean()) for each in scored)
+
+
+def _seconds(results: Sequence[Result]) -> float:
+    return sum(sum(result.times.values()) for result in results) / len(results)
 
 
 def results_table(results: Sequence[Result]) -> pd.DataFrame:

@@ -206,9 +206,7 @@ class Laboratory:
         name = f"{stage}-{key_of(stage, params, needs)[:DIGITS]}"
         return Step(stage, self.folder / "shared" / name, name, params, needs, links)
 
-    def _described(
-        self, params: Mapping[str, Any], records: Step, links: Mapping[str, Path], teacher: Run
-    ) -> Step:
+    def _described(self, params: Mapping[str, Any], records: Step, links: Mapping[str, Path], teacher: Run) -> Step:
         """`synthesize` with the model of a finished run as the one that describes what nobody described."""
         folder = str((teacher.train.folder / STEP_2).absolute())
         told = {**params, "synthesize": {**params["synthesize"], "teacher": folder}}

@@ -71,7 +71,17 @@ def _cell(each: Comparison) -> str:
 def _cost_table(results: Sequence[Result]) -> Iterator[str]:
     """Mean over the seeds of the steps and of the processor seconds of each part."""
     yield _line(
-        ["share", "arm", "seeds", "steps", "processor s", "of it training", "teacher's training", "describing", "min by clock"]
+        [
+            "share",
+            "arm",
+            "seeds",
+            "steps",
+            "processor s",
+            "of it training",
+            "teacher's training",
+            "describing",
+            "min by clock",
+        ]
     )
     yield _line(["---", "---", *["---:"] * 7])
     for share, arm in dict.fromkeys((result.run.share, result.run.arm) for result in results):
@@ -81,7 +91,14 @@ def _cost_table(results: Sequence[Result]) -> Iterator[str]:
         clock = _mean([spent.wall_seconds for result in members if (spent := result.run.train.spent())]) / 60
         numbers = [sum(parts), *parts]
         yield _line(
-            [f"{share:.0%}", f"`{arm}`", str(len(members)), f"{steps:.0f}", *(f"{n:.0f}" for n in numbers), f"{clock:.1f}"]
+            [
+                f"{share:.0%}",
+                f"`{arm}`",
+                str(len(members)),
+                f"{steps:.0f}",
+                *(f"{n:.0f}" for n in numbers),
+                f"{clock:.1f}",
+            ]
         )
 
 

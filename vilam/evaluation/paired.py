@@ -91,6 +91,6 @@ def _paired(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     return both.assign(value=both["value"] - both["value_baseline"])[["image_id", "value"]]
 
 
-def _by_image(pair: pd.DataFrame, images: Sequence[str], how: str) -> NDArray[np.float64]:
+def _by_image(pair: pd.DataFrame, images: list[str], how: str) -> NDArray[np.float64]:
     grouped = pair.groupby("image_id")["value"].agg(how)
     return np.asarray(grouped.reindex(images, fill_value=0.0), dtype=np.float64)

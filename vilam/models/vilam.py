@@ -210,7 +210,7 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         return self.grounder.look(hidden, pointed, prefix), pointed
 
     def word_sums(self, input_ids: Tensor, is_text: Tensor) -> Tensor:
-        """Sum of the words' embeddings and their number (B, hidden + 1) over tokens (B, L): more of them just add up."""
+        """Sum of the words' embeddings and their number (B, hidden + 1) over tokens (B, L): later ones just add up."""
         is_word = (input_ids < self.config.first_coordinate) & (is_text > 0)
         words = self.get_input_embeddings()(input_ids.masked_fill(~is_word, 0))
         counts = is_word.unsqueeze(-1).float()
