@@ -82,6 +82,14 @@ def test_the_loop_learns_from_its_teachers_words_and_is_asked_the_same(write: Ca
     assert times["teacher"] == cost and times["describe"] > 0
 
 
+def test_how_words_are_written_is_a_matter_of_the_describing_alone(write: Callable[..., Path]) -> None:
+    own = {"train.cycle.mode": "none", "teacher": "none", "synthesize.expressions_per_region": 1}
+    none, loop = laboratory(write(seeds=[0], arms={"none": {"train.cycle.mode": "none"}, "loop": own})).runs()
+    assert loop.describe is not None and loop.describe.params["synthesize"]["expressions_per_region"] == 1
+    assert loop.train.links["models/activate"] == none.train.links["models/activate"]
+    assert loop.evaluate.links == none.evaluate.links
+
+
 def test_what_is_finished_is_not_done_again(write: Callable[..., Path], fake) -> None:
     path = write()
     run(path, fake)

@@ -186,7 +186,9 @@ class Laboratory:
         label, where = f"{share:g} {arm} {seed}", self.folder / f"{share:g}" / f"{arm}-{seed}"
         records = self._shared("prepare", {**params, "seed": self.base["seed"]}, (), {})
         data = {RECORDS: records.folder / RECORDS}
-        told = self._shared("synthesize", params, (records,), data)
+        # With a teacher, the arm's own settings of `synthesize` are those of the describing.
+        plain = {**params, "synthesize": teacher.train.params["synthesize"]} if teacher else params
+        told = self._shared("synthesize", plain, (records,), data)
         asked = {**data, INSTRUCTIONS: told.folder / INSTRUCTIONS}
         step_1 = self._shared("activate", params, (records, told), asked)
         describe = self._described(params, records, data, teacher) if teacher else None
