@@ -71,7 +71,7 @@ settings:
 arms:
   none: {train.cycle.mode: none}
   pseudo: {train.cycle.mode: pseudo}
-time_arms: [pseudo]
+time_arms: []
 """
 """Of `make_projects`."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -151,20 +152,22 @@ def test_processor_time_is_that_of_the_stage_and_all_it_started(write: Callable[
     assert len(spent) == 5 and sum(spent) == pytest.approx(counted, abs=0.02) and min(spent) > 0
 
 
-def test_what_runs_is_ended_with_the_command(write: Callable[..., Path], fake) -> None:
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_what_runs_is_ended_with_the_command(end: type, write: Callable[..., Path], fake) -> None:
+    """By ctrl-C or by a `kill` of the command alone."""
     fake.script = "sleep 60"
     children = []
 
     def launch(step: Step):
         if children:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT if end is KeyboardInterrupt else signal.SIGTERM)
         children.append(fake(step))
         return children[0]
 
     path = write(seeds=[0], arms={"none": {}, "other": {"synthesize.expressions_per_region": 1}})
     done = next(step for step in steps(path) if step.stage == "prepare")
     Runner(1, lambda step: subprocess.Popen(["true"]), path.parent / "configs", print).run([done])
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(end):
         run(path, launch, jobs=2)
     with pytest.raises(ProcessLookupError):
         os.kill(children[0].pid, 0)

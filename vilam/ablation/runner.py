@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import yaml
 
@@ -90,6 +90,7 @@ class Runner:
         waiting = {place: step for place, step in distinct.items() if step.spent() is None}
         self.total = len(waiting)
         running: dict[int, tuple[Step, Child, float]] = {}
+        before = signal.signal(signal.SIGTERM, _stop)  # else what runs would go on in folders that are begun anew
         try:
             while waiting or running:
                 busy = [step for step, _, _ in running.values()]
@@ -105,6 +106,7 @@ class Runner:
         finally:
             for _, child, _ in running.values():
                 _end(child)
+            signal.signal(signal.SIGTERM, before)
 
     def _start(self, step: Step) -> Child:
         prepare_folder(step, self.configs)
@@ -176,6 +178,11 @@ def _ready(step: Step, waiting: Mapping[Path, Step], busy: list[Step]) -> bool:
 def _last_line(log: Path, code: int) -> str:
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     return next((line for line in reversed(lines) if line), f"it said nothing and ended with {code}")
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    """End as an interrupt from the keyboard does, with what runs."""
+    sys.exit(128 + number)
 
 
 def _end(child: Child) -> None:
