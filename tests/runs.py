@@ -4,8 +4,8 @@ One process imports torch, DeepSpeed and MLflow, which takes most of the time, a
 does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where a test wants that.
 
 FOLDER holds the projects ``whole`` and ``killed`` with the same settings, ``zero0``, ``zero2``, ``zero3`` with data and
-other settings, whose step 1 and step 2 are run, and ``taught1``, ``taught2`` with data and a teacher. What each run
-said stands in ``PROJECT/log-N.txt``.
+other settings, whose step 1 and step 2 are run, ``taught1``, ``taught2`` with data and a teacher, and ``compared`` with
+the file of an ablation. What each run said stands in ``PROJECT/log-N.txt``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -129,6 +130,20 @@ def spread(root: Path, stage: str, processes: int, **environment: str) -> None:
     finish(*[start(root, stage, int(own["RANK"]), **own, **common) for own in ranks])
 
 
+def ablate(root: Path) -> None:
+    """An ablation whose stages are forked from here."""
+    from vilam.ablation.command import ablate
+    from vilam.ablation.runner import Launcher
+    from vilam.ablation.steps import Step
+
+    launcher = Launcher(root, 1, {"git_commit": "none"})
+
+    def fork(step: Step) -> SimpleNamespace:
+        return SimpleNamespace(pid=start(step.folder, step.stage, 0, **launcher.environment(step)), returncode=None)
+
+    ablate(root / "plan.yaml", root, run=True, docs=None, launch=fork)
+
+
 def main(folder: Path) -> None:
     """All runs, one after another."""
     os.environ["DS_ACCELERATOR"] = "cpu"
@@ -141,6 +156,7 @@ def main(folder: Path) -> None:
         for stage in ("activate", "train"):
             spread(folder / name, stage, processes)
     teach(folder)
+    ablate(folder / "compared")
 
 
 if __name__ == "__main__":

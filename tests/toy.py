@@ -66,6 +66,24 @@ TAUGHT = {
 """A model of eight steps hardly ever finds its way back: what overlaps at all counts."""
 
 
+ABLATION = """
+name: toy
+jobs: 2
+threads: 1
+seeds: [3]
+shares: [0.5]
+settings:
+  train.tasks: {rec_box: 3, reg_class: 2, reg_caption: 2}
+  evaluate.tasks: [rec_box, reg_class, reg_caption]
+  evaluate.step_1: false
+arms:
+  none: {train.cycle.mode: none}
+  pseudo: {train.cycle.mode: pseudo}
+time_arms: []
+"""
+"""Of `make_projects`."""
+
+
 def params(**changes: Any) -> dict[str, Any]:
     """params.yaml of a run of seconds; ``changes`` by dotted name with ``__`` for the dot: ``model__aligner="mlp"``."""
     content: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
@@ -192,6 +210,12 @@ def write_settings(root: Path, **changes: Any) -> Path:
     return root
 
 
+def put_database(project: Path, database: Path) -> None:
+    """A fresh database of MLflow, which takes seconds to make, into a project folder."""
+    (project / "mlruns").mkdir()
+    shutil.copy(database, project / "mlruns" / "mlflow.db")
+
+
 def make_projects(folder: Path, database: Path) -> None:
     """The projects of runs.py, run; ``database``: a fresh one of MLflow. Fails with what was said."""
     # Everything that a checkpoint of the cycle holds: a teacher, drawn answers with their log probabilities.
@@ -199,20 +223,20 @@ def make_projects(folder: Path, database: Path) -> None:
     for name in ("whole", "killed"):
         cycle = {f"train__cycle__{key}": value for key, value in rewarded.items()}
         project = write_settings(folder / name, train__steps=STEPS, activate__steps=2, **cycle)
-        (project / "mlruns").mkdir()
-        shutil.copy(database, project / "mlruns" / "mlflow.db")
+        put_database(project, database)
     for stage in (0, 2, 3):
         changes = {f"{step}__deepspeed": f"configs/deepspeed/zero{stage}.json" for step in ("activate", "train")}
         changes |= {"train__cycle__mode": "soft", "train__cycle__teacher": 0.9, "train__cycle__rec_then_reg": 1.0}
         changes |= {f"{step}__batch_size": 4 for step in ("activate", "train")}
         project = write_project(folder / f"zero{stage}", activate__steps=3, train__steps=4, **changes)
-        (project / "mlruns").mkdir()
-        shutil.copy(database, project / "mlruns" / "mlflow.db")
+        put_database(project, database)
     for processes in (1, 2):
         project = write_settings(folder / f"taught{processes}", train__steps=2, **TAUGHT)
         write_dataset(scenes(), card(), project / "data" / "records", 100)
-        (project / "mlruns").mkdir()
-        shutil.copy(database, project / "mlruns" / "mlflow.db")
+        put_database(project, database)
+    compared = write_settings(folder / "compared", activate__steps=2, train__steps=2)
+    put_database(compared, database)
+    (compared / "plan.yaml").write_text(ABLATION, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         environment.pop(name, None)

@@ -88,6 +88,18 @@ def table() -> None:
 
 
 @app.command()
+def ablate(
+    file: Annotated[Path, typer.Argument(help="Arms, seeds and shares, such as configs/ablations/scenes.yaml.")],
+    table: Annotated[bool, typer.Option("--table", help="Run nothing: show what is finished.")] = False,
+    docs: Annotated[Path | None, typer.Option(help="A folder that gets the tables and the picture, too.")] = None,
+) -> None:
+    """Train arms beside each other with equal budgets and compare them, paired, with intervals."""
+    from vilam.ablation.command import ablate
+
+    ablate(file, Path.cwd(), run=not table, docs=docs)
+
+
+@app.command()
 def predict(
     image: Annotated[Path, typer.Argument(help="A picture: PNG or JPEG.")],
     model: ModelName = "models:/vilam@champion",

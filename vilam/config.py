@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -23,6 +23,9 @@ class Section(BaseModel):
     """A block of params.yaml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Block = TypeVar("Block", bound=Section)
 
 
 class ScenesSettings(Section):
@@ -198,9 +201,14 @@ class TrainSettings(OptimiserSettings):
 
 
 class EvaluateSettings(Section):
-    """The strict evaluation. ``max_images`` bounds it; gallery counts pictures a task."""
+    """The strict evaluation. ``max_images`` bounds it; gallery counts pictures a task.
+
+    tasks: those that are asked, null for all. step_1: whether the model of step 1 is asked too.
+    """
 
     split: str
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)] | None
+    step_1: bool
     max_images: Count
     batch_size: Count
     gallery: Count
@@ -230,24 +238,35 @@ class Settings(Section):
 
 def load_settings(path: Path) -> Settings:
     """Read and check params.yaml; raises VilamError naming the setting, what is wrong and what is expected."""
+    return check_settings(read_yaml(path), path)
+
+
+def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+    """The content of a YAML file; raises VilamError where there is none or it cannot be read."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), loader)
     except FileNotFoundError:
         raise VilamError(f"{path}: not found: run vilam in the project's folder") from None
+    except (OSError, UnicodeError) as error:
+        raise VilamError(f"{path}: not readable: {error}") from None
     except yaml.YAMLError as error:
         raise VilamError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-    return check_settings(content, path)
 
 
-def check_settings(content: object, source: Path) -> Settings:
+def check_settings(content: object, source: Path | str) -> Settings:
     """Check settings that were read from ``source``; raises VilamError as `load_settings` does."""
+    return checked(Settings, content, source)
+
+
+def checked(model: type[Block], content: object, source: Path | str) -> Block:
+    """The content as a section; raises VilamError of one line that names the source, the setting and what is wrong."""
     try:
-        return Settings.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         raise VilamError("; ".join(_in_words(source, problem) for problem in error.errors())) from None
 
 
-def _in_words(path: Path, problem: object) -> str:
+def _in_words(path: Path | str, problem: object) -> str:
     assert isinstance(problem, dict)
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":

@@ -6,6 +6,7 @@ One MLflow run is one trained model: `train` opens it and keeps its id in ``mode
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -35,6 +36,8 @@ from vilam.errors import VilamError
 EXPERIMENT = "vilam"
 VERSIONED = ("data/records", "data/instructions")
 """The folders whose DVC hashes are the data version of a run."""
+PATIENCE = 60
+"""Seconds that a run waits while another one writes to the database."""
 LONGEST = 200
 """Characters that an error of MLflow or its database is cut to."""
 ORIGIN = ("git_commit", "data_version.")
@@ -97,12 +100,19 @@ def connect(root: Path) -> str:
         mlflow.set_tracking_uri(server)
         return server
     runs_folder(root).mkdir(parents=True, exist_ok=True)
-    address = f"sqlite:///{runs_folder(root) / 'mlflow.db'}"
+    address = f"sqlite:///{runs_folder(root) / 'mlflow.db'}?timeout={PATIENCE}"
     mlflow.set_tracking_uri(address)
     os.environ.pop(
         "MLFLOW_TRACKING_URI", None
     )  # MLflow writes it there, where the next call would take it for a server
     return address
+
+
+def make_ready(root: Path) -> None:
+    """Make the database and the experiment where they are not there yet: of two runs that begin at once, one fails."""
+    with _told():
+        connect(root)
+        _experiment(root)
 
 
 @contextmanager
@@ -116,8 +126,11 @@ def open_run(
     """Open a new run called ``name``, or go on with ``run_id`` where MLflow still knows it.
 
     params: nested settings, logged as ``train.steps`` and the like. The git commit and the data version are tagged.
+    The environment's VILAM_RUN_NAME goes before ``name``, and VILAM_RUN_TAGS (a JSON object) before all tags.
     The run is marked failed where the body raises. Raises VilamError where the database or server cannot be used.
     """
+    name = os.environ.get("VILAM_RUN_NAME") or name
+    given = json.loads(os.environ.get("VILAM_RUN_TAGS") or "{}")
     with _told():
         connect(root)
         known = _known_run(run_id)
@@ -125,7 +138,7 @@ def open_run(
             run_id=known,
             experiment_id=_experiment(root),
             run_name=None if known else name,
-            tags=None if known else {**_origin(root), **(tags or {})},
+            tags=None if known else {**_origin(root), **(tags or {}), **given},
             log_system_metrics=True,
         )
         opened = _active()
@@ -229,7 +242,8 @@ def _told() -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         first = _first_line(str(error))
-        raise VilamError(f"MLflow at {mlflow.get_tracking_uri()}: {first}: {_advice(first)}") from error
+        place = mlflow.get_tracking_uri().partition("?")[0]
+        raise VilamError(f"MLflow at {place}: {first}: {_advice(first)}") from error
 
 
 def _first_line(message: str) -> str:

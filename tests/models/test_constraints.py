@@ -9,7 +9,7 @@ import toy
 
 from vilam.models.constraints import GrammarCompiler, Walker
 from vilam.tasks import TASKS
-from vilam.tasks.grammar import OneOf
+from vilam.tasks.grammar import Box, OneOf, Words
 
 FORMS = ("token", "text")
 WALKS = {"rec_box": 60, "rec_keypoints": 20, "rec_mask": 12, "reg_class": 30, "reg_caption": 60}
@@ -88,3 +88,28 @@ def test_a_name_that_begins_like_another_can_be_answered(compiler):
     names = ("car", "carrot", "car door", "bus")
     grammar, rng = compiler.compile(((OneOf(names),),)), random.Random(2)
     assert {compiler.tokenizer.decode_answer(walk(Walker(grammar, 30), rng)) for _ in range(100)} == set(names)
+
+
+@pytest.mark.parametrize("form", ["token", "text"])
+def test_what_cannot_be_otherwise_is_taken(form):
+    """The mark before a box, all of a single option, nothing of free words."""
+    compiler = GrammarCompiler(toy.tokenizer(form))
+    box, one, words = (Walker(compiler.compile(((each,),)), 9) for each in (Box(), OneOf(("red disc",)), Words()))
+    assert len(box.take_forced()) == 1 and len(box.allowed()) > 1
+    assert compiler.tokenizer.decode_answer(one.take_forced()) == "red disc" and one.done
+    assert words.take_forced() == [] and not words.done
+
+
+@pytest.mark.parametrize("name", ["rec_box", "reg_class", "reg_caption", "rec_keypoints"])
+def test_at_the_same_place_the_same_may_follow(name):
+    compiler = GrammarCompiler(toy.tokenizer())
+    grammar = compiler.compile(TASKS[name].grammar(toy.card()))
+    seen: dict[object, list[int]] = {}
+    for each in [each for each in toy.of_split("test") if each.task == name]:
+        walker = Walker(grammar, 30)
+        for token in compiler.tokenizer.encode_answer(each.answer):
+            if not walker.done:
+                allowed = walker.allowed().tolist()
+                assert seen.setdefault(walker.place, allowed) == allowed
+                walker.advance(token)
+    assert seen

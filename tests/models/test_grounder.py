@@ -112,8 +112,8 @@ def test_pointing_follows_the_patches_when_they_change_places():
     grounder = Grounder(8)
     prefix, hidden, words = torch.randn(1, 4, 8), torch.randn(1, 2, 8), torch.randn(1, 2, 8)
     order = torch.tensor([2, 0, 3, 1])
-    pointed = grounder.point(hidden, words, prefix)
-    torch.testing.assert_close(grounder.point(hidden, words, prefix[:, order]), pointed[..., order])
+    pointed = grounder.point(hidden, words, grounder.keys(prefix))
+    torch.testing.assert_close(grounder.point(hidden, words, grounder.keys(prefix[:, order])), pointed[..., order])
     torch.testing.assert_close(pointed.exp().sum(-1), torch.ones(1, 2))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,12 +56,14 @@ def generate(
     model.eval()
     walkers = [Walker(request.grammar, max_words) for request in requests]
     dice = [np.random.default_rng(request.seed) for request in requests] if temperature > 0 else []
-    state = _Decoding(model, tokenizer, pixel_values, requests)
-    chosen: list[list[int]] = [[] for _ in requests]
+    # What an answer must begin with is read along with the question: its probability is 1 and it is not asked for.
+    chosen: list[list[int]] = [walker.take_forced() for walker in walkers]
     totals = [0.0] * len(requests)
-    alive = list(range(len(requests)))
-    while alive:
-        log_probs = _log_probs(state.logits, [walkers[i] for i in alive])
+    alive = [i for i, walker in enumerate(walkers) if not walker.done]
+    state = _Decoding(model, tokenizer, pixel_values, [(requests[i], chosen[i]) for i in alive]) if alive else None
+    masks = _Masks()
+    while state and alive:
+        log_probs = torch.log_softmax(state.logits.float() + masks.of(alive, walkers, state.logits), dim=-1)
         tokens = _draw(log_probs, temperature, [dice[i].random() for i in alive]) if dice else log_probs.argmax(-1)
         scores = log_probs.gather(1, tokens.unsqueeze(1)).squeeze(1)
         for i, token, score in zip(alive, tokens.tolist(), scores.tolist(), strict=True):
@@ -80,12 +82,23 @@ def generate(
     ]
 
 
-def _log_probs(logits: Tensor, walkers: Sequence[Walker]) -> Tensor:
-    """Log probabilities (R, tokens) of the next token of each row among those that its grammar allows."""
-    mask = torch.full(logits.shape, float("-inf"))
-    for row, walker in enumerate(walkers):
-        mask[row, walker.allowed()] = 0.0
-    return torch.log_softmax(logits.float() + mask.to(logits.device), dim=-1)
+class _Masks:
+    """Masks of the next token, made once for all rows that stand at the same place of a grammar."""
+
+    def __init__(self) -> None:
+        self.made: dict[Hashable, Tensor] = {}
+
+    def of(self, alive: Sequence[int], walkers: Sequence[Walker], logits: Tensor) -> Tensor:
+        """0 for what the walkers that are alive allow, minus infinity elsewhere: (R, tokens), as the logits."""
+        rows = [self._row(walkers[i], logits.shape[1]) for i in alive]
+        return torch.stack(rows).to(logits.device)
+
+    def _row(self, walker: Walker, size: int) -> Tensor:
+        place = id(walker.grammar), walker.place
+        if place not in self.made:
+            self.made[place] = torch.full((size,), float("-inf"))
+            self.made[place][walker.allowed()] = 0.0
+        return self.made[place]
 
 
 def _draw(log_probs: Tensor, temperature: float, numbers: Sequence[float]) -> Tensor:
@@ -103,8 +116,9 @@ class _Decoding:
         model: VilamForConditionalGeneration,
         tokenizer: GroundingTokenizer,
         pixel_values: Tensor,
-        requests: Sequence[Request],
+        asked: Sequence[tuple[Request, Sequence[int]]],
     ) -> None:
+        """``asked``: requests and what their answers begin with."""
         self.model = model
         device = pixel_values.device
         prefix = model.encode_images(pixel_values)
@@ -112,14 +126,16 @@ class _Decoding:
         image_positions, first = model.image_positions(prefix.shape[1])
         all_seen = torch.ones(prefix.shape[:2], dtype=torch.long, device=device)
         self._decode(prefix, all_seen, image_positions.expand(len(prefix), -1))
-        images = torch.tensor([request.image for request in requests], device=device)
+        images = torch.tensor([request.image for request, _ in asked], device=device)
         self.cache.batch_select_indices(images)
         self.prefix = prefix[images]
+        self.keys = model.grounder.keys(prefix)[images] if model.grounder else None
+        self.word_sums: Tensor | None = None
 
-        questions = [tokenizer.encode_question(request.question) for request in requests]
+        questions = [[*tokenizer.encode_question(request.question), *begun] for request, begun in asked]
         length = max(map(len, questions))
-        ids = torch.full((len(requests), length), tokenizer.pad_id)
-        is_text = torch.zeros((len(requests), length), dtype=torch.long)
+        ids = torch.full((len(asked), length), tokenizer.pad_id)
+        is_text = torch.zeros((len(asked), length), dtype=torch.long)
         for row, question in enumerate(questions):
             ids[row, length - len(question) :] = torch.tensor(question)
             is_text[row, length - len(question) :] = 1
@@ -132,8 +148,19 @@ class _Decoding:
         model, text = self.model, (self.ids, self.is_text)
         embeds = model.embed_text(self.prefix, *text, last=positions.shape[1])
         mask = torch.cat([self.is_text.new_ones(self.prefix.shape[:2]), self.is_text], dim=1)
-        hidden, _ = model.ground(self._decode(embeds, mask, positions)[:, -1:], self.prefix, *text)
+        hidden = self._ground(self._decode(embeds, mask, positions)[:, -1:], positions.shape[1])
         return model.score(hidden[:, 0])
+
+    def _ground(self, hidden: Tensor, last: int) -> Tensor:
+        """The last hidden states (R, 1, hidden) with what the text so far points at; ``last`` tokens of it are new."""
+        if self.model.grounder is None or self.keys is None:
+            return hidden
+        new = self.model.word_sums(self.ids[:, -last:], self.is_text[:, -last:])
+        self.word_sums = new if self.word_sums is None else self.word_sums + new
+        means = (self.word_sums[:, :-1] / self.word_sums[:, -1:].clamp_min(1)).unsqueeze(1)
+        words = self.model.get_input_embeddings().weight.dtype
+        pointed = self.model.grounder.point(hidden, means.to(words), self.keys)
+        return self.model.grounder.look(hidden, pointed, self.prefix)
 
     def _decode(self, embeds: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         """Hidden states (R, N, hidden) of new tokens, which join the cache."""
@@ -152,6 +179,8 @@ class _Decoding:
         if len(keep) < len(tokens):
             self.cache.batch_select_indices(rows)
             self.prefix = self.prefix[rows]
+            self.keys = None if self.keys is None else self.keys[rows]
+            self.word_sums = None if self.word_sums is None else self.word_sums[rows]
         self.ids = torch.cat([self.ids[rows], tokens[rows].unsqueeze(1)], dim=1)
         self.is_text = torch.cat([self.is_text[rows], self.is_text.new_ones(len(keep), 1)], dim=1)
         position = self.next_position[rows]

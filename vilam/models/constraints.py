@@ -8,7 +8,7 @@ digits and single coordinate tokens.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -210,6 +210,21 @@ class Walker:
     def in_words(self) -> bool:
         """Whether the answer stands in free words (a slot that always comes last)."""
         return any(not thread.at_end and thread.slots[thread.index].trie is None for thread in self.threads)
+
+    @property
+    def place(self) -> Hashable:
+        """What `allowed` depends on: two answers of one grammar at the same place may go on alike."""
+        if self.in_words:
+            return self.num_words == 0, self.num_words >= self.max_words
+        return tuple(None if thread.node is None else (id(thread.node), *thread.bounds()) for thread in self.threads)
+
+    def take_forced(self) -> list[int]:
+        """Take the tokens in whose place nothing else may stand, and return them; none where the answer is free."""
+        taken: list[int] = []
+        while not self.done and not self.in_words and len(allowed := self.allowed()) == 1:
+            taken.append(int(allowed))
+            self.advance(taken[-1])
+        return taken
 
     def allowed(self) -> Tensor:
         """Ids of the tokens that may come next; never empty while not done."""

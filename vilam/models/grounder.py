@@ -38,10 +38,15 @@ class Grounder(nn.Module):
         self.out = nn.Linear(hidden_size, hidden_size, bias=False)
         nn.init.eye_(self.out.weight)
 
-    def point(self, hidden: Tensor, words: Tensor, prefix: Tensor) -> Tensor:
-        """Log shares (B, L, P) of the patches, from hidden states and means of words (B, L, H) and the image prefix."""
+    def keys(self, prefix: Tensor) -> Tensor:
+        """What the patches are known by: (B, P, H), made once for all that is asked about an image."""
+        keys: Tensor = self.key(self.image_norm(prefix))
+        return keys
+
+    def point(self, hidden: Tensor, words: Tensor, keys: Tensor) -> Tensor:
+        """Log shares (B, L, P) of the patches, from hidden states and means of words (B, L, H) and the image's keys."""
         query = self.query(hidden) + self.word_query(self.word_norm(words))
-        scores = query @ self.key(self.image_norm(prefix)).transpose(1, 2) / hidden.shape[-1] ** 0.5
+        scores = query @ keys.transpose(1, 2) / hidden.shape[-1] ** 0.5
         return torch.log_softmax(scores.float(), dim=-1)
 
     def look(self, hidden: Tensor, pointed: Tensor, prefix: Tensor) -> Tensor:

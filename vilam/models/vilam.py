@@ -206,8 +206,15 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         if softened is not None:
             words = softened.embed(words)
         means = running_means(words, is_word, segments)[:, -hidden.shape[1] :]
-        pointed = self.grounder.point(hidden, means, prefix)
+        pointed = self.grounder.point(hidden, means, self.grounder.keys(prefix))
         return self.grounder.look(hidden, pointed, prefix), pointed
+
+    def word_sums(self, input_ids: Tensor, is_text: Tensor) -> Tensor:
+        """Sum of the words' embeddings and their number (B, hidden + 1) over tokens (B, L): later ones just add up."""
+        is_word = (input_ids < self.config.first_coordinate) & (is_text > 0)
+        words = self.get_input_embeddings()(input_ids.masked_fill(~is_word, 0))
+        counts = is_word.unsqueeze(-1).float()
+        return torch.cat([words.float() * counts, counts], dim=-1).sum(1)
 
     def _boxes(self, input_ids: Tensor, segments: Tensor, softened: Softened | None = None) -> tuple[Tensor, Tensor]:
         return latest_boxes(input_ids, segments, self.config.first_coordinate, self.config.coordinate_bins, softened)

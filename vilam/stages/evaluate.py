@@ -23,15 +23,19 @@ from vilam.progress import Progress
 from vilam.tasks import TASKS
 from vilam.tracking import open_run
 
-STAGES = ("activate", "train")
-
 
 def run(settings: Settings, root: Path) -> None:
-    """Score models/activate and models/train on settings.evaluate.split; write metrics, plots, predictions, report."""
+    """Score models/activate and models/train on settings.evaluate.split; write metrics, plots, predictions, report.
+
+    Raises VilamError where a task or the split is unknown or a model is missing.
+    """
     chosen = settings.evaluate
+    if unknown := set(chosen.tasks or ()) - TASKS.keys():
+        raise VilamError(f"evaluate.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(TASKS)}")
     records = RecordStore(root / "data" / "records", chosen.split)
     asked = instructions_of(root, chosen)
-    trained = {stage: load_trained(root / "models" / stage) for stage in STAGES}
+    stages = ("activate", "train") if chosen.step_1 else ("train",)
+    trained = {stage: load_trained(root / "models" / stage) for stage in stages}
     evaluations = {
         stage: evaluate_model(model, records, asked, chosen, settings.seed, stage) for stage, model in trained.items()
     }
@@ -44,15 +48,16 @@ def run(settings: Settings, root: Path) -> None:
             root / "reports", evaluations, records, records.card, gallery=chosen.gallery, title="vilam", facts=facts
         )
         tracker.log_metrics(metrics["train"])
-        tracker.log_metrics({f"after_step_1/{name}": value for name, value in metrics["activate"].items()})
+        before = metrics.get("activate", {})
+        tracker.log_metrics({f"after_step_1/{name}": value for name, value in before.items()})
         tracker.log_artifacts(root / "reports", "report")
         tracker.log_artifacts(root / "predictions", "predictions")
     write_whole(root / "metrics" / "evaluate.json", json.dumps(metrics, indent=2) + "\n")
 
 
 def instructions_of(root: Path, settings: EvaluateSettings) -> list[Instruction]:
-    """All instructions of the five tasks on the first ``max_images`` images of the split."""
-    found = read_instructions(root / "data" / "instructions", settings.split, set(TASKS))
+    """All instructions of the tasks that are asked on the first ``max_images`` images of the split."""
+    found = read_instructions(root / "data" / "instructions", settings.split, set(settings.tasks or TASKS))
     images: set[str] = set()
     chosen = []
     for instruction in found:

@@ -32,7 +32,8 @@ def run(settings: Settings, root: Path) -> None:
     weights = checksum(root / "models" / "activate" / "model.safetensors")
     checkpoints = checkpoints_for("train", settings, root, settings.train.model_dump(), weights)
     cycle = Cycle(settings.train.cycle, settings.train.tasks, before.tokenizer, card, settings.seed)
-    tracked = open_run(root, "train", _run_id(checkpoints), settings) if rank() == 0 else nullcontext(None)
+    name = f"{settings.prepare.source} {settings.train.cycle.mode}, seed {settings.seed}"
+    tracked = open_run(root, name, _run_id(checkpoints), settings) if rank() == 0 else nullcontext(None)
     with tracked as tracker:
         if tracker is not None:
             _keep_run_id(checkpoints, tracker.run_id)

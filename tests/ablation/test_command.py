@@ -1,0 +1,74 @@
+"""The command from its file to its tables, with a shell in place of the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from vilam.ablation import command
+from vilam.ablation.command import ablate
+from vilam.errors import VilamError
+
+
+@pytest.fixture(autouse=True)
+def without_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No database: the stages are not real either."""
+    monkeypatch.setattr(command, "_origin", lambda _: {})
+
+
+def test_runs_are_compared_and_matched_in_time(write: Callable[..., Path], fake, tmp_path: Path, capsys) -> None:
+    ablate(write(time_arms=["pseudo"]), tmp_path, run=True, docs=tmp_path / "docs", launch=fake)
+    printed = capsys.readouterr().out
+    folder = tmp_path / "ablations" / "toy"
+    assert (tmp_path / "docs" / "ablation-toy.md").read_text() == printed == (folder / "tables.md").read_text()
+    results = pd.read_csv(folder / "results.csv")
+    assert sorted(results["arm"]) == ["none", "none", "none@pseudo", "none@pseudo", "pseudo", "pseudo"]
+    assert set(results["mlflow_run"]) == {"abc"} and set(results["answers"]) == {10}
+    comparisons = pd.read_csv(folder / "comparisons.csv").set_index(["budget", "metric"])
+    # of the made-up answers: IoU 0.4, 0.45 ... 0.6 without the cycle and 0.6 ... 0.8 with it
+    assert comparisons.loc[("steps", "rec_box/miou"), "difference"] == pytest.approx(0.2)
+    assert comparisons.loc[("time", "rec_box/acc_0.5"), "difference"] == pytest.approx(0.4)
+    assert "| `none` | 0.600 |" in printed and "| `pseudo` | 1.000 +0.400, " in printed.replace("**", "")
+    with Image.open(tmp_path / "docs" / "images" / "ablation-toy.png") as picture:
+        assert picture.width > 300
+
+
+def test_matched_steps_are_those_of_the_measured_time(write: Callable[..., Path], fake, tmp_path: Path) -> None:
+    path = write(time_arms=["pseudo"], seeds=[0])
+    ablate(path, tmp_path, run=True, docs=None, launch=fake)
+    for arm, seconds in (("none", 10.0), ("pseudo", 14.96)):
+        done = tmp_path / "ablations" / "toy" / "0.5" / f"{arm}-0" / "done" / "train.json"
+        text = done.read_text().splitlines()
+        done.write_text("\n".join(f'  "processor_seconds": {seconds},' if "processor" in t else t for t in text))
+    fake.started.clear()
+    ablate(path, tmp_path, run=True, docs=None, launch=fake)
+    assert fake.names == ["0.5 none@pseudo 0: train", "0.5 none@pseudo 0: evaluate"]
+    assert fake.started[0].params["train"]["steps"] == 150
+
+
+def test_only_the_table(write: Callable[..., Path], fake, tmp_path: Path, capsys) -> None:
+    path = write()
+    ablate(path, tmp_path, run=False, docs=None, launch=fake)
+    assert fake.started == [] and capsys.readouterr().out == "Nothing is finished yet.\n"
+    assert not (tmp_path / "ablations").exists()
+
+
+def test_a_failure_ends_in_one_line_after_the_tables_of_the_rest(
+    write: Callable[..., Path], fake, tmp_path: Path, capsys
+) -> None:
+    fake.failing = "pseudo 1: evaluate"
+    with pytest.raises(VilamError, match=r"ablate: 1 failed .*0\.5 pseudo 1: evaluate failed: vilam: out of luck"):
+        ablate(write(), tmp_path, run=True, docs=None, launch=fake)
+    shown = capsys.readouterr()
+    assert "| 50% | `pseudo` | 1 |" in shown.out and "| 50% | `none` | 2 |" in shown.out
+    assert shown.err.count("failed") == 1
+
+
+def test_nothing_is_run_where_the_file_is_wrong(write: Callable[..., Path], fake, tmp_path: Path) -> None:
+    with pytest.raises(VilamError, match="seeds"):
+        ablate(write(seeds=[]), tmp_path, run=True, docs=None, launch=fake)
+    assert fake.started == []

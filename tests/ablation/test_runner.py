@@ -1,0 +1,195 @@
+"""Runs of an ablation with a shell in place of the stages: order, sharing, resuming, failures, what they took."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vilam.ablation.plan import read_plan
+from vilam.ablation.runner import Launcher, Runner
+from vilam.ablation.steps import Laboratory, Step
+
+LOOP = {"none": {"train.cycle.mode": "none"}, "loop": {"train.cycle.mode": "none", "teacher": "none"}}
+
+
+def laboratory(path: Path) -> Laboratory:
+    plan, base = read_plan(path, path.with_name("params.yaml"))
+    return Laboratory(plan, base, path.parent)
+
+
+def steps(path: Path) -> list[Step]:
+    return [step for run in laboratory(path).runs() for step in run.steps]
+
+
+def run(path: Path, launch, jobs: int = 1) -> tuple[Runner, list[str]]:
+    said: list[str] = []
+    runner = Runner(jobs, launch, path.parent / "configs", said.append)
+    runner.run(steps(path))
+    return runner, said
+
+
+def test_what_arms_share_is_made_once(write: Callable[..., Path], fake) -> None:
+    path = write()
+    run(path, fake)
+    assert [step.stage for step in fake.started].count("prepare") == 1  # data are the same for all seeds
+    assert [step.stage for step in fake.started].count("synthesize") == 2  # a seed each
+    assert [step.stage for step in fake.started].count("activate") == 2
+    assert sorted(name for name in fake.names if "train" in name) == [
+        "0.5 none 0: train", "0.5 none 1: train", "0.5 pseudo 0: train", "0.5 pseudo 1: train"
+    ]  # fmt: skip
+
+
+def test_an_arm_that_changes_step_1_has_one_of_its_own(write: Callable[..., Path], fake) -> None:
+    arms = {"none": {}, "long": {"activate.steps": 9}, "words": {"synthesize.expressions_per_region": 1}}
+    run(write(arms=arms, seeds=[0]), fake)
+    stages = [step.stage for step in fake.started]
+    assert (stages.count("prepare"), stages.count("synthesize"), stages.count("activate")) == (1, 2, 3)
+
+
+def test_a_step_finds_what_it_needs_through_links(write: Callable[..., Path], fake) -> None:
+    run(write(seeds=[0], arms={"none": {"train.steps": 7}}), fake)
+    prepare, synthesize, activate, train, evaluate = fake.started
+    assert (train.folder / "data" / "records").resolve() == prepare.folder / "data" / "records"
+    assert (train.folder / "data" / "instructions").resolve() == synthesize.folder / "data" / "instructions"
+    assert (train.folder / "models" / "activate").resolve() == activate.folder / "models" / "activate"
+    assert (train.folder / "configs").is_dir() and evaluate.folder == train.folder
+    params = yaml.safe_load((train.folder / "params.yaml").read_text())
+    assert (params["train"]["steps"], params["synthesize"]["described_share"]) == (7, 0.5)
+
+
+def test_the_loop_learns_from_its_teachers_words_and_is_asked_the_same(write: Callable[..., Path], fake) -> None:
+    path = write(seeds=[0], arms=LOOP)
+    run(path, fake, jobs=3)
+    none, loop = laboratory(path).runs()
+    assert loop.describe is not None
+    told = yaml.safe_load((loop.describe.folder / "params.yaml").read_text())["synthesize"]["teacher"]
+    assert Path(told) == none.train.folder / "models" / "train"
+    assert fake.names.index("0.5 none 0: train") < fake.started.index(
+        next(step for step in fake.started if step.folder == loop.describe.folder)
+    )
+    assert loop.train.links["data/instructions"] == loop.describe.folder / "data" / "instructions"
+    assert loop.evaluate.links == none.evaluate.links
+    assert loop.train.links["models/activate"] == none.train.links["models/activate"]
+    assert (times := loop.times()) is not None and (cost := none.cost()) is not None
+    assert times["teacher"] == cost and times["describe"] > 0
+
+
+def test_how_words_are_written_is_a_matter_of_the_describing_alone(write: Callable[..., Path]) -> None:
+    own = {"train.cycle.mode": "none", "teacher": "none", "synthesize.expressions_per_region": 1}
+    none, loop = laboratory(write(seeds=[0], arms={"none": {"train.cycle.mode": "none"}, "loop": own})).runs()
+    assert loop.describe is not None and loop.describe.params["synthesize"]["expressions_per_region"] == 1
+    assert loop.train.links["models/activate"] == none.train.links["models/activate"]
+    assert loop.evaluate.links == none.evaluate.links
+
+
+def test_what_is_finished_is_not_done_again(write: Callable[..., Path], fake) -> None:
+    path = write()
+    run(path, fake)
+    fake.started.clear()
+    run(path, fake)
+    assert fake.started == []
+    run(write(settings={"train.steps": 100, "evaluate.step_1": False, "evaluate.max_images": 7}), fake)
+    assert {step.stage for step in fake.started} == {"evaluate"}
+
+
+def test_a_run_of_other_settings_is_kept(write: Callable[..., Path], fake) -> None:
+    path = write(seeds=[0])
+    run(path, fake)
+    (folder,) = path.parent.glob("ablations/toy/*/none-0")
+    (folder / "mark").touch()
+    run(write(seeds=[0], settings={"train.steps": 101, "evaluate.step_1": False}), fake)
+    assert not (folder / "mark").exists() and len(list(path.parent.glob("ablations/toy/old/0.5-none-0-*/mark"))) == 1
+
+
+def test_settings_of_a_cycle_that_is_off_change_nothing(write: Callable[..., Path], fake) -> None:
+    run(write(seeds=[0]), fake)
+    fake.started.clear()
+    run(write(seeds=[0], settings={"train.steps": 100, "evaluate.step_1": False, "train.cycle.samples": 3}), fake)
+    assert fake.names == ["0.5 pseudo 0: train", "0.5 pseudo 0: evaluate"]
+
+
+def test_a_failure_is_one_line_and_the_others_go_on(write: Callable[..., Path], fake) -> None:
+    path = write(arms=LOOP | {"pseudo": {"train.cycle.mode": "pseudo"}}, seeds=[0])
+    fake.failing = "none 0: train"
+    runner, said = run(path, fake)
+    (failure,) = runner.failures
+    assert failure.startswith("0.5 none 0: train failed: vilam: out of luck (all of it: ") and failure in said
+    assert "0.5 pseudo 0: evaluate" in fake.names
+    assert not [name for name in fake.names if "loop" in name or name == "0.5 none 0: evaluate"]
+    fake.failing = ""
+    fake.started.clear()
+    assert run(path, fake)[0].failures == []
+    assert fake.names[0] == "0.5 none 0: train" and "0.5 loop 0: evaluate" in fake.names and len(fake.started) == 5
+
+
+def test_no_more_than_jobs_run_at_a_time(write: Callable[..., Path], fake, tmp_path: Path) -> None:
+    """Every stage counts the marks of those that run beside it."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    fake.script = f"touch {marks}/$$; ls {marks} | wc -l >> {tmp_path}/seen; sleep 0.05; rm {marks}/$$"
+    run(write(seeds=[0, 1, 2]), fake, jobs=2)
+    assert max(map(int, (tmp_path / "seen").read_text().split())) == 2
+
+
+def test_processor_time_is_that_of_the_stage_and_all_it_started(write: Callable[..., Path], fake) -> None:
+    """Against what the system counts for all children of this process."""
+    fake.script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done & wait"
+    path = write(seeds=[0], arms={"none": {}})
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(path, fake)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    counted = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    spent = [each.processor_seconds for step in dict.fromkeys(fake.started) if (each := step.spent())]
+    assert len(spent) == 5 and sum(spent) == pytest.approx(counted, abs=0.02) and min(spent) > 0
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_what_runs_is_ended_with_the_command(end: type, write: Callable[..., Path], fake) -> None:
+    """By ctrl-C or by a `kill` of the command alone."""
+    fake.script = "sleep 60"
+    children = []
+
+    def launch(step: Step):
+        if children:
+            os.kill(os.getpid(), signal.SIGINT if end is KeyboardInterrupt else signal.SIGTERM)
+        children.append(fake(step))
+        return children[0]
+
+    path = write(seeds=[0], arms={"none": {}, "other": {"synthesize.expressions_per_region": 1}})
+    done = next(step for step in steps(path) if step.stage == "prepare")
+    Runner(1, lambda step: subprocess.Popen(["true"]), path.parent / "configs", print).run([done])
+    with pytest.raises(end):
+        run(path, launch, jobs=2)
+    with pytest.raises(ProcessLookupError):
+        os.kill(children[0].pid, 0)
+
+
+def test_a_stage_is_the_projects_own_command(write: Callable[..., Path], tmp_path: Path, monkeypatch) -> None:
+    """Settings, folder, threads, and the name and tags of its run in MLflow."""
+    monkeypatch.delenv("VILAM_MLRUNS", raising=False)
+    step = next(each for each in steps(write(seeds=[4])) if each.stage == "train")
+    environment = Launcher(tmp_path, 3, {"git_commit": "abc"}).environment(step)
+    assert environment["OMP_NUM_THREADS"] == "3" and environment["VILAM_MLRUNS"] == str(tmp_path / "mlruns")
+    assert environment["VILAM_RUN_NAME"] == "toy 0.5 none 4"
+    assert json.loads(environment["VILAM_RUN_TAGS"]) == {
+        "git_commit": "abc", "ablation": "toy", "arm": "none", "share": "0.5", "seed": "4"
+    }  # fmt: skip
+    code = "import vilam; print(vilam.__file__)"
+    shown = subprocess.run([sys.executable, "-c", code], cwd="/", env=environment, capture_output=True, text=True)
+    assert Path(shown.stdout.strip()).is_file()
+
+
+def test_a_stage_that_cannot_start_says_why(write: Callable[..., Path], tmp_path: Path) -> None:
+    """A real one: no records can be made of a source that is not there."""
+    path = write(seeds=[0], arms={"none": {}}, settings={"prepare.source": "voc", "prepare.root": "nowhere"})
+    runner, _ = run(path, Launcher(tmp_path, 1, {}))
+    assert "prepare failed: vilam: " in runner.failures[0] and "no such folder" in runner.failures[0]

@@ -1,0 +1,110 @@
+"""Paired differences: against a slow computation of its own, and what must hold of any."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vilam.errors import VilamError
+from vilam.evaluation.paired import Difference, paired_difference, scores
+
+
+def answers(values: list[float], images: list[str]) -> pd.DataFrame:
+    names = [f"question {number}" for number in range(len(values))]
+    return pd.DataFrame({"instruction_id": names, "image_id": images, "value": values})
+
+
+def seeds(seed: int, shift: float = 0.0) -> list[pd.DataFrame]:
+    """Two seeds with three to six answers on each of twenty images; the second seed lacks some questions."""
+    random = np.random.default_rng(seed)
+    images = [f"image {i}" for i in range(20) for _ in range(3 + i % 4)]
+    return [answers(list(random.random(len(images)) + shift), images).iloc[skip:] for skip in (0, 7)]
+
+
+def slowly(arm: list[pd.DataFrame], baseline: list[pd.DataFrame], draws: int) -> tuple[float, float]:
+    """The interval from the definition: draw images one by one, look every answer up, average within each seed."""
+    random = np.random.default_rng(99)
+    truth = [dict(zip(one["instruction_id"], one["value"], strict=True)) for one in baseline]
+    means = []
+    names = sorted(arm[0]["image_id"].unique())
+    for _ in range(draws):
+        drawn = random.choice(names, size=len(names))
+        of_seeds = []
+        for ours, theirs in zip(arm, truth, strict=True):
+            by_image = {name: list(group.itertuples()) for name, group in ours.groupby("image_id")}
+            gaps = [row.value - theirs[row.instruction_id] for name in drawn for row in by_image.get(name, [])]
+            of_seeds.append(sum(gaps) / len(gaps))
+        means.append(sum(of_seeds) / len(of_seeds))
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def test_the_interval_is_that_of_the_definition() -> None:
+    arm, baseline = seeds(1, 0.2), seeds(2)
+    found = paired_difference(arm, baseline, draws=4000, seed=0)
+    low, high = slowly(arm, baseline, draws=600)
+    assert found.low == pytest.approx(low, abs=0.012)
+    assert found.high == pytest.approx(high, abs=0.012)
+    expected = [float((a["value"] - b["value"]).mean()) for a, b in zip(arm, baseline, strict=True)]
+    assert found.by_seed == pytest.approx(expected)
+    assert found.mean == pytest.approx(sum(expected) / 2)
+
+
+def test_answers_are_paired_by_their_question_not_their_order() -> None:
+    arm, baseline = seeds(1), seeds(2)
+    shuffled = [one.sample(frac=1, random_state=3) for one in arm]
+    assert paired_difference(shuffled, baseline, 50, 0) == paired_difference(arm, baseline, 50, 0)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.floats(-1, 1), st.integers(0, 5))
+def test_a_shift_of_all_answers_is_found_without_doubt(shift: float, seed: int) -> None:
+    """Images differ in difficulty, but the pairing takes that away."""
+    baseline = seeds(seed)
+    arm = [one.assign(value=one["value"] + shift) for one in baseline]
+    found = paired_difference(arm, baseline, 50, seed)
+    assert (found.mean, found.low, found.high) == pytest.approx((shift, shift, shift), abs=1e-9)
+
+
+def test_the_same_draws_each_time_and_the_other_way_round_the_other_sign() -> None:
+    arm, baseline = seeds(1), seeds(2)
+    found, back = paired_difference(arm, baseline, 99, 5), paired_difference(baseline, arm, 99, 5)
+    assert found == paired_difference(arm, baseline, 99, 5)
+    assert (back.mean, back.low, back.high) == pytest.approx((-found.mean, -found.high, -found.low))
+
+
+def test_clear_of_zero() -> None:
+    assert Difference(0.1, 0.01, 0.2, ()).is_clear and Difference(-0.1, -0.2, -0.01, ()).is_clear
+    assert not Difference(0.1, -0.01, 0.2, ()).is_clear
+
+
+def test_other_questions_are_refused() -> None:
+    with pytest.raises(VilamError, match="not to the same instructions"):
+        paired_difference([seeds(1)[0]], [seeds(2)[1]], 10, 0)
+
+
+def test_scores_of_each_metric() -> None:
+    rows = pd.DataFrame(
+        [
+            {"task": "rec_box", "iou": 0.5, "invalid": False},
+            {"task": "rec_box", "iou": 0.2, "invalid": True},
+            {"task": "reg_class", "correct": 1.0, "invalid": False},
+            {"task": "reg_caption", "cider": 3.0, "exact": 1.0, "round_trip_iou": 0.7, "invalid": False},
+            {"task": "reg_caption", "cider": 1.0, "exact": 0.0, "round_trip_iou": 0.1, "invalid": False},
+        ]
+    ).assign(instruction_id=list("abcde"), image_id="i")
+    assert {name: float(each["value"].mean()) for name, each in scores(rows).items()} == pytest.approx(
+        {
+            "rec_box/acc_0.5": 0.5,
+            "rec_box/miou": 0.35,
+            "reg_caption/cider": 2.0,
+            "reg_caption/exact_match": 0.5,
+            "cycle/round_trip_iou": 0.4,
+            "cycle/round_trip_acc_0.5": 0.5,
+            "reg_class/accuracy": 1.0,
+            "invalid": 0.2,
+        }
+    )
+    assert set(scores(rows[rows["task"] == "rec_box"])) == {"rec_box/acc_0.5", "rec_box/miou", "invalid"}

@@ -1,0 +1,67 @@
+"""``vilam ablate FILE``: runs what is not finished yet, then shows how the arms compare."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vilam.ablation.plan import read_plan
+from vilam.ablation.results import compare, comparisons_table, finished, results_table
+from vilam.ablation.runner import Launch, Launcher, Runner
+from vilam.ablation.steps import Laboratory, Run
+from vilam.ablation.tables import markdown
+from vilam.errors import VilamError
+from vilam.files import write_whole
+
+
+def ablate(file: Path, root: Path, *, run: bool, docs: Path | None, launch: Launch | None = None) -> None:
+    """Run the ablation of ``file`` in a project folder, write its results and print its tables.
+
+    run: whether to run what is not finished, or only to show what is. docs: a folder that gets the tables as
+    ``ablation-NAME.md`` and the picture as ``images/ablation-NAME.png``. launch: how a stage is started.
+    Raises VilamError where the file or a setting is wrong, before anything is run, and where a run failed, at the end.
+    """
+    plan, base = read_plan(file, root / "params.yaml")
+    laboratory = Laboratory(plan, base, root)
+    failures: list[str] = []
+    if run:
+        start = launch or Launcher(root, plan.threads, _origin(root))
+        runner = Runner(plan.jobs, start, root / "configs", _tell)
+        for runs in (laboratory.runs(), laboratory.matched_runs()):  # the second of these needs the times of the first
+            runner.run(step for each in runs for step in each.steps)
+        failures = runner.failures
+    print(show([*laboratory.runs(), *laboratory.matched_runs()], laboratory.folder, plan.name, docs), end="")
+    if failures:
+        raise VilamError(f"ablate: {len(failures)} failed and what needs them was left out: {failures[0]}")
+
+
+def show(runs: Sequence[Run], folder: Path, name: str, docs: Path | None) -> str:
+    """Write results.csv, comparisons.csv, tables.md and plot.png of the finished runs; returns the tables."""
+    results = list(finished(runs))
+    comparisons = compare(results)
+    text = markdown(results, comparisons)
+    if not results:
+        return text
+    write_whole(folder / "results.csv", results_table(results).to_csv(index=False))
+    write_whole(folder / "comparisons.csv", comparisons_table(comparisons).to_csv(index=False))
+    from vilam.ablation.picture import draw
+
+    write_whole(folder / "tables.md", text)
+    draw(results, comparisons, folder / "plot.png")
+    if docs is not None:
+        write_whole(docs / f"ablation-{name}.md", text)
+        write_whole(docs / "images" / f"ablation-{name}.png", (folder / "plot.png").read_bytes())
+    return text
+
+
+def _origin(root: Path) -> dict[str, str]:
+    """Make MLflow's database ready, which two runs at once could not, and tell the commit that all runs are of."""
+    from vilam.tracking import git_commit, make_ready
+
+    make_ready(root)
+    return {"git_commit": git_commit(root)}
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,156 @@
+"""The file of an ablation: arms x seeds x described shares, and the settings of each run.
+
+    name: scenes
+    jobs: 2                    # runs side by side
+    threads: 1                 # of each
+    seeds: [0, 1, 2]
+    shares: [0.05, 0.2, 1.0]   # of the training regions keep their expressions
+    settings: {train.steps: 2200}             # of every run, by dotted name, over those of params.yaml
+    arms:
+      none: {train.cycle.mode: none}          # the baseline
+      pseudo: {train.cycle.mode: pseudo}
+      loop: {train.cycle.mode: none, teacher: none}
+    time_arms: [pseudo, loop]
+
+An arm with a ``teacher`` trains on the words that the finished model of that arm, at the same share and seed, wrote
+for the regions without any: one turn of the synthesis loop. For each of ``time_arms`` the baseline is trained once
+more, with as many steps as take the processor time of the arm.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from string import Template
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, model_validator
+
+from vilam.config import Count, Fraction, Section, check_settings, checked, read_yaml
+from vilam.errors import VilamError
+
+BASELINE = "none"
+TEACHER = "teacher"
+GIVEN = {
+    "seed": "seeds",
+    "synthesize.described_share": "shares",
+    "synthesize.teacher": "the teacher of an arm",
+    "activate.threads": "threads",
+    "train.threads": "threads",
+}
+"""Settings that the plan itself gives, and what of it does."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Overrides = dict[str, Any]
+"""Settings by dotted name."""
+
+
+class Plan(Section):
+    """What is compared. ``arms``: overrides by name; ``none`` is the baseline that the others are compared with."""
+
+    name: Name
+    jobs: Count
+    threads: Count
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    shares: Annotated[list[Fraction], Field(min_length=1)]
+    settings: Overrides
+    arms: dict[Name, Overrides]
+    time_arms: list[str]
+
+    @model_validator(mode="after")
+    def _arms_fit_together(self) -> Plan:
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        for name, values in (("seeds", self.seeds), ("shares", self.shares)):
+            if len(set(values)) < len(values):
+                yield f"{name}: one of {values} is there twice"
+        if BASELINE not in self.arms:
+            yield f"arms: the baseline {BASELINE} is missing: there are {', '.join(self.arms) or 'none'}"
+        before: list[str] = []
+        for arm, overrides in self.arms.items():
+            if (teacher := overrides.get(TEACHER)) is not None and teacher not in before:
+                yield f"arms.{arm}.teacher: {teacher} is no arm before it: choose of {', '.join(before) or 'none'}"
+            before.append(arm)
+        for arm in self.time_arms:
+            if arm not in self.arms or arm == BASELINE:
+                yield f"time_arms: {arm}: choose of {', '.join(name for name in before if name != BASELINE)}"
+
+    def teacher(self, arm: str) -> str | None:
+        """The arm whose model writes the words that this arm trains on, if any."""
+        found: str | None = self.arms[arm].get(TEACHER)
+        return found
+
+    def overrides(self, arm: str) -> Overrides:
+        """The settings of all runs and then those of the arm."""
+        return {**self.settings, **{name: value for name, value in self.arms[arm].items() if name != TEACHER}}
+
+
+def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:
+    """The plan and the content of params.yaml, with every run's settings checked.
+
+    Raises VilamError of one line that names the arm and the setting where one is unknown or impossible.
+    """
+    plan = checked(Plan, read_yaml(path, _Strict), path)
+    base = read_yaml(params)
+    check_settings(base, params)
+    parts = {"settings": plan.settings, **{f"arms.{arm}": plan.overrides(arm) for arm in plan.arms}}
+    for where, overrides in parts.items():
+        for name in overrides:
+            if name in GIVEN:
+                raise VilamError(f"{path}: {where}: {name}: leave it out: {GIVEN[name]} sets it")
+        check_settings(changed(base, overrides, f"{path}: {where}"), f"{path}: {where}")
+    return plan, base
+
+
+def settings_of(plan: Plan, base: Mapping[str, Any], arm: str, share: float, seed: int, root: Path) -> dict[str, Any]:
+    """The content of a run's params.yaml; the source's folder is made absolute, since a run lies elsewhere."""
+    given = {"seed": seed, "synthesize.described_share": share}
+    threads = {"activate.threads": plan.threads, "train.threads": plan.threads}
+    content = changed(base, {**plan.overrides(arm), **given, **threads}, plan.name)
+    if (source := content["prepare"]["root"]) is not None:
+        content["prepare"] = {**content["prepare"], "root": str((root / source).absolute())}
+    return content
+
+
+def changed(base: Mapping[str, Any], overrides: Overrides, where: str) -> dict[str, Any]:
+    """A copy of nested settings with others in place, by dotted name; ``${NAME}`` in a text is of the environment."""
+    content = deepcopy(dict(base))
+    for name, value in overrides.items():
+        *sections, last = str(name).split(".")
+        inner: Any = content
+        for section in sections:
+            inner = inner.get(section) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict):
+            raise VilamError(f"{where}: {name}: no such setting: check its spelling")
+        inner[last] = _expanded(value, f"{where}: {name}")
+    return content
+
+
+def _expanded(value: Any, where: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return Template(value).substitute(os.environ)
+    except KeyError as missing:
+        name = missing.args[0]
+        raise VilamError(f"{where}: the environment variable {name} is not set: {name}=... vilam ablate ...") from None
+    except ValueError as error:
+        raise VilamError(f"{where}: {value}: {error}") from None
+
+
+class _Strict(yaml.SafeLoader):
+    """A reader of YAML to which a key that is there twice is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Refuse what the reader of PyYAML lets pass: the last of two equal keys would win."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
