@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -37,10 +37,13 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on another device."""
-        policy = None if self.policy is None else self.policy.to(device)
-        middle = None if self.middle is None else self.middle.to(device)
         names = ("pixel_values", "input_ids", "segments", "labels", "weights")
-        return Batch(*(getattr(self, name).to(device) for name in names), policy, middle)
+        return replace(
+            self,
+            **{name: getattr(self, name).to(device) for name in names},
+            policy=None if self.policy is None else self.policy.to(device),
+            middle=None if self.middle is None else self.middle.to(device),
+        )
 
 
 @dataclass(frozen=True, slots=True)
