@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,13 +38,22 @@ def test_runs_are_compared_and_matched_in_time(write: Callable[..., Path], fake,
         assert picture.width > 300
 
 
-def test_matched_steps_are_those_of_the_measured_time(write: Callable[..., Path], fake, tmp_path: Path) -> None:
-    path = write(time_arms=["pseudo"], seeds=[0])
+@pytest.mark.parametrize(
+    ("step_1", "none", "pseudo"),
+    [
+        ((10, 3.0), 12.0, 16.96),  # 0.1 s a step and 2 s to start: 149.6 steps
+        ((200, 30.0), 10.0, 14.96),  # no shorter training to tell the start from: all time goes with the steps
+    ],
+)
+def test_matched_steps_are_those_of_the_measured_time(
+    step_1: tuple[int, float], none: float, pseudo: float, write: Callable[..., Path], fake, tmp_path: Path
+) -> None:
+    settings = {"train.steps": 100, "activate.steps": step_1[0]}
+    path = write(time_arms=["pseudo"], seeds=[0], settings=settings)
     ablate(path, tmp_path, run=True, docs=None, launch=fake)
-    for arm, seconds in (("none", 10.0), ("pseudo", 14.96)):
-        done = tmp_path / "ablations" / "toy" / "0.5" / f"{arm}-0" / "done" / "train.json"
-        text = done.read_text().splitlines()
-        done.write_text("\n".join(f'  "processor_seconds": {seconds},' if "processor" in t else t for t in text))
+    for place, seconds in (("0.5/none-0", none), ("0.5/pseudo-0", pseudo), ("shared/activate-*", step_1[1])):
+        (done,) = (tmp_path / "ablations" / "toy").glob(f"{place}/done/[ta]*.json")
+        done.write_text(json.dumps(json.loads(done.read_text()) | {"processor_seconds": seconds}))
     fake.started.clear()
     ablate(path, tmp_path, run=True, docs=None, launch=fake)
     assert fake.names == ["0.5 none@pseudo 0: train", "0.5 none@pseudo 0: evaluate"]

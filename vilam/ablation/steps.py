@@ -131,6 +131,21 @@ class Run:
         return None if times is None else sum(times.values())
 
 
+def _start_seconds(run: Run, seconds: float) -> float:
+    """Processor seconds of a training that do not grow with its steps: imports, data, the making of the engine.
+
+    Taken from two trainings that differ in their steps, this one and step 1: a step of both takes about the same.
+    0 where step 1 is not the shorter one or its time is unknown.
+    """
+    step_1 = next(need for need in run.train.needs if need.stage == "activate")
+    short, long = (int(step.params[step.stage]["steps"]) for step in (step_1, run.train))
+    spent = step_1.spent()
+    if spent is None or short >= long or spent.processor_seconds >= seconds:
+        return 0.0
+    each = (seconds - spent.processor_seconds) / (long - short)
+    return max(spent.processor_seconds - each * short, 0.0)
+
+
 @dataclass(frozen=True)
 class Laboratory:
     """Makes the runs of a plan in a project folder; ``base`` is the content of its params.yaml."""
@@ -158,12 +173,13 @@ class Laboratory:
                 for arm in self.plan.time_arms:
                     own, other = baseline.cost(), self.run(arm, share, seed).cost()
                     if own and other:
-                        yield self._matched(baseline, arm, other / own)
+                        yield self._matched(baseline, arm, own, other)
 
-    def _matched(self, baseline: Run, arm: str, ratio: float) -> Run:
+    def _matched(self, baseline: Run, arm: str, own: float, other: float) -> Run:
         params = dict(baseline.train.params)
-        steps = math.ceil(params["train"]["steps"] * ratio)
-        params["train"] = {**params["train"], "steps": steps}
+        start = _start_seconds(baseline, own)
+        steps = math.ceil(params["train"]["steps"] * max(other - start, 0) / (own - start))
+        params["train"] = {**params["train"], "steps": max(steps, 1)}
         name = f"{BASELINE}@{arm}"
         return self._run(name, baseline.share, baseline.seed, params, None, matches=arm)
 
