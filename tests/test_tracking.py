@@ -125,7 +125,7 @@ def test_metric_names_fit(name: str, fit: str) -> None:
 def test_flatten_uses_the_names_of_params_yaml(settings: Settings) -> None:
     flat = flatten(settings)
     assert flat["register.primary"] == settings.register_.primary
-    assert flat["train.cycle.every"] == str(settings.train.cycle.every)
+    assert flat["train.cycle.refresh"] == str(settings.train.cycle.refresh)
     assert all(isinstance(value, str) for value in flat.values())
 
 

@@ -31,7 +31,7 @@ def test_schema_refuses(overrides: dict[str, Any]) -> None:
 
 
 def test_assignments_and_parsed_are_inverse() -> None:
-    overrides = {"seed": 3, "prepare": {"root": None, "source": "voc"}, "train": {"cycle": {"every": 2}}}
+    overrides = {"seed": 3, "prepare": {"root": None, "source": "voc"}, "train": {"cycle": {"refresh": 2}}}
     assigned = list(assignments(overrides))
-    assert assigned == ["seed=3", "prepare.root=null", 'prepare.source="voc"', "train.cycle.every=2"]
+    assert assigned == ["seed=3", "prepare.root=null", 'prepare.source="voc"', "train.cycle.refresh=2"]
     assert parsed(assigned) == overrides
