@@ -8,6 +8,7 @@ import pytest
 import toy
 
 from vilam.config import CycleSettings
+from vilam.data.instructions import Instruction
 from vilam.data.records import Region
 from vilam.inference import round_trip
 from vilam.inference.generate import Answer, Request
@@ -30,10 +31,15 @@ def settings(**changes: object) -> CycleSettings:
     return CycleSettings.model_validate({**CYCLE, **changes})
 
 
-def sources(count: int = 2) -> list[Source]:
+def instructions(wordless: bool = False) -> dict[str, dict[str, list[Instruction]]]:
+    """The toy's training instructions by image and task; ``wordless``: as if nobody had described any region."""
+    return by_image(each for each in toy.of_split("train") if not (wordless and each.expression))
+
+
+def sources(count: int = 2, wordless: bool = False) -> list[Source]:
     """The first images of the toy's training split, whole and with their instructions."""
-    instructions = by_image(toy.of_split("train"))
-    return [Source(toy.records()[image_id], instructions[image_id]) for image_id in sorted(instructions)[:count]]
+    chosen = instructions(wordless)
+    return [Source(toy.records()[image_id], chosen[image_id]) for image_id in sorted(chosen)[:count]]
 
 
 def traveller() -> Traveller:

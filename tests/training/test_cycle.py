@@ -24,7 +24,7 @@ def make(**changes: Any) -> Cycle:
 def refreshed(cycle: Cycle, turns: int = 1, model: VilamForConditionalGeneration | None = None) -> Mapping[str, float]:
     measured: Mapping[str, float] = {}
     for turn in range(turns):
-        measured = cycle.refresh(model or toy.model(), toy.records(), by_image(toy.of_split("train")), turn)
+        measured = cycle.refresh(model or toy.model(), toy.records(), scripted.instructions(wordless=True), turn)
     return measured
 
 
@@ -62,7 +62,7 @@ def test_every_image_has_its_turn_and_the_newest_are_kept(spoken):
     cycle = make(images=3, kept=4)
     seen = []
     for turn in range(8):
-        cycle.refresh(toy.model(), toy.records(), by_image(toy.of_split("train")), turn)
+        cycle.refresh(toy.model(), toy.records(), scripted.instructions(wordless=True), turn)
         seen += list(cycle.kept)[-3:]
         assert len(cycle.kept) <= 4
     assert sorted(seen) == sorted([image_id for image_id in by_image(toy.of_split("train"))] * 3)

@@ -21,7 +21,8 @@ LETTERS = "ABCDEFGH"
 
 def make(rec_tasks: dict[str, float] | None = None, **changes: Any) -> list[list[Example]]:
     middles = Middles(scripted.settings(**changes), rec_tasks or {"rec_box": 1.0}, scripted.traveller(), seed=1)
-    examples, _ = middles.examples(toy.model(), scripted.sources(), 0)
+    wordless = changes.get("rec_then_reg", 0.0) == 0.0
+    examples, _ = middles.examples(toy.model(), scripted.sources(wordless=wordless), 0)
     return examples
 
 
@@ -99,7 +100,7 @@ def test_a_box_of_the_wrong_region_teaches_no_words(monkeypatch, leg):
 def test_a_box_of_two_regions_earns_nothing(monkeypatch):
     """Guard: with all boxes alike, every answer fits every region."""
     twins = []
-    for source in scripted.sources():
+    for source in scripted.sources(wordless=True):
         first = source.record.regions[0]
         regions = tuple(
             type(first)(region.region_id, first.box_xyxy, region.category, expressions=region.expressions)
@@ -162,10 +163,11 @@ def test_soft_carries_the_first_leg(monkeypatch):
 def test_what_is_made_is_a_function_of_seed_and_turn(monkeypatch):
     scripted.script(monkeypatch, lettered, told_the_truth)
     middles = Middles(scripted.settings(), {"rec_box": 1.0}, scripted.traveller(), seed=1)
-    first = middles.examples(toy.model(), scripted.sources(), 0)
-    assert middles.examples(toy.model(), scripted.sources(), 0) == first
-    assert middles.examples(toy.model(), scripted.sources(), 1) != first
-    alone = [middles.examples(toy.model(), [source], 0)[0][0] for source in scripted.sources()[:1]]
+    sources = scripted.sources(wordless=True)
+    first = middles.examples(toy.model(), sources, 0)
+    assert middles.examples(toy.model(), sources, 0) == first
+    assert middles.examples(toy.model(), sources, 1) != first
+    alone = [middles.examples(toy.model(), [source], 0)[0][0] for source in sources[:1]]
     assert alone == first[0][:1]  # whatever else is in the batch
 
 
@@ -175,3 +177,19 @@ def test_of_several_trips_one_that_returns_is_chosen_by_chance():
     rng = np.random.default_rng(0)
     assert {choose([*bad, *good], 0.5, rng).words for _ in range(30)} == {"a", "b"}
     assert {choose(bad, 0.5, rng).words for _ in range(30)} == {"c", "d"}
+
+
+def test_regions_with_words_need_none_of_the_model(monkeypatch):
+    scripted.script(monkeypatch, lettered, told_the_truth)
+    source = scripted.sources(1)[0]
+    worded = source.record.regions[0].region_id
+    described = {name: [each for each in own if each.region_id == worded] for name, own in source.described.items()}
+    middles = Middles(scripted.settings(retell=1.0), {"rec_box": 1.0}, scripted.traveller(), seed=1)
+    for given, expected in (
+        (described, source.record.regions[1:]),
+        (source.described, ()),
+        ({}, source.record.regions),
+    ):
+        ((examples,), trips) = middles.examples(toy.model(), [type(source)(source.record, given)], 0)
+        assert {each.instruction.region_id for each in examples} == {region.region_id for region in expected}
+        assert len(trips) == len(expected)

@@ -58,3 +58,37 @@ def test_tasks_are_drawn_by_weight():
 def test_nothing_to_draw_is_told():
     with pytest.raises(VilamError, match="rec_box"):
         sampler(tasks={"rec_box": 0.0})
+
+
+def test_instructions_that_an_image_has_already_count():
+    own = sampler(per_image=4)
+    for image_id in own.ids[:3]:
+        whole = own.draw(image_id, 5)
+        assert len(own.draw(image_id, 5, others=3)) == 1 <= len(whole) <= 4
+        assert own.draw(image_id, 5, others=4) == own.draw(image_id, 5, others=9) == []
+
+
+def described(share: float, wanted: float) -> tuple[InstructionSampler, set[str]]:
+    """A sampler of instructions of which only a share of the images has any words, and those images."""
+    ids = sorted({each.image_id for each in toy.of_split("train")})
+    worded = set(ids[: round(share * len(ids))])
+    kept = [each for each in toy.of_split("train") if each.image_id in worded or not each.expression]
+    return InstructionSampler(kept, {"rec_box": 1.0, "reg_class": 1.0}, 2, 1, wanted), worded
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.25, 0.5), (0.25, 0.75), (0.125, 1.0)])
+def test_described_images_have_their_share_of_a_step(share, wanted):
+    own, worded = described(share, wanted)
+    drawn = [image_id for step in range(200) for image_id in own.image_ids(step, 8)]
+    assert sum(image_id in worded for image_id in drawn) / len(drawn) == pytest.approx(wanted, abs=0.06)
+    counts = Counter(drawn)
+    others = [counts[image_id] for image_id in own.ids if image_id not in worded]
+    assert max(others) - min(others) <= 1  # each of the others once an epoch
+    assert own.image_ids(7, 8) == described(share, wanted)[0].image_ids(7, 8)
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(1.0, 0.5), (0.75, 0.5), (0.0, 0.5), (0.5, 0.0)])
+def test_images_are_drawn_evenly_where_enough_are_described_or_none(share, wanted):
+    own, _ = described(share, wanted)
+    images = toy.SPLITS["train"]
+    assert sorted(own.image_ids(0, images)) == sorted({each.image_id for each in toy.of_split("train")})

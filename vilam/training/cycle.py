@@ -11,7 +11,7 @@ mode does about it:
 none      nothing: all tasks jointly, the baseline.
 pseudo    sg is the stopped gradient, as in back-translation (Sennrich et al., arXiv 1511.06709): each term trains its
           second leg only.
-              reg_then_rec   CE(F(sg G(x)), x)                          every region, described or not
+              reg_then_rec   CE(F(sg G(x)), x)                          every region x without words
               rec_then_reg   CE(G(sg F(y)), y)   where F(y) returns     true expressions y
               retell         CE(G(sg F(y')), y') where F(y') returns    y' = sg G(x), the model's own words
 soft      the same terms, but the tokens of the middle are soft: words straight-through, places by their expectation

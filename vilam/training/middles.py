@@ -26,6 +26,12 @@ class Source:
     record: ImageRecord
     described: ByTask
 
+    @property
+    def wordless(self) -> list[Region]:
+        """The regions that no instruction has words for."""
+        worded = {each.region_id for found in self.described.values() for each in found if each.expression}
+        return [region for region in self.record.regions if region.region_id not in worded]
+
     def rng(self, *numbers: int) -> np.random.Generator:
         """Random numbers of this image and these numbers alone."""
         return np.random.default_rng([*numbers, hashed(self.record.image_id)])
@@ -49,7 +55,7 @@ class Middles:
         made: list[list[Example]] = [[] for _ in sources]
         records = [source.record for source in sources]
         dice = [source.rng(self.seed, 3, step) for source in sources]
-        trips = self._trips(model, records, step)
+        trips = self._trips(model, sources, step)
         for (i, region), of_region in trips:
             trip = choose(of_region, self.settings.min_iou, dice[i])
             made[i] += self._reg_then_rec(records[i], region, trip, dice[i])
@@ -60,14 +66,15 @@ class Middles:
         return made, [trip for _, of_region in trips for trip in of_region]
 
     def _trips(
-        self, model: VilamForConditionalGeneration, records: Sequence[ImageRecord], step: int
+        self, model: VilamForConditionalGeneration, sources: Sequence[Source], step: int
     ) -> list[tuple[Place, list[Trip]]]:
-        """Every region, described or not, and the model's own words for it."""
+        """Every region without words, and the model's own words for it; where there are true ones, these are better."""
         own = self.settings
-        if own.reg_then_rec == own.retell == 0:
+        places = [(i, region) for i, source in enumerate(sources) for region in source.wordless]
+        if own.reg_then_rec == own.retell == 0 or not places:
             return []
         drawing = Drawing(own.samples, own.temperature, own.max_words, hashed(self.seed, step))
-        places = [(i, region) for i, record in enumerate(records) for region in record.regions]
+        records = [source.record for source in sources]
         return list(zip(places, self.traveller.go_round(model, records, places, drawing), strict=True))
 
     def _reg_then_rec(

@@ -94,13 +94,18 @@ class InstructionSampler:
         evenly = self._all.at(step * (count - apart), count - apart)
         return self._described.at(step * apart, apart) + evenly
 
-    def draw(self, image_id: str, step: int) -> list[Example]:
-        """Up to ``per_image`` different instructions of an image: a task by weight, then one of its instructions."""
+    def draw(self, image_id: str, step: int, others: int = 0) -> list[Example]:
+        """Different instructions of an image, a task by weight and then one of its instructions.
+
+        Up to ``per_image`` with the ``others`` that the image has already.
+        """
+        if others >= self.per_image:
+            return []
         rng = np.random.default_rng([self.seed, 2, step, *image_id.encode()[-8:]])
         by_task = {task: found for task, found in self.images[image_id].items() if task in self.tasks}
         names = list(by_task)
         weights = np.array([self.tasks[name] for name in names])
-        picks = rng.choice(len(names), size=self.per_image, p=weights / weights.sum())
+        picks = rng.choice(len(names), size=self.per_image - others, p=weights / weights.sum())
         chosen: list[Instruction] = []
         for task, wanted in zip(*np.unique(picks, return_counts=True), strict=True):
             chosen += _some(by_task[names[task]], int(wanted), rng)
