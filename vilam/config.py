@@ -104,7 +104,7 @@ class ModelSettings(Section):
     num_queries: Count
     freeze_aligner: bool
     language: TowerSettings
-    attention: Literal["sdpa", "eager"]
+    attention: Literal["lean", "eager", "sdpa"]
     coordinates: Literal["token", "text"]
     coordinate_bins: Annotated[int, Field(ge=11, le=1001)]
     grounder: bool

@@ -37,7 +37,7 @@ def make(kind: str) -> VilamForConditionalGeneration:
     if kind in LANGUAGES:
         language = {"checkpoint": None, "model_type": kind, "config": LANGUAGES[kind], "frozen": False}
         return toy.model(language=language)
-    if kind in ("eager", "sdpa"):
+    if kind in ("lean", "eager", "sdpa"):
         return toy.model(attention=kind)
     return toy.model(coordinates="text") if kind == "text" else toy.model(aligner=kind)
 
@@ -74,7 +74,7 @@ def without_cache(
     return ids[asked:], total
 
 
-@pytest.mark.parametrize("kind", ["eager", "sdpa", "qformer", "resampler", "text", *LANGUAGES])
+@pytest.mark.parametrize("kind", ["lean", "eager", "sdpa", "qformer", "resampler", "text", *LANGUAGES])
 def test_with_the_cache_as_without(kind):
     model, form = make(kind), "text" if kind == "text" else "token"
     pixels, requests = toy.pixels(2), ask(kind)

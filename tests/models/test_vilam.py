@@ -75,7 +75,7 @@ def assert_packed_is_alone(model: VilamForConditionalGeneration, packed: Batch) 
             torch.testing.assert_close(found, alone(model, packed, row, number), atol=5e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("attention", ["lean", "eager", "sdpa"])
 @pytest.mark.parametrize("aligner", ["mlp", "qformer", "resampler"])
 def test_packed_instructions_have_the_logits_they_have_alone(aligner, attention):
     assert_packed_is_alone(toy.model(aligner=aligner, attention=attention), batch())

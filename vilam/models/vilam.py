@@ -19,6 +19,7 @@ from transformers.cache_utils import Cache
 from transformers.utils import ModelOutput
 
 from vilam.models.aligner import make_aligner
+from vilam.models.attention import register_attention
 from vilam.models.coordinates import BOX, NUM_MARKS, CoordinateTokens
 from vilam.models.grounder import BOX_TOKENS, REGION_GAIN, Grounder, box_shares, latest_boxes, running_means
 from vilam.models.losses import Policy, policy_losses, token_losses
@@ -36,7 +37,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
     AutoModelForCausalLM. coordinate_bins: places of the token form, or None for the paper's digits.
     image_size: side of the square, in pixels, to which images are resized. frozen: parts that are not trained.
     grounder: whether boxes read their patches and words point at theirs (see Grounder); token form and mlp only.
-    attention: the language model's implementation, by transformers' name.
+    attention: the language model's implementation, by transformers' name, or "lean" (see vilam/models/attention.py).
     """
 
     model_type = "vilam"
@@ -342,7 +343,8 @@ def _feature_width(config: Any) -> int:
 
 
 def register_auto_classes() -> None:
-    """Make AutoConfig, AutoModel and AutoModelForImageTextToText open vilam's folders and its tower."""
+    """Make AutoConfig, AutoModel and AutoModelForImageTextToText open vilam's folders, its tower and its attention."""
+    register_attention()
     AutoConfig.register("vilam_tower", VilamTowerConfig, exist_ok=True)
     AutoModel.register(VilamTowerConfig, VilamTower, exist_ok=True)
     AutoConfig.register("vilam", VilamConfig, exist_ok=True)
