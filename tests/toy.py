@@ -80,6 +80,7 @@ arms:
   none: {train.cycle.mode: none}
   pseudo: {train.cycle.mode: pseudo}
 time_arms: []
+time_shares: [0.5]
 """
 """Of `make_projects`."""
 

@@ -29,6 +29,7 @@ def content(**changes: Any) -> dict[str, Any]:
         "settings": {"train.steps": 100, "evaluate.step_1": False},
         "arms": ARMS,
         "time_arms": [],
+        "time_shares": [0.5],
     }
     return plan | changes
 

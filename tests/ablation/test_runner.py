@@ -48,6 +48,21 @@ def test_what_arms_share_is_made_once(write: Callable[..., Path], fake) -> None:
     ]  # fmt: skip
 
 
+def test_an_arm_is_run_at_its_shares_and_matched_at_those_that_are_asked(write: Callable[..., Path], fake) -> None:
+    arms = {**LOOP, "pseudo": {"train.cycle.mode": "pseudo"}}
+    arms["loop"] = {**arms["loop"], "shares": [0.2]}
+    path = write(arms=arms, seeds=[0], shares=[0.2, 1.0], time_arms=["loop", "pseudo"], time_shares=[0.2, 1.0])
+    run(path, fake)
+    assert [name for name in fake.names if "evaluate" in name] == [
+        "0.2 none 0: evaluate", "0.2 loop 0: evaluate", "0.2 pseudo 0: evaluate",
+        "1 none 0: evaluate", "1 pseudo 0: evaluate",
+    ]  # fmt: skip
+    matched = [(run.share, run.arm) for run in laboratory(path).matched_runs()]
+    assert matched == [(0.2, "none@loop"), (0.2, "none@pseudo"), (1.0, "none@pseudo")]
+    fewer = write(arms=arms, seeds=[0], shares=[0.2, 1.0], time_arms=["loop", "pseudo"], time_shares=[1.0])
+    assert [(run.share, run.arm) for run in laboratory(fewer).matched_runs()] == [(1.0, "none@pseudo")]
+
+
 def test_an_arm_that_changes_step_1_has_one_of_its_own(write: Callable[..., Path], fake) -> None:
     arms = {"none": {}, "long": {"activate.steps": 9}, "words": {"synthesize.expressions_per_region": 1}}
     run(write(arms=arms, seeds=[0]), fake)

@@ -9,12 +9,14 @@
     arms:
       none: {train.cycle.mode: none}          # the baseline
       pseudo: {train.cycle.mode: pseudo}
-      loop: {train.cycle.mode: none, teacher: none}
+      loop: {train.cycle.mode: none, teacher: none, shares: [0.05, 0.2]}
     time_arms: [pseudo, loop]
+    time_shares: [0.05]
 
 An arm with a ``teacher`` trains on the words that the finished model of that arm, at the same share and seed, wrote
-for the regions without any: one turn of the synthesis loop. For each of ``time_arms`` the baseline is trained once
-more, with as many steps as take the processor time of the arm.
+for the regions without any: one turn of the synthesis loop. One with ``shares`` is run at these only. For each of
+``time_arms``, at each of ``time_shares``, the baseline is trained once more, with as many steps as take the processor
+time of the arm.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from vilam.config import Count, Fraction, Section, check_settings, checked, read
 from vilam.errors import VilamError
 
 BASELINE = "none"
-TEACHER = "teacher"
+TEACHER, SHARES = "teacher", "shares"
 GIVEN = {
     "seed": "seeds",
     "synthesize.described_share": "shares",
@@ -59,6 +61,7 @@ class Plan(Section):
     settings: Overrides
     arms: dict[Name, Overrides]
     time_arms: list[str]
+    time_shares: list[Fraction]
 
     @model_validator(mode="after")
     def _arms_fit_together(self) -> Plan:
@@ -77,9 +80,20 @@ class Plan(Section):
             if (teacher := overrides.get(TEACHER)) is not None and teacher not in before:
                 yield f"arms.{arm}.teacher: {teacher} is no arm before it: choose of {', '.join(before) or 'none'}"
             before.append(arm)
+        for where, some in self._some_shares():
+            if not isinstance(some, list) or not set(some) <= set(self.shares):
+                yield f"{where}: {some}: choose of {', '.join(map(str, self.shares))}"
         for arm in self.time_arms:
             if arm not in self.arms or arm == BASELINE:
                 yield f"time_arms: {arm}: choose of {', '.join(name for name in before if name != BASELINE)}"
+
+    def _some_shares(self) -> Iterator[tuple[str, Any]]:
+        yield "time_shares", self.time_shares
+        yield from ((f"arms.{arm}.{SHARES}", each[SHARES]) for arm, each in self.arms.items() if SHARES in each)
+
+    def arms_at(self, share: float) -> list[str]:
+        """The arms that are run at a share, in their order."""
+        return [arm for arm, overrides in self.arms.items() if share in overrides.get(SHARES, self.shares)]
 
     def teacher(self, arm: str) -> str | None:
         """The arm whose model writes the words that this arm trains on, if any."""
@@ -88,7 +102,8 @@ class Plan(Section):
 
     def overrides(self, arm: str) -> Overrides:
         """The settings of all runs and then those of the arm."""
-        return {**self.settings, **{name: value for name, value in self.arms[arm].items() if name != TEACHER}}
+        own = {name: value for name, value in self.arms[arm].items() if name not in (TEACHER, SHARES)}
+        return {**self.settings, **own}
 
 
 def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:

@@ -163,14 +163,14 @@ class Laboratory:
         """Every arm with every share and seed, a seed of all arms before the next."""
         for share in self.plan.shares:
             for seed in self.plan.seeds:
-                yield from (self.run(arm, share, seed) for arm in self.plan.arms)
+                yield from (self.run(arm, share, seed) for arm in self.plan.arms_at(share))
 
     def matched_runs(self) -> Iterator[Run]:
         """The baseline with as many steps as take the processor time of an arm, for those whose times are known."""
-        for share in self.plan.shares:
+        for share in self.plan.time_shares:
             for seed in self.plan.seeds:
                 baseline = self.run(BASELINE, share, seed)
-                for arm in self.plan.time_arms:
+                for arm in (arm for arm in self.plan.arms_at(share) if arm in self.plan.time_arms):
                     own, other = baseline.cost(), self.run(arm, share, seed).cost()
                     if own and other:
                         yield self._matched(baseline, arm, own, other)
