@@ -15,7 +15,18 @@ from pycocotools import mask as coco_mask
 from vilam.data.records import ImageRecord, Region
 from vilam.inference import round_trip as module
 from vilam.inference.generate import Answer, Request
-from vilam.inference.round_trip import Drawing, Found, Place, Traveller, Trip, around, ask, hashed, speakable
+from vilam.inference.round_trip import (
+    Drawing,
+    Found,
+    Place,
+    Traveller,
+    Trip,
+    around,
+    ask,
+    hashed,
+    names_another,
+    speakable,
+)
 from vilam.models.constraints import Walker
 from vilam.tasks import TASKS
 from vilam.tasks.base import Reading
@@ -38,7 +49,7 @@ def travel(
     """``few``: a model that has learnt nothing knows six words, so that now and then it comes to an end."""
     traveller = Traveller(toy.tokenizer(form), toy.card())
     if few:
-        words = torch.tensor(toy.tokenizer(form).encode(" red blue green circle square star"))
+        words = torch.tensor(toy.tokenizer(form).encode(" red blue green thing left small"))
         traveller.speech = replace(traveller.speech, words=words, first_words=words)
     return traveller.go_round(toy.model(coordinates=form), records, everywhere(records), drawing)
 
@@ -137,6 +148,35 @@ def test_what_nobody_would_say_leads_nowhere(script, words):
     trips = travel(records)
     assert all(trip.found.box_xyxy is None and not trip.returns(0.01) for made in trips for trip in made)
     assert len(asked) == len(records[0].regions) * DRAWING.samples  # nothing is asked back
+
+
+@pytest.mark.parametrize(
+    ("words", "category", "is_another"),
+    [
+        ("the leftmost RBC", "RBC", False),
+        ("the leftmost rbc", "WBC", True),
+        ("the RBC left of the WBC", "WBC", False),  # nobody can tell which of the two it is about
+        ("the round thing", "WBC", False),
+        ("the traffic lights, left", "traffic light", False),  # no category's name: a word must be whole
+        ("a traffic light", "person", True),
+        ("A Traffic-Light!", "person", True),
+        ("the personal thing", "RBC", False),
+    ],
+)
+def test_words_that_name_another_category(words, category, is_another):
+    assert names_another(words, category, ("RBC", "WBC", "person", "traffic light")) == is_another
+
+
+def test_words_that_name_another_category_earn_nothing(script):
+    """Also where they would lead back: they are not asked back."""
+    record = images(1)[0]
+    names = sorted({region.category for region in record.regions})
+    asked = script(lambda _: f"the {names[0]}", lambda _: "[0, 0, 1000, 1000]")
+    for region, made in zip(record.regions, travel([record]), strict=True):
+        for trip in made:
+            assert (trip.found.box_xyxy is not None) == (region.category == names[0])
+            assert trip.misleads(0.01) or region.category == names[0]
+    assert len(names) > 1 and len(asked) == len(record.regions) * DRAWING.samples + 1
 
 
 def test_the_same_words_are_asked_once_in_an_image(script):

@@ -177,6 +177,8 @@ def test_of_several_trips_one_that_returns_is_chosen_by_chance():
     rng = np.random.default_rng(0)
     assert {choose([*bad, *good], 0.5, rng).words for _ in range(30)} == {"a", "b"}
     assert {choose(bad, 0.5, rng).words for _ in range(30)} == {"c", "d"}
+    lost = Trip("", "e", (1,), 0.1, Found(box_xyxy=(0, 0, 1, 1), iou=0.2))
+    assert {choose([*bad, lost], 0.5, rng).words for _ in range(30)} == {"e"}
 
 
 def test_regions_with_words_need_none_of_the_model(monkeypatch):

@@ -23,6 +23,7 @@ from vilam.models.vilam import VilamForConditionalGeneration
 from vilam.tasks import TASKS
 from vilam.tasks.base import GroundingTask, Reading
 from vilam.tasks.grammar import Words
+from vilam.tasks.reg_caption import normalised
 
 REC, REG = TASKS["rec_box"], TASKS["reg_caption"]
 FINDERS = tuple(task for task in TASKS.values() if task.direction == "rec")
@@ -56,7 +57,8 @@ class Trip:
     """An expression that a model gave a region, and where its words led back to.
 
     question: what was asked about the region. ids: tokens of the answer. confidence: geometric mean of their
-    probabilities. Words that were cut off at the length cap, or that are none (see `speakable`), lead nowhere.
+    probabilities. Words that were cut off at the length cap, that are none (see `speakable`) or that name another
+    category than the region's (see `names_another`) lead nowhere.
     """
 
     question: str
@@ -134,7 +136,8 @@ class Traveller:
         ]
         said = generate(model, self.tokenizer, pixels, asked, drawing.temperature, drawing.max_words)
         words = [" ".join(answer.text.split()) for answer in said]
-        usable = [i for i, answer in enumerate(said) if _ended(answer, drawing) and speakable(words[i])]
+        regions = [region for _, region in places for _ in range(drawing.samples)]
+        usable = [i for i, answer in enumerate(said) if _ended(answer, drawing) and self._may_be(words[i], regions[i])]
         back = [ask(REC, 0, *places[i // drawing.samples], words[i]) for i in usable]
         found = dict(zip(usable, self.find(model, pixels, records, back), strict=True))
         trips = [
@@ -142,6 +145,9 @@ class Traveller:
             for i, (request, answer) in enumerate(zip(asked, said, strict=True))
         ]
         return [trips[i : i + drawing.samples] for i in range(0, len(trips), drawing.samples)]
+
+    def _may_be(self, words: str, region: Region) -> bool:
+        return speakable(words) and not names_another(words, region.category, self.card.categories)
 
     def _question(self, index: int, record: ImageRecord, region: Region, sample: int, drawing: Drawing) -> Request:
         number = hashed(drawing.seed, record.image_id, region.region_id, sample)
@@ -207,6 +213,16 @@ def speakable(words: str) -> bool:
     Tokens that hold these are not drawn in the first place; this holds where several tokens make one character.
     """
     return bool(words) and words.isprintable() and not any(c in "[]\ufffd" or c.isnumeric() for c in words)
+
+
+def names_another(words: str, category: str, categories: Sequence[str]) -> bool:
+    """Whether words name categories of the data set and the region's own is none of them.
+
+    What a region is, a detection data set knows of every box, described or not: so this cycle needs no model.
+    """
+    said = f" {normalised(words)} "
+    named = {each for each in categories if f" {normalised(each)} " in said}
+    return bool(named) and category not in named
 
 
 def hashed(*parts: object) -> int:

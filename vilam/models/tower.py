@@ -81,6 +81,8 @@ class VilamTower(PreTrainedModel):  # type: ignore[misc]
         self.stem_norm = nn.GroupNorm(GROUPS, widths[0])
         stages = zip(widths, widths[1:], config.strides, strict=False)
         self.stages = nn.Sequential(*(Block(*stage) for stage in stages))
+        self.short = StandardConv(widths[0], widths[-1], 1, bias=False)
+        self.short_norm = nn.GroupNorm(GROUPS, widths[-1])
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -90,4 +92,6 @@ class VilamTower(PreTrainedModel):  # type: ignore[misc]
     def forward(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutput:
         """(B, 3, H, W) normalised pixels -> features."""
         features = torch.relu(self.stem_norm(self.stem(pixel_values)))
-        return BaseModelOutput(last_hidden_state=self.stages(features))
+        deep = self.stages(features)
+        short = nn.functional.adaptive_avg_pool2d(features, deep.shape[-2:])
+        return BaseModelOutput(last_hidden_state=deep + self.short_norm(self.short(short)))

@@ -132,12 +132,13 @@ class Middles:
 
 
 def choose(trips: Sequence[Trip], min_iou: float, rng: np.random.Generator) -> Trip:
-    """One of the trips that return, by chance; of all where none does.
+    """One of the trips that return, by chance; where none does, of those that do not mislead, and else of all.
 
     Never the most confident one: a model that learns what it is surest of soon says nothing else (docs/cycle.md).
     """
-    returning = [trip for trip in trips if trip.returns(min_iou)] or trips
-    return returning[int(rng.integers(len(returning)))]
+    returning = [trip for trip in trips if trip.returns(min_iou)]
+    chosen = returning or [trip for trip in trips if not trip.misleads(min_iou)] or trips
+    return chosen[int(rng.integers(len(chosen)))]
 
 
 def instruction(task: str, record: ImageRecord, region: Region, question: str, answer: str) -> Instruction:
