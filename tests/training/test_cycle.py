@@ -30,8 +30,8 @@ def refreshed(cycle: Cycle, turns: int = 1, model: VilamForConditionalGeneration
 
 @pytest.fixture
 def spoken(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Everything is called a star, and is found in the corner."""
-    return scripted.script(monkeypatch, lambda _: "the star", lambda _: "[0, 0, 10, 10]")
+    """Everything is called a thing, and is found in the corner."""
+    return scripted.script(monkeypatch, lambda _: "the thing", lambda _: "[0, 0, 10, 10]")
 
 
 def test_it_begins_late_and_rises():
@@ -56,6 +56,17 @@ def test_a_step_has_its_share_of_images_at_the_risen_weight(spoken):
         assert {each.instruction.image_id for each in examples} == {image_id}
     assert cycle.draw(5, 8, 0.5) == drawn != cycle.draw(6, 8, 0.5)
     assert cycle.draw(5, 8, 0.0) == {}
+
+
+def test_of_an_image_a_few_examples_are_drawn_others_at_another_step(spoken):
+    cycle = make(images=4, instructions=2)
+    refreshed(cycle)
+    drawn = {}
+    for step in range(40):
+        for image_id, examples in cycle.draw(step, 8, 1.0).items():
+            assert len({each.instruction.instruction_id for each in examples}) == len(examples) == 2
+            drawn.setdefault(image_id, set()).update(examples)
+    assert drawn == {image_id: set(examples) for image_id, examples in cycle.kept.items()}
 
 
 def test_every_image_has_its_turn_and_the_newest_are_kept(spoken):
@@ -116,7 +127,7 @@ def test_a_real_model_goes_round(mode):
 
 
 def test_alarms(spoken):
-    """A model that calls everything a star is told by its diversity."""
+    """A model that calls everything a thing is told by its diversity."""
     measured = refreshed(make())
     assert measured["cycle_entropy"] == 0.0 and measured["cycle_num_words"] == 2.0
     assert measured["cycle_accepted"] == 0.0 == measured["cycle_misleading"]

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -49,6 +49,7 @@ from vilam.training.middles import Middles, Source
 from vilam.training.reward import Rewards
 from vilam.training.sampling import Epochs, Example
 
+Thing = TypeVar("Thing")
 BATCH = 32
 """Images that go round at once."""
 
@@ -126,13 +127,18 @@ class Cycle:
         return self.middles.examples(second, sources, turn)
 
     def draw(self, step: int, batch_size: int, weight: float) -> dict[str, list[Example]]:
-        """The images of a step that go round, with their examples at this share of their weight."""
+        """The images of a step that go round, with some of their examples at this share of their weight."""
         if weight == 0 or not self.kept:
             return {}
-        names = list(self.kept)
-        count = min(round(self.settings.share * batch_size), len(names))
-        picks = np.random.default_rng([self.seed, 6, step]).choice(len(names), size=count, replace=False)
-        return {names[i]: [replace(each, weight=each.weight * weight) for each in self.kept[names[i]]] for i in picks}
+        rng = np.random.default_rng([self.seed, 6, step])
+        chosen = _some(list(self.kept), round(self.settings.share * batch_size), rng)
+        return {
+            name: [
+                replace(each, weight=each.weight * weight)
+                for each in _some(self.kept[name], self.settings.instructions, rng)
+            ]
+            for name in chosen
+        }
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint has to hold, so that a run goes on as if it had never stopped."""
@@ -156,6 +162,11 @@ def measures(trips: Sequence[Trip], min_iou: float) -> dict[str, float]:
         "cycle_confidence": float(np.mean([trip.confidence for trip in trips])),
         **{f"cycle_{name}": value for name, value in diversity([trip.words for trip in trips]).items()},
     }
+
+
+def _some(things: Sequence[Thing], count: int, rng: np.random.Generator) -> list[Thing]:
+    """``count`` of them, or all where there are fewer, in an order of chance."""
+    return [things[i] for i in rng.choice(len(things), size=min(count, len(things)), replace=False)]
 
 
 def _gathered(part: Any) -> list[Any]:
