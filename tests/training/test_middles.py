@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import toy
 
 from vilam.inference.round_trip import FINDERS, Found, Trip
 from vilam.tasks import TASKS
-from vilam.training.middles import Middles, choose
+from vilam.training.middles import Middles, choose, surest
 from vilam.training.sampling import Example, FirstLeg
 
 REC, REG = TASKS["rec_box"], TASKS["reg_caption"]
@@ -179,6 +180,15 @@ def test_of_several_trips_one_that_returns_is_chosen_by_chance():
     assert {choose(bad, 0.5, rng).words for _ in range(30)} == {"c", "d"}
     lost = Trip("", "e", (1,), 0.1, Found(box_xyxy=(0, 0, 1, 1), iou=0.2))
     assert {choose([*bad, lost], 0.5, rng).words for _ in range(30)} == {"e"}
+
+
+def test_told_again_is_what_returns_and_is_likeliest_as_a_whole():
+    where = Found(box_xyxy=(0, 0, 1, 1), iou=0.9)
+    short = Trip("", "short", (1, 2), 0.5, where)  # 0.5 ** 2 = 0.25
+    long = Trip("", "long", (1, 2, 3, 4, 5, 6), 0.7, where)  # 0.7 ** 6 = 0.12
+    astray = Trip("", "astray", (1,), 0.9, replace(where, iou=0.1))
+    assert surest([long, astray, short], 0.5) == short
+    assert surest([long, astray], 0.5) == long and surest([astray], 0.5) == astray
 
 
 def test_regions_with_words_need_none_of_the_model(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -57,9 +58,9 @@ class Middles:
         dice = [source.rng(self.seed, 3, step) for source in sources]
         trips = self._trips(model, sources, step)
         for (i, region), of_region in trips:
-            trip = choose(of_region, self.settings.min_iou, dice[i])
-            made[i] += self._reg_then_rec(records[i], region, trip, dice[i])
-            made[i] += self._rec_then_reg(records[i], region, trip.words, trip.found, self.settings.retell, dice[i])
+            made[i] += self._reg_then_rec(records[i], region, choose(of_region, self.settings.min_iou, dice[i]), dice[i])
+            best = surest(of_region, self.settings.min_iou)
+            made[i] += self._rec_then_reg(records[i], region, best.words, best.found, self.settings.retell, dice[i])
         asked = [self._asked(i, source, dice[i]) for i, source in enumerate(sources)]
         for i, region, words, found in self._answers(model, records, [one for one in asked if one]):
             made[i] += self._rec_then_reg(records[i], region, words, found, self.settings.rec_then_reg, dice[i])
@@ -139,6 +140,15 @@ def choose(trips: Sequence[Trip], min_iou: float, rng: np.random.Generator) -> T
     returning = [trip for trip in trips if trip.returns(min_iou)]
     chosen = returning or [trip for trip in trips if not trip.misleads(min_iou)] or trips
     return chosen[int(rng.integers(len(chosen)))]
+
+
+def surest(trips: Sequence[Trip], min_iou: float) -> Trip:
+    """Of the trips that return, the words that the model would most likely say, as a whole; of all where none does.
+
+    Of several expressions that lead to a region the one that claims least is most often true (docs/cycle.md).
+    """
+    returning = [trip for trip in trips if trip.returns(min_iou)]
+    return max(returning or trips, key=lambda trip: len(trip.ids) * math.log(max(trip.confidence, 1e-9)))
 
 
 def instruction(task: str, record: ImageRecord, region: Region, question: str, answer: str) -> Instruction:
