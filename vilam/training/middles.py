@@ -58,7 +58,9 @@ class Middles:
         dice = [source.rng(self.seed, 3, step) for source in sources]
         trips = self._trips(model, sources, step)
         for (i, region), of_region in trips:
-            made[i] += self._reg_then_rec(records[i], region, choose(of_region, self.settings.min_iou, dice[i]), dice[i])
+            made[i] += self._reg_then_rec(
+                records[i], region, choose(of_region, self.settings.min_iou, dice[i]), dice[i]
+            )
             best = surest(of_region, self.settings.min_iou)
             made[i] += self._rec_then_reg(records[i], region, best.words, best.found, self.settings.retell, dice[i])
         asked = [self._asked(i, source, dice[i]) for i, source in enumerate(sources)]
