@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-import toy
 import torch
+import toy
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.llama.modeling_llama import eager_attention_forward
 

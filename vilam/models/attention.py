@@ -1,7 +1,7 @@
 """Attention in the precision of its inputs: the quickest on a CPU, where a mask lets no fused kernel help.
 
-transformers' eager attention takes the softmax in float32 and copies it back and forth; torch's softmax of bfloat16 adds
-up in float32 already. Otherwise the two are alike (docs/tiny.md has the times).
+transformers' eager attention takes the softmax in float32 and copies it back and forth; torch's softmax of bfloat16
+adds up in float32 already. Otherwise the two are alike (docs/tiny.md has the times).
 """
 
 from __future__ import annotations
