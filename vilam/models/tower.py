@@ -3,7 +3,8 @@
 Of the towers tried from scratch (docs/tiny.md) those that normalise each feature over the image learn shapes within
 a few thousand pictures; a ConvNeXt, which normalises over features at each place, stayed at chance. Batch
 normalisation is as fast, but its result depends on how a batch is spread over processes; weight standardisation with
-group normalisation (Qiao et al., arXiv 1903.10520; the blocks of BiT, arXiv 1912.11370) does not.
+group normalisation (Qiao et al., arXiv 1903.10520; the blocks of BiT, arXiv 1912.11370) does not. What the stem sees is
+also added to the last features: there a colour is told from few examples, before the stages learn to keep it.
 """
 
 from __future__ import annotations
@@ -93,5 +94,5 @@ class VilamTower(PreTrainedModel):  # type: ignore[misc]
         """(B, 3, H, W) normalised pixels -> features."""
         features = torch.relu(self.stem_norm(self.stem(pixel_values)))
         deep = self.stages(features)
-        short = nn.functional.adaptive_avg_pool2d(features, deep.shape[-2:])
-        return BaseModelOutput(last_hidden_state=deep + self.short_norm(self.short(short)))
+        seen = nn.functional.adaptive_avg_pool2d(features, deep.shape[-2:])
+        return BaseModelOutput(last_hidden_state=deep + self.short_norm(self.short(seen)))
