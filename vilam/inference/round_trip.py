@@ -6,6 +6,7 @@ nor special tokens: with them a region could be told by its place alone, and eve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -66,6 +67,11 @@ class Trip:
     ids: tuple[int, ...]
     confidence: float
     found: Found
+
+    @property
+    def log_probability(self) -> float:
+        """Of the words as a whole."""
+        return len(self.ids) * math.log(max(self.confidence, 1e-9))
 
     def returns(self, threshold: float) -> bool:
         """Whether it ends at its region (IoU at or above the threshold) and at no other."""

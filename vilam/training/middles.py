@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -150,7 +149,7 @@ def surest(trips: Sequence[Trip], min_iou: float) -> Trip:
     Of several expressions that lead to a region the one that claims least is most often true (docs/cycle.md).
     """
     returning = [trip for trip in trips if trip.returns(min_iou)]
-    return max(returning or trips, key=lambda trip: len(trip.ids) * math.log(max(trip.confidence, 1e-9)))
+    return max(returning or trips, key=lambda trip: trip.log_probability)
 
 
 def instruction(task: str, record: ImageRecord, region: Region, question: str, answer: str) -> Instruction:
