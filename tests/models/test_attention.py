@@ -10,6 +10,7 @@ import toy
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
+from vilam.errors import VilamError
 from vilam.models.attention import lean_attention
 
 
@@ -42,9 +43,16 @@ def test_in_bfloat16_it_is_as_near_to_the_truth_as_transformers_own():
     assert (ours - truth).abs().mean() < 1.2 * (theirs - truth).abs().mean()
 
 
-def test_a_softcap_is_refused():
-    with pytest.raises(ValueError, match="lean knows no softcap"):
-        lean_attention(torch.nn.Module(), *inputs(4, torch.float32), softcap=30.0)
+@pytest.mark.parametrize("name", ["softcap", "s_aux"])
+def test_what_it_does_not_know_is_refused(name):
+    with pytest.raises(ValueError, match=f"lean knows no {name}: use eager"):
+        lean_attention(torch.nn.Module(), *inputs(4, torch.float32), **{name: torch.ones(4)})
+
+
+def test_a_language_model_with_a_softcap_is_told_before_anything_is_trained():
+    language = {"checkpoint": None, "model_type": "gemma2", "config": {**toy.LLAMA, "head_dim": 16}, "frozen": False}
+    with pytest.raises(VilamError, match=r"model\.attention: lean does not know the attention of gemma2: use eager"):
+        toy.model(language=language, attention="lean")
 
 
 def test_it_is_what_a_model_runs_with():

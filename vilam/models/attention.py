@@ -15,6 +15,8 @@ from transformers.masking_utils import eager_mask
 
 LEAN = "lean"
 """Its name among transformers' implementations."""
+UNKNOWN = ("softcap", "s_aux")
+"""What some language models hand to their attention besides."""
 
 
 def lean_attention(
@@ -25,15 +27,15 @@ def lean_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    softcap: float | None = None,
-    **_: Any,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """query (B, heads, L, D), key and value (B, groups, M, D), additive mask (B, 1, L, M) -> (B, L, heads, D).
 
-    Raises ValueError for attention with a softcap, which it does not know.
+    Raises ValueError for attention with what it does not know: a softcap (Gemma 2) or sinks (GPT-OSS).
     """
-    if softcap is not None:
-        raise ValueError(f"attention {LEAN} knows no softcap: use eager")
+    for name in UNKNOWN:
+        if others.get(name) is not None:
+            raise ValueError(f"attention {LEAN} knows no {name}: use eager")
     each = query.shape[1] // key.shape[1]
     key, value = (part.repeat_interleave(each, dim=1) if each > 1 else part for part in (key, value))
     scores = (query * (query.shape[-1] ** -0.5 if scaling is None else scaling)) @ key.transpose(2, 3)

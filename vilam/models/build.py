@@ -19,6 +19,7 @@ from vilam.config import ModelSettings, TowerSettings
 from vilam.data.records import DatasetCard
 from vilam.data.store import read_card, write_card
 from vilam.errors import VilamError
+from vilam.models.attention import LEAN
 from vilam.models.tokenization import GroundingTokenizer, train_tokenizer
 from vilam.models.vilam import VilamConfig, VilamForConditionalGeneration, register_auto_classes
 
@@ -103,6 +104,9 @@ def _check_packing(model: VilamForConditionalGeneration) -> None:
     name = model.config.text_config.model_type
     if "position_ids" not in positions or name in UNPACKABLE:
         raise VilamError(f"model.language: {name} cannot pack instructions: choose one such as llama, qwen2 or gpt2")
+    softcap = getattr(model.config.text_config, "attn_logit_softcapping", None)
+    if model.config.attention == LEAN and (softcap is not None or name == "gpt_oss"):
+        raise VilamError(f"model.attention: {LEAN} does not know the attention of {name}: use eager")
 
 
 def _words(tokenizer: GroundingTokenizer) -> dict[str, Any]:

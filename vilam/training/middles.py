@@ -57,13 +57,11 @@ class Middles:
         dice = [source.rng(self.seed, 3, step) for source in sources]
         trips = self._trips(model, sources, step)
         for (i, region), of_region in trips:
-            made[i] += self._reg_then_rec(
-                records[i], region, choose(of_region, self.settings.min_iou, dice[i]), dice[i]
-            )
-            best = surest(of_region, self.settings.min_iou)
-            made[i] += self._rec_then_reg(records[i], region, best.words, best.found, self.settings.retell, dice[i])
-        asked = [self._asked(i, source, dice[i]) for i, source in enumerate(sources)]
-        for i, region, words, found in self._answers(model, records, [one for one in asked if one]):
+            asked, told = choose(of_region, self.settings.min_iou, dice[i]), surest(of_region, self.settings.min_iou)
+            made[i] += self._reg_then_rec(records[i], region, asked, dice[i])
+            made[i] += self._rec_then_reg(records[i], region, told.words, told.found, self.settings.retell, dice[i])
+        questions = [self._asked(i, source, dice[i]) for i, source in enumerate(sources)]
+        for i, region, words, found in self._answers(model, records, [one for one in questions if one]):
             made[i] += self._rec_then_reg(records[i], region, words, found, self.settings.rec_then_reg, dice[i])
         return made, [trip for _, of_region in trips for trip in of_region]
 
@@ -136,7 +134,7 @@ class Middles:
 def choose(trips: Sequence[Trip], min_iou: float, rng: np.random.Generator) -> Trip:
     """One of the trips that return, by chance; where none does, of those that do not mislead, and else of all.
 
-    Never the most confident one: a model that learns what it is surest of soon says nothing else (docs/cycle.md).
+    By chance, so that F meets all that G may say, and not only what it is surest of.
     """
     returning = [trip for trip in trips if trip.returns(min_iou)]
     chosen = returning or [trip for trip in trips if not trip.misleads(min_iou)] or trips
