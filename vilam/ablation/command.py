@@ -28,8 +28,9 @@ def ablate(file: Path, root: Path, *, run: bool, docs: Path | None, launch: Laun
     if run:
         start = launch or Launcher(root, plan.threads, _origin(root))
         runner = Runner(plan.jobs, start, root / "configs", _tell)
-        for runs in (laboratory.runs(), laboratory.matched_runs()):  # the second of these needs the times of the first
-            runner.run(step for each in runs for step in each.steps)
+        timed = [laboratory.start()] if plan.time_arms and plan.time_shares else []
+        runner.run([*(step for each in laboratory.runs() for step in each.steps), *timed])
+        runner.run(step for each in laboratory.matched_runs() for step in each.steps)  # needs the times of those before
         failures = runner.failures
     print(show([*laboratory.runs(), *laboratory.matched_runs()], laboratory.folder, plan.name, docs), end="")
     if failures:

@@ -131,21 +131,6 @@ class Run:
         return None if times is None else sum(times.values())
 
 
-def _start_seconds(run: Run, seconds: float) -> float:
-    """Processor seconds of a training that do not grow with its steps: imports, data, the making of the engine.
-
-    Taken from two trainings that differ in their steps, this one and step 1: a step of both takes about the same.
-    0 where step 1 is not the shorter one or its time is unknown.
-    """
-    step_1 = next(need for need in run.train.needs if need.stage == "activate")
-    short, long = (int(step.params[step.stage]["steps"]) for step in (step_1, run.train))
-    spent = step_1.spent()
-    if spent is None or short >= long or spent.processor_seconds >= seconds:
-        return 0.0
-    each = (seconds - spent.processor_seconds) / (long - short)
-    return max(spent.processor_seconds - each * short, 0.0)
-
-
 @dataclass(frozen=True)
 class Laboratory:
     """Makes the runs of a plan in a project folder; ``base`` is the content of its params.yaml."""
@@ -175,9 +160,19 @@ class Laboratory:
                     if own and other:
                         yield self._matched(baseline, arm, own, other)
 
+    def start(self) -> Step:
+        """The baseline's training of one step: what a training takes that does not grow with its steps.
+
+        Imports, data, the making of the engine, the last validation; measured once, at the first share and seed.
+        """
+        step = self.run(BASELINE, self.plan.shares[0], self.plan.seeds[0]).train
+        params = {**step.params, "train": {**step.params["train"], "steps": 1}}
+        return self._shared("train", params, step.needs, step.links)
+
     def _matched(self, baseline: Run, arm: str, own: float, other: float) -> Run:
         params = dict(baseline.train.params)
-        start = _start_seconds(baseline, own)
+        spent = self.start().spent()
+        start = min(spent.processor_seconds, 0.9 * own) if spent else 0.0
         steps = math.ceil(params["train"]["steps"] * max(other - start, 0) / (own - start))
         params["train"] = {**params["train"], "steps": max(steps, 1)}
         name = f"{BASELINE}@{arm}"
