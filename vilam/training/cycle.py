@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,9 +47,8 @@ from vilam.training.engine import rank, world_size
 from vilam.training.mean_teacher import MeanTeacher
 from vilam.training.middles import Middles, Source
 from vilam.training.reward import Rewards
-from vilam.training.sampling import Epochs, Example
+from vilam.training.sampling import Epochs, Example, some
 
-Thing = TypeVar("Thing")
 BATCH = 32
 """Images that go round at once."""
 
@@ -131,11 +130,11 @@ class Cycle:
         if weight == 0 or not self.kept:
             return {}
         rng = np.random.default_rng([self.seed, 6, step])
-        chosen = _some(list(self.kept), round(self.settings.share * batch_size), rng)
+        chosen = some(list(self.kept), round(self.settings.share * batch_size), rng)
         return {
             name: [
                 replace(each, weight=each.weight * weight)
-                for each in _some(self.kept[name], self.settings.instructions, rng)
+                for each in some(self.kept[name], self.settings.instructions, rng)
             ]
             for name in chosen
         }
@@ -162,11 +161,6 @@ def measures(trips: Sequence[Trip], min_iou: float) -> dict[str, float]:
         "cycle_confidence": float(np.mean([trip.confidence for trip in trips])),
         **{f"cycle_{name}": value for name, value in diversity([trip.words for trip in trips]).items()},
     }
-
-
-def _some(things: Sequence[Thing], count: int, rng: np.random.Generator) -> list[Thing]:
-    """``count`` of them, or all where there are fewer, in an order of chance."""
-    return [things[i] for i in rng.choice(len(things), size=min(count, len(things)), replace=False)]
 
 
 def _gathered(part: Any) -> list[Any]:

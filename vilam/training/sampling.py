@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from vilam.data.instructions import Instruction
 from vilam.errors import VilamError
+
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class InstructionSampler:
         picks = rng.choice(len(names), size=self.per_image - others, p=weights / weights.sum())
         chosen: list[Instruction] = []
         for task, wanted in zip(*np.unique(picks, return_counts=True), strict=True):
-            chosen += _some(by_task[names[task]], int(wanted), rng)
+            chosen += some(by_task[names[task]], int(wanted), rng)
         return [Example(instruction) for instruction in chosen]
 
 
@@ -135,6 +138,6 @@ def _is_described(by_task: Mapping[str, Sequence[Instruction]]) -> bool:
     return any(each.expression for found in by_task.values() for each in found)
 
 
-def _some(instructions: Sequence[Instruction], count: int, rng: np.random.Generator) -> list[Instruction]:
-    picks = rng.choice(len(instructions), size=min(count, len(instructions)), replace=False)
-    return [instructions[pick] for pick in picks]
+def some(things: Sequence[Thing], count: int, rng: np.random.Generator) -> list[Thing]:
+    """``count`` of them, or all where there are fewer, in an order of chance."""
+    return [things[pick] for pick in rng.choice(len(things), size=min(count, len(things)), replace=False)]
