@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 
 from vilam.inference.round_trip import Found, Trip
 from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.training import cycle as cycle_module
 from vilam.training.cycle import Cycle, measures
 from vilam.training.sampling import Example, by_image
 
@@ -124,6 +127,35 @@ def test_a_real_model_goes_round(mode):
         if example.instruction.task == "rec_box" and example.sampled is None:
             assert not any(map(str.isdigit, example.instruction.question))
             assert not set("[]\n") & set(example.instruction.question)
+
+
+def test_two_processes_make_the_middles_of_one(monkeypatch):
+    """Each goes round its own images, and both end up with all examples, as if one had made them."""
+    changes = {"samples": 2, "rec_then_reg": 1.0, "max_words": 5, "images": 5}
+    alone = make(**changes)
+    expected = refreshed(alone, turns=2)
+    models = toy.model(), toy.model()  # made before, since what draws their weights is one for all threads
+    process, parts, both_there = threading.local(), [None, None], threading.Barrier(2, timeout=60)
+
+    def gathered(part: Any) -> list[Any]:
+        parts[process.rank] = part
+        both_there.wait()
+        everything = list(parts)
+        both_there.wait()  # before the next part is put
+        return everything
+
+    def one(rank: int) -> tuple[Cycle, Mapping[str, float]]:
+        process.rank = rank
+        own = make(**changes)
+        return own, refreshed(own, turns=2, model=models[rank])
+
+    monkeypatch.setattr(cycle_module, "rank", lambda: process.rank)
+    monkeypatch.setattr(cycle_module, "world_size", lambda: 2)
+    monkeypatch.setattr(cycle_module, "_gathered", gathered)
+    with ThreadPoolExecutor(2) as pool:
+        for own, measured in pool.map(one, range(2)):
+            assert own.kept == alone.kept != {}
+            assert measured == pytest.approx(expected)
 
 
 def test_alarms(spoken):
