@@ -154,7 +154,8 @@ class CycleSettings(Section):
     the averaged weights that make the middles (in the mode reward: that are the reference), null: the weights of the
     step. samples: answers drawn of each question at ``temperature``, expressions of ``max_words`` tokens at most.
     regions: of an image that are described in the mode reward. min_iou: of a round trip that returns. reg_then_rec,
-    rec_then_reg, retell: weights of the terms. kl: weight of the distance from the reference, in the mode reward.
+    rec_then_reg, retell: weights of the terms. brevity: log probability of what is told again, as a whole, that may be
+    given up for fewer words. kl: weight of the distance from the reference, in the mode reward.
     """
 
     mode: Literal["none", "pseudo", "soft", "reward"]
@@ -174,6 +175,7 @@ class CycleSettings(Section):
     reg_then_rec: Weight
     rec_then_reg: Weight
     retell: Weight
+    brevity: Weight
     kl: Weight
 
     @model_validator(mode="after")

@@ -23,8 +23,8 @@ from vilam.inference.round_trip import (
     Trip,
     around,
     ask,
+    belied,
     hashed,
-    names_another,
     speakable,
 )
 from vilam.models.constraints import Walker
@@ -151,7 +151,7 @@ def test_what_nobody_would_say_leads_nowhere(script, words):
 
 
 @pytest.mark.parametrize(
-    ("words", "category", "is_another"),
+    ("words", "category", "is_belied"),
     [
         ("the leftmost RBC", "RBC", False),
         ("the leftmost rbc", "WBC", True),
@@ -161,17 +161,25 @@ def test_what_nobody_would_say_leads_nowhere(script, words):
         ("a traffic light", "person", True),
         ("A Traffic-Light!", "person", True),
         ("the personal thing", "RBC", False),
+        ("the RBC", "RBC", True),  # of which there are two
+        ("rbc.", "RBC", True),
+        ("the WBC", "WBC", False),
+        ("another RBC", "RBC", False),
     ],
 )
-def test_words_that_name_another_category(words, category, is_another):
-    assert names_another(words, category, ("RBC", "WBC", "person", "traffic light")) == is_another
+def test_words_that_what_is_known_of_the_image_belies(words, category, is_belied):
+    names = ("RBC", "RBC", "WBC", "person", "traffic light")
+    regions = tuple(Region(str(i), (i, 0, i + 1, 1), name) for i, name in enumerate(names))
+    record = ImageRecord("", "train", b"", 9, 9, "", "", regions=regions)
+    region = next(each for each in regions if each.category == category)
+    assert belied(words, region, record, sorted({*names, "platelet"})) == is_belied
 
 
 def test_words_that_name_another_category_earn_nothing(script):
     """Also where they would lead back: they are not asked back."""
     record = images(1)[0]
     names = sorted({region.category for region in record.regions})
-    asked = script(lambda _: f"the {names[0]}", lambda _: "[0, 0, 1000, 1000]")
+    asked = script(lambda _: f"the first {names[0]}", lambda _: "[0, 0, 1000, 1000]")
     for region, made in zip(record.regions, travel([record]), strict=True):
         for trip in made:
             assert (trip.found.box_xyxy is not None) == (region.category == names[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import toy
 
 from vilam.inference.round_trip import FINDERS, Found, Trip
 from vilam.tasks import TASKS
-from vilam.training.middles import Middles, choose, surest
+from vilam.training.middles import Middles, choose
 from vilam.training.sampling import Example, FirstLeg
 
 REC, REG = TASKS["rec_box"], TASKS["reg_caption"]
@@ -182,13 +181,25 @@ def test_of_several_trips_one_that_returns_is_chosen_by_chance():
     assert {choose([*bad, lost], 0.5, rng).words for _ in range(30)} == {"e"}
 
 
-def test_told_again_is_what_returns_and_is_likeliest_as_a_whole():
-    where = Found(box_xyxy=(0, 0, 1, 1), iou=0.9)
-    short = Trip("", "short", (1, 2), 0.5, where)  # 0.5 ** 2 = 0.25
-    long = Trip("", "long", (1, 2, 3, 4, 5, 6), 0.7, where)  # 0.7 ** 6 = 0.12
-    astray = Trip("", "astray", (1,), 0.9, replace(where, iou=0.1))
-    assert surest([long, astray, short], 0.5) == short
-    assert surest([long, astray], 0.5) == long and surest([astray], 0.5) == astray
+def test_told_again_are_the_fewest_words_that_return(monkeypatch):
+    """What the way back does not need is left out, and F is still asked for all that was said."""
+
+    def said(request: Any) -> str:
+        index = LETTERS.index(lettered(request)[-1])
+        return f"the red {scripted.sources()[request.image].record.regions[index].category} {LETTERS[index]}"
+
+    def found(request: Any) -> str:
+        told = any(f" {letter} " in f"{request.question.rstrip('?.')} " for letter in LETTERS)
+        return told_the_truth(request) if told else "[0, 0, 10, 10]"
+
+    scripted.script(monkeypatch, said, found)
+    for brevity, left in ((0.0, "the red {} {}"), (1e9, "the {} {}")):
+        examples = make(reg_then_rec=0.5, retell=1.0, brevity=brevity)
+        for source, own in zip(scripted.sources(), examples, strict=True):
+            for letter, region in zip(LETTERS, source.record.regions, strict=False):
+                asked, told = (e.instruction for e in own if e.instruction.region_id == region.region_id)
+                assert f"the red {region.category} {letter}" in asked.question and asked.task == "rec_box"
+                assert told.answer == left.format(region.category, letter) and told.task == "reg_caption"
 
 
 def test_regions_with_words_need_none_of_the_model(monkeypatch):

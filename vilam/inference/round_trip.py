@@ -58,8 +58,8 @@ class Trip:
     """An expression that a model gave a region, and where its words led back to.
 
     question: what was asked about the region. ids: tokens of the answer. confidence: geometric mean of their
-    probabilities. Words that were cut off at the length cap, that are none (see `speakable`) or that name another
-    category than the region's (see `names_another`) lead nowhere.
+    probabilities. Words that were cut off at the length cap, that are none (see `speakable`) or that what is known of
+    the image belies (see `belied`) lead nowhere.
     """
 
     question: str
@@ -142,9 +142,11 @@ class Traveller:
         ]
         said = generate(model, self.tokenizer, pixels, asked, drawing.temperature, drawing.max_words)
         words = [" ".join(answer.text.split()) for answer in said]
-        regions = [region for _, region in places for _ in range(drawing.samples)]
-        usable = [i for i, answer in enumerate(said) if _ended(answer, drawing) and self._may_be(words[i], regions[i])]
-        back = [ask(REC, 0, *places[i // drawing.samples], words[i]) for i in usable]
+        owners = [place for place in places for _ in range(drawing.samples)]
+        usable = [
+            i for i, answer in enumerate(said) if _ended(answer, drawing) and self.may_say(words[i], records, owners[i])
+        ]
+        back = [ask(REC, 0, *owners[i], words[i]) for i in usable]
         found = dict(zip(usable, self.find(model, pixels, records, back), strict=True))
         trips = [
             Trip(request.question, words[i], answer.ids, answer.confidence, found.get(i, Found()))
@@ -152,8 +154,10 @@ class Traveller:
         ]
         return [trips[i : i + drawing.samples] for i in range(0, len(trips), drawing.samples)]
 
-    def _may_be(self, words: str, region: Region) -> bool:
-        return speakable(words) and not names_another(words, region.category, self.card.categories)
+    def may_say(self, words: str, records: Sequence[ImageRecord], place: Place) -> bool:
+        """Whether words may be an expression for a region, as far as no model is needed to tell."""
+        index, region = place
+        return speakable(words) and not belied(words, region, records[index], self.card.categories)
 
     def _question(self, index: int, record: ImageRecord, region: Region, sample: int, drawing: Drawing) -> Request:
         number = hashed(drawing.seed, record.image_id, region.region_id, sample)
@@ -221,14 +225,24 @@ def speakable(words: str) -> bool:
     return bool(words) and words.isprintable() and not any(c in "[]\ufffd" or c.isnumeric() for c in words)
 
 
-def names_another(words: str, category: str, categories: Sequence[str]) -> bool:
-    """Whether words name categories of the data set and the region's own is none of them.
+def belied(words: str, region: Region, record: ImageRecord, categories: Sequence[str]) -> bool:
+    """Whether words cannot mean the region: they name categories of the data set and not its own, or that alone.
 
-    What a region is, a detection data set knows of every box, described or not: so this cycle needs no model.
+    The category alone does not tell a region from another of its category in the image. What a region is, a detection
+    data set knows of every box, described or not: so this cycle needs no model.
     """
-    said = f" {normalised(words)} "
-    named = {each for each in categories if f" {normalised(each)} " in said}
-    return bool(named) and category not in named
+    said = normalised(words)
+    named = {each for each in categories if names(words, each)}
+    if not named:
+        return False
+    if said == normalised(region.category):
+        return any(other.category == region.category and other != region for other in record.regions)
+    return region.category not in named
+
+
+def names(words: str, category: str) -> bool:
+    """Whether words hold the name of a category."""
+    return f" {normalised(category)} " in f" {normalised(words)} "
 
 
 def hashed(*parts: object) -> int:

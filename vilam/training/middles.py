@@ -10,6 +10,7 @@ import numpy as np
 from vilam.config import CycleSettings
 from vilam.data.instructions import Instruction
 from vilam.data.records import Expression, ImageRecord, Region
+from vilam.inference.brevity import briefest, shortened
 from vilam.inference.round_trip import REG, Asked, Drawing, Found, Place, Traveller, Trip, hashed
 from vilam.models.images import load_pixels
 from vilam.models.vilam import VilamForConditionalGeneration
@@ -57,8 +58,10 @@ class Middles:
         dice = [source.rng(self.seed, 3, step) for source in sources]
         trips = self._trips(model, sources, step)
         for (i, region), of_region in trips:
-            asked, told = choose(of_region, self.settings.min_iou, dice[i]), surest(of_region, self.settings.min_iou)
-            made[i] += self._reg_then_rec(records[i], region, asked, dice[i])
+            made[i] += self._reg_then_rec(
+                records[i], region, choose(of_region, self.settings.min_iou, dice[i]), dice[i]
+            )
+        for (i, region), told in self._told_again(model, records, trips):
             made[i] += self._rec_then_reg(records[i], region, told.words, told.found, self.settings.retell, dice[i])
         questions = [self._asked(i, source, dice[i]) for i, source in enumerate(sources)]
         for i, region, words, found in self._answers(model, records, [one for one in questions if one]):
@@ -76,6 +79,23 @@ class Middles:
         drawing = Drawing(own.samples, own.temperature, own.max_words, hashed(self.seed, step))
         records = [source.record for source in sources]
         return list(zip(places, self.traveller.go_round(model, records, places, drawing), strict=True))
+
+    def _told_again(
+        self,
+        model: VilamForConditionalGeneration,
+        records: Sequence[ImageRecord],
+        trips: Sequence[tuple[Place, Sequence[Trip]]],
+    ) -> Iterator[tuple[Place, Trip]]:
+        """Of each region the trip whose words G learns, if any."""
+        own = self.settings
+        if own.retell == 0 or not trips:
+            return
+        places = [place for place, _ in trips]
+        said: Sequence[Sequence[Trip]] = [of_region for _, of_region in trips]
+        if own.brevity > 0:
+            said = shortened(self.traveller, model, records, places, said, own.min_iou)
+        for place, of_region in zip(places, said, strict=True):
+            yield place, briefest(of_region, place[1].category, own.min_iou, own.brevity)
 
     def _reg_then_rec(
         self, record: ImageRecord, region: Region, trip: Trip, rng: np.random.Generator
@@ -139,15 +159,6 @@ def choose(trips: Sequence[Trip], min_iou: float, rng: np.random.Generator) -> T
     returning = [trip for trip in trips if trip.returns(min_iou)]
     chosen = returning or [trip for trip in trips if not trip.misleads(min_iou)] or trips
     return chosen[int(rng.integers(len(chosen)))]
-
-
-def surest(trips: Sequence[Trip], min_iou: float) -> Trip:
-    """Of the trips that return, the words that the model would most likely say, as a whole; of all where none does.
-
-    Of several expressions that lead to a region the one that claims least is most often true (docs/cycle.md).
-    """
-    returning = [trip for trip in trips if trip.returns(min_iou)]
-    return max(returning or trips, key=lambda trip: trip.log_probability)
 
 
 def instruction(task: str, record: ImageRecord, region: Region, question: str, answer: str) -> Instruction:

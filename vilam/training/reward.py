@@ -15,14 +15,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from vilam.config import CycleSettings
 from vilam.data.records import ImageRecord, Region
 from vilam.inference.round_trip import REC, REG, Asked, Drawing, Found, Traveller, Trip, hashed
+from vilam.inference.scoring import Given, log_probabilities
 from vilam.models.images import load_pixels
 from vilam.models.vilam import VilamForConditionalGeneration
-from vilam.training.batching import IGNORED, collate
 from vilam.training.middles import Source, instruction
 from vilam.training.sampling import Example, Sampled
 
@@ -127,15 +126,12 @@ class Rewards:
         found: Sequence[Found],
     ) -> list[float]:
         """Mean log probability with which G gives back the words from each box."""
-        examples: list[list[Example]] = [[] for _ in sources]
+        given = []
         for (one, words), where in zip(asked, found, strict=True):
-            record = sources[one.image].record
             region = replace(one.region, box_xyxy=where.box_xyxy or one.region.box_xyxy)
-            question = REG.question(0, record, region, None)
-            examples[one.image].append(Example(instruction(REG.name, record, region, question, words)))
-        means = [[float(np.mean(one)) for one in row] for row in self._log_probs(model, sources, examples)]
-        rows = [iter(row) for row in means]
-        return [next(rows[one.image]) for one, _ in asked]
+            question = REG.question(0, sources[one.image].record, region, None)
+            given.append(Given(one.image, question, tuple(self.traveller.tokenizer.encode_answer(words))))
+        return [float(np.mean(values)) for values in self._log_probs(model, sources, given)]
 
     def _found_group(
         self, asked: Asked, record: ImageRecord, found: Sequence[Found], rewards: Sequence[float]
@@ -161,44 +157,26 @@ class Rewards:
         examples: Sequence[tuple[int, Example]],
     ) -> Iterator[tuple[int, Example]]:
         """The examples with the log probabilities of their tokens now and by the reference."""
-        rows: list[list[Example]] = [[] for _ in sources]
+        given = []
         for index, example in examples:
-            rows[index].append(example)
-        old, far = (self._log_probs(each, sources, rows) for each in (model, reference))
-        for index, (row, olds, fars) in enumerate(zip(rows, old, far, strict=True)):
-            for example, own, other in zip(row, olds, fars, strict=True):
-                assert example.sampled is not None
-                yield index, replace(example, sampled=replace(example.sampled, old=own, reference=other))
+            assert example.sampled is not None
+            given.append(Given(index, example.instruction.question, example.sampled.ids))
+        old, far = (self._log_probs(each, sources, given) for each in (model, reference))
+        for (index, example), own, other in zip(examples, old, far, strict=True):
+            assert example.sampled is not None
+            yield index, replace(example, sampled=replace(example.sampled, old=own, reference=other))
 
-    @torch.no_grad()
     def _log_probs(
-        self, model: VilamForConditionalGeneration, sources: Sequence[Source], rows: Sequence[Sequence[Example]]
-    ) -> list[list[tuple[float, ...]]]:
-        """Log probability of each token of each example's answer."""
-        if not any(rows):
-            return [[] for _ in rows]
-        batch = collate([source.record.image for source in sources], rows, self.traveller.tokenizer, model.config)
-        batch = batch.to(model.device)
-        was_training = model.training
-        model.eval()
-        logits = model(batch.pixel_values, batch.input_ids, batch.segments, batch.labels).logits
-        model.train(was_training)
-        wanted = batch.labels[batch.labels != IGNORED]
-        values = iter(torch.log_softmax(logits.float(), dim=-1).gather(1, wanted.unsqueeze(1)).squeeze(1).tolist())
-        lengths = [[_answer_length(one, self.traveller) for one in row] for row in rows]
-        return [[tuple(next(values) for _ in range(length)) for length in row] for row in lengths]
+        self, model: VilamForConditionalGeneration, sources: Sequence[Source], given: Sequence[Given]
+    ) -> list[tuple[float, ...]]:
+        pixels = load_pixels([source.record.image for source in sources], model.config).to(model.device)
+        return log_probabilities(model, self.traveller.tokenizer, pixels, given)
 
 
 def sampled(ids: tuple[int, ...], advantage: float) -> Sampled:
     """An answer whose log probabilities are yet to be read."""
     unknown = (0.0,) * len(ids)
     return Sampled(ids, advantage, unknown, unknown)
-
-
-def _answer_length(example: Example, traveller: Traveller) -> int:
-    if example.sampled is not None:
-        return len(example.sampled.ids)
-    return len(traveller.tokenizer.encode_answer(example.instruction.answer))
 
 
 def advantages(rewards: Sequence[float]) -> list[float]:
