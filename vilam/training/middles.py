@@ -54,48 +54,48 @@ class Middles:
     ) -> tuple[list[list[Example]], list[Trip]]:
         """Examples of each image, and all trips; the middles are the model's."""
         made: list[list[Example]] = [[] for _ in sources]
+        own = self.settings
         records = [source.record for source in sources]
         dice = [source.rng(self.seed, 3, step) for source in sources]
-        trips = self._trips(model, sources, step)
-        for (i, region), of_region in trips:
-            made[i] += self._reg_then_rec(
-                records[i], region, choose(of_region, self.settings.min_iou, dice[i]), dice[i]
-            )
-        for (i, region), told in self._told_again(model, records, trips):
-            made[i] += self._rec_then_reg(records[i], region, told.words, told.found, self.settings.retell, dice[i])
+        places = self._places(sources)
+        said = self._said(model, records, places, step)
+        for (i, region), trips in zip(places, self._tried(model, records, places, said), strict=True):
+            asked = choose(trips, own.min_iou, dice[i])
+            told = briefest(trips, region.category, own.min_iou, own.brevity)
+            made[i] += self._reg_then_rec(records[i], region, asked, dice[i])
+            made[i] += self._rec_then_reg(records[i], region, told.words, told.found, own.retell, dice[i])
         questions = [self._asked(i, source, dice[i]) for i, source in enumerate(sources)]
         for i, region, words, found in self._answers(model, records, [one for one in questions if one]):
-            made[i] += self._rec_then_reg(records[i], region, words, found, self.settings.rec_then_reg, dice[i])
-        return made, [trip for _, of_region in trips for trip in of_region]
+            made[i] += self._rec_then_reg(records[i], region, words, found, own.rec_then_reg, dice[i])
+        return made, [trip for trips in said for trip in trips]
 
-    def _trips(
-        self, model: VilamForConditionalGeneration, sources: Sequence[Source], step: int
-    ) -> list[tuple[Place, list[Trip]]]:
-        """Every region without words, and the model's own words for it; where there are true ones, these are better."""
-        own = self.settings
-        places = [(i, region) for i, source in enumerate(sources) for region in source.wordless]
-        if own.reg_then_rec == own.retell == 0 or not places:
+    def _places(self, sources: Sequence[Source]) -> list[Place]:
+        """The regions that the model is asked about: those without words, since true ones are better than its own."""
+        if self.settings.reg_then_rec == self.settings.retell == 0:
             return []
-        drawing = Drawing(own.samples, own.temperature, own.max_words, hashed(self.seed, step))
-        records = [source.record for source in sources]
-        return list(zip(places, self.traveller.go_round(model, records, places, drawing), strict=True))
+        return [(i, region) for i, source in enumerate(sources) for region in source.wordless]
 
-    def _told_again(
+    def _said(
+        self, model: VilamForConditionalGeneration, records: Sequence[ImageRecord], places: Sequence[Place], step: int
+    ) -> Sequence[list[Trip]]:
+        """The model's own words."""
+        if not places:
+            return []
+        own = self.settings
+        drawing = Drawing(own.samples, own.temperature, own.max_words, hashed(self.seed, step))
+        return self.traveller.go_round(model, records, places, drawing)
+
+    def _tried(
         self,
         model: VilamForConditionalGeneration,
         records: Sequence[ImageRecord],
-        trips: Sequence[tuple[Place, Sequence[Trip]]],
-    ) -> Iterator[tuple[Place, Trip]]:
-        """Of each region the trip whose words G learns, if any."""
-        own = self.settings
-        if own.retell == 0 or not trips:
-            return
-        places = [place for place, _ in trips]
-        said: Sequence[Sequence[Trip]] = [of_region for _, of_region in trips]
-        if own.brevity > 0:
-            said = shortened(self.traveller, model, records, places, said, own.min_iou)
-        for place, of_region in zip(places, said, strict=True):
-            yield place, briefest(of_region, place[1].category, own.min_iou, own.brevity)
+        places: Sequence[Place],
+        said: Sequence[list[Trip]],
+    ) -> Sequence[list[Trip]]:
+        """What was said and shorter forms of it."""
+        if self.settings.brevity == 0 or not places:
+            return said
+        return shortened(self.traveller, model, records, places, said, self.settings.min_iou)
 
     def _reg_then_rec(
         self, record: ImageRecord, region: Region, trip: Trip, rng: np.random.Generator
