@@ -57,7 +57,8 @@ class SynthesizeSettings(Section):
     expressions_per_region: how many expressions of a region are asked about at most. described_share: share of the
     regions of the split train that keep their expressions; the others keep only their boxes and categories.
     teacher: the model that describes those that nobody described, if any: models:/NAME@ALIAS, models:/NAME/VERSION or
-    a model folder. The rest is how it is asked: batch_size counts images, min_iou is that of a round trip that returns.
+    a model folder. The rest is how it is asked: batch_size counts images, min_iou is that of a round trip that returns,
+    brevity is that of CycleSettings.
     """
 
     expressions_per_region: Count
@@ -66,6 +67,7 @@ class SynthesizeSettings(Section):
     samples: Count
     temperature: Weight
     min_iou: Annotated[float, Field(gt=0, le=1)]
+    brevity: Weight
     max_words: Count
     batch_size: Count
     processes: Count

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vilam.inference import brevity as module
-from vilam.inference.brevity import FORMS, briefest, shortened, shorter
+from vilam.inference.brevity import FORMS, ranked, shortened, shorter
 from vilam.inference.round_trip import Found, Place, Trip
 from vilam.inference.scoring import log_probabilities
 from vilam.tasks import TASKS
@@ -41,15 +41,20 @@ def test_shorter_forms_are_shorter_begin_alike_and_keep_the_category(parts: list
         assert any(left == parts[:a] + parts[b:] for a in range(len(parts)) for b in range(a, len(parts) + 1))
 
 
-def test_the_fewest_likely_words_that_return_are_taken():
-    long, short, rare = trip("the red star", -1.0), trip("the star", -4.0), trip("star", -9.0)
-    assert briefest([long, short, rare], "star", 0.5, 5.0) == short
-    assert briefest([long, short, rare], "star", 0.5, 0.0) == long
-    assert briefest([long, short, rare], "star", 0.5, 8.0) == rare
-    assert briefest([long, trip("the star", -2.0, ASTRAY)], "star", 0.5, 5.0) == long
-    assert briefest([trip("it", -0.1), long], "star", 0.5, 5.0) == long  # names what it is
-    assert briefest([trip("the big thing", -0.1), trip("it", -0.2)], "star", 0.5, 5.0).words == "it"
-    assert briefest([trip("a", -3.0, ASTRAY), trip("b", -1.0, ASTRAY)], "star", 0.5, 0.0).words == "b"
+def order(trips: list[Trip], brevity: float) -> list[str]:
+    return [each.words for each in ranked(trips, "star", 0.5, brevity)]
+
+
+def test_the_fewest_likely_words_that_return_come_first():
+    said = [trip("the red star", -1.0), trip("the star left", -4.0), trip("a star", -7.0)]
+    assert order(said, 0.0) == ["the red star", "the star left", "a star"]
+    assert order(said, 5.0) == ["the red star", "the star left", "a star"]  # as many words, but for the article
+    assert order(said, 6.0) == ["a star", "the red star", "the star left"]
+    assert order([*said, trip("the star", -6.5)], 6.0)[:2] == ["the star", "a star"]
+    assert order([said[0], trip("the star", -2.0, ASTRAY)], 6.0) == ["the red star"]
+    assert order([trip("it", -0.1), *said], 2.0)[0] == "the red star"  # names what it is
+    assert order([trip("the big thing", -0.1), trip("it", -0.2)], 2.0) == ["it", "the big thing"]
+    assert order([trip("a", -3.0, ASTRAY)], 5.0) == [] == order([], 5.0)
 
 
 def places() -> list[Place]:

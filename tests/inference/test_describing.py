@@ -10,60 +10,55 @@ from typing import Any, ClassVar
 import pytest
 import toy
 
-from vilam.config import SynthesizeSettings
 from vilam.data.records import Expression, Provenance, Region
 from vilam.data.store import write_dataset
 from vilam.inference import describing as module
-from vilam.inference.describing import describe, judge, wordless
+from vilam.inference.brevity import ranked
+from vilam.inference.describing import counted, describe, kept, wordless
 from vilam.inference.round_trip import Drawing, Found, Place, Trip
 from vilam.inference.teacher import Teacher
 from vilam.launch import Team
 from vilam.models.build import Trained
 
-PLACE, BOX = ("a", "r"), (0.0, 0.0, 1.0, 1.0)
-
-
-def settings(**changes: Any) -> SynthesizeSettings:
-    return toy.settings(**{f"synthesize__{name}": value for name, value in changes.items()}).synthesize
+BOX = (0.0, 0.0, 1.0, 1.0)
 
 
 def trip(words: str = "the red disc", iou: float = 0.9, other: float = 0.0, confidence: float = 0.5) -> Trip:
     return Trip("", words, (1,), confidence, Found(box_xyxy=BOX, iou=iou, other_iou=other))
 
 
-def kept(*trips: Trip, **changes: Any) -> list[str]:
-    found = judge(PLACE, trips, "m", settings(**changes))
-    return [expression.text for expression in found.expressions.get(PLACE, ())]
+def texts(*trips: Trip, count: int = 3, min_iou: float = 0.5) -> list[str]:
+    return [expression.text for expression in kept(ranked(trips, "ring", min_iou, 0.0), "m", count)]
 
 
 def test_only_what_returns_to_this_region_and_no_other_is_kept():
-    assert kept(trip(iou=0.5)) == ["the red disc"]
-    assert kept(trip(iou=0.49)) == []
-    assert kept(trip(iou=0.49), min_iou=0.4) == ["the red disc"]
-    assert kept(trip(iou=0.9, other=0.5)) == []
-    assert kept(Trip("", "the red disc", (1,), 0.9, Found()), min_iou=0.001) == []
+    assert texts(trip(iou=0.5)) == ["the red disc"]
+    assert texts(trip(iou=0.49)) == []
+    assert texts(trip(iou=0.49), min_iou=0.4) == ["the red disc"]
+    assert texts(trip(iou=0.9, other=0.5)) == []
+    assert texts(Trip("", "the red disc", (1,), 0.9, Found()), min_iou=0.001) == []
 
 
-def test_the_same_words_are_kept_once_in_their_most_confident_form():
+def test_the_same_words_are_kept_once_in_their_likeliest_form():
     forms = (("Red disc!", 0.4), ("the red disc", 0.6), ("a red  disc", 0.5))
     said = [trip(words, confidence=confidence) for words, confidence in forms]
-    assert kept(*said) == ["the red disc"]
-    # A more confident sample that does not return stands in nobody's way.
-    assert kept(*said, trip("A red disc", iou=0.1, confidence=0.9)) == ["the red disc"]
+    assert texts(*said) == ["the red disc"]
+    # A likelier sample that does not return stands in nobody's way.
+    assert texts(*said, trip("A red disc", iou=0.1, confidence=0.9)) == ["the red disc"]
 
 
-def test_the_most_confident_come_first_and_no_more_than_are_asked_about():
+def test_the_best_come_first_and_no_more_than_are_asked_about():
     said = [trip(words, confidence=confidence) for words, confidence in (("a", 0.2), ("b", 0.8), ("c", 0.5))]
-    assert kept(*said) == ["b", "c", "a"]
-    assert kept(*said, expressions_per_region=2) == ["b", "c"]
+    assert texts(*said) == ["b", "c", "a"]
+    assert texts(*said, count=2) == ["b", "c"]
 
 
 def test_every_sample_is_counted_and_every_expression_says_where_it_comes_from():
     said = [trip()] * 3 + [trip("the ring", iou=0.2)]
-    found = judge(PLACE, said, "models:/vilam/3", settings())
-    assert found.num_regions == 1 and found.tally[9].tolist() == [3, 3] and found.tally[2].tolist() == [1, 0]
+    tally = counted(said, 0.5)
+    assert tally[9].tolist() == [3, 3] and tally[2].tolist() == [1, 0] and tally.sum() == 7
     expected = Expression("the red disc", "free", "model", Provenance("models:/vilam/3", 0.5, 0.9))
-    assert found.expressions == {PLACE: (expected,)}
+    assert kept(said[:3], "models:/vilam/3", 3) == (expected,)
 
 
 def test_regions_without_words_are_those_of_the_split_train():

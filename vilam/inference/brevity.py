@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from vilam.inference.round_trip import REC, Place, Traveller, Trip, ask, names
 from vilam.inference.scoring import Given, log_probabilities
 from vilam.models.images import load_pixels
 from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.tasks.reg_caption import normalised
 
 FORMS = 6
 """Shorter forms that are tried of a region's expressions: the likeliest."""
@@ -32,17 +34,23 @@ class _Form:
     words: str
 
 
-def briefest(trips: Sequence[Trip], category: str, min_iou: float, brevity: float) -> Trip:
-    """Of the trips that return, one of the fewest words; of all where none does.
+def ranked(trips: Sequence[Trip], category: str, min_iou: float, brevity: float) -> list[Trip]:
+    """The trips that return, those first whose words had best be learnt.
 
-    Those that name the category go before others. ``brevity``: how much log probability of the words as a whole may be
-    given up for fewer of them; at 0 it is the likeliest.
+    Words that name the category go before others; among these the fewest, but for an article, of all that are likely
+    enough, and then the rest by how likely they are. ``brevity``: how much log probability of the words as a whole may
+    be given up for fewer of them; at 0 the likeliest come first.
     """
-    returning = [trip for trip in trips if trip.returns(min_iou)] or trips
-    chosen = [trip for trip in returning if names(trip.words, category)] or returning
-    floor = max(trip.log_probability for trip in chosen) - brevity
-    likely = [trip for trip in chosen if trip.log_probability >= floor]
-    return min(likely, key=lambda trip: (len(trip.words.split()), -trip.log_probability))
+    returning = [trip for trip in trips if trip.returns(min_iou)]
+    named = [trip for trip in returning if names(trip.words, category)]
+    floor = max((trip.log_probability for trip in named or returning), default=0.0) - brevity
+
+    def place(trip: Trip) -> tuple[bool, bool, int, float]:
+        rare = trip.log_probability < floor
+        count = 0 if rare else len(normalised(trip.words).split())
+        return bool(named) and not names(trip.words, category), rare, count, -trip.log_probability
+
+    return sorted(returning, key=place)
 
 
 def shortened(
@@ -57,10 +65,13 @@ def shortened(
 
     That is the likeliest that returns, of those that name the category, or where none does the likeliest of these.
     """
-    pixels = load_pixels([record.image for record in records], model.config).to(model.device)
-    forms = _likeliest(traveller, model, pixels, places, _forms(traveller, records, places, trips, min_iou))
-    asked = [ask(REC, 0, *places[form.region], form.words) for form, _ in forms]
     more: list[list[Trip]] = [list(of_region) for of_region in trips]
+    possible = _forms(traveller, records, places, trips, min_iou)
+    if not possible:
+        return more
+    pixels = load_pixels([record.image for record in records], model.config).to(model.device)
+    forms = _likeliest(traveller, model, pixels, places, possible)
+    asked = [ask(REC, 0, *places[form.region], form.words) for form, _ in forms]
     for (form, scores), found in zip(forms, traveller.find(model, pixels, records, asked), strict=True):
         ids = tuple(traveller.tokenizer.encode_answer(form.words))
         confidence = math.exp(sum(scores) / len(scores))
@@ -69,9 +80,14 @@ def shortened(
 
 
 def shorter(words: str, category: str) -> list[str]:
-    """An expression with one run of words left out, in every way that leaves its first word and the category."""
+    """An expression without one of its words, without some after its first or without some at its end.
+
+    Its first word and the name of the category are left in it.
+    """
     parts = words.split()
-    runs = [(start, end) for start in range(1, len(parts)) for end in range(start + 1, len(parts) + 1)]
+    length = len(parts)
+    runs = [(i, i + 1) for i in range(1, length)] + [(1, i) for i in range(3, length)]
+    runs += [(i, length) for i in range(1, length - 1)]
     forms = (" ".join(parts[:start] + parts[end:]) for start, end in runs)
     return list(dict.fromkeys(form for form in forms if names(form, category)))
 
@@ -106,5 +122,5 @@ def _likeliest(
     encode = traveller.tokenizer.encode_answer
     given = [Given(places[form.region][0], form.question, tuple(encode(form.words))) for form in forms]
     scored = list(zip(forms, log_probabilities(model, traveller.tokenizer, pixels, given), strict=True))
-    ranked = sorted(scored, key=lambda pair: -sum(pair[1]))
-    return [pair for number in range(len(places)) for pair in [p for p in ranked if p[0].region == number][:FORMS]]
+    scored.sort(key=lambda pair: (pair[0].region, -sum(pair[1])))
+    return [pair for _, group in groupby(scored, key=lambda pair: pair[0].region) for pair in list(group)[:FORMS]]

@@ -1,8 +1,8 @@
 """Words for regions that nobody described, from a model that is asked for them and then held to them.
 
 Of each region the model draws several expressions; those are kept by which it finds its way back to the region, and to
-no other. Batches of images are dealt out to the processes in turn and each draw has a seed of its own, so that the
-words are the same however many processes share the work.
+no other, or by a shorter form of which it does. Batches of images are dealt out to the processes in turn and each draw
+has a seed of its own, so that the words are the same however many processes share the work.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from vilam.config import Settings, SynthesizeSettings
+from vilam.config import Settings
 from vilam.data.descriptions import BINS, Descriptions, iou_bin, joined
 from vilam.data.records import Expression, ImageRecord, Provenance, Region
 from vilam.data.store import RecordStore
 from vilam.inference.answering import autocast
+from vilam.inference.brevity import ranked, shortened
 from vilam.inference.round_trip import Drawing, Traveller, Trip
 from vilam.inference.teacher import Teacher
 from vilam.launch import Team, team
@@ -56,29 +58,33 @@ def describe(teacher: Teacher, folder: Path, regions: Wordless, settings: Settin
         for ids in _shown(_share(list(regions), own.batch_size, processes), processes):
             places = [(i, region) for i, image_id in enumerate(ids) for region in regions[image_id]]
             with autocast(model, precision("auto")):
-                trips = traveller.go_round(model, [store[image_id] for image_id in ids], places, drawing)
-            for (i, region), made in zip(places, trips, strict=True):
-                found.append(judge((ids[i], region.region_id), made, teacher.version, own))
+                records = [store[image_id] for image_id in ids]
+                said = traveller.go_round(model, records, places, drawing)
+                tried = shortened(traveller, model, records, places, said, own.min_iou) if own.brevity > 0 else said
+            for (i, region), samples, trips in zip(places, said, tried, strict=True):
+                best = ranked(trips, region.category, own.min_iou, own.brevity)
+                words = kept(best, teacher.version, own.expressions_per_region)
+                told = {(ids[i], region.region_id): words} if words else {}
+                found.append(Descriptions(teacher.version, 1, told, counted(samples, own.min_iou)))
         gathered = processes.gather(joined(found))
     return joined(gathered) if gathered else None
 
 
-def judge(place: tuple[str, str], trips: Sequence[Trip], version: str, settings: SynthesizeSettings) -> Descriptions:
-    """What is kept of the samples of one region (image and region id), and their tally.
-
-    Kept is what returns to the region and to no other; of words that differ in case, punctuation or a first article
-    only the most confident, and of all only as many as are asked about.
-    """
+def counted(samples: Sequence[Trip], min_iou: float) -> NDArray[np.int64]:
+    """Samples by the IoU of where they end, and those of them that return: a tally (BINS, 2)."""
     tally = np.zeros((BINS, 2), dtype=np.int64)
-    kept: dict[str, Expression] = {}
-    for trip in sorted(trips, key=lambda trip: -trip.confidence):
-        returns = trip.returns(settings.min_iou)
-        tally[iou_bin(trip.found.iou)] += (1, returns)
-        if returns:
-            provenance = Provenance(version, trip.confidence, trip.found.iou)
-            kept.setdefault(normalised(trip.words), Expression(trip.words, "free", "model", provenance))
-    words = tuple(kept.values())[: settings.expressions_per_region]
-    return Descriptions(version, 1, {place: words} if words else {}, tally)
+    for trip in samples:
+        tally[iou_bin(trip.found.iou)] += (1, trip.returns(min_iou))
+    return tally
+
+
+def kept(best: Sequence[Trip], version: str, count: int) -> tuple[Expression, ...]:
+    """The first ``count`` expressions; of those that differ in case, punctuation or a first article only the first."""
+    distinct: dict[str, Expression] = {}
+    for trip in best:
+        provenance = Provenance(version, trip.confidence, trip.found.iou)
+        distinct.setdefault(normalised(trip.words), Expression(trip.words, "free", "model", provenance))
+    return tuple(distinct.values())[:count]
 
 
 def _share(ids: Sequence[str], size: int, processes: Team) -> list[Sequence[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,8 @@ from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.vilam import VilamForConditionalGeneration
 
 IGNORED = -100
+ROWS, ANSWERS = 16, 16
+"""Rows that are read at once, and answers in a row at most: what bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +31,46 @@ def log_probabilities(
 ) -> list[tuple[float, ...]]:
     """Log probability of each token of each answer, whatever a grammar may allow. pixel_values (B, 3, S, S).
 
-    All answers about an image are read at once, behind one image prefix, and know nothing of each other.
+    Answers about an image are read some at a time, behind one image prefix, and know nothing of each other.
     """
-    if not given:
-        return []
-    rows: list[list[int]] = [[] for _ in pixel_values]  # indices of what is given about each image
-    for index, each in enumerate(given):
-        rows[each.image].append(index)
-    questions = [tokenizer.encode_question(each.question) for each in given]
-    ids = _packed([[[*questions[i], *given[i].ids] for i in row] for row in rows], tokenizer.pad_id)
-    labels = _packed([[[IGNORED] * len(questions[i]) + [*given[i].ids] for i in row] for row in rows], IGNORED)
-    lengths = [len(question) + len(each.ids) for question, each in zip(questions, given, strict=True)]
-    segments = _packed([[[number] * lengths[i] for number, i in enumerate(row, start=1)] for row in rows], 0)
-    device = pixel_values.device
     was_training = model.training
     model.eval()
-    logits = model(pixel_values, ids.to(device), segments.to(device), labels.to(device)).logits
+    found: dict[int, tuple[float, ...]] = {}
+    rows = list(_rows(given))
+    for start in range(0, len(rows), ROWS):
+        some = rows[start : start + ROWS]
+        pixels = pixel_values[[given[row[0]].image for row in some]]
+        scores = iter(_scores(model, tokenizer, pixels, [[given[i] for i in row] for row in some]))
+        found |= {i: tuple(next(scores) for _ in given[i].ids) for row in some for i in row}
     model.train(was_training)
-    wanted = labels[labels != IGNORED].unsqueeze(1).to(device)
-    values = iter(torch.log_softmax(logits.float(), dim=-1).gather(1, wanted).squeeze(1).tolist())
-    found = {i: tuple(next(values) for _ in given[i].ids) for row in rows for i in row}
     return [found[i] for i in range(len(given))]
+
+
+def _rows(given: Sequence[Given]) -> Iterator[list[int]]:
+    """Indices of what is read together: a few answers about one image."""
+    by_image: dict[int, list[int]] = {}
+    for index, each in enumerate(given):
+        by_image.setdefault(each.image, []).append(index)
+    for indices in by_image.values():
+        yield from (indices[start : start + ANSWERS] for start in range(0, len(indices), ANSWERS))
+
+
+def _scores(
+    model: VilamForConditionalGeneration,
+    tokenizer: GroundingTokenizer,
+    pixel_values: Tensor,
+    rows: Sequence[Sequence[Given]],
+) -> list[float]:
+    """Log probabilities of the tokens of all answers, row after row."""
+    questions = [[tokenizer.encode_question(each.question) for each in row] for row in rows]
+    pairs = [list(zip(asked, row, strict=True)) for asked, row in zip(questions, rows, strict=True)]
+    ids = _packed([[[*question, *each.ids] for question, each in row] for row in pairs], tokenizer.pad_id)
+    labels = _packed([[[IGNORED] * len(question) + [*each.ids] for question, each in row] for row in pairs], IGNORED)
+    numbers = [[[i] * (len(asked) + len(each.ids)) for i, (asked, each) in enumerate(row, start=1)] for row in pairs]
+    device = pixel_values.device
+    logits = model(pixel_values, ids.to(device), _packed(numbers, 0).to(device), labels.to(device)).logits
+    wanted = labels[labels != IGNORED].unsqueeze(1).to(device)
+    return torch.log_softmax(logits.float(), dim=-1).gather(1, wanted).squeeze(1).tolist()
 
 
 def _packed(rows: Sequence[Sequence[Sequence[int]]], padding: int) -> Tensor:

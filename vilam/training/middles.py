@@ -10,7 +10,7 @@ import numpy as np
 from vilam.config import CycleSettings
 from vilam.data.instructions import Instruction
 from vilam.data.records import Expression, ImageRecord, Region
-from vilam.inference.brevity import briefest, shortened
+from vilam.inference.brevity import ranked, shortened
 from vilam.inference.round_trip import REG, Asked, Drawing, Found, Place, Traveller, Trip, hashed
 from vilam.models.images import load_pixels
 from vilam.models.vilam import VilamForConditionalGeneration
@@ -60,10 +60,9 @@ class Middles:
         places = self._places(sources)
         said = self._said(model, records, places, step)
         for (i, region), trips in zip(places, self._tried(model, records, places, said), strict=True):
-            asked = choose(trips, own.min_iou, dice[i])
-            told = briefest(trips, region.category, own.min_iou, own.brevity)
-            made[i] += self._reg_then_rec(records[i], region, asked, dice[i])
-            made[i] += self._rec_then_reg(records[i], region, told.words, told.found, own.retell, dice[i])
+            made[i] += self._reg_then_rec(records[i], region, choose(trips, own.min_iou, dice[i]), dice[i])
+            for told in ranked(trips, region.category, own.min_iou, own.brevity)[:1]:
+                made[i] += self._rec_then_reg(records[i], region, told.words, told.found, own.retell, dice[i])
         questions = [self._asked(i, source, dice[i]) for i, source in enumerate(sources)]
         for i, region, words, found in self._answers(model, records, [one for one in questions if one]):
             made[i] += self._rec_then_reg(records[i], region, words, found, own.rec_then_reg, dice[i])
