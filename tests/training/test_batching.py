@@ -7,8 +7,8 @@ import torch
 import toy
 
 from vilam.models.images import load_pixels
-from vilam.models.losses import Policy, policy_losses
-from vilam.training.batching import IGNORED, collate
+from vilam.models.losses import IGNORED, Policy, policy_losses
+from vilam.training.batching import collate
 from vilam.training.sampling import Example, Sampled
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vilam.models.losses import IGNORED
 from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.vilam import VilamForConditionalGeneration
 
-IGNORED = -100
 ROWS, ANSWERS = 16, 16
 """Rows that are read at once, and answers in a row at most: what bounds the memory."""
 

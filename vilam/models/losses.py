@@ -10,6 +10,8 @@ from torch import Tensor
 
 from vilam.models.coordinates import NUM_MARKS
 
+IGNORED = -100
+"""The label of a token that has no loss."""
 CLIP = 0.2
 """How far from 1 the ratio of a sampled token's probabilities counts (PPO, arXiv 1707.06347)."""
 

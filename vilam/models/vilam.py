@@ -22,7 +22,7 @@ from vilam.models.aligner import make_aligner
 from vilam.models.attention import register_attention
 from vilam.models.coordinates import BOX, NUM_MARKS, CoordinateTokens
 from vilam.models.grounder import BOX_TOKENS, REGION_GAIN, Grounder, box_shares, latest_boxes, running_means
-from vilam.models.losses import Policy, policy_losses, token_losses
+from vilam.models.losses import IGNORED, Policy, policy_losses, token_losses
 from vilam.models.packing import packed_mask, packed_offsets
 from vilam.models.soft import Middle, Softened, expected_places, straight_through
 from vilam.models.tower import VilamTower, VilamTowerConfig
@@ -257,11 +257,11 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         if totals is None:
             totals = loss_totals(self.config, labels, weights, policy)
         # The state before a token predicts it; each instruction starts with a question, so none needs the prefix's.
-        wanted = labels[:, 1:] != -100
+        wanted = labels[:, 1:] != IGNORED
         logits = self.score(hidden[:, :-1][wanted])
         losses = token_losses(logits, labels[:, 1:][wanted], self.config, coordinate_sigma)
         if policy is not None:
-            own = policy.at(labels != -100)  # a question stands before the first label of a row
+            own = policy.at(labels != IGNORED)  # a question stands before the first label of a row
             log_probs = -token_losses(logits, labels[:, 1:][wanted], self.config, 0.0)
             losses = torch.where(own.sampled, policy_losses(log_probs, own, kl), losses)
         loss = (losses * weights[:, 1:][wanted]).sum() / totals[0]
@@ -333,7 +333,7 @@ def answer_boxes(config: VilamConfig, labels: Tensor, policy: Policy | None = No
 
 def loss_totals(config: VilamConfig, labels: Tensor, weights: Tensor, policy: Policy | None = None) -> Tensor:
     """Summed weights (2,) of the answers' tokens and of their boxes: what the two sums of a loss are divided by."""
-    return torch.stack([weights[labels != -100].sum(), weights[answer_boxes(config, labels, policy)].sum()])
+    return torch.stack([weights[labels != IGNORED].sum(), weights[answer_boxes(config, labels, policy)].sum()])
 
 
 def _feature_width(config: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
 from vilam.tasks.base import GroundingTask, Reading
@@ -54,6 +55,7 @@ class RegCaption(GroundingTask):
         return {"exact": float(normalised(reading.text or "") in texts)}
 
 
+@lru_cache(maxsize=1 << 14)  # the names of categories are looked for in all that is said
 def normalised(expression: str) -> str:
     """Lower case, no punctuation, single spaces, no articles at the start."""
     words = " ".join(_PUNCTUATION.sub(" ", expression.lower()).split())

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from vilam.models.images import load_pixels
-from vilam.models.losses import Policy
+from vilam.models.losses import IGNORED, Policy
 from vilam.models.soft import Middle
 from vilam.models.tokenization import GroundingTokenizer, lead_in
 from vilam.models.vilam import VilamConfig
 from vilam.training.sampling import Example, FirstLeg
-
-IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)

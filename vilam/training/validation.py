@@ -10,6 +10,7 @@ from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard
 from vilam.evaluation.diversity import diversity
 from vilam.inference.answering import Records, answer_all, compile_grammars
+from vilam.models.losses import IGNORED
 from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.vilam import VilamForConditionalGeneration
 from vilam.tasks import TASKS
@@ -81,6 +82,6 @@ def _loss(
         output = model(
             pixel_values=batch.pixel_values, input_ids=batch.input_ids, segments=batch.segments, labels=batch.labels
         )
-        count = float((batch.labels != -100).sum())
+        count = float((batch.labels != IGNORED).sum())
         total, weight = total + float(output.loss) * count, weight + count
     return total / max(weight, 1.0)
