@@ -236,7 +236,7 @@ def belied(words: str, region: Region, record: ImageRecord, categories: Sequence
     if not named:
         return False
     if said == normalised(region.category):
-        return any(other.category == region.category and other != region for other in record.regions)
+        return any(o.category == region.category and o.region_id != region.region_id for o in record.regions)
     return region.category not in named
 
 
