@@ -67,7 +67,7 @@ def short_of(words: Sequence[str]) -> list[list[Trip]]:
     trips = [
         [Trip("What?", each.format(region.category), (1,), 0.5, ASTRAY) for each in words] for _, region in places()
     ]
-    return shortened(scripted.traveller(), toy.model(), records, places(), trips, 0.5)
+    return shortened(scripted.traveller(), toy.model(), records, places(), trips, 0.5, 5.0)
 
 
 def test_the_likeliest_shorter_forms_are_tried(monkeypatch):
@@ -94,7 +94,7 @@ def test_what_leads_nowhere_or_names_no_category_is_not_shortened(monkeypatch):
     assert all(len(tried) == 1 for tried in short_of(["the small red thing"]))
     records = [source.record for source in scripted.sources()]
     lost = [[Trip("What?", f"the red {region.category}", (1,), 0.5, Found())] for _, region in places()]
-    assert shortened(scripted.traveller(), toy.model(), records, places(), lost, 0.5) == lost
+    assert shortened(scripted.traveller(), toy.model(), records, places(), lost, 0.5, 5.0) == lost
 
 
 def test_the_category_alone_is_tried_where_it_tells_the_region(monkeypatch):

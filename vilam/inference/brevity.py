@@ -27,11 +27,11 @@ FORMS = 6
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """Words that are tried for a region (by its number in the batch), as an answer to this question."""
+    """Words that are tried for a region (by its number in the batch), and the answer that they are."""
 
     region: int
-    question: str
     words: str
+    answer: Given
 
 
 def ranked(trips: Sequence[Trip], category: str, min_iou: float, brevity: float) -> list[Trip]:
@@ -60,22 +60,22 @@ def shortened(
     places: Sequence[Place],
     trips: Sequence[Sequence[Trip]],
     min_iou: float,
+    brevity: float,
 ) -> list[list[Trip]]:
-    """The trips of each place and those of the likeliest shorter forms of the best of them.
+    """The trips of each place and, where ``brevity`` is above 0, of the likeliest shorter forms of the best of them.
 
     That is the likeliest that returns, of those that name the category, or where none does the likeliest of these.
     """
     more: list[list[Trip]] = [list(of_region) for of_region in trips]
-    possible = _forms(traveller, records, places, trips, min_iou)
+    possible = _forms(traveller, records, places, trips, min_iou) if brevity > 0 else []
     if not possible:
         return more
     pixels = load_pixels([record.image for record in records], model.config).to(model.device)
-    forms = _likeliest(traveller, model, pixels, places, possible)
+    forms = _likeliest(traveller, model, pixels, possible)
     asked = [ask(REC, 0, *places[form.region], form.words) for form, _ in forms]
     for (form, scores), found in zip(forms, traveller.find(model, pixels, records, asked), strict=True):
-        ids = tuple(traveller.tokenizer.encode_answer(form.words))
         confidence = math.exp(sum(scores) / len(scores))
-        more[form.region].append(Trip(form.question, form.words, ids, confidence, found))
+        more[form.region].append(Trip(form.answer.question, form.words, form.answer.ids, confidence, found))
     return more
 
 
@@ -107,20 +107,19 @@ def _forms(
         if able:
             one = max(able, key=lambda trip: (trip.returns(min_iou), trip.log_probability))
             new = [form for form in shorter(one.words, category) if form not in known]
-            forms += [_Form(number, one.question, form) for form in new if traveller.may_say(form, records, place)]
+            forms += [
+                _Form(number, form, Given(place[0], one.question, tuple(traveller.tokenizer.encode_answer(form))))
+                for form in new
+                if traveller.may_say(form, records, place)
+            ]
     return forms
 
 
 def _likeliest(
-    traveller: Traveller,
-    model: VilamForConditionalGeneration,
-    pixels: Tensor,
-    places: Sequence[Place],
-    forms: Sequence[_Form],
+    traveller: Traveller, model: VilamForConditionalGeneration, pixels: Tensor, forms: Sequence[_Form]
 ) -> list[tuple[_Form, tuple[float, ...]]]:
     """The few likeliest forms of each place with the log probabilities of their tokens."""
-    encode = traveller.tokenizer.encode_answer
-    given = [Given(places[form.region][0], form.question, tuple(encode(form.words))) for form in forms]
-    scored = list(zip(forms, log_probabilities(model, traveller.tokenizer, pixels, given), strict=True))
+    scores = log_probabilities(model, traveller.tokenizer, pixels, [form.answer for form in forms])
+    scored = list(zip(forms, scores, strict=True))
     scored.sort(key=lambda pair: (pair[0].region, -sum(pair[1])))
     return [pair for _, group in groupby(scored, key=lambda pair: pair[0].region) for pair in list(group)[:FORMS]]

@@ -60,7 +60,7 @@ def describe(teacher: Teacher, folder: Path, regions: Wordless, settings: Settin
             with autocast(model, precision("auto")):
                 records = [store[image_id] for image_id in ids]
                 said = traveller.go_round(model, records, places, drawing)
-                tried = shortened(traveller, model, records, places, said, own.min_iou) if own.brevity > 0 else said
+                tried = shortened(traveller, model, records, places, said, own.min_iou, own.brevity)
             for (i, region), samples, trips in zip(places, said, tried, strict=True):
                 best = ranked(trips, region.category, own.min_iou, own.brevity)
                 words = kept(best, teacher.version, own.expressions_per_region)

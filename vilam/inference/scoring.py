@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vilam.models.losses import IGNORED
+from vilam.models.packing import padded
 from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.vilam import VilamForConditionalGeneration
 
@@ -64,16 +65,10 @@ def _scores(
     """Log probabilities of the tokens of all answers, row after row."""
     questions = [[tokenizer.encode_question(each.question) for each in row] for row in rows]
     pairs = [list(zip(asked, row, strict=True)) for asked, row in zip(questions, rows, strict=True)]
-    ids = _packed([[[*question, *each.ids] for question, each in row] for row in pairs], tokenizer.pad_id)
-    labels = _packed([[[IGNORED] * len(question) + [*each.ids] for question, each in row] for row in pairs], IGNORED)
+    ids = padded([[[*question, *each.ids] for question, each in row] for row in pairs], tokenizer.pad_id)
+    labels = padded([[[IGNORED] * len(question) + [*each.ids] for question, each in row] for row in pairs], IGNORED)
     numbers = [[[i] * (len(asked) + len(each.ids)) for i, (asked, each) in enumerate(row, start=1)] for row in pairs]
     device = pixel_values.device
-    logits = model(pixel_values, ids.to(device), _packed(numbers, 0).to(device), labels.to(device)).logits
+    logits = model(pixel_values, ids.to(device), padded(numbers, 0).to(device), labels.to(device)).logits
     wanted = labels[labels != IGNORED].unsqueeze(1).to(device)
     return torch.log_softmax(logits.float(), dim=-1).gather(1, wanted).squeeze(1).tolist()
-
-
-def _packed(rows: Sequence[Sequence[Sequence[int]]], padding: int) -> Tensor:
-    """Rows of parts, one after the other, as one tensor (B, L), padded at the right."""
-    whole = [torch.tensor([value for part in row for value in part], dtype=torch.long) for row in rows]
-    return torch.nn.utils.rnn.pad_sequence(whole, batch_first=True, padding_value=padding)

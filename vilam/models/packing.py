@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -32,3 +34,11 @@ def packed_mask(segments: Tensor, prefix: int, dtype: torch.dtype) -> Tensor:
     same = whole[:, :, None] == whole[:, None, :]
     seen = ((same | is_image[None, None, :]) & causal).unsqueeze(1)
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
+
+
+def padded(rows: Sequence[Sequence[Sequence[float]]], padding: float) -> Tensor:
+    """Rows of parts, one after the other, as one tensor (B, L), padded at the right; whole numbers where padding is."""
+    whole = [[value for part in row for value in part] for row in rows]
+    length = max(map(len, whole))
+    dtype = torch.long if isinstance(padding, int) else torch.float32
+    return torch.tensor([row + [padding] * (length - len(row)) for row in whole], dtype=dtype)

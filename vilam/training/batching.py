@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vilam.models.images import load_pixels
 from vilam.models.losses import IGNORED, Policy
+from vilam.models.packing import padded
 from vilam.models.soft import Middle
 from vilam.models.tokenization import GroundingTokenizer, lead_in
 from vilam.models.vilam import VilamConfig
@@ -67,10 +68,10 @@ def collate(
     rows = [[_pack(example, tokenizer) for example in own] for own in examples]
     return Batch(
         pixel_values=load_pixels(images, config),
-        input_ids=_stack([[each.question + each.answer for each in row] for row in rows], tokenizer.pad_id),
-        segments=_stack([[[number] * len(each) for number, each in enumerate(row, start=1)] for row in rows], 0),
-        labels=_stack([[each.spread(IGNORED, each.answer) for each in row] for row in rows], IGNORED),
-        weights=_stack([[each.spread(0.0, _weights(each)) for each in row] for row in rows], 0.0),
+        input_ids=padded([[each.question + each.answer for each in row] for row in rows], tokenizer.pad_id),
+        segments=padded([[[number] * len(each) for number, each in enumerate(row, start=1)] for row in rows], 0),
+        labels=padded([[each.spread(IGNORED, each.answer) for each in row] for row in rows], IGNORED),
+        weights=padded([[each.spread(0.0, _weights(each)) for each in row] for row in rows], 0.0),
         policy=_policy(rows),
         middle=_middle(rows, tokenizer),
     )
@@ -87,23 +88,15 @@ def _weights(packed: _Packed) -> list[float]:
     return [packed.example.weight / len(packed.answer)] * len(packed.answer)
 
 
-def _stack(rows: Sequence[Sequence[Sequence[float]]], padding: float) -> Tensor:
-    """Rows of parts as one tensor (B, L), padded at the right; whole numbers where the padding is one."""
-    whole = [[value for part in row for value in part] for row in rows]
-    length = max(map(len, whole))
-    dtype = torch.long if isinstance(padding, int) else torch.float32
-    return torch.tensor([row + [padding] * (length - len(row)) for row in whole], dtype=dtype)
-
-
 def _policy(rows: Sequence[Sequence[_Packed]]) -> Policy | None:
     if not any(each.example.sampled for row in rows for each in row):
         return None
 
     return Policy(
-        sampled=_stack([[[int(each.example.sampled is not None)] * len(each) for each in row] for row in rows], 0) > 0,
-        advantages=_stack([[_known(each, "advantages") for each in row] for row in rows], 0.0),
-        old=_stack([[_known(each, "old") for each in row] for row in rows], 0.0),
-        reference=_stack([[_known(each, "reference") for each in row] for row in rows], 0.0),
+        sampled=padded([[[int(each.example.sampled is not None)] * len(each) for each in row] for row in rows], 0) > 0,
+        advantages=padded([[_known(each, "advantages") for each in row] for row in rows], 0.0),
+        old=padded([[_known(each, "old") for each in row] for row in rows], 0.0),
+        reference=padded([[_known(each, "reference") for each in row] for row in rows], 0.0),
     )
 
 
@@ -133,7 +126,7 @@ def _middle(rows: Sequence[Sequence[_Packed]], tokenizer: GroundingTokenizer) ->
         return None
     numbers = torch.tensor(pairs)
     segments = [[[number] * len(part) for number, part in enumerate(row, start=1)] for row in ids]
-    return Middle(_stack(ids, tokenizer.pad_id), _stack(segments, 0), numbers[:, :2], numbers[:, 2:])
+    return Middle(padded(ids, tokenizer.pad_id), padded(segments, 0), numbers[:, :2], numbers[:, 2:])
 
 
 def _first_leg(first: FirstLeg, tokenizer: GroundingTokenizer) -> tuple[list[int], list[int]]:

@@ -59,7 +59,8 @@ class Middles:
         dice = [source.rng(self.seed, 3, step) for source in sources]
         places = self._places(sources)
         said = self._said(model, records, places, step)
-        for (i, region), trips in zip(places, self._tried(model, records, places, said), strict=True):
+        tried = shortened(self.traveller, model, records, places, said, own.min_iou, own.brevity)
+        for (i, region), trips in zip(places, tried, strict=True):
             made[i] += self._reg_then_rec(records[i], region, choose(trips, own.min_iou, dice[i]), dice[i])
             for told in ranked(trips, region.category, own.min_iou, own.brevity)[:1]:
                 made[i] += self._rec_then_reg(records[i], region, told.words, told.found, own.retell, dice[i])
@@ -83,18 +84,6 @@ class Middles:
         own = self.settings
         drawing = Drawing(own.samples, own.temperature, own.max_words, hashed(self.seed, step))
         return self.traveller.go_round(model, records, places, drawing)
-
-    def _tried(
-        self,
-        model: VilamForConditionalGeneration,
-        records: Sequence[ImageRecord],
-        places: Sequence[Place],
-        said: Sequence[list[Trip]],
-    ) -> Sequence[list[Trip]]:
-        """What was said and shorter forms of it."""
-        if self.settings.brevity == 0 or not places:
-            return said
-        return shortened(self.traveller, model, records, places, said, self.settings.min_iou)
 
     def _reg_then_rec(
         self, record: ImageRecord, region: Region, trip: Trip, rng: np.random.Generator
