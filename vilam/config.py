@@ -57,8 +57,7 @@ class SynthesizeSettings(Section):
     expressions_per_region: how many expressions of a region are asked about at most. described_share: share of the
     regions of the split train that keep their expressions; the others keep only their boxes and categories.
     teacher: the model that describes those that nobody described, if any: models:/NAME@ALIAS, models:/NAME/VERSION or
-    a model folder. The rest is how it is asked: batch_size counts images, min_iou is that of a round trip that returns,
-    brevity is that of CycleSettings.
+    a model folder. The rest is how it is asked: batch_size counts images, min_iou is that of a round trip that returns.
     """
 
     expressions_per_region: Count
@@ -67,7 +66,6 @@ class SynthesizeSettings(Section):
     samples: Count
     temperature: Weight
     min_iou: Annotated[float, Field(gt=0, le=1)]
-    brevity: Weight
     max_words: Count
     batch_size: Count
     processes: Count
@@ -156,8 +154,7 @@ class CycleSettings(Section):
     the averaged weights that make the middles (in the mode reward: that are the reference), null: the weights of the
     step. samples: answers drawn of each question at ``temperature``, expressions of ``max_words`` tokens at most.
     regions: of an image that are described in the mode reward. min_iou: of a round trip that returns. reg_then_rec,
-    rec_then_reg, retell: weights of the terms. brevity: log probability of what is told again, as a whole, that may be
-    given up for fewer words. kl: weight of the distance from the reference, in the mode reward.
+    rec_then_reg, retell: weights of the terms. kl: weight of the distance from the reference, in the mode reward.
     """
 
     mode: Literal["none", "pseudo", "soft", "reward"]
@@ -177,7 +174,6 @@ class CycleSettings(Section):
     reg_then_rec: Weight
     rec_then_reg: Weight
     retell: Weight
-    brevity: Weight
     kl: Weight
 
     @model_validator(mode="after")

@@ -10,15 +10,16 @@ from typing import Any, ClassVar
 import pytest
 import toy
 
-from vilam.data.records import Expression, Provenance, Region
+from vilam.data.records import DatasetCard, Expression, Provenance, Region
 from vilam.data.store import write_dataset
 from vilam.inference import describing as module
-from vilam.inference.brevity import ranked
 from vilam.inference.describing import counted, describe, kept, wordless
+from vilam.inference.rewording import ranked
 from vilam.inference.round_trip import Drawing, Found, Place, Trip
 from vilam.inference.teacher import Teacher
 from vilam.launch import Team
 from vilam.models.build import Trained
+from vilam.models.tokenization import GroundingTokenizer
 
 BOX = (0.0, 0.0, 1.0, 1.0)
 
@@ -28,7 +29,7 @@ def trip(words: str = "the red disc", iou: float = 0.9, other: float = 0.0, conf
 
 
 def texts(*trips: Trip, count: int = 3, min_iou: float = 0.5) -> list[str]:
-    return [expression.text for expression in kept(ranked(trips, "ring", min_iou, 0.0), "m", count)]
+    return [expression.text for expression in kept(ranked(trips, (), "ring", min_iou), "m", count)]
 
 
 def test_only_what_returns_to_this_region_and_no_other_is_kept():
@@ -75,8 +76,8 @@ class Scripted:
 
     shown: ClassVar[list[list[str]]] = []
 
-    def __init__(self, _tokenizer: object, _card: object) -> None:
-        pass
+    def __init__(self, tokenizer: GroundingTokenizer, card: DatasetCard) -> None:
+        self.tokenizer, self.card = tokenizer, card
 
     def go_round(
         self, _model: object, records: Sequence[Any], places: Sequence[Place], _drawing: Drawing

@@ -20,7 +20,7 @@ from vilam.data.descriptions import BINS, Descriptions, iou_bin, joined
 from vilam.data.records import Expression, ImageRecord, Provenance, Region
 from vilam.data.store import RecordStore
 from vilam.inference.answering import autocast
-from vilam.inference.brevity import ranked, shortened
+from vilam.inference.rewording import ranked, reworded
 from vilam.inference.round_trip import Drawing, Traveller, Trip
 from vilam.inference.teacher import Teacher
 from vilam.launch import Team, team
@@ -60,9 +60,9 @@ def describe(teacher: Teacher, folder: Path, regions: Wordless, settings: Settin
             with autocast(model, precision("auto")):
                 records = [store[image_id] for image_id in ids]
                 said = traveller.go_round(model, records, places, drawing)
-                tried = shortened(traveller, model, records, places, said, own.min_iou, own.brevity)
+                tried = reworded(traveller, model, records, places, said, own.min_iou)
             for (i, region), samples, trips in zip(places, said, tried, strict=True):
-                best = ranked(trips, region.category, own.min_iou, own.brevity)
+                best = ranked(trips, samples, region.category, own.min_iou)
                 words = kept(best, teacher.version, own.expressions_per_region)
                 told = {(ids[i], region.region_id): words} if words else {}
                 found.append(Descriptions(teacher.version, 1, told, counted(samples, own.min_iou)))

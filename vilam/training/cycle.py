@@ -13,7 +13,7 @@ pseudo    sg is the stopped gradient, as in back-translation (Sennrich et al., a
           second leg only.
               reg_then_rec   CE(F(sg G(x)), x)                          every region x without words
               rec_then_reg   CE(G(sg F(y)), y)   where F(y) returns     true expressions y
-              retell         CE(G(sg F(y')), y') where F(y') returns    y' = sg G(x), the likeliest sample of its own
+              retell         CE(G(sg F(y')), y') where F(y') returns    y' = sg G(x), what its samples agree on
 soft      the same terms, but the tokens of the middle are soft: words straight-through, places by their expectation
           (vilam/models/soft.py), so that the first leg learns too. CyCo (arXiv 2312.15162) cycles this way for box and
           caption.

@@ -10,7 +10,7 @@ import numpy as np
 from vilam.config import CycleSettings
 from vilam.data.instructions import Instruction
 from vilam.data.records import Expression, ImageRecord, Region
-from vilam.inference.brevity import ranked, shortened
+from vilam.inference.rewording import ranked, reworded
 from vilam.inference.round_trip import REG, Asked, Drawing, Found, Place, Traveller, Trip, hashed
 from vilam.models.images import load_pixels
 from vilam.models.vilam import VilamForConditionalGeneration
@@ -59,10 +59,10 @@ class Middles:
         dice = [source.rng(self.seed, 3, step) for source in sources]
         places = self._places(sources)
         said = self._said(model, records, places, step)
-        tried = shortened(self.traveller, model, records, places, said, own.min_iou, own.brevity)
-        for (i, region), trips in zip(places, tried, strict=True):
+        tried = reworded(self.traveller, model, records, places, said, own.min_iou)
+        for (i, region), samples, trips in zip(places, said, tried, strict=True):
             made[i] += self._reg_then_rec(records[i], region, choose(trips, own.min_iou, dice[i]), dice[i])
-            for told in ranked(trips, region.category, own.min_iou, own.brevity)[:1]:
+            for told in ranked(trips, samples, region.category, own.min_iou)[:1]:
                 made[i] += self._rec_then_reg(records[i], region, told.words, told.found, own.retell, dice[i])
         questions = [self._asked(i, source, dice[i]) for i, source in enumerate(sources)]
         for i, region, words, found in self._answers(model, records, [one for one in questions if one]):

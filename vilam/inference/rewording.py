@@ -1,13 +1,16 @@
-"""Fewer words: what the way back to a region does not need is left out of what is told again.
+"""Other words for a region than the model's own: what it is by its right name, and nothing that it can do without.
 
 A model that has met few words says more than it knows: "the checked ring" of a striped one, and the way back does not
-tell, since the other direction knows checks no better. So shorter forms of its expressions are tried, and of those that
-return one of the shortest is taken that the model still finds likely: every word has to earn its place.
+tell, since the other direction knows checks no better. But its samples do: one says "checked", the next "dotted". So
+shorter forms are tried, and of what returns that is taken on which the samples agree most. And what a region is, a
+detection data set knows of every box: another category is put right.
 """
 
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,7 +25,7 @@ from vilam.models.vilam import VilamForConditionalGeneration
 from vilam.tasks.reg_caption import normalised
 
 FORMS = 6
-"""Shorter forms that are tried of a region's expressions: the likeliest."""
+"""Other forms that are tried of a region's expressions: the likeliest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,40 +37,41 @@ class _Form:
     answer: Given
 
 
-def ranked(trips: Sequence[Trip], category: str, min_iou: float, brevity: float) -> list[Trip]:
+def ranked(trips: Sequence[Trip], samples: Sequence[Trip], category: str, min_iou: float) -> list[Trip]:
     """The trips that return, those first whose words had best be learnt.
 
-    Words that name the category go before others; among these the fewest, but for an article, of all that are likely
-    enough, and then the rest by how likely they are. ``brevity``: how much log probability of the words as a whole may
-    be given up for fewer of them; at 0 the likeliest come first.
+    Words that name the category go before others; among these those on which the ``samples`` agree most (each word
+    counts for the samples that say it and against the others), and of such the likeliest: a majority's vote, as in
+    self-consistency (Wang et al., arXiv 2203.11171), word by word.
     """
-    returning = [trip for trip in trips if trip.returns(min_iou)]
-    named = [trip for trip in returning if names(trip.words, category)]
-    floor = max((trip.log_probability for trip in named or returning), default=0.0) - brevity
+    votes = Counter(word for sample in samples for word in _words(sample))
 
-    def place(trip: Trip) -> tuple[bool, bool, int, float]:
-        rare = trip.log_probability < floor
-        count = 0 if rare else len(normalised(trip.words).split())
-        return bool(named) and not names(trip.words, category), rare, count, -trip.log_probability
+    def place(trip: Trip) -> tuple[bool, int, float]:
+        agreement = sum(2 * votes[word] - len(samples) for word in _words(trip))
+        return not names(trip.words, category), -agreement, -trip.log_probability
 
-    return sorted(returning, key=place)
+    return sorted((trip for trip in trips if trip.returns(min_iou)), key=place)
 
 
-def shortened(
+def _words(trip: Trip) -> set[str]:
+    return set(normalised(trip.words).split())
+
+
+def reworded(
     traveller: Traveller,
     model: VilamForConditionalGeneration,
     records: Sequence[ImageRecord],
     places: Sequence[Place],
     trips: Sequence[Sequence[Trip]],
     min_iou: float,
-    brevity: float,
 ) -> list[list[Trip]]:
-    """The trips of each place and, where ``brevity`` is above 0, of the likeliest shorter forms of the best of them.
+    """The trips of each place and the likeliest of other forms of one of them, sent back as they were.
 
-    That is the likeliest that returns, of those that name the category, or where none does the likeliest of these.
+    That one is the likeliest that returns, or where none does the likeliest of all, of those that name the category
+    once they are `corrected`; its other forms are that, and `shorter` ones.
     """
     more: list[list[Trip]] = [list(of_region) for of_region in trips]
-    possible = _forms(traveller, records, places, trips, min_iou) if brevity > 0 else []
+    possible = _forms(traveller, records, places, trips, min_iou)
     if not possible:
         return more
     pixels = load_pixels([record.image for record in records], model.config).to(model.device)
@@ -77,6 +81,14 @@ def shortened(
         confidence = math.exp(sum(scores) / len(scores))
         more[form.region].append(Trip(form.answer.question, form.words, form.answer.ids, confidence, found))
     return more
+
+
+def corrected(words: str, category: str, categories: Sequence[str]) -> str:
+    """An expression that names another category, and not its own, with its own in place of the first that it names."""
+    if names(words, category):
+        return words
+    named = "|".join(map(re.escape, sorted(categories, key=len, reverse=True)))
+    return re.sub(rf"(?<!\w)(?:{named})(?!\w)", lambda _: category, words, count=1, flags=re.IGNORECASE)
 
 
 def shorter(words: str, category: str) -> list[str]:
@@ -99,19 +111,22 @@ def _forms(
     trips: Sequence[Sequence[Trip]],
     min_iou: float,
 ) -> list[_Form]:
-    """Shorter forms of one trip of each region, if any names the category and leads anywhere."""
+    """Other forms of one trip of each region, if any names a category and was not cut off."""
     forms = []
     for number, (place, of_region) in enumerate(zip(places, trips, strict=True)):
-        category, known = place[1].category, {trip.words for trip in of_region}
-        able = [trip for trip in of_region if trip.found.box_xyxy is not None and names(trip.words, category)]
-        if able:
-            one = max(able, key=lambda trip: (trip.returns(min_iou), trip.log_probability))
-            new = [form for form in shorter(one.words, category) if form not in known]
-            forms += [
-                _Form(number, form, Given(place[0], one.question, tuple(traveller.tokenizer.encode_answer(form))))
-                for form in new
-                if traveller.may_say(form, records, place)
-            ]
+        category = place[1].category
+        ended = [trip for trip in of_region if trip.ids[-1] == traveller.tokenizer.eos_id]
+        right = [(corrected(trip.words, category, traveller.card.categories), trip) for trip in ended]
+        named = [(words, trip) for words, trip in right if names(words, category)]
+        if not named:
+            continue
+        words, one = max(named, key=lambda pair: (pair[1].returns(min_iou), pair[1].log_probability))
+        known = {trip.words for trip in of_region}
+        forms += [
+            _Form(number, form, Given(place[0], one.question, tuple(traveller.tokenizer.encode_answer(form))))
+            for form in [words, *shorter(words, category)]
+            if form not in known and traveller.may_say(form, records, place)
+        ]
     return forms
 
 
