@@ -121,6 +121,12 @@ def test_words_that_are_cut_off_earn_nothing(monkeypatch):
     assert make(max_words=length - 1, retell=1.0) == [[], []]
     assert not [each for each in asked if WORDS in each.question]  # nor does it cost a question
     assert make(max_words=length) != [[], []]
+    # Nor is a shorter form of them, though it would lead somewhere.
+    named = f"the {scripted.sources()[0].record.regions[0].category} on the far left side"
+    scripted.script(monkeypatch, lambda _: named, lambda _: "[0, 0, 10, 10]")
+    length = len(toy.tokenizer().encode_answer(named))
+    assert make(max_words=length - 1) == [[], []]
+    assert make(max_words=length) != [[], []]
 
 
 def test_words_may_be_asked_for_by_every_rec_task(monkeypatch):

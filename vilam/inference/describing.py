@@ -60,7 +60,7 @@ def describe(teacher: Teacher, folder: Path, regions: Wordless, settings: Settin
             with autocast(model, precision("auto")):
                 records = [store[image_id] for image_id in ids]
                 said = traveller.go_round(model, records, places, drawing)
-                tried = reworded(traveller, model, records, places, said, own.min_iou)
+                tried = reworded(traveller, model, records, places, said, own.min_iou, own.max_words)
             for (i, region), samples, trips in zip(places, said, tried, strict=True):
                 best = ranked(trips, samples, region.category, own.min_iou)
                 words = kept(best, teacher.version, own.expressions_per_region)

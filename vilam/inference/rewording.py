@@ -18,7 +18,7 @@ from itertools import groupby
 from torch import Tensor
 
 from vilam.data.records import ImageRecord
-from vilam.inference.round_trip import REC, Place, Traveller, Trip, ask, names
+from vilam.inference.round_trip import REC, Place, Traveller, Trip, ask, ended, names
 from vilam.inference.scoring import Given, log_probabilities
 from vilam.models.images import load_pixels
 from vilam.models.vilam import VilamForConditionalGeneration
@@ -64,6 +64,7 @@ def reworded(
     places: Sequence[Place],
     trips: Sequence[Sequence[Trip]],
     min_iou: float,
+    max_words: int,
 ) -> list[list[Trip]]:
     """The trips of each place and the likeliest of other forms of one of them, sent back as they were.
 
@@ -71,7 +72,7 @@ def reworded(
     once they are `corrected`; its other forms are that, and `shorter` ones.
     """
     more: list[list[Trip]] = [list(of_region) for of_region in trips]
-    possible = _forms(traveller, records, places, trips, min_iou)
+    possible = _forms(traveller, records, places, trips, min_iou, max_words)
     if not possible:
         return more
     pixels = load_pixels([record.image for record in records], model.config).to(model.device)
@@ -110,13 +111,14 @@ def _forms(
     places: Sequence[Place],
     trips: Sequence[Sequence[Trip]],
     min_iou: float,
+    max_words: int,
 ) -> list[_Form]:
     """Other forms of one trip of each region, if any names a category and was not cut off."""
     forms = []
     for number, (place, of_region) in enumerate(zip(places, trips, strict=True)):
         category = place[1].category
-        ended = [trip for trip in of_region if trip.ids[-1] == traveller.tokenizer.eos_id]
-        right = [(corrected(trip.words, category, traveller.card.categories), trip) for trip in ended]
+        whole = [trip for trip in of_region if ended(trip.ids, max_words)]
+        right = [(corrected(trip.words, category, traveller.card.categories), trip) for trip in whole]
         named = [(words, trip) for words, trip in right if names(words, category)]
         if not named:
             continue

@@ -144,7 +144,9 @@ class Traveller:
         words = [" ".join(answer.text.split()) for answer in said]
         owners = [place for place in places for _ in range(drawing.samples)]
         usable = [
-            i for i, answer in enumerate(said) if _ended(answer, drawing) and self.may_say(words[i], records, owners[i])
+            i
+            for i, answer in enumerate(said)
+            if ended(answer.ids, drawing.max_words) and self.may_say(words[i], records, owners[i])
         ]
         back = [ask(REC, 0, *owners[i], words[i]) for i in usable]
         found = dict(zip(usable, self.find(model, pixels, records, back), strict=True))
@@ -251,6 +253,6 @@ def hashed(*parts: object) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def _ended(answer: Answer, drawing: Drawing) -> bool:
+def ended(ids: Sequence[int], max_words: int) -> bool:
     """Whether an expression ended by itself: the token that ends it counts too, and comes before the length cap."""
-    return len(answer.ids) <= drawing.max_words
+    return len(ids) <= max_words

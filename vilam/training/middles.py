@@ -59,7 +59,7 @@ class Middles:
         dice = [source.rng(self.seed, 3, step) for source in sources]
         places = self._places(sources)
         said = self._said(model, records, places, step)
-        tried = reworded(self.traveller, model, records, places, said, own.min_iou)
+        tried = reworded(self.traveller, model, records, places, said, own.min_iou, own.max_words)
         for (i, region), samples, trips in zip(places, said, tried, strict=True):
             made[i] += self._reg_then_rec(records[i], region, choose(trips, own.min_iou, dice[i]), dice[i])
             for told in ranked(trips, samples, region.category, own.min_iou)[:1]:
