@@ -149,12 +149,13 @@ class CycleSettings(Section):
     """The cycle between REC and REG; see vilam/training/cycle.py for the modes and the terms.
 
     start, ramp: shares of the steps before it begins and over which its weights rise from 0. share: of a step's images
-    that go round. instructions: of such an image's instructions in a step, at most, are the cycle's. refresh: steps
-    from one making of middles to the next, for ``images`` images; the newest ``kept`` are trained on. teacher: decay of
-    the averaged weights that make the middles (in the mode reward: that are the reference), null: the weights of the
-    step. samples: answers drawn of each question at ``temperature``, expressions of ``max_words`` tokens at most.
-    regions: of an image that are described in the mode reward. min_iou: of a round trip that returns. reg_then_rec,
-    rec_then_reg, retell: weights of the terms. kl: weight of the distance from the reference, in the mode reward.
+    that go round. instructions: the cycle's, at most, that such an image has in a step; as many of its others make room
+    as these weigh together. refresh: steps from one making of middles to the next, for ``images`` images; the newest
+    ``kept`` are trained on. teacher: decay of the averaged weights that make the middles (in the mode reward: that are
+    the reference), null: the weights of the step. samples: answers drawn of each question at ``temperature``,
+    expressions of ``max_words`` tokens at most. regions: of an image that are described in the mode reward. min_iou: of
+    a round trip that returns. reg_then_rec, rec_then_reg, retell: weights of the terms. kl: weight of the distance from
+    the reference, in the mode reward.
     """
 
     mode: Literal["none", "pseudo", "soft", "reward"]

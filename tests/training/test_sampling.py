@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import toy
 
 from vilam.errors import VilamError
-from vilam.training.sampling import InstructionSampler
+from vilam.training.sampling import Example, InstructionSampler
 
 TASKS = {"rec_box": 3.0, "reg_class": 1.0, "rec_mask": 0.0}
 
@@ -60,12 +61,16 @@ def test_nothing_to_draw_is_told():
         sampler(tasks={"rec_box": 0.0})
 
 
-def test_instructions_that_an_image_has_already_count():
+def test_instructions_that_an_image_has_already_count_by_their_weights():
     own = sampler(per_image=4)
+    other = Example(toy.instructions()[0])
     for image_id in own.ids[:3]:
         whole = own.draw(image_id, 5)
-        assert len(own.draw(image_id, 5, others=3)) == 1 <= len(whole) <= 4
-        assert own.draw(image_id, 5, others=4) == own.draw(image_id, 5, others=9) == []
+        light = [replace(other, weight=0.3)] * 4  # 1.2 in all
+        assert own.draw(image_id, 5, light[:1]) == whole
+        assert own.draw(image_id, 5, light) == own.draw(image_id, 5, [other])
+        assert len(own.draw(image_id, 5, [other] * 3)) == 1 <= len(whole) <= 4
+        assert own.draw(image_id, 5, [other] * 4) == own.draw(image_id, 5, [other] * 9) == []
 
 
 def described(share: float, wanted: float) -> tuple[InstructionSampler, set[str]]:

@@ -166,7 +166,7 @@ class _Trainer:
         drawn = job.sampler.image_ids(step, job.settings.batch_size)[: job.settings.batch_size - len(cycled)]
         rows: list[tuple[str, list[Example]]] = [(image_id, []) for image_id in drawn] + list(cycled.items())
         own = rows[rank() :: world_size()]
-        examples = [made + job.sampler.draw(image_id, step, len(made)) for image_id, made in own]
+        examples = [made + job.sampler.draw(image_id, step, made) for image_id, made in own]
         return collate([job.records[image_id].image for image_id, _ in own], examples, job.tokenizer, job.model.config)
 
     def _cycled(self, cycle: Cycle, step: int) -> dict[str, list[Example]]:

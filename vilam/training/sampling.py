@@ -97,18 +97,18 @@ class InstructionSampler:
         evenly = self._all.at(step * (count - apart), count - apart)
         return self._described.at(step * apart, apart) + evenly
 
-    def draw(self, image_id: str, step: int, others: int = 0) -> list[Example]:
+    def draw(self, image_id: str, step: int, others: Sequence[Example] = ()) -> list[Example]:
         """Different instructions of an image, a task by weight and then one of its instructions.
 
-        Up to ``per_image`` with the ``others`` that the image has already.
+        Up to ``per_image``, less as many as the ``others`` that the image has already weigh together: light ones shall
+        not keep out what weighs more.
         """
-        if others >= self.per_image:
-            return []
+        room = max(0, self.per_image - round(sum(other.weight for other in others)))
         rng = np.random.default_rng([self.seed, 2, step, *image_id.encode()[-8:]])
         by_task = {task: found for task, found in self.images[image_id].items() if task in self.tasks}
         names = list(by_task)
         weights = np.array([self.tasks[name] for name in names])
-        picks = rng.choice(len(names), size=self.per_image - others, p=weights / weights.sum())
+        picks = rng.choice(len(names), size=room, p=weights / weights.sum())
         chosen: list[Instruction] = []
         for task, wanted in zip(*np.unique(picks, return_counts=True), strict=True):
             chosen += some(by_task[names[task]], int(wanted), rng)
