@@ -149,8 +149,8 @@ class CycleSettings(Section):
     """The cycle between REC and REG; see vilam/training/cycle.py for the modes and the terms.
 
     start, ramp: shares of the steps before it begins and over which its weights rise from 0. share: of a step's images
-    that go round. instructions: the cycle's, at most, that such an image has in a step; as many of its others make room
-    as these weigh together. refresh: steps from one making of middles to the next, for ``images`` images; the newest
+    that go round. instructions: the cycle's, at most, that such an image has in a step; they take the places of others,
+    of the same task first. refresh: steps from one making of middles to the next, for ``images`` images; the newest
     ``kept`` are trained on. teacher: decay of the averaged weights that make the middles (in the mode reward: that are
     the reference), null: the weights of the step. samples: answers drawn of each question at ``temperature``,
     expressions of ``max_words`` tokens at most. regions: of an image that are described in the mode reward. min_iou: of

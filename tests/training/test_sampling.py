@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 import toy
@@ -61,15 +60,21 @@ def test_nothing_to_draw_is_told():
         sampler(tasks={"rec_box": 0.0})
 
 
-def test_instructions_that_an_image_has_already_count_by_their_weights():
+def test_instructions_that_an_image_has_already_take_the_places_of_their_own_tasks():
     own = sampler(per_image=4)
-    other = Example(toy.instructions()[0])
     for image_id in own.ids[:3]:
         whole = own.draw(image_id, 5)
-        light = [replace(other, weight=0.3)] * 4  # 1.2 in all
-        assert own.draw(image_id, 5, light[:1]) == whole
-        assert own.draw(image_id, 5, light) == own.draw(image_id, 5, [other])
-        assert len(own.draw(image_id, 5, [other] * 3)) == 1 <= len(whole) <= 4
+        for other in whole:
+            left = Counter(each.instruction.task for each in own.draw(image_id, 5, [other]))
+            assert left + Counter([other.instruction.task]) == Counter(each.instruction.task for each in whole)
+
+
+def test_instructions_of_tasks_that_are_not_drawn_take_other_places():
+    own = sampler(per_image=4, tasks={"reg_class": 1.0})
+    other = Example(next(each for each in toy.instructions() if each.task == "rec_box"))
+    for image_id in own.ids[:3]:
+        whole = own.draw(image_id, 5)
+        assert len(own.draw(image_id, 5, [other])) == min(len(whole), 3)
         assert own.draw(image_id, 5, [other] * 4) == own.draw(image_id, 5, [other] * 9) == []
 
 

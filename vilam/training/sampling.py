@@ -100,18 +100,20 @@ class InstructionSampler:
     def draw(self, image_id: str, step: int, others: Sequence[Example] = ()) -> list[Example]:
         """Different instructions of an image, a task by weight and then one of its instructions.
 
-        Up to ``per_image``, less as many as the ``others`` that the image has already weigh together: light ones shall
-        not keep out what weighs more.
+        Up to ``per_image`` with the ``others`` that the image has already. These take the places of their own tasks
+        first: a caption keeps out another caption rather than a class.
         """
-        room = max(0, self.per_image - round(sum(other.weight for other in others)))
         rng = np.random.default_rng([self.seed, 2, step, *image_id.encode()[-8:]])
         by_task = {task: found for task, found in self.images[image_id].items() if task in self.tasks}
         names = list(by_task)
         weights = np.array([self.tasks[name] for name in names])
-        picks = rng.choice(len(names), size=room, p=weights / weights.sum())
+        picks = [names[pick] for pick in rng.choice(len(names), size=self.per_image, p=weights / weights.sum())]
+        for other in others[: self.per_image]:
+            picks.remove(other.instruction.task if other.instruction.task in picks else picks[-1])
         chosen: list[Instruction] = []
-        for task, wanted in zip(*np.unique(picks, return_counts=True), strict=True):
-            chosen += some(by_task[names[task]], int(wanted), rng)
+        for task in names:
+            if task in picks:
+                chosen += some(by_task[task], picks.count(task), rng)
         return [Example(instruction) for instruction in chosen]
 
 
