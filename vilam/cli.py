@@ -92,11 +92,15 @@ def ablate(
     file: Annotated[Path, typer.Argument(help="Arms, seeds and shares, such as configs/ablations/scenes.yaml.")],
     table: Annotated[bool, typer.Option("--table", help="Run nothing: show what is finished.")] = False,
     docs: Annotated[Path | None, typer.Option(help="A folder that gets the tables and the picture, too.")] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Run only this one, beside the baseline; again for more.")
+    ] = None,
+    share: Annotated[list[float] | None, typer.Option(help="Run only at this described share; again for more.")] = None,
 ) -> None:
     """Train arms beside each other with equal budgets and compare them, paired, with intervals."""
-    from vilam.ablation.command import ablate
+    from vilam.ablation.command import Part, ablate
 
-    ablate(file, Path.cwd(), run=not table, docs=docs)
+    ablate(file, Path.cwd(), run=not table, docs=docs, part=Part(arm or (), share or ()))
 
 
 @app.command()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vilam.ablation import command
-from vilam.ablation.command import ablate
+from vilam.ablation.command import Part, ablate
 from vilam.errors import VilamError
 
 
@@ -59,6 +59,41 @@ def test_matched_steps_are_those_of_the_measured_time(
     ablate(path, tmp_path, run=True, docs=None, launch=fake)
     assert fake.names == ["0.5 none@pseudo 0: train", "0.5 none@pseudo 0: evaluate"]
     assert fake.started[0].params["train"]["steps"] == steps
+
+
+def trained(fake) -> list[str]:
+    """The runs that were trained, without what they share."""
+    return sorted(step.label for step in fake.started if step.stage == "train" and step.tags)
+
+
+def test_a_part_is_run_with_what_it_needs_and_all_that_is_finished_is_shown(
+    write: Callable[..., Path], fake, tmp_path: Path, capsys
+) -> None:
+    arms = {
+        "none": {"train.cycle.mode": "none"},
+        "pseudo": {"train.cycle.mode": "pseudo"},
+        "both": {"train.cycle.mode": "pseudo", "teacher": "pseudo"},
+    }
+    path = write(arms=arms, shares=[0.5, 1.0], seeds=[0], time_arms=["pseudo", "both"], time_shares=[0.5, 1.0])
+    ablate(path, tmp_path, run=True, docs=None, part=Part(["pseudo"], [0.5]), launch=fake)
+    assert trained(fake) == ["0.5 none 0", "0.5 none@pseudo 0", "0.5 pseudo 0"]
+    fake.started.clear()
+    ablate(path, tmp_path, run=True, docs=None, part=Part(["both"], [1.0]), launch=fake)
+    assert trained(fake) == ["1 both 0", "1 none 0", "1 none@both 0", "1 pseudo 0"]  # pseudo teaches both
+    assert "| 50% | `pseudo` | 1 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (Part(["pseud"]), "ablate: --arm pseud: choose of none, pseudo"),
+        (Part([], [0.2]), "ablate: --share 0.2: choose of 0.5"),
+    ],
+)
+def test_a_part_that_is_not_there(part: Part, message: str, write: Callable[..., Path], fake, tmp_path: Path) -> None:
+    with pytest.raises(VilamError, match=message):
+        ablate(write(), tmp_path, run=True, docs=None, part=part, launch=fake)
+    assert fake.started == []
 
 
 def test_only_the_table(write: Callable[..., Path], fake, tmp_path: Path, capsys) -> None:

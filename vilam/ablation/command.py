@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from vilam.ablation.plan import read_plan
+from vilam.ablation.plan import BASELINE, Plan, read_plan
 from vilam.ablation.results import compare, comparisons_table, finished, results_table
 from vilam.ablation.runner import Launch, Launcher, Runner
 from vilam.ablation.steps import Laboratory, Run
@@ -15,22 +16,51 @@ from vilam.errors import VilamError
 from vilam.files import write_whole
 
 
-def ablate(file: Path, root: Path, *, run: bool, docs: Path | None, launch: Launch | None = None) -> None:
+@dataclass(frozen=True)
+class Part:
+    """What of a plan is run: some arms beside the baseline, at some shares; empty: all of them."""
+
+    arms: Sequence[str] = ()
+    shares: Sequence[float] = ()
+
+    def check(self, plan: Plan) -> None:
+        """Raises VilamError for an arm or a share that the plan has not."""
+        for option, some, known in (("--arm", self.arms, list(plan.arms)), ("--share", self.shares, plan.shares)):
+            for unknown in (each for each in some if each not in known):
+                raise VilamError(f"ablate: {option} {unknown}: choose of {', '.join(map(str, known))}")
+
+    def of(self, runs: Iterable[Run]) -> list[Run]:
+        """Those of the runs that are in it; the baseline is, and once more for each of its arms that is timed."""
+        arms = [BASELINE, *self.arms]
+        return [
+            run
+            for run in runs
+            if (not self.arms or (run.matches or run.arm) in arms) and (not self.shares or run.share in self.shares)
+        ]
+
+
+def ablate(
+    file: Path, root: Path, *, run: bool, docs: Path | None, part: Part | None = None, launch: Launch | None = None
+) -> None:
     """Run the ablation of ``file`` in a project folder, write its results and print its tables.
 
     run: whether to run what is not finished, or only to show what is. docs: a folder that gets the tables as
-    ``ablation-NAME.md`` and the picture as ``images/ablation-NAME.png``. launch: how a stage is started.
+    ``ablation-NAME.md`` and the picture as ``images/ablation-NAME.png``. part: what of it is run; shown is all that is
+    finished. launch: how a stage is started.
     Raises VilamError where the file or a setting is wrong, before anything is run, and where a run failed, at the end.
     """
     plan, base = read_plan(file, root / "params.yaml")
+    part = part or Part()
+    part.check(plan)
     laboratory = Laboratory(plan, base, root)
     failures: list[str] = []
     if run:
         start = launch or Launcher(root, plan.threads, _origin(root))
         runner = Runner(plan.jobs, start, root / "configs", _tell)
         timed = [laboratory.start()] if plan.time_arms and plan.time_shares else []
-        runner.run([*(step for each in laboratory.runs() for step in each.steps), *timed])
-        runner.run(step for each in laboratory.matched_runs() for step in each.steps)  # needs the times of those before
+        runner.run([*(step for each in part.of(laboratory.runs()) for step in each.steps), *timed])
+        matched = part.of(laboratory.matched_runs())  # needs the times of those before
+        runner.run(step for each in matched for step in each.steps)
         failures = runner.failures
     print(show([*laboratory.runs(), *laboratory.matched_runs()], laboratory.folder, plan.name, docs), end="")
     if failures:
