@@ -74,6 +74,17 @@ def test_a_body_that_raises_leaves_a_failed_run(root: Path) -> None:
     assert mlflow.get_run(tracker.run_id).info.status == "FAILED"
 
 
+def test_what_went_wrong_first_is_told_where_the_run_cannot_be_ended_either(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeError, match="boom") as told, open_run(root, "train"):
+        monkeypatch.setattr(mlflow, "end_run", MagicMock(side_effect=MlflowException("it is gone")))
+        raise RuntimeError("boom")
+    monkeypatch.undo()
+    mlflow.end_run()
+    assert "it is gone" in told.value.__notes__[0]
+
+
 def test_a_locked_database_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_run(root, "train"):
         pass

@@ -148,8 +148,11 @@ def open_run(
             if known and tags:
                 mlflow.set_tags(dict(tags))
         yield Tracker(opened.info.run_id, {k: v for k, v in opened.data.tags.items() if k.startswith(ORIGIN)})
-    except BaseException:
-        _end("FAILED")
+    except BaseException as error:
+        try:
+            _end("FAILED")
+        except VilamError as second:  # the first one says why
+            error.add_note(str(second))
         raise
     _end("FINISHED")
 
