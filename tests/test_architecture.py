@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,11 @@ def test_the_command_line_starts_light(module: str) -> None:
 
 def test_what_is_imported_is_declared() -> None:
     content = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    declared = {re.split(r"[=<>]", line)[0].lower() for line in content["project"]["dependencies"]}
+    project = content["project"]
+    lines = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    declared = {re.split(r"[=<>]", line)[0].lower() for line in lines}
     distributions = packages_distributions()
     used = {module.partition(".")[0] for path in FILES for module in imports(path)}
     third = used - set(sys.stdlib_module_names) - {"vilam", "flows"}
-    assert not {name for name in third if not declared & {owner.lower() for owner in distributions[name]}}
+    owners = {name: {name, *(owner.lower() for owner in distributions.get(name, []))} for name in third}
+    assert not {name for name in third if not declared & owners[name]}

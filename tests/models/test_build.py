@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ def part(model_type: str | None, config: dict[str, Any], checkpoint: str | None 
 
 
 SMALL = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2}
+SEEN = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
 GPT_NEO = {"num_layers": 2, "hidden_size": 32, "num_heads": 2, "attention_types": [[["global", "local"], 1]]}
 
 
@@ -33,6 +35,15 @@ GPT_NEO = {"num_layers": 2, "hidden_size": 32, "num_heads": 2, "attention_types"
         ({"language": part("bloom", {"n_layer": 1, "hidden_size": 32, "n_head": 2}), "attention": "eager"}, "pack"),
         ({"vision": part("vilam_tower", {"hidden_sizes": [9], "strides": [1]})}, "model: its parts"),
         ({"vision": part(None, {}, "no/such/folder")}, "model.vision.checkpoint no/such/folder"),
+        ({"vision": part(None, {}, "package:none")}, "model.vision.checkpoint package:none: .* choose of package:smol"),
+        (
+            {"vision": part("vit", {**SMALL, "image_size": 48, "patch_size": 9})},
+            "model.image_size 48: the patches .* 9 px",
+        ),
+        (
+            {"vision": part("vit", {**SMALL, "image_size": 96})},
+            "model.image_size 48: does not fit model.vision: Input image",
+        ),
     ],
 )
 def test_an_impossible_model_is_told_in_one_line(changes, told, monkeypatch):
@@ -86,14 +97,26 @@ def test_checkpoints_give_their_weights(folder, tmp_path):
     source.model.language.save_pretrained(tmp_path / "language")
     source.tokenizer.tokenizer.save_pretrained(tmp_path / "language")
     source.model.vision.save_pretrained(tmp_path / "vision")
+    (tmp_path / "vision" / "preprocessor_config.json").write_text(json.dumps(SEEN))
     started = toy.model(
         seed=9,
         language=part(None, {}, str(tmp_path / "language")),
         vision=part(None, {}, str(tmp_path / "vision")),
     )
+    assert started.config.image_mean == SEEN["image_mean"] and started.config.image_std == SEEN["image_std"]
     for name in ("language", "vision"):
         pretrained = getattr(source.model, name).state_dict()
         assert all(torch.equal(value, pretrained[key]) for key, value in getattr(started, name).state_dict().items())
+
+
+@pytest.mark.parametrize("content", [None, {"image_mean": [0.5] * 3}])
+def test_a_tower_must_tell_of_its_pixels(folder, tmp_path, content):
+    load_trained(folder).model.vision.save_pretrained(tmp_path)
+    if content:
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(content))
+    with pytest.raises(VilamError, match=r"model.vision.checkpoint .*preprocessor_config\.json") as caught:
+        toy.model(vision=part(None, {}, str(tmp_path)))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("style", "form"), [("gpt2", "text"), ("gpt2", "token"), ("sentencepiece", "text")])

@@ -20,6 +20,8 @@ from vilam.data.records import DatasetCard
 from vilam.data.store import read_card, write_card
 from vilam.errors import VilamError
 from vilam.models.attention import LEAN
+from vilam.models.images import pixel_statistics
+from vilam.models.packaged import local_checkpoint
 from vilam.models.tokenization import GroundingTokenizer, train_tokenizer
 from vilam.models.vilam import VilamConfig, VilamForConditionalGeneration, register_auto_classes
 
@@ -77,9 +79,11 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
         grounder=settings.grounder,
         attention=settings.attention,
         frozen=tuple(part for part, is_frozen in frozen.items() if is_frozen),
+        **(_load("vision", settings.vision.checkpoint, pixel_statistics) if settings.vision.checkpoint else {}),
     )
     model = _made(config)
     _check_packing(model)
+    _check_image_size(model)
     for part, tower, loader in (
         ("vision", settings.vision, AutoModel),
         ("language", settings.language, AutoModelForCausalLM),
@@ -107,6 +111,23 @@ def _check_packing(model: VilamForConditionalGeneration) -> None:
     softcap = getattr(model.config.text_config, "attn_logit_softcapping", None)
     if model.config.attention == LEAN and (softcap is not None or name == "gpt_oss"):
         raise VilamError(f"model.attention: {LEAN} does not know the attention of {name}: use eager")
+
+
+def _check_image_size(model: VilamForConditionalGeneration) -> None:
+    """The vision tower takes pictures of this size, and all of each: what lies beyond its last patch would be lost."""
+    size = model.config.image_size
+    patch = getattr(model.config.vision_config, "patch_size", None)
+    if isinstance(patch, int) and size % patch:
+        raise VilamError(
+            f"model.image_size {size}: the patches of model.vision are {patch} px: choose a multiple of it"
+        )
+    model.eval()
+    try:
+        with torch.no_grad():
+            model.encode_images(torch.zeros(1, 3, size, size))
+    except Exception as error:  # each architecture has its own way to refuse sizes
+        raise VilamError(f"model.image_size {size}: does not fit model.vision: {_first_line(error)}") from error
+    model.train()
 
 
 def _words(tokenizer: GroundingTokenizer) -> dict[str, Any]:
@@ -139,8 +160,8 @@ def _made(config: VilamConfig) -> VilamForConditionalGeneration:
 
 def _load(part: str, checkpoint: str, loader: Any) -> Any:
     try:
-        return loader(checkpoint)
-    except (OSError, ValueError, SafetensorError) as error:
+        return loader(local_checkpoint(checkpoint))
+    except (OSError, ValueError, SafetensorError, VilamError) as error:
         raise VilamError(f"model.{part}.checkpoint {checkpoint}: cannot be loaded: {_first_line(error)}") from error
 
 

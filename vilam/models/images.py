@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers.image_processing_base import ImageProcessingMixin
 
 from vilam.models.vilam import VilamConfig
 
@@ -19,6 +20,18 @@ def load_pixels(images: Sequence[bytes | Image.Image], config: VilamConfig) -> T
     pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2).float() / 255
     mean, std = torch.tensor(config.image_mean), torch.tensor(config.image_std)
     return (pixels - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+
+
+def pixel_statistics(checkpoint: str) -> dict[str, list[float]]:
+    """``image_mean`` and ``image_std`` of RGB in [0, 1] that a vision tower was trained with.
+
+    Raises OSError where the checkpoint does not tell them.
+    """
+    try:
+        content, _ = ImageProcessingMixin.get_image_processor_dict(checkpoint)
+        return {name: [float(value) for value in content[name]] for name in ("image_mean", "image_std")}
+    except (OSError, KeyError, TypeError):
+        raise OSError("no image_mean and image_std: put its preprocessor_config.json there") from None
 
 
 def _square(image: bytes | Image.Image, size: int) -> np.ndarray:
