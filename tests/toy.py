@@ -105,6 +105,8 @@ def params(**changes: Any) -> dict[str, Any]:
             section = section[key]
         section[last] = value
     model = content["model"]
+    model["vision"].setdefault("layers", None)
+    model["language"].setdefault("lora", None)
     if "model__grounder" not in changes:
         model["grounder"] = model["aligner"] == "mlp" and model["coordinates"] == "token"
     return content

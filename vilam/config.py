@@ -95,15 +95,46 @@ class TowerSettings(Section):
         return self
 
 
+class VisionSettings(TowerSettings):
+    """The vision tower. ``layers``: whose features are taken, from 1 upwards, side by side; null: the last one's."""
+
+    layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None
+
+
+class LoraSettings(Section):
+    """Adapters beside the layers of a frozen language model whose names end as ``targets`` say."""
+
+    rank: Count
+    alpha: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: Annotated[list[str], Field(min_length=1)]
+
+
+class LanguageSettings(TowerSettings):
+    """The language model, and the adapters with which it is trained where it is frozen."""
+
+    lora: LoraSettings | None
+
+    @model_validator(mode="after")
+    def _adapters_beside_frozen_layers(self) -> LanguageSettings:
+        if self.lora is not None and not self.frozen:
+            raise ValueError("lora trains beside frozen layers: set frozen to true, or lora to null")
+        return self
+
+
 class ModelSettings(Section):
-    """Vision tower + alignment layer + language model, and how coordinates are written."""
+    """Vision tower + alignment layer + language model, and how coordinates are written.
+
+    merge: so many patches by so many become one image token, in the mlp.
+    """
 
     image_size: Annotated[int, Field(ge=16)]
-    vision: TowerSettings
+    vision: VisionSettings
     aligner: Literal["mlp", "qformer", "resampler"]
+    merge: Count
     num_queries: Count
     freeze_aligner: bool
-    language: TowerSettings
+    language: LanguageSettings
     attention: Literal["lean", "eager", "sdpa"]
     coordinates: Literal["token", "text"]
     coordinate_bins: Annotated[int, Field(ge=11, le=1001)]
@@ -119,6 +150,12 @@ class ModelSettings(Section):
     def _patches_can_be_pointed_at(self) -> ModelSettings:
         if self.grounder and (self.aligner != "mlp" or self.coordinates != "token"):
             raise ValueError("grounder needs aligner mlp and coordinates token: set model.grounder to false")
+        return self
+
+    @model_validator(mode="after")
+    def _patches_are_merged_by_the_mlp(self) -> ModelSettings:
+        if self.merge > 1 and self.aligner != "mlp":
+            raise ValueError(f"merge is for aligner mlp: {self.aligner} has num_queries tokens: set model.merge to 1")
         return self
 
 

@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from vilam.config import ModelSettings, TowerSettings
+from vilam.config import LoraSettings, ModelSettings, TowerSettings
 from vilam.data.records import DatasetCard
 from vilam.data.store import read_card, write_card
 from vilam.errors import VilamError
+from vilam.models.adapters import add_adapters
 from vilam.models.attention import LEAN
 from vilam.models.images import pixel_statistics
 from vilam.models.packaged import local_checkpoint
@@ -76,6 +77,8 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
         coordinate_bins=tokenizer.bins,
         first_coordinate=tokenizer.first_coordinate,
         image_size=settings.image_size,
+        vision_layers=settings.vision.layers,
+        merge=settings.merge,
         grounder=settings.grounder,
         attention=settings.attention,
         frozen=tuple(part for part, is_frozen in frozen.items() if is_frozen),
@@ -94,7 +97,19 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
     if settings.language.checkpoint is None:
         _spread_words(model)
     model.match_sizes()
+    if settings.language.lora is not None:
+        _adapt(model, settings.language.lora)
     return model
+
+
+def _adapt(model: VilamForConditionalGeneration, lora: LoraSettings) -> None:
+    """Add adapters, after the pretrained weights have found the layers by their names."""
+    model.config.lora = lora.model_dump()
+    try:
+        add_adapters(model.language, model.config.lora)
+    except ValueError as error:
+        raise VilamError(f"model.language.lora: {_first_line(error)}") from error
+    model.freeze()
 
 
 def _spread_words(model: VilamForConditionalGeneration) -> None:
@@ -189,6 +204,7 @@ def load_trained(folder: Path) -> Trained:
     _ready()
     try:
         model = VilamForConditionalGeneration.from_pretrained(folder)
+        model.freeze()  # what transformers loads has gradients again
         tokenizer = GroundingTokenizer(AutoTokenizer.from_pretrained(folder), model.config.coordinate_bins)
         info = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,9 +19,11 @@ from transformers import (
 from transformers.cache_utils import Cache
 from transformers.utils import ModelOutput
 
+from vilam.models.adapters import add_adapters, freeze_all_but_adapters, set_adapters_training
 from vilam.models.aligner import make_aligner
 from vilam.models.attention import register_attention
 from vilam.models.coordinates import BOX, NUM_MARKS, CoordinateTokens
+from vilam.models.features import merged, patch_features
 from vilam.models.grounder import BOX_TOKENS, REGION_GAIN, Grounder, box_shares, latest_boxes, running_means
 from vilam.models.losses import IGNORED, Policy, policy_losses, token_losses
 from vilam.models.packing import packed_mask, packed_offsets
@@ -35,7 +38,9 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
 
     vision_config, text_config: configs of any vision tower of AutoModel and any language model of
     AutoModelForCausalLM. coordinate_bins: places of the token form, or None for the paper's digits.
-    image_size: side of the square, in pixels, to which images are resized. frozen: parts that are not trained.
+    image_size: side of the square, in pixels, to which images are resized. vision_layers: whose features are taken, of
+    the last layer if None. merge: so many patches by so many are one image token. frozen: parts that are not trained.
+    lora: adapters of a frozen language model (see vilam/models/adapters.py).
     grounder: whether boxes read their patches and words point at theirs (see Grounder); token form and mlp only.
     attention: the language model's implementation, by transformers' name, or "lean" (see vilam/models/attention.py).
     """
@@ -54,7 +59,10 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         image_size: int = 96,
         image_mean: tuple[float, ...] = (0.5, 0.5, 0.5),
         image_std: tuple[float, ...] = (0.25, 0.25, 0.25),
+        vision_layers: Sequence[int] | None = None,
+        merge: int = 1,
         frozen: tuple[str, ...] = (),
+        lora: dict[str, Any] | None = None,
         grounder: bool = False,
         attention: str = "sdpa",
         **kwargs: Any,
@@ -69,7 +77,10 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         self.image_size = image_size
         self.image_mean = list(image_mean)
         self.image_std = list(image_std)
+        self.vision_layers = None if vision_layers is None else list(vision_layers)
+        self.merge = merge
         self.frozen = list(frozen)
+        self.lora = lora
         self.grounder = grounder
         self.attention = attention
         super().__init__(**kwargs)
@@ -110,11 +121,13 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         self.vision = AutoModel.from_config(config.vision_config)
         self.language = AutoModelForCausalLM.from_config(config.text_config, attn_implementation=config.attention)
-        width = _feature_width(config.vision_config)
+        width = _feature_width(config)
         hidden = config.text_config.hidden_size
         self.aligner = make_aligner(config.aligner, width, hidden, config.num_queries)
         self.coordinates = CoordinateTokens(config.coordinate_bins or 2, hidden)
         self.grounder = Grounder(hidden) if config.grounder else None
+        if config.lora is not None:
+            add_adapters(self.language, config.lora)
         self.post_init()
         self.freeze()
 
@@ -125,9 +138,20 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         super()._init_weights(module)
 
     def freeze(self) -> None:
-        """Stop the gradient of the parts that the config says are frozen."""
+        """Stop the gradient of the parts that the config says are frozen, but not that of adapters."""
         for part in self.config.frozen:
             getattr(self, part).requires_grad_(False)
+        if self.config.lora is not None:
+            freeze_all_but_adapters(self.language)
+
+    def train(self, mode: bool = True) -> VilamForConditionalGeneration:
+        """Frozen parts are never in training mode: their dropout and their statistics stay off."""
+        super().train(mode)
+        for part in self.config.frozen:
+            getattr(self, part).eval()
+        if self.config.lora is not None:
+            set_adapters_training(self.language, mode)
+        return self
 
     @torch.no_grad()
     def match_sizes(self) -> None:
@@ -142,14 +166,10 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
 
     def encode_images(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels -> image prefix (B, P, hidden)."""
-        features = self.vision(pixel_values).last_hidden_state
-        if features.dim() == 4:
-            rows, columns = features.shape[-2:]
-            patches = features.flatten(2).transpose(1, 2)
-        else:
-            rows = columns = int(features.shape[1] ** 0.5)
-            patches = features[:, features.shape[1] - rows * columns :]
-        prefix: Tensor = self.aligner(patches, self.coordinates.patch_places(rows, columns))
+        features = patch_features(self.vision, pixel_values, self.config.vision_layers)
+        features = merged(features, self.config.merge)
+        places = self.coordinates.patch_places(*features.shape[1:3])
+        prefix: Tensor = self.aligner(features.flatten(1, 2), places)
         return prefix
 
     def embed(self, input_ids: Tensor) -> Tensor:
@@ -336,10 +356,11 @@ def loss_totals(config: VilamConfig, labels: Tensor, weights: Tensor, policy: Po
     return torch.stack([weights[labels != IGNORED].sum(), weights[answer_boxes(config, labels, policy)].sum()])
 
 
-def _feature_width(config: Any) -> int:
-    if getattr(config, "hidden_sizes", None):
-        return int(config.hidden_sizes[-1])
-    return int(config.hidden_size)
+def _feature_width(config: VilamConfig) -> int:
+    """Of what the alignment layer reads."""
+    vision = config.vision_config
+    width = int(vision.hidden_sizes[-1] if getattr(vision, "hidden_sizes", None) else vision.hidden_size)
+    return width * len(config.vision_layers or [None]) * config.merge**2
 
 
 def register_auto_classes() -> None:

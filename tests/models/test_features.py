@@ -1,0 +1,76 @@
+"""Features of patches: the layers that were asked for, on the grid that the picture has."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import toy
+from transformers import Dinov2Config, Dinov2Model
+
+from vilam.errors import VilamError
+from vilam.models.features import merged, patch_features
+
+DINOV2 = {"num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 2, "image_size": 48, "patch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def vision() -> Dinov2Model:
+    torch.manual_seed(0)
+    return Dinov2Model(Dinov2Config(**DINOV2)).eval()
+
+
+def test_layers_stand_beside_each_other_without_the_class_token(vision):
+    pixels = toy.pixels(2)
+    with torch.no_grad():
+        found = patch_features(vision, pixels, [1, 3])
+        states = vision(pixels, output_hidden_states=True).hidden_states
+    assert found.shape == (2, 6, 6, 64)
+    for place, layer in enumerate((1, 3)):
+        patches = states[layer][:, 1:].view(2, 6, 6, 32)
+        mean, deviation = patches.mean(-1, keepdim=True), patches.std(-1, keepdim=True, correction=0)
+        expected = (patches - mean) / deviation
+        torch.testing.assert_close(found[..., 32 * place :][..., :32], expected, atol=1e-3, rtol=1e-3)
+
+
+def test_the_last_layer_is_taken_as_the_tower_gives_it(vision):
+    pixels = toy.pixels(1)
+    with torch.no_grad():
+        found, output = patch_features(vision, pixels, None), vision(pixels).last_hidden_state
+    assert torch.equal(found.flatten(1, 2), output[:, 1:])
+
+
+def test_a_layer_that_is_not_there(vision):
+    with pytest.raises(ValueError, match="it has no layer 4: there are 3"):
+        patch_features(vision, toy.pixels(1), [2, 4])
+
+
+def test_merged_patches_are_those_of_their_square():
+    """Each feature says where it comes from."""
+    features = torch.stack(torch.meshgrid(torch.arange(4), torch.arange(6), indexing="ij"), dim=-1).unsqueeze(0)
+    found = merged(features, 2)
+    assert found.shape == (1, 2, 3, 8)
+    assert found[0, 1, 2].tolist() == [2, 4, 2, 5, 3, 4, 3, 5]
+    assert torch.equal(merged(features, 1), features)
+    with pytest.raises(ValueError, match="its 4 x 6 patches cannot be merged 4 x 4"):
+        merged(features, 4)
+
+
+def test_a_model_with_layers_and_merged_patches_has_fewer_image_tokens():
+    vision = {"checkpoint": None, "model_type": "dinov2", "config": DINOV2, "frozen": True, "layers": [1, 2]}
+    model = toy.model(vision=vision, merge=2)
+    with torch.no_grad():
+        assert model.encode_images(toy.pixels(2)).shape == (2, 9, 32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"vision__layers": [5]}, "model.image_size 48: does not fit model.vision: it has no layer 5: there are 3"),
+        ({"merge": 4}, "does not fit model.vision: its 6 x 6 patches cannot be merged 4 x 4"),
+        ({"merge": 2, "aligner": "qformer"}, "merge is for aligner mlp: qformer has num_queries tokens"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(changes, told):
+    own = {"vision__model_type": "dinov2", "vision__config": DINOV2, **changes}
+    with pytest.raises(VilamError, match=told):
+        toy.model(**own)

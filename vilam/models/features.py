@@ -1,0 +1,46 @@
+"""What a vision tower says of the patches of an image, as a grid, whatever the tower."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, cat, nn
+
+
+def patch_features(vision: nn.Module, pixel_values: Tensor, layers: Sequence[int] | None) -> Tensor:
+    """Pixels (B, 3, S, S) -> features (B, rows, columns, W) of the last layer, or of several layers beside each other.
+
+    Layers count from 1, 0 being what goes into the first. Each is normalised: their sizes differ by much. Tokens that
+    a transformer has beside its patches stand before them and are left out. Raises ValueError for a layer that the
+    tower has not.
+    """
+    if layers is None:
+        return _grid(vision(pixel_values).last_hidden_state)
+    states = vision(pixel_values, output_hidden_states=True).hidden_states or ()
+    if unknown := [layer for layer in layers if layer >= len(states)]:
+        raise ValueError(f"it has no layer {unknown[0]}: there are {max(len(states) - 1, 0)}")
+    grids = [_grid(states[layer]) for layer in layers]
+    return cat([nn.functional.layer_norm(grid, grid.shape[-1:]) for grid in grids], dim=-1)
+
+
+def merged(features: Tensor, side: int) -> Tensor:
+    """Squares of ``side`` x ``side`` patches as one: (B, R, C, W) -> (B, R / side, C / side, side * side * W).
+
+    Raises ValueError where the grid cannot be cut into such squares.
+    """
+    if side == 1:
+        return features
+    batch, rows, columns, width = features.shape
+    if rows % side or columns % side:
+        raise ValueError(f"its {rows} x {columns} patches cannot be merged {side} x {side}")
+    squares = features.view(batch, rows // side, side, columns // side, side, width).transpose(2, 3)
+    return squares.reshape(batch, rows // side, columns // side, side * side * width)
+
+
+def _grid(features: Tensor) -> Tensor:
+    """(B, W, R, C) of a convolution or (B, tokens, W) of a transformer -> (B, R, C, W)."""
+    if features.dim() == 4:
+        return features.permute(0, 2, 3, 1)
+    side = math.isqrt(features.shape[1])
+    return features[:, features.shape[1] - side * side :].view(len(features), side, side, -1)
