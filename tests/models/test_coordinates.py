@@ -64,3 +64,15 @@ def test_scores_are_products_with_the_code_of_each_bin(tokens):
                 product = sum(q * c for q, c in zip(query, code(place / (BINS - 1)), strict=True))
                 expected[n, NUM_MARKS + axis * BINS + place] = product
     torch.testing.assert_close(tokens.scores(hidden), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_gate_raises_all_places_of_its_axis_alike():
+    torch.manual_seed(0)
+    gated, hidden = CoordinateTokens(BINS, HIDDEN, gated=True, code_width=8), torch.randn(2, HIDDEN)
+    before = gated.scores(hidden)
+    torch.nn.init.normal_(gated.gates.weight)
+    raised = gated.scores(hidden) - before
+    for place, axis in enumerate((raised[:, NUM_MARKS:-BINS], raised[:, -BINS:])):
+        expected = (hidden @ gated.gates.weight[place]).unsqueeze(1).expand(-1, BINS)
+        torch.testing.assert_close(axis, expected, atol=1e-4, rtol=1e-4)
+    assert torch.equal(raised[:, :NUM_MARKS], torch.zeros(2, NUM_MARKS))

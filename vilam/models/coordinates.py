@@ -46,10 +46,14 @@ class CoordinateTokens(nn.Module):
     place off a patch becomes a copy (a lead of this project; the paper spells digits). A_x and A_y begin in
     different directions, and B along the transpose of A, so that a copied place already scores itself. The
     embeddings begin at size 1 (root mean square over a patch's numbers).
+
+    gated: whether all places of an axis can be scored higher at once. The code has no constant part, so that a place
+    that is not known yet could not be preferred to words that a pretrained head is sure of.
     """
 
-    def __init__(self, bins: int, hidden_size: int, code_width: int = 32) -> None:
+    def __init__(self, bins: int, hidden_size: int, gated: bool = False, code_width: int = 32) -> None:
         super().__init__()
+        self.gates = nn.Linear(hidden_size, 2, bias=False) if gated else None
         self.bins = bins
         self.code_width = code_width
         self.marks_in = nn.Embedding(NUM_MARKS, hidden_size)
@@ -62,6 +66,8 @@ class CoordinateTokens(nn.Module):
     def _initialise(self) -> None:
         nn.init.normal_(self.marks_in.weight, std=1.0)
         nn.init.normal_(self.marks_out.weight, std=0.02)
+        if self.gates is not None:
+            nn.init.zeros_(self.gates.weight)
         hidden, width = self.marks_in.embedding_dim, self.code_width
         directions = nn.init.orthogonal_(torch.empty(hidden, 2 * width))
         # A code has the length (width / 2) ** 0.5, and two make a patch: so each of its numbers is of size 1.
@@ -104,6 +110,8 @@ class CoordinateTokens(nn.Module):
         """Logits of the added tokens: (N, hidden) -> (N, 3 + 2 bins)."""
         codes = self._code(torch.linspace(0, 1, self.bins))
         axes = [project(hidden) @ codes.T for project in self.project_out]
+        if self.gates is not None:
+            axes = [scores + gate for scores, gate in zip(axes, self.gates(hidden).split(1, dim=-1), strict=True)]
         return torch.cat([self.marks_out(hidden), *axes], dim=-1)
 
 

@@ -56,6 +56,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         num_queries: int = 32,
         coordinate_bins: int | None = 101,
         first_coordinate: int | None = None,
+        coordinate_gates: bool = False,
         image_size: int = 96,
         image_mean: tuple[float, ...] = (0.5, 0.5, 0.5),
         image_std: tuple[float, ...] = (0.25, 0.25, 0.25),
@@ -74,6 +75,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         self.num_queries = num_queries
         self.coordinate_bins = coordinate_bins
         self.first_coordinate = first_coordinate
+        self.coordinate_gates = coordinate_gates
         self.image_size = image_size
         self.image_mean = list(image_mean)
         self.image_std = list(image_std)
@@ -124,7 +126,7 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         width = _feature_width(config)
         hidden = config.text_config.hidden_size
         self.aligner = make_aligner(config.aligner, width, hidden, config.num_queries)
-        self.coordinates = CoordinateTokens(config.coordinate_bins or 2, hidden)
+        self.coordinates = CoordinateTokens(config.coordinate_bins or 2, hidden, config.coordinate_gates)
         self.grounder = Grounder(hidden) if config.grounder else None
         if config.lora is not None:
             add_adapters(self.language, config.lora)
