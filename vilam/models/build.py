@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -21,8 +21,9 @@ from vilam.data.store import read_card, write_card
 from vilam.errors import VilamError
 from vilam.models.adapters import add_adapters
 from vilam.models.attention import LEAN
+from vilam.models.card import CARD, model_card
 from vilam.models.images import pixel_statistics
-from vilam.models.packaged import local_checkpoint
+from vilam.models.packaged import local_checkpoint, provenance
 from vilam.models.tokenization import GroundingTokenizer, train_tokenizer
 from vilam.models.vilam import VilamConfig, VilamForConditionalGeneration, register_auto_classes
 
@@ -83,6 +84,7 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
         grounder=settings.grounder,
         attention=settings.attention,
         frozen=tuple(part for part, is_frozen in frozen.items() if is_frozen),
+        origins=_origins({"vision": settings.vision, "language": settings.language}),
         **(_load("vision", settings.vision.checkpoint, pixel_statistics) if settings.vision.checkpoint else {}),
     )
     model = _made(config)
@@ -101,6 +103,10 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
     if settings.language.lora is not None:
         _adapt(model, settings.language.lora)
     return model
+
+
+def _origins(towers: Mapping[str, TowerSettings]) -> dict[str, dict[str, str]]:
+    return {part: provenance(tower.checkpoint) for part, tower in towers.items() if tower.checkpoint is not None}
 
 
 def _adapt(model: VilamForConditionalGeneration, lora: LoraSettings) -> None:
@@ -189,6 +195,7 @@ def save_trained(trained: Trained, folder: Path) -> None:
         trained.model.save_pretrained(partial)
         trained.tokenizer.tokenizer.save_pretrained(partial)
         write_card(trained.card, partial)
+        (partial / CARD).write_text(model_card(trained.model, trained.card), encoding="utf-8")
         (partial / RUN).write_text(json.dumps(trained.info, indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)

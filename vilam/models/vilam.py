@@ -40,7 +40,8 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
     AutoModelForCausalLM. coordinate_bins: places of the token form, or None for the paper's digits.
     image_size: side of the square, in pixels, to which images are resized. vision_layers: whose features are taken, of
     the last layer if None. merge: so many patches by so many are one image token. frozen: parts that are not trained.
-    lora: adapters of a frozen language model (see vilam/models/adapters.py).
+    lora: adapters of a frozen language model (see vilam/models/adapters.py). origins: where the weights that a part
+    started from are from, by part.
     grounder: whether boxes read their patches and words point at theirs (see Grounder); token form and mlp only.
     attention: the language model's implementation, by transformers' name, or "lean" (see vilam/models/attention.py).
     """
@@ -64,6 +65,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         merge: int = 1,
         frozen: tuple[str, ...] = (),
         lora: dict[str, Any] | None = None,
+        origins: dict[str, dict[str, str]] | None = None,
         grounder: bool = False,
         attention: str = "sdpa",
         **kwargs: Any,
@@ -83,6 +85,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         self.merge = merge
         self.frozen = list(frozen)
         self.lora = lora
+        self.origins = origins or {}
         self.grounder = grounder
         self.attention = attention
         super().__init__(**kwargs)

@@ -1,0 +1,61 @@
+"""The model card of a model folder, README.md as hubs show it: what it was made from and trained on, and its use."""
+
+from __future__ import annotations
+
+import yaml
+
+from vilam.data.records import DatasetCard
+from vilam.models.vilam import PARTS, VilamForConditionalGeneration
+
+CARD = "README.md"
+USE = """\
+```python
+from PIL import Image
+from vilam.inference.predictor import Predictor
+
+predictor = Predictor.from_pretrained("path/to/this/folder")
+predictor.locate(Image.open("picture.png"), "the red circle").box_xyxy  # pixels of the picture
+predictor.describe(Image.open("picture.png"), (10, 20, 110, 90)).words
+```
+"""
+
+
+def model_card(model: VilamForConditionalGeneration, data: DatasetCard) -> str:
+    """The card's text: origin and licence of each part's weights, what was trained, the data set, and how to ask."""
+    config = model.config
+    head = {"library_name": "transformers", "pipeline_tag": "image-text-to-text", "tags": ["vilam", "visual-grounding"]}
+    form = "digits" if config.coordinate_bins is None else f"{config.coordinate_bins} places as tokens"
+    lines = [
+        "---",
+        yaml.safe_dump(head, sort_keys=False).rstrip(),
+        "---",
+        "",
+        "# A ViLaM model",
+        "",
+        "Finds what words mean in a picture (box, keypoints, outline) and says what a box holds (class, expression).",
+        f"Pictures become {config.image_size} x {config.image_size} pixels; coordinates are 0-1000 of a side, as {form}.",
+        "",
+        "| part | weights from | licence | SHA-256 | parameters | trained |",
+        "|---|---|---|---|---:|---:|",
+        *(_row(model, part) for part in PARTS),
+        "",
+        f"Trained on {data.name} ({', '.join(data.licences)}): {_counts(data)}.",
+        "",
+        USE,
+    ]
+    return "\n".join(lines)
+
+
+def _row(model: VilamForConditionalGeneration, part: str) -> str:
+    origin = model.config.origins.get(part, {})
+    source = origin.get("title", origin.get("checkpoint", "nothing"))
+    if package := origin.get("package"):
+        source += f" ({package})"
+    sizes = [(each.numel(), each.requires_grad) for each in getattr(model, part).parameters()]
+    cells = [part, source, origin.get("licence", ""), origin.get("sha256", "")]
+    return f"| {' | '.join(cells)} | {sum(size for size, _ in sizes):,} | {sum(size for size, own in sizes if own):,} |"
+
+
+def _counts(data: DatasetCard) -> str:
+    counts = data.counts.get("train", {})
+    return f"{counts.get('num_images', 0):,} images, {counts.get('num_regions', 0):,} regions"
