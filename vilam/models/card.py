@@ -33,7 +33,7 @@ def model_card(model: VilamForConditionalGeneration, data: DatasetCard) -> str:
         "# A ViLaM model",
         "",
         "Finds what words mean in a picture (box, keypoints, outline) and says what a box holds (class, expression).",
-        f"Pictures become {config.image_size} x {config.image_size} pixels; coordinates are 0-1000 of a side, as {form}.",
+        f"Pictures become squares of {config.image_size} pixels; coordinates are 0-1000 of a side, as {form}.",
         "",
         "| part | weights from | licence | SHA-256 | parameters | trained |",
         "|---|---|---|---|---:|---:|",
