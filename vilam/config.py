@@ -98,7 +98,7 @@ class TowerSettings(Section):
 class VisionSettings(TowerSettings):
     """The vision tower. ``layers``: whose features are taken, from 1 upwards, side by side; null: the last one's."""
 
-    layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None
+    layers: Annotated[list[Count], Field(min_length=1)] | None
 
 
 class LoraSettings(Section):

@@ -13,6 +13,7 @@ from vilam.errors import VilamError
 from vilam.models.conversions import IMAGENET, onnx_dinov2
 from vilam.models.images import pixel_statistics
 from vilam.models.packaged import PACKAGED, local_checkpoint
+from vilam.models.vilam import register_auto_classes
 
 HUB_NAMES = {"q_proj": "attention.query", "k_proj": "attention.key", "v_proj": "attention.value"}
 """Of a DINOv2's attention, by its names in transformers 5; the output is ``output.dense``."""
@@ -101,6 +102,27 @@ def test_every_layer_of_the_real_dinov2_is_what_the_graph_computes(opened: str) 
         layers = model.eval()(pixels, output_hidden_states=True).hidden_states[1:]
     for ours, theirs in zip(layers, computed, strict=True):
         torch.testing.assert_close(ours, torch.from_numpy(theirs), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("opened", ["efficientnet-lite2"], indirect=True)
+@pytest.mark.parametrize("size", [224, 260, 75])
+def test_the_real_lite_tower_computes_what_another_port_does(opened: str, size: int) -> None:
+    ports = pytest.importorskip("efficientnet_lite_pytorch", reason="efficientnet-lite-pytorch is missing: make small")
+    register_auto_classes()
+    model, loading = AutoModel.from_pretrained(opened, output_loading_info=True)
+    assert not loading["missing_keys"] and not loading["unexpected_keys"]
+    other = ports.EfficientNet.from_name("efficientnet-lite2", image_size=None).eval()
+    other.load_state_dict(torch.load(PACKAGED["efficientnet-lite2"].source(), weights_only=True))
+    pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    outputs: list[torch.Tensor] = []
+    for place in (0, 3, 6, 10, 14, 19, 20):  # the last block of each stage
+        other._blocks[place].register_forward_hook(lambda *seen: outputs.append(seen[-1]))
+    with torch.no_grad():
+        other.extract_features(pixels)
+        found = model.eval()(pixels)
+    for ours, theirs in zip(found.hidden_states[1:], outputs, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert pixel_statistics(opened)["image_mean"] == [127 / 255] * 3
 
 
 @pytest.mark.parametrize("opened", ["smollm2-135m-instruct"], indirect=True)

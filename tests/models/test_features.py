@@ -32,6 +32,27 @@ def test_layers_stand_beside_each_other_without_the_class_token(vision):
         torch.testing.assert_close(found[..., 32 * place :][..., :32], expected, atol=1e-3, rtol=1e-3)
 
 
+def test_stages_of_a_convolution_are_brought_to_the_finest_grid():
+    stages = {"hidden_sizes": [8, 16, 24], "depths": [1, 1, 1], "kernels": [3, 5, 3], "strides": [1, 2, 2]}
+    own = {"vision__model_type": "efficientnet_lite", "vision__config": {**stages, "expansions": [1, 6, 6]}}
+    model = toy.model(**own, vision__layers=[2, 3])
+    pixels = toy.pixels(2)
+    with torch.no_grad():
+        found = patch_features(model.vision, pixels, [2, 3])
+        states = model.vision(pixels).hidden_states
+        assert model.encode_images(pixels).shape == (2, 144, 32)
+    assert [tuple(state.shape[1:]) for state in states[1:]] == [(8, 24, 24), (16, 12, 12), (24, 6, 6)]
+    assert found.shape == (2, 12, 12, 40)
+    # where four patches of the finer grid meet is the centre of one of the coarser: their mean is about its feature
+    coarse = torch.nn.functional.avg_pool2d(found[..., 16:].permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+    normed = torch.nn.functional.layer_norm(states[3].permute(0, 2, 3, 1), (24,))
+    weights = torch.tensor([1.0, 6.0, 1.0]) / 8  # bilinear at a quarter and three quarters, averaged
+    inner = torch.nn.functional.conv2d(
+        normed.permute(0, 3, 1, 2), (weights.outer(weights)).expand(24, 1, 3, 3), groups=24
+    ).permute(0, 2, 3, 1)
+    torch.testing.assert_close(coarse[:, 1:-1, 1:-1], inner, atol=1e-5, rtol=1e-4)
+
+
 def test_the_last_layer_is_taken_as_the_tower_gives_it(vision):
     pixels = toy.pixels(1)
     with torch.no_grad():

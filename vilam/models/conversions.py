@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, Dinov2Config, GgufConfig
 
 from vilam.errors import VilamError
+from vilam.models.lite import LiteTower, LiteTowerConfig
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+LITE = {"image_mean": [127 / 255] * 3, "image_std": [128 / 255] * 3}
 
 
 def gguf_language_model(source: Path, folder: Path) -> None:
@@ -51,7 +53,46 @@ def onnx_dinov2(source: Path, folder: Path) -> None:
     config = _dinov2_config(weights)
     config.save_pretrained(folder)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "preprocessor_config.json").write_text(json.dumps(IMAGENET, indent=2) + "\n", encoding="utf-8")
+    _write_statistics(folder, IMAGENET)
+
+
+LITE_NAMES = {
+    "_conv_stem": "stem.conv",
+    "_bn0": "stem.norm",
+    "_expand_conv": "expand.conv",
+    "_depthwise_conv": "depthwise.conv",
+    "_project_conv": "project.conv",
+}
+"""Of an EfficientNet-Lite's layers, by their names in PyTorch's ports of the network."""
+
+
+def lite_tower(source: Path, folder: Path) -> None:
+    """An EfficientNet-Lite2 without its classifier, from a state dict of PyTorch."""
+    tower = LiteTower(LiteTowerConfig())
+    weights = torch.load(source, map_location="cpu", weights_only=True)
+    blocks = [(stage, place) for stage, depth in enumerate(tower.config.depths) for place in range(depth)]
+    tower.load_state_dict({_lite_name(name, blocks): value for name, value in weights.items() if _in_tower(name)})
+    tower.save_pretrained(folder)
+    _write_statistics(folder, LITE)
+
+
+def _in_tower(name: str) -> bool:
+    return not name.startswith(("_conv_head", "_bn1", "_fc"))
+
+
+def _lite_name(name: str, blocks: Sequence[tuple[int, int]]) -> str:
+    """``_blocks.4._bn1.bias`` -> ``stages.2.0.depthwise.norm.bias``."""
+    head, *rest = name.split(".")
+    if head != "_blocks":
+        return ".".join([LITE_NAMES[head], *rest])
+    number, layer, *rest = rest
+    stage, place = blocks[int(number)]
+    norms = {"_bn0": "expand.norm", "_bn1": "depthwise.norm", "_bn2": "project.norm"}
+    return ".".join(["stages", str(stage), str(place), norms.get(layer) or LITE_NAMES[layer], *rest])
+
+
+def _write_statistics(folder: Path, statistics: Mapping[str, list[float]]) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps(statistics, indent=2) + "\n", encoding="utf-8")
 
 
 def _dinov2_config(weights: Mapping[str, Tensor]) -> Dinov2Config:

