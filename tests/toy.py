@@ -105,8 +105,8 @@ def params(**changes: Any) -> dict[str, Any]:
             section = section[key]
         section[last] = value
     model = content["model"]
-    model["vision"].setdefault("layers", None)
-    model["language"].setdefault("lora", None)
+    model["vision"] = {"layers": None, "cache": False, **model["vision"]}
+    model["language"] = {"lora": None, **model["language"]}
     if "model__grounder" not in changes:
         model["grounder"] = model["aligner"] == "mlp" and model["coordinates"] == "token"
     return content

@@ -96,9 +96,20 @@ class TowerSettings(Section):
 
 
 class VisionSettings(TowerSettings):
-    """The vision tower. ``layers``: whose features are taken, from 1 upwards, side by side; null: the last one's."""
+    """The vision tower.
+
+    layers: whose features are taken, from 1 upwards, side by side; null: the last one's. cache: whether the features of
+    a frozen tower are kept on disk.
+    """
 
     layers: Annotated[list[Count], Field(min_length=1)] | None
+    cache: bool
+
+    @model_validator(mode="after")
+    def _features_of_a_frozen_tower(self) -> VisionSettings:
+        if self.cache and not self.frozen:
+            raise ValueError("cache keeps the features of a frozen tower: set frozen to true, or cache to false")
+        return self
 
 
 class LoraSettings(Section):

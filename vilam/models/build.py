@@ -23,7 +23,7 @@ from vilam.models.adapters import add_adapters
 from vilam.models.attention import LEAN
 from vilam.models.card import CARD, model_card
 from vilam.models.images import pixel_statistics
-from vilam.models.packaged import local_checkpoint, provenance
+from vilam.models.packaged import cache_folder, local_checkpoint, provenance
 from vilam.models.tokenization import GroundingTokenizer, train_tokenizer
 from vilam.models.vilam import VilamConfig, VilamForConditionalGeneration, register_auto_classes
 
@@ -203,6 +203,12 @@ def save_trained(trained: Trained, folder: Path) -> None:
         raise VilamError(f"{folder}: could not be written: {error}: free some space and run again") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def keep_features(model: VilamForConditionalGeneration, settings: ModelSettings) -> None:
+    """Keep the features of the vision tower in the user's cache, where the settings say so."""
+    if settings.vision.cache:
+        model.keep_features(cache_folder() / "features")
 
 
 def load_trained(folder: Path) -> Trained:

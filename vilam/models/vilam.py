@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -23,6 +25,7 @@ from vilam.models.adapters import add_adapters, freeze_all_but_adapters, set_ada
 from vilam.models.aligner import make_aligner
 from vilam.models.attention import register_attention
 from vilam.models.coordinates import BOX, NUM_MARKS, CoordinateTokens
+from vilam.models.feature_cache import FeatureCache, tower_key
 from vilam.models.features import merged, patch_features
 from vilam.models.grounder import BOX_TOKENS, REGION_GAIN, Grounder, box_shares, latest_boxes, running_means
 from vilam.models.lite import LiteTower, LiteTowerConfig
@@ -132,6 +135,7 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         self.aligner = make_aligner(config.aligner, width, hidden, config.num_queries)
         self.coordinates = CoordinateTokens(config.coordinate_bins or 2, hidden, config.coordinate_gates)
         self.grounder = Grounder(hidden) if config.grounder else None
+        self.feature_cache: FeatureCache | None = None
         if config.lora is not None:
             add_adapters(self.language, config.lora)
         self.post_init()
@@ -149,6 +153,11 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
             getattr(self, part).requires_grad_(False)
         if self.config.lora is not None:
             freeze_all_but_adapters(self.language)
+
+    def keep_features(self, folder: Path) -> None:
+        """Keep what the vision tower, which must be frozen, says of each picture in a folder of this tower's own."""
+        seen = {"config": self.config.vision_config.to_dict(), "layers": self.config.vision_layers}
+        self.feature_cache = FeatureCache(folder / tower_key(self.vision, seen))
 
     def train(self, mode: bool = True) -> VilamForConditionalGeneration:
         """Frozen parts are never in training mode: their dropout and their statistics stay off."""
@@ -172,7 +181,8 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
 
     def encode_images(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels -> image prefix (B, P, hidden)."""
-        features = patch_features(self.vision, pixel_values, self.config.vision_layers)
+        see = partial(patch_features, self.vision, layers=self.config.vision_layers)
+        features = self.feature_cache.features(pixel_values, see) if self.feature_cache else see(pixel_values)
         features = merged(features, self.config.merge)
         places = self.coordinates.patch_places(*features.shape[1:3])
         prefix: Tensor = self.aligner(features.flatten(1, 2), places)

@@ -17,7 +17,7 @@ from vilam.evaluation.plots import plots
 from vilam.evaluation.report import write_report
 from vilam.files import write_whole
 from vilam.inference.answering import answer_all, autocast, compile_grammars
-from vilam.models.build import Trained, load_trained
+from vilam.models.build import Trained, keep_features, load_trained
 from vilam.models.device import best_device, precision
 from vilam.progress import Progress
 from vilam.tasks import TASKS
@@ -36,6 +36,8 @@ def run(settings: Settings, root: Path) -> None:
     asked = instructions_of(root, chosen)
     stages = ("activate", "train") if chosen.step_1 else ("train",)
     trained = {stage: load_trained(root / "models" / stage) for stage in stages}
+    for each in trained.values():
+        keep_features(each.model, settings.model)
     evaluations = {
         stage: evaluate_model(model, records, asked, chosen, settings.seed, stage) for stage, model in trained.items()
     }

@@ -1,0 +1,85 @@
+"""Kept features: what the tower says, each picture seen once, and never another tower's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+
+from vilam.errors import VilamError
+from vilam.models.vilam import VilamForConditionalGeneration
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> VilamForConditionalGeneration:
+    """A model whose tower is frozen and whose features are kept."""
+    made = toy.model(vision__frozen=True)
+    made.keep_features(tmp_path)
+    return made
+
+
+@pytest.fixture
+def seen(model: VilamForConditionalGeneration) -> list[int]:
+    """How many pictures each call of the tower was of."""
+    calls: list[int] = []
+    model.vision.register_forward_pre_hook(lambda _, arguments: calls.append(len(arguments[0])))
+    return calls
+
+
+def prefix(model: VilamForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return model.encode_images(pixels)
+
+
+def test_kept_features_are_what_the_tower_says(model):
+    pixels = toy.pixels(3)
+    plain = toy.model(vision__frozen=True)
+    torch.testing.assert_close(prefix(model, pixels), prefix(plain, pixels), atol=5e-3, rtol=5e-3)
+
+
+def test_each_picture_is_seen_once_and_on_disk_it_is_what_it_was(model, seen, tmp_path):
+    pixels = toy.pixels(3)
+    first = prefix(model, pixels[:2])
+    assert torch.equal(prefix(model, pixels[:2]), first)
+    torch.testing.assert_close(prefix(model, pixels.flip(0))[1:].flip(0), first, atol=1e-6, rtol=1e-5)
+    assert seen == [2, 1]
+    assert len(list(tmp_path.glob("*/*/*.npy"))) == 3
+
+
+def test_the_parts_behind_the_tower_learn_as_ever(model):
+    prefix_of = model.encode_images(toy.pixels(2))
+    prefix_of.square().sum().backward()
+    assert all(each.grad is not None for each in model.aligner.parameters())
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"vision__config": {"hidden_sizes": [8, 16], "strides": [2, 1]}}])
+def test_another_tower_has_its_own(model, changes, tmp_path):
+    other = toy.model(vision__frozen=True, **changes)
+    other.keep_features(tmp_path)
+    assert other.feature_cache != model.feature_cache
+    assert toy.model(vision__frozen=True).feature_cache is None
+
+
+def test_a_file_that_was_cut_off_is_made_anew(model, seen, tmp_path):
+    expected = prefix(model, toy.pixels(1))
+    (file,) = tmp_path.glob("*/*/*.npy")
+    file.write_bytes(file.read_bytes()[:100])
+    assert torch.equal(prefix(model, toy.pixels(1)), expected)
+    assert torch.equal(prefix(model, toy.pixels(1)), expected) and seen == [1, 1]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(model, monkeypatch, tmp_path):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vilam.models.feature_cache.np.save", full)
+    with pytest.raises(VilamError, match="No space left on device: free some space or set model"):
+        prefix(model, toy.pixels(1))
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_a_tower_that_learns_is_not_kept():
+    with pytest.raises(VilamError, match="cache keeps the features of a frozen tower"):
+        toy.model(vision__cache=True)
