@@ -48,6 +48,16 @@ def test_each_picture_is_seen_once_and_on_disk_it_is_what_it_was(model, seen, tm
     assert len(list(tmp_path.glob("*/*/*.npy"))) == 3
 
 
+def test_they_are_kept_where_bfloat16_is_multiplied_too(model, seen):
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = prefix(model, toy.pixels(2))
+    torch.testing.assert_close(
+        found.float(), prefix(toy.model(vision__frozen=True), toy.pixels(2)), atol=0.1, rtol=0.05
+    )
+    assert seen == [2]
+
+
 def test_the_parts_behind_the_tower_learn_as_ever(model):
     prefix_of = model.encode_images(toy.pixels(2))
     prefix_of.square().sum().backward()

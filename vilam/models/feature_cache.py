@@ -39,7 +39,7 @@ class FeatureCache:
             for place, features in zip(missing, computed, strict=True):
                 found[place] = features
                 _write(files[place], features)
-        return torch.stack([features for features in found if features is not None]).to(pixel_values)
+        return torch.stack([features.to(pixel_values) for features in found if features is not None])
 
     def _file(self, pixels: Tensor) -> Path:
         name = hashlib.sha256(pixels.float().cpu().contiguous().numpy().tobytes()).hexdigest()
