@@ -4,8 +4,9 @@ One process imports torch, DeepSpeed and MLflow, which takes most of the time, a
 does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where a test wants that.
 
 FOLDER holds the projects ``whole`` and ``killed`` with the same settings, ``zero0``, ``zero2``, ``zero3`` with data and
-other settings, whose step 1 and step 2 are run, ``taught1``, ``taught2`` with data and a teacher, and ``compared`` with
-the file of an ablation. What each run said stands in ``PROJECT/log-N.txt``.
+other settings, whose step 1 and step 2 are run, ``taught1``, ``taught2`` with data and a teacher, ``pretrained`` with
+data and checkpoints to start from, and ``compared`` with the file of an ablation. What each run said stands in
+``PROJECT/log-N.txt``.
 """
 
 from __future__ import annotations
@@ -156,6 +157,8 @@ def main(folder: Path) -> None:
         for stage in ("activate", "train"):
             spread(folder / name, stage, processes)
     teach(folder)
+    for number, stage in enumerate(("activate", "train", "evaluate")):
+        finish(start(folder / "pretrained", stage, number, VILAM_CACHE=str(folder / "pretrained" / "cache")))
     ablate(folder / "compared")
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 import yaml
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import Dinov2Config, Dinov2Model, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from vilam.config import Settings, check_settings
 from vilam.data.instructions import Instruction, write_instructions
@@ -65,6 +66,26 @@ TAUGHT = {
 }
 """A model of eight steps hardly ever finds its way back: what overlaps at all counts."""
 
+
+PRETRAINED = {
+    "model__vision": {
+        "checkpoint": "vision",
+        "model_type": None,
+        "config": {},
+        "frozen": True,
+        "layers": [1, 2],
+        "cache": True,
+    },
+    "model__merge": 2,
+    "model__language": {
+        "checkpoint": "language",
+        "model_type": None,
+        "config": {},
+        "frozen": True,
+        "lora": {"rank": 2, "alpha": 4, "dropout": 0.1, "targets": ["q_proj", "v_proj"]},
+    },
+}
+"""A model whose parts start from `write_checkpoints`."""
 
 ABLATION = """
 name: toy
@@ -213,6 +234,19 @@ def write_settings(root: Path, **changes: Any) -> Path:
     return root
 
 
+def write_checkpoints(root: Path) -> None:
+    """A vision tower and a language model with its tokenizer, as a hub has them, their weights in several files."""
+    torch.manual_seed(0)
+    tower = Dinov2Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=48, patch_size=8)
+    Dinov2Model(tower).save_pretrained(root / "vision", max_shard_size="40KB")
+    statistics = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    (root / "vision" / "preprocessor_config.json").write_text(json.dumps(statistics))
+    words = foreign_words("gpt2")
+    words.save_pretrained(root / "language")
+    language = LlamaConfig(**LLAMA, vocab_size=len(words), eos_token_id=words.eos_token_id, pad_token_id=None)
+    LlamaForCausalLM(language).save_pretrained(root / "language", max_shard_size="40KB")
+
+
 def put_database(project: Path, database: Path) -> None:
     """A fresh database of MLflow, which takes seconds to make, into a project folder."""
     (project / "mlruns").mkdir()
@@ -237,6 +271,9 @@ def make_projects(folder: Path, database: Path) -> None:
         project = write_settings(folder / f"taught{processes}", train__steps=2, **TAUGHT)
         write_dataset(scenes(), card(), project / "data" / "records", 100)
         put_database(project, database)
+    pretrained = write_project(folder / "pretrained", activate__steps=2, train__steps=STEPS, **PRETRAINED)
+    write_checkpoints(pretrained)
+    put_database(pretrained, database)
     compared = write_settings(folder / "compared", activate__steps=2, train__steps=2)
     put_database(compared, database)
     (compared / "plan.yaml").write_text(ABLATION, encoding="utf-8")

@@ -1,0 +1,72 @@
+"""Pretrained parts through the stages: a frozen tower, adapters beside a frozen language model (see tests/runs.py)."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+from PIL import Image
+from transformers import AutoModel, AutoModelForCausalLM
+
+from vilam.inference.predictor import Predictor
+from vilam.models.build import Trained, load_trained
+
+
+@pytest.fixture(scope="module")
+def folder(projects: Path) -> Path:
+    """The project whose model starts from checkpoints."""
+    return projects / "pretrained"
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Trained:
+    """Its model of step 2."""
+    return load_trained(folder / "models" / "train")
+
+
+def test_checkpoints_lie_in_several_files(folder):
+    for part in ("vision", "language"):
+        assert len(list((folder / part).glob("*.safetensors"))) > 1
+
+
+def test_what_is_frozen_is_as_it_came(folder, trained):
+    vision = AutoModel.from_pretrained(folder / "vision").state_dict()
+    language = AutoModelForCausalLM.from_pretrained(folder / "language").state_dict()
+    found = trained.model.vision.state_dict()
+    assert found.keys() == vision.keys() and all(torch.equal(found[name], vision[name]) for name in vision)
+    found = {name.replace(".base_layer", ""): value for name, value in trained.model.language.state_dict().items()}
+    assert found.keys() >= language.keys() and all(torch.equal(found[name], language[name]) for name in language)
+
+
+def test_what_is_not_has_learnt(folder, trained):
+    before, after = load_trained(folder / "models" / "activate").model.state_dict(), trained.model.state_dict()
+    changed = {name for name in after if not torch.equal(before[name], after[name])}
+    adapters = {name for name in after if "lora_" in name}
+    assert len(adapters) == 8 and changed >= adapters
+    assert {name.partition(".")[0] for name in changed} == {"aligner", "coordinates", "grounder", "language"}
+
+
+def test_each_picture_was_seen_once(folder):
+    """Of training, of validation and of evaluation; each has its own pixels."""
+    kept = list((folder / "cache" / "features").glob("*/*/*.npy"))
+    assert len({file.parents[1] for file in kept}) == 1
+    assert 0 < len(kept) <= len(toy.scenes())
+
+
+def test_it_answers_and_is_scored(folder):
+    metrics = json.loads((folder / "metrics" / "evaluate.json").read_text())["train"]
+    assert 0 <= metrics["rec_box/acc_0.5"] <= 1 and metrics["rec_box/invalid"] == 0
+    predictor = Predictor.from_pretrained(folder / "models" / "train")
+    with Image.open(BytesIO(toy.scenes()[0].image)) as picture:
+        found = predictor.locate(picture, "the red circle")
+        assert found.box_xyxy is not None and found == predictor.locate(picture, "the red circle")
+
+
+def test_its_card_says_what_was_trained(folder, trained):
+    text = (folder / "models" / "train" / "README.md").read_text()
+    count = sum(value.numel() for name, value in trained.model.language.state_dict().items() if "lora_" in name)
+    assert f" {count:,} |" in next(line for line in text.splitlines() if line.startswith("| language | language |"))
