@@ -12,7 +12,7 @@ import toy
 
 from vilam.errors import VilamError
 from vilam.models import build
-from vilam.models.build import Trained, build_tokenizer, load_trained, save_trained
+from vilam.models.build import Trained, build_model, build_tokenizer, load_trained, save_trained
 
 
 def part(model_type: str | None, config: dict[str, Any], checkpoint: str | None = None) -> dict[str, Any]:
@@ -34,7 +34,14 @@ GPT_NEO = {"num_layers": 2, "hidden_size": 32, "num_heads": 2, "attention_types"
         ({"language": part("mamba", {"num_hidden_layers": 1, "hidden_size": 32}), "attention": "eager"}, "cannot pack"),
         ({"language": part("bloom", {"n_layer": 1, "hidden_size": 32, "n_head": 2}), "attention": "eager"}, "pack"),
         ({"vision": part("vilam_tower", {"hidden_sizes": [9], "strides": [1]})}, "model: its parts"),
-        ({"vision": part(None, {}, "no/such/folder")}, "model.vision.checkpoint no/such/folder"),
+        (
+            {"vision": part(None, {}, "no/such/folder")},
+            "no/such/folder: cannot be loaded: .*: put its config.json, .* into",
+        ),
+        (
+            {"language": part(None, {}, "tests")},
+            "model.language.checkpoint tests: cannot be loaded: .*: put its config.json",
+        ),
         ({"vision": part(None, {}, "package:none")}, "model.vision.checkpoint package:none: .* choose of package:smol"),
         (
             {"vision": part("vit", {**SMALL, "image_size": 48, "patch_size": 9})},
@@ -107,6 +114,14 @@ def test_checkpoints_give_their_weights(folder, tmp_path):
     for name in ("language", "vision"):
         pretrained = getattr(source.model, name).state_dict()
         assert all(torch.equal(value, pretrained[key]) for key, value in getattr(started, name).state_dict().items())
+
+
+def test_a_tokenizer_of_another_model_is_told(folder, tmp_path):
+    load_trained(folder).model.language.save_pretrained(tmp_path)
+    with pytest.raises(
+        VilamError, match=r"model.language: its tokenizer has \d+ tokens, the model \d+: they do not match"
+    ):
+        build_model(toy.settings(model__language=part(None, {}, str(tmp_path))).model, toy.foreign("gpt2", "token"), 0)
 
 
 @pytest.mark.parametrize("content", [None, {"image_mean": [0.5] * 3}])

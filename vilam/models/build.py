@@ -32,6 +32,11 @@ SPELLED = "one is at [0, 0, 1000, 1000] and its points are [[0, 1000], [1000, 0]
 """What any tokenizer must give back as it was; those that set a space before every piece do not."""
 UNPACKABLE = ("gpt_neo",)
 """Language models that take position_ids but look at a window of places, whatever the mask says."""
+FILES = {
+    "vision": "its config.json, *.safetensors and preprocessor_config.json",
+    "language": "its config.json, *.safetensors and tokenizer.json",
+}
+"""What of a hub's model is opened, by part."""
 LONGEST = 200
 """Characters that an error of a library is cut to."""
 
@@ -87,6 +92,7 @@ def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: in
         origins=_origins({"vision": settings.vision, "language": settings.language}),
         **(_load("vision", settings.vision.checkpoint, pixel_statistics) if settings.vision.checkpoint else {}),
     )
+    _check_words(config, tokenizer)
     model = _made(config)
     _check_packing(model)
     _check_image_size(model)
@@ -125,6 +131,13 @@ def _spread_words(model: VilamForConditionalGeneration) -> None:
         torch.nn.init.normal_(model.get_input_embeddings().weight, std=1.0)
 
 
+def _check_words(config: VilamConfig, tokenizer: GroundingTokenizer) -> None:
+    """Every word of the tokenizer has an embedding; a language model may have more of them."""
+    words, known = tokenizer.num_words, config.text_config.vocab_size
+    if words > known:
+        raise VilamError(f"model.language: its tokenizer has {words} tokens, the model {known}: they do not match")
+
+
 def _check_packing(model: VilamForConditionalGeneration) -> None:
     positions = signature(model.language.get_decoder().forward).parameters
     name = model.config.text_config.model_type
@@ -154,9 +167,8 @@ def _check_image_size(model: VilamForConditionalGeneration) -> None:
 
 def _words(tokenizer: GroundingTokenizer) -> dict[str, Any]:
     """What a language model from scratch must know of its tokenizer; coordinates have embeddings of their own."""
-    size = len(tokenizer.tokenizer) if tokenizer.first_coordinate is None else tokenizer.first_coordinate
     return {
-        "vocab_size": size,
+        "vocab_size": tokenizer.num_words,
         "pad_token_id": tokenizer.pad_id,
         "eos_token_id": tokenizer.eos_id,
         "bos_token_id": None,
@@ -184,7 +196,9 @@ def _load(part: str, checkpoint: str, loader: Any) -> Any:
     try:
         return loader(local_checkpoint(checkpoint))
     except (OSError, ValueError, SafetensorError, VilamError) as error:
-        raise VilamError(f"model.{part}.checkpoint {checkpoint}: cannot be loaded: {_first_line(error)}") from error
+        first = _first_line(error).rstrip(".")
+        advice = "" if isinstance(error, VilamError) else f": put {FILES[part]} into a folder and name that"
+        raise VilamError(f"model.{part}.checkpoint {checkpoint}: cannot be loaded: {first}{advice}") from error
 
 
 def save_trained(trained: Trained, folder: Path) -> None:

@@ -56,6 +56,11 @@ class GroundingTokenizer:
         self.pad_id = int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
         self.encode_words = lru_cache(maxsize=65536)(self._encode_words)
 
+    @property
+    def num_words(self) -> int:
+        """Tokens of the language model; the first coordinate, where there is one, comes behind them."""
+        return len(self.tokenizer) if self.first_coordinate is None else self.first_coordinate
+
     def _encode_words(self, text: str) -> tuple[int, ...]:
         # What a person types is never read as a special token.
         return tuple(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
