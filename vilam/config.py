@@ -171,7 +171,10 @@ class ModelSettings(Section):
 
 
 class OptimiserSettings(Section):
-    """One training run; steps are optimiser steps, batch_size images a process and micro step."""
+    """One training run; steps are optimiser steps, batch_size images a process and micro step.
+
+    gradient_checkpointing: whether layers compute again on the way back what they would have to remember.
+    """
 
     steps: Count
     batch_size: Count
@@ -185,6 +188,7 @@ class OptimiserSettings(Section):
     coordinate_sigma: Weight
     pointing_weight: Weight
     precision: Literal["auto", "fp32", "bf16"]
+    gradient_checkpointing: bool
     validate_every: Count
     validation_images: Count
     checkpoint_every: Count

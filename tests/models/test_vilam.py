@@ -178,6 +178,23 @@ def test_the_loss_of_pointing_is_added_once_a_box():
     assert float(pointing - plain) == pytest.approx(0.5 * losses / shares, rel=1e-4)
 
 
+def test_activation_checkpointing_gives_the_same_gradients():
+    packed = batch()
+    gradients = []
+    for checkpointing in (False, True):
+        model = toy.model(vision=tower("vit", VISIONS["vit"])).train()
+        if checkpointing:
+            model.activation_checkpointing_enable()
+        calls: list[int] = []
+        model.language.get_decoder().layers[0].self_attn.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        model(packed.pixel_values, packed.input_ids, packed.segments, packed.labels).loss.backward()
+        assert len(calls) == 1 + checkpointing  # computed again on the way back
+        gradients.append({name: each.grad for name, each in model.named_parameters() if each.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-6, rtol=1e-4)
+
+
 def test_without_a_grounder_there_is_nothing_to_point_with():
     model, packed = toy.model(grounder=False), batch()
     assert not [name for name in model.state_dict() if name.startswith("grounder")]

@@ -125,6 +125,7 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
     base_model_prefix = "vilam"
     main_input_name = "input_ids"
     _supports_sdpa = True
+    supports_gradient_checkpointing = True
 
     def __init__(self, config: VilamConfig) -> None:
         super().__init__(config)

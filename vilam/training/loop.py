@@ -71,6 +71,8 @@ def fit(
     torch.manual_seed(job.seed)
     device = start_distributed()
     job.model.to(device)
+    if job.settings.gradient_checkpointing:
+        job.model.activation_checkpointing_enable()
     engine = start_engine(job.model, job.settings, root)
     history = History()
     first = 0
