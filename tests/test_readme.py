@@ -15,7 +15,14 @@ import yaml
 
 from vilam.cli import app
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/prefect.md", "docs/bad-input.md", "docs/screenshots.md"]
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/prefect.md",
+    "docs/bad-input.md",
+    "docs/screenshots.md",
+    "docs/backbones.md",
+]
 MADE = ("reports/", "metrics/", "models/", "predictions/", "checkpoints/", "mlruns/", "data/")
 """What a run makes: not there in a fresh clone."""
 
