@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from vilam.serving import NEEDED
+
 PROJECT = Path(__file__).parents[1]
 FILES = sorted([*(PROJECT / "vilam").rglob("*.py"), *(PROJECT / "flows").rglob("*.py")])
 SHARED = {"vilam", "vilam.errors", "vilam.config", "vilam.files", "vilam.progress"}
@@ -92,3 +94,15 @@ def test_what_is_imported_is_declared() -> None:
     third = used - set(sys.stdlib_module_names) - {"vilam", "flows"}
     owners = {name: {name, *(owner.lower() for owner in distributions.get(name, []))} for name in third}
     assert not {name for name in third if not declared & owners[name]}
+
+
+def test_a_server_installs_what_prediction_imports() -> None:
+    """But for what only converts weights (onnx), which are converted by then."""
+    code = "import vilam.inference.predictor, vilam.serving, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    files = [path for path in FILES if named(path).removesuffix(".__init__") in loaded]
+    used = {module.partition(".")[0] for path in files for module in imports(path)} - set(sys.stdlib_module_names)
+    distributions = packages_distributions()
+    missing = {name for name in used - {"vilam", "onnx"} if not set(NEEDED) & {o.lower() for o in distributions[name]}}
+    assert len(files) > 30 and not missing

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 BY_TEXT = ("locate", "segment", "keypoints")
 BY_BOX = ("classify", "describe")
 NEEDED = (
-    *("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas", "pyarrow"),
-    *("pillow", "pycocotools", "contourpy", "pydantic", "pyyaml", "jinja2", "rich"),
+    *("torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "scipy", "pandas", "pyarrow", "pillow"),
+    *("pycocotools", "contourpy", "pydantic", "pyyaml", "jinja2", "rich", "filelock", "platformdirs"),
 )
 """What a server installs beside the code that travels with the model."""
 

@@ -57,8 +57,10 @@ def ablate(
     if run:
         start = launch or Launcher(root, plan.threads, _origin(root))
         runner = Runner(plan.jobs, start, root / "configs", _tell)
-        timed = [laboratory.start()] if plan.time_arms and plan.time_shares else []
-        runner.run([*(step for each in part.of(laboratory.runs()) for step in each.steps), *timed])
+        wanted = part.of(laboratory.runs())
+        is_timed = any(each.arm in plan.time_arms and each.share in plan.time_shares for each in wanted)
+        timed = [laboratory.start()] if is_timed else []
+        runner.run([*(step for each in wanted for step in each.steps), *timed])
         matched = part.of(laboratory.matched_runs())  # needs the times of those before
         runner.run(step for each in matched for step in each.steps)
         failures = runner.failures
