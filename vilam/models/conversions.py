@@ -17,10 +17,21 @@ from vilam.models.lite import LiteTower, LiteTowerConfig
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 LITE = {"image_mean": [127 / 255] * 3, "image_std": [128 / 255] * 3}
+LITE_NAMES = {
+    "_conv_stem": "stem.conv",
+    "_bn0": "stem.norm",
+    "_expand_conv": "expand.conv",
+    "_depthwise_conv": "depthwise.conv",
+    "_project_conv": "project.conv",
+}
+"""Of an EfficientNet-Lite's layers, by their names in PyTorch's ports of the network."""
 
 
 def gguf_language_model(source: Path, folder: Path) -> None:
-    """A language model and its tokenizer from a GGUF file, its weights as numbers of 32 bits."""
+    """A language model and its tokenizer from a GGUF file, its weights as numbers of 32 bits.
+
+    Raises VilamError where what reads the format is not installed.
+    """
     where = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
     try:
         model = AutoModelForCausalLM.from_pretrained(**where, quantization_config=GgufConfig(dequantize=True))
@@ -34,7 +45,7 @@ def onnx_dinov2(source: Path, folder: Path) -> None:
     """A DINOv2 of which a graph in ONNX begins with ``backbone``: transformers' Dinov2Model, in the hub's names.
 
     In the graph the matrices have no names of their own and are transposed, and the place embeddings of the class token
-    and of the patches are two constants.
+    and of the patches are two constants. Raises VilamError where what reads the format is not installed.
     """
     try:
         import onnx
@@ -54,16 +65,6 @@ def onnx_dinov2(source: Path, folder: Path) -> None:
     config.save_pretrained(folder)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     _write_statistics(folder, IMAGENET)
-
-
-LITE_NAMES = {
-    "_conv_stem": "stem.conv",
-    "_bn0": "stem.norm",
-    "_expand_conv": "expand.conv",
-    "_depthwise_conv": "depthwise.conv",
-    "_project_conv": "project.conv",
-}
-"""Of an EfficientNet-Lite's layers, by their names in PyTorch's ports of the network."""
 
 
 def lite_tower(source: Path, folder: Path) -> None:

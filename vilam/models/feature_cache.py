@@ -1,8 +1,8 @@
 """Features of a frozen vision tower on disk, so that it sees each picture once and not once an epoch.
 
 One file a picture, memory-mapped, named by the pixels that the tower sees, in a folder that is named by its weights:
-another tower, other layers or another size never meet these. Half precision, also where features are computed anew, so
-that it does not matter what is on disk.
+another tower, other layers or another size never meet these. They are computed in single and kept in half precision,
+also where they are asked for the first time, so that it matters neither what is on disk nor how a run multiplies.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class FeatureCache:
         found = [_read(file) for file in files]
         missing = [place for place, features in enumerate(found) if features is None]
         if missing:
-            computed = compute(pixel_values[missing]).detach().half().cpu()
+            with torch.no_grad(), torch.autocast(pixel_values.device.type, enabled=False):
+                computed = compute(pixel_values[missing]).half().cpu()
             for place, features in zip(missing, computed, strict=True):
                 found[place] = features
                 _write(files[place], features)
@@ -61,7 +62,7 @@ def _read(file: Path) -> Tensor | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError):  # cut off when a disk was full or a machine stopped
-        file.unlink()
+        file.unlink(missing_ok=True)
         return None
 
 
