@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from inspect import signature
@@ -19,6 +18,7 @@ from vilam.config import LoraSettings, ModelSettings, TowerSettings
 from vilam.data.records import DatasetCard
 from vilam.data.store import read_card, write_card
 from vilam.errors import VilamError
+from vilam.files import whole_folder
 from vilam.models.adapters import add_adapters
 from vilam.models.attention import LEAN
 from vilam.models.card import CARD, model_card
@@ -203,20 +203,12 @@ def _load(part: str, checkpoint: str, loader: Any) -> Any:
 
 def save_trained(trained: Trained, folder: Path) -> None:
     """Write a model folder that from_pretrained and Predictor open; what was there stays until the new one is whole."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with whole_folder(folder) as partial:
         trained.model.save_pretrained(partial)
         trained.tokenizer.tokenizer.save_pretrained(partial)
         write_card(trained.card, partial)
         (partial / CARD).write_text(model_card(trained.model, trained.card), encoding="utf-8")
         (partial / RUN).write_text(json.dumps(trained.info, indent=2) + "\n", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except (OSError, SafetensorError) as error:
-        raise VilamError(f"{folder}: could not be written: {error}: free some space and run again") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def keep_features(model: VilamForConditionalGeneration, settings: ModelSettings) -> None:

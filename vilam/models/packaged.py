@@ -6,10 +6,8 @@ SHA-256 and converted once into a folder as of the hub, in a cache of the user's
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,6 +17,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from vilam.errors import VilamError
+from vilam.files import checksum, whole_folder
 from vilam.models import conversions
 
 PREFIX = "package:"
@@ -125,21 +124,11 @@ def cache_folder() -> Path:
 
 
 def _convert(packaged: Packaged, source: Path, folder: Path) -> None:
-    """Convert into a folder beside it, which takes its place once it is whole."""
-    with source.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    """Check the source and convert it into ``folder``, which is there whole or not at all."""
+    digest = checksum(source)
     if digest != packaged.sha256:
         told = f"its SHA-256 begins with {digest[:SHOWN]} and not with {packaged.sha256[:SHOWN]}"
         raise VilamError(f"{told}: install {packaged.requirement} anew ({source})")
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        partial.mkdir()
+    with whole_folder(folder) as partial:
         packaged.convert(source, partial)
         (partial / PROVENANCE).write_text(json.dumps(packaged.provenance(), indent=2) + "\n", encoding="utf-8")
-        partial.rename(folder)
-    except OSError as error:
-        raise VilamError(f"{folder}: could not be written: {error}: free some space and run again") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

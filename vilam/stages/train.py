@@ -9,14 +9,14 @@ from pathlib import Path
 from vilam.config import Settings
 from vilam.data.store import read_card
 from vilam.errors import VilamError
-from vilam.files import write_whole
+from vilam.files import checksum, write_whole
 from vilam.launch import launch
 from vilam.models.build import Trained, load_trained
 from vilam.tasks import TASKS
 from vilam.training.checkpoint import Checkpoints
 from vilam.training.cycle import Cycle
 from vilam.training.engine import rank
-from vilam.training.run import RECORDS, checkpoints_for, checksum, run_job
+from vilam.training.run import RECORDS, checkpoints_for, run_job
 
 
 def run(settings: Settings, root: Path) -> None:

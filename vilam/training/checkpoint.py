@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from vilam.errors import VilamError
+from vilam.files import checksum
 from vilam.training.engine import rank
 
 MANIFEST = "manifest.json"
@@ -114,8 +115,7 @@ def damage(folder: Path) -> str | None:
 
 
 def _fingerprint(file: Path) -> list[object]:
-    with file.open("rb") as stream:
-        return [file.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()]
+    return [file.stat().st_size, checksum(file)]
 
 
 def random_state() -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
@@ -12,7 +11,7 @@ from pathlib import Path
 from vilam.config import OptimiserSettings, Settings
 from vilam.data.instructions import Instruction, read_instructions
 from vilam.data.store import RecordStore
-from vilam.files import write_whole
+from vilam.files import checksum, write_whole
 from vilam.models.build import Trained, keep_features, save_trained
 from vilam.training.checkpoint import Checkpoints, run_key
 from vilam.training.cycle import Cycle
@@ -29,12 +28,6 @@ def checkpoints_for(stage: str, settings: Settings, root: Path, *parts: object) 
     files = [file for folder in (RECORDS, INSTRUCTIONS) for file in sorted((root / folder).glob("*"))]
     key = run_key(stage, settings.seed, settings.model.model_dump(), parts, [checksum(file) for file in files])
     return Checkpoints(root / "checkpoints" / stage / key)
-
-
-def checksum(file: Path) -> str:
-    """The file's SHA-256, read in pieces."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def run_job(
