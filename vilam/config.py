@@ -136,9 +136,12 @@ class LanguageSettings(TowerSettings):
 class ModelSettings(Section):
     """Vision tower + alignment layer + language model, and how coordinates are written.
 
-    merge: so many patches by so many become one image token, in the mlp.
+    checkpoint: a whole vision-language model of transformers, or null to join the parts below; of these only what is
+    trained (frozen, freeze_aligner, lora) counts for a whole one. merge: so many patches by so many become one image
+    token, in the mlp.
     """
 
+    checkpoint: str | None
     image_size: Annotated[int, Field(ge=16)]
     vision: VisionSettings
     aligner: Literal["mlp", "qformer", "resampler"]
@@ -161,6 +164,12 @@ class ModelSettings(Section):
     def _patches_can_be_pointed_at(self) -> ModelSettings:
         if self.grounder and (self.aligner != "mlp" or self.coordinates != "token"):
             raise ValueError("grounder needs aligner mlp and coordinates token: set model.grounder to false")
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_kept_of_joined_towers(self) -> ModelSettings:
+        if self.checkpoint is not None and self.vision.cache:
+            raise ValueError("vision.cache is for a vision tower that is joined here: set it to false")
         return self
 
     @model_validator(mode="after")
@@ -288,6 +297,12 @@ class Settings(Section):
     train: TrainSettings
     evaluate: EvaluateSettings
     register_: Annotated[RegisterSettings, Field(alias="register")]
+
+    @model_validator(mode="after")
+    def _soft_words_are_packed(self) -> Settings:
+        if self.model.checkpoint is not None and self.train.cycle.mode == "soft":
+            raise ValueError("train.cycle.mode soft is for parts that are joined here: set model.checkpoint to null")
+        return self
 
 
 def load_settings(path: Path) -> Settings:

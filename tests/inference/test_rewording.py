@@ -109,7 +109,7 @@ def test_the_likeliest_shorter_forms_are_tried(monkeypatch):
         assert [form.confidence for form in more] != [0.5] * FORMS
         forms = shorter(said.words, region.category)
         given = [module.Given(0, "What?", tuple(tokenizer.encode_answer(form))) for form in forms]
-        pixels = module.load_pixels([scripted.sources()[index].record.image], model.config)
+        pixels = model.see([scripted.sources()[index].record.image])
         scores = [sum(each) for each in log_probabilities(model, tokenizer, pixels, given)]
         assert [form.log_probability for form in more] == pytest.approx(sorted(scores, reverse=True)[:FORMS], abs=1e-3)
         assert all(

@@ -61,16 +61,16 @@ def second_leg(leg: str, form: str = "token") -> tuple[Batch, Batch]:
     asked = toy.of_split("train")[0]
     made = Example(type(asked)("id", leg, "train", record, region.region_id, question, answer, 0), first=first)
     plain = Example(made.instruction)
-    tokenizer, config = toy.tokenizer(form), toy.model(coordinates=form).config
+    tokenizer, model = toy.tokenizer(form), toy.model(coordinates=form)
     other = Example(toy.of_split("train")[1])
-    both = (collate([image.image], [[other, each, other]], tokenizer, config) for each in (made, plain))
+    both = (collate([image.image], [[other, each, other]], tokenizer, model) for each in (made, plain))
     soft, hard = both
     return soft, hard
 
 
 def loss(model: nn.Module, batch: Batch, **changes: Any) -> torch.Tensor:
-    names = ("pixel_values", "input_ids", "segments", "labels", "weights", "policy", "middle")
-    value: torch.Tensor = model(**{name: getattr(batch, name) for name in names} | changes).loss
+    names = ("labels", "weights", "policy", "middle")
+    value: torch.Tensor = model(**batch.inputs, **{name: getattr(batch, name) for name in names} | changes).loss
     return value
 
 
@@ -81,7 +81,7 @@ def test_soft_words_give_the_same_loss_and_another_gradient(form):
     tokenizer = toy.tokenizer(form)
     assert soft.middle is not None and len(soft.middle.target) == len(tokenizer.encode(f" {WORDS}"))
     rows, columns = soft.middle.target.unbind(1)
-    assert tokenizer.decode(soft.input_ids[rows, columns].tolist()) == f" {WORDS}"
+    assert tokenizer.decode(soft.inputs["input_ids"][rows, columns].tolist()) == f" {WORDS}"
     values, gradients = [], []
     for batch in (soft, hard):
         model.zero_grad()
@@ -98,10 +98,10 @@ def test_the_first_leg_learns_through_a_soft_box():
     model = toy.model()
     soft, hard = second_leg("rec_then_reg")
     assert soft.middle is not None and len(soft.middle.target) == 4  # the mark is no choice
-    prefix = model.encode_images(soft.pixel_values).detach()
+    prefix = model.encode_images(soft.inputs["pixel_values"]).detach()
     softened = model.soften(prefix, soft.middle)
     assert softened.places.requires_grad and bool(((softened.places > 0) & (softened.places < 1)).all())
-    hidden, _ = model.run(prefix, soft.input_ids, soft.segments, softened)
+    hidden, _ = model.run(prefix, soft.inputs["input_ids"], soft.inputs["segments"], softened)
     (gradient,) = torch.autograd.grad(hidden.square().sum(), softened.places)
     assert gradient.abs().sum() > 0
     assert hard.middle is None
@@ -112,17 +112,17 @@ def test_a_soft_box_on_the_bins_is_the_box_itself():
     model = toy.model()
     soft, hard = second_leg("rec_then_reg")
     assert soft.middle is not None
-    prefix = model.encode_images(soft.pixel_values)
+    prefix = model.encode_images(soft.inputs["pixel_values"])
     rows, columns = soft.middle.target.unbind(1)
-    offsets = soft.input_ids[rows, columns] - model.config.first_coordinate - NUM_MARKS
+    offsets = soft.inputs["input_ids"][rows, columns] - model.config.first_coordinate - NUM_MARKS
     places, axes = offsets % BINS / (BINS - 1), offsets // BINS
     sure = Softened(soft.middle.target, model.coordinates.embed_places(places, axes), places)
-    with_soft, _ = model.run(prefix, soft.input_ids, soft.segments, sure)
-    without, _ = model.run(prefix, hard.input_ids, hard.segments)
+    with_soft, _ = model.run(prefix, soft.inputs["input_ids"], soft.inputs["segments"], sure)
+    without, _ = model.run(prefix, hard.inputs["input_ids"], hard.inputs["segments"])
     assert torch.allclose(with_soft, without, atol=1e-5)
 
 
 def test_words_that_do_not_stand_in_the_question_are_left_hard():
     image = toy.records()[toy.of_split("train")[0].image_id]
     made = Example(toy.of_split("train")[0], first=FirstLeg("What is it?", "something that nobody asked about"))
-    assert collate([image.image], [[made]], toy.tokenizer(), toy.model().config).middle is None
+    assert collate([image.image], [[made]], toy.tokenizer(), toy.model()).middle is None

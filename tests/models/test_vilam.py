@@ -49,29 +49,29 @@ def batch(per_image: int = 4, coordinates: str = "token", num_images: int = 2, w
         for record in chosen
     ]
     tokenizer = toy.tokenizer(coordinates)
-    return collate([record.image for record in chosen], examples, tokenizer, toy.model(coordinates=coordinates).config)
+    return collate([record.image for record in chosen], examples, tokenizer, toy.model(coordinates=coordinates))
 
 
 def text_logits(model: VilamForConditionalGeneration, packed: Batch) -> Tensor:
     """(B, L, tokens)."""
     with torch.no_grad():
-        logits = model(packed.pixel_values, packed.input_ids, packed.segments).logits
-    return logits.unflatten(0, packed.input_ids.shape)
+        logits = model(**packed.inputs).logits
+    return logits.unflatten(0, packed.inputs["input_ids"].shape)
 
 
 def alone(model: VilamForConditionalGeneration, packed: Batch, row: int, number: int) -> Tensor:
     """The logits of one instruction of one image without any other."""
-    ids = packed.input_ids[row, packed.segments[row] == number].unsqueeze(0)
+    ids = packed.inputs["input_ids"][row, packed.inputs["segments"][row] == number].unsqueeze(0)
     with torch.no_grad():
-        return model(packed.pixel_values[row : row + 1], ids, torch.ones_like(ids)).logits
+        return model(packed.inputs["pixel_values"][row : row + 1], ids, torch.ones_like(ids)).logits
 
 
 def assert_packed_is_alone(model: VilamForConditionalGeneration, packed: Batch) -> None:
     logits = text_logits(model, packed)
     assert float(logits.std()) > 1e-3
-    for row in range(len(packed.input_ids)):
-        for number in range(1, int(packed.segments[row].max()) + 1):
-            found = logits[row, packed.segments[row] == number]
+    for row in range(len(packed.inputs["input_ids"])):
+        for number in range(1, int(packed.inputs["segments"][row].max()) + 1):
+            found = logits[row, packed.inputs["segments"][row] == number]
             torch.testing.assert_close(found, alone(model, packed, row, number), atol=5e-5, rtol=1e-3)
 
 
@@ -93,7 +93,7 @@ def test_any_vision_tower_packs_and_learns(name):
     model = toy.model(vision=tower(name, VISIONS[name]))
     packed = batch(2)
     assert_packed_is_alone(model, packed)
-    model(packed.pixel_values, packed.input_ids, packed.segments, packed.labels).loss.backward()
+    model(*packed.inputs.values(), packed.labels).loss.backward()
     assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in model.vision.parameters())
 
 
@@ -101,11 +101,11 @@ def test_the_order_of_instructions_does_not_matter():
     model = toy.model()
     record = toy.scenes()[0]
     examples = [Example(each) for each in toy.instructions() if each.image_id == record.image_id][::9][:4]
-    packs = [collate([record.image], [each], toy.tokenizer(), model.config) for each in (examples, examples[::-1])]
+    packs = [collate([record.image], [each], toy.tokenizer(), model) for each in (examples, examples[::-1])]
     logits = [text_logits(model, packed)[0] for packed in packs]
     for number in range(1, 5):
-        before = logits[0][packs[0].segments[0] == number]
-        after = logits[1][packs[1].segments[0] == 5 - number]
+        before = logits[0][packs[0].inputs["segments"][0] == number]
+        after = logits[1][packs[1].inputs["segments"][0] == 5 - number]
         torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
 
 
@@ -113,7 +113,7 @@ def test_labelled_logits_are_those_of_the_token_before():
     model, packed = toy.model(), batch()
     every = text_logits(model, packed)
     with torch.no_grad():
-        output = model(packed.pixel_values, packed.input_ids, packed.segments, packed.labels)
+        output = model(*packed.inputs.values(), packed.labels)
     rows, places = (packed.labels != -100).nonzero(as_tuple=True)
     torch.testing.assert_close(output.logits, every[rows, places - 1], atol=1e-5, rtol=1e-4)
 
@@ -123,7 +123,7 @@ def test_loss_is_the_mean_cross_entropy_of_the_answers(coordinates):
     model, packed = toy.model(coordinates=coordinates), batch(coordinates=coordinates)
     every = text_logits(model, packed)
     with torch.no_grad():
-        output = model(packed.pixel_values, packed.input_ids, packed.segments, packed.labels)
+        output = model(*packed.inputs.values(), packed.labels)
     expected = torch.nn.functional.cross_entropy(every[:, :-1].flatten(0, 1), packed.labels[:, 1:].flatten())
     torch.testing.assert_close(output.loss, expected, atol=1e-5, rtol=1e-5)
 
@@ -133,7 +133,13 @@ def test_weights_and_total_weigh_the_loss():
     weights = torch.rand(packed.labels.shape, generator=torch.Generator().manual_seed(0))
     every = text_logits(model, packed)
     with torch.no_grad():
-        arguments = (packed.pixel_values, packed.input_ids, packed.segments, packed.labels, weights)
+        arguments = (
+            packed.inputs["pixel_values"],
+            packed.inputs["input_ids"],
+            packed.inputs["segments"],
+            packed.labels,
+            weights,
+        )
         output, shared = model(*arguments), model(*arguments, totals=torch.tensor([10.0, 1.0]))
     losses = torch.nn.functional.cross_entropy(every[:, :-1].transpose(1, 2), packed.labels[:, 1:], reduction="none")
     asked = packed.labels[:, 1:] != -100
@@ -149,7 +155,7 @@ def test_a_frozen_part_stays_as_it_is(part):
     model, packed = toy.model(**changes), batch()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     optimiser = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=0.01)
-    model(packed.pixel_values, packed.input_ids, packed.segments, packed.labels).loss.backward()
+    model(*packed.inputs.values(), packed.labels).loss.backward()
     optimiser.step()
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed and not [name for name in changed if name.startswith(f"{part}.")]
@@ -161,15 +167,21 @@ def test_the_loss_of_pointing_is_added_once_a_box():
     """Boxes of answers only, each with its own weight: recomputed from the parts of one instruction after another."""
     model, packed = toy.model(), batch(6)
     weights = torch.rand(packed.labels.shape, generator=torch.Generator().manual_seed(0))
-    arguments = (packed.pixel_values, packed.input_ids, packed.segments, packed.labels, weights)
+    arguments = (
+        packed.inputs["pixel_values"],
+        packed.inputs["input_ids"],
+        packed.inputs["segments"],
+        packed.labels,
+        weights,
+    )
     with torch.no_grad():
         plain, pointing = (model(*arguments, pointing_weight=weight).loss for weight in (0.0, 0.5))
-        prefix = model.encode_images(packed.pixel_values)
-        _, pointed = model.run(prefix, packed.input_ids, packed.segments)
+        prefix = model.encode_images(packed.inputs["pixel_values"])
+        _, pointed = model.run(prefix, packed.inputs["input_ids"], packed.inputs["segments"])
     first, bins = model.config.first_coordinate, model.config.coordinate_bins
     losses, shares = 0.0, 0.0
     for row, mark in (packed.labels == first).nonzero().tolist():  # the first coordinate token is <box>
-        places = (packed.input_ids[row, mark + 1 : mark + 5] - first - 3).tolist()
+        places = (packed.inputs["input_ids"][row, mark + 1 : mark + 5] - first - 3).tolist()
         box = torch.tensor([place % bins / (bins - 1) for place in places])
         target = box_shares(box, pointed.shape[-1])
         losses -= float((target * pointed[row, mark]).sum() * weights[row, mark])
@@ -187,7 +199,7 @@ def test_activation_checkpointing_gives_the_same_gradients():
             model.activation_checkpointing_enable()
         calls: list[int] = []
         model.language.get_decoder().layers[0].self_attn.register_forward_hook(lambda *_, calls=calls: calls.append(1))
-        model(packed.pixel_values, packed.input_ids, packed.segments, packed.labels).loss.backward()
+        model(*packed.inputs.values(), packed.labels).loss.backward()
         assert len(calls) == 1 + checkpointing  # computed again on the way back
         gradients.append({name: each.grad for name, each in model.named_parameters() if each.grad is not None})
     assert gradients[0].keys() == gradients[1].keys()
@@ -198,7 +210,7 @@ def test_activation_checkpointing_gives_the_same_gradients():
 def test_without_a_grounder_there_is_nothing_to_point_with():
     model, packed = toy.model(grounder=False), batch()
     assert not [name for name in model.state_dict() if name.startswith("grounder")]
-    arguments = (packed.pixel_values, packed.input_ids, packed.segments, packed.labels)
+    arguments = (*packed.inputs.values(), packed.labels)
     with torch.no_grad():
         assert torch.equal(model(*arguments, pointing_weight=1.0).loss, model(*arguments).loss)
     assert_packed_is_alone(model, packed)

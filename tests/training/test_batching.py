@@ -20,29 +20,29 @@ def test_instructions_stand_one_after_the_other_with_their_answers_labelled():
         for record in chosen
     ]
     examples = [examples[0][:5], examples[1][:2]]
-    batch = collate([record.image for record in chosen], examples, tokenizer, model.config)
-    assert torch.equal(batch.pixel_values, load_pixels([record.image for record in chosen], model.config))
+    batch = collate([record.image for record in chosen], examples, tokenizer, model)
+    assert torch.equal(batch.inputs["pixel_values"], load_pixels([record.image for record in chosen], model.config))
     for row, own in enumerate(examples):
         place = 0
         for number, example in enumerate(own, start=1):
             question = tokenizer.encode(example.instruction.question + "\n")
             answer = tokenizer.encode_answer(example.instruction.answer)
             end = place + len(question) + len(answer)
-            assert batch.input_ids[row, place:end].tolist() == question + answer
+            assert batch.inputs["input_ids"][row, place:end].tolist() == question + answer
             assert batch.labels[row, place:end].tolist() == [IGNORED] * len(question) + answer
-            assert set(batch.segments[row, place:end].tolist()) == {number}
+            assert set(batch.inputs["segments"][row, place:end].tolist()) == {number}
             shares = [0.0] * len(question) + [example.weight / len(answer)] * len(answer)
             assert batch.weights[row, place:end].tolist() == pytest.approx(shares)
             place = end
-        assert not batch.segments[row, place:].any() and not batch.weights[row, place:].any()
-        assert set(batch.input_ids[row, place:].tolist()) <= {tokenizer.pad_id}
+        assert not batch.inputs["segments"][row, place:].any() and not batch.weights[row, place:].any()
+        assert set(batch.inputs["input_ids"][row, place:].tolist()) <= {tokenizer.pad_id}
         assert set(batch.labels[row, place:].tolist()) <= {IGNORED}
 
 
 def test_an_image_without_examples_is_all_padding():
     record = toy.scenes()[0]
-    batch = collate([record.image] * 2, [[Example(toy.instructions()[0])], []], toy.tokenizer(), toy.model().config)
-    assert not batch.segments[1].any() and batch.input_ids.shape[0] == 2
+    batch = collate([record.image] * 2, [[Example(toy.instructions()[0])], []], toy.tokenizer(), toy.model())
+    assert not batch.inputs["segments"][1].any() and batch.inputs["input_ids"].shape[0] == 2
 
 
 def test_sampled_answers_keep_their_tokens_and_learn_by_their_advantage_alone():
@@ -55,21 +55,21 @@ def test_sampled_answers_keep_their_tokens_and_learn_by_their_advantage_alone():
     true, sampled = Example(asked[0], 2.0), Example(asked[1], 0.5, sampled=drawn)
 
     def loss(*examples: Example) -> float:
-        batch = collate([record.image], [list(examples)], tokenizer, model.config)
+        batch = collate([record.image], [list(examples)], tokenizer, model)
         with torch.no_grad():
             return float(
                 model(
-                    batch.pixel_values, batch.input_ids, batch.segments, batch.labels, batch.weights,
+                    *batch.inputs.values(), batch.labels, batch.weights,
                     totals=torch.tensor([1.0, 1.0]), policy=batch.policy, kl=0.1, pointing_weight=3.0,
                 ).loss
             )  # fmt: skip
 
-    batch = collate([record.image], [[true, sampled]], tokenizer, model.config)
+    batch = collate([record.image], [[true, sampled]], tokenizer, model)
     assert batch.policy is not None
-    assert tuple(batch.input_ids[batch.policy.sampled & (batch.labels != IGNORED)].tolist()) == ids
-    alone = collate([record.image], [[sampled]], tokenizer, model.config)
+    assert tuple(batch.inputs["input_ids"][batch.policy.sampled & (batch.labels != IGNORED)].tolist()) == ids
+    alone = collate([record.image], [[sampled]], tokenizer, model)
     with torch.no_grad():
-        logits = model(alone.pixel_values, alone.input_ids, alone.segments, alone.labels).logits
+        logits = model(**alone.inputs, labels=alone.labels).logits
     log_probs = logits.log_softmax(-1).gather(1, torch.tensor(ids).unsqueeze(1)).squeeze(1)
     known = Policy(torch.ones(len(ids)) > 0, *(torch.full((len(ids),), value) for value in (0.8, -1.0, -2.0)))
     expected = float(policy_losses(log_probs, known, 0.1).mean()) * 0.5  # no pointing: the box is not known to be true

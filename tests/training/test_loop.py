@@ -114,9 +114,9 @@ def test_as_many_images_go_round_whatever_the_number_of_processes(monkeypatch, p
     for number in range(processes):
         monkeypatch.setenv("RANK", str(number))
         batch = loop._Trainer(job, None, torch.device("cpu"), History(), print)._batch(0)
-        assert len(batch.input_ids) == 6 // processes
+        assert len(batch.inputs["input_ids"]) == 6 // processes
         weighed += int((batch.weights < 0).any(1).sum())
-        pictures += [picture.sum().item() for picture in batch.pixel_values]
+        pictures += [picture.sum().item() for picture in batch.inputs["pixel_values"]]
     cycled = cycle.draw(0, 6, 1.0)
     images = [toy.records()[image_id].image for image_id in [*sampler.image_ids(0, 6)[:3], *cycled]]
     expected = [picture.sum().item() for picture in load_pixels(images, toy.model().config)]

@@ -73,10 +73,10 @@ def test_log_probabilities_are_those_of_the_model_and_of_the_reference(monkeypat
         sampled = example.sampled
         assert sampled is not None
         for model, known in ((toy.model(), sampled.old), (toy.model(seed=1), sampled.reference)):
-            batch = collate([record.image], [[example]], toy.tokenizer(), model.config)
+            batch = collate([record.image], [[example]], toy.tokenizer(), model)
             with torch.no_grad():
-                logits = model(batch.pixel_values, batch.input_ids, batch.segments).logits
-            after = len(batch.input_ids[0]) - len(sampled.ids)
+                logits = model(**batch.inputs).logits
+            after = len(batch.inputs["input_ids"][0]) - len(sampled.ids)
             expected = [float(logits[after + i - 1].log_softmax(0)[token]) for i, token in enumerate(sampled.ids)]
             assert list(known) == pytest.approx(expected, abs=1e-4)
 
@@ -100,7 +100,7 @@ def test_boxes_gain_by_how_surely_their_words_come_back(monkeypatch):
         for box in drawn:
             question = TASKS["reg_caption"].templates[0].format(region=box)
             ids = tokenizer.encode_question(question) + (answer := tokenizer.encode_answer(asked.expression))
-            pixels = collate([source.record.image], [[own[0]]], tokenizer, model.config).pixel_values
+            pixels = collate([source.record.image], [[own[0]]], tokenizer, model).inputs["pixel_values"]
             with torch.no_grad():
                 logits = model(pixels, torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long)).logits
             start = len(ids) - len(answer)

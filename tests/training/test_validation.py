@@ -22,9 +22,9 @@ def test_loss_is_the_mean_over_all_answer_tokens(monkeypatch):
     model.eval()
     total, count = 0.0, 0
     for each in asked:
-        batch = collate([toy.records()[each.image_id].image], [[Example(each)]], tokenizer, model.config)
+        batch = collate([toy.records()[each.image_id].image], [[Example(each)]], tokenizer, model)
         with torch.no_grad():
-            loss = model(batch.pixel_values, batch.input_ids, batch.segments, batch.labels).loss
+            loss = model(**batch.inputs, labels=batch.labels).loss
         tokens = len(tokenizer.encode_answer(each.answer))
         total, count = total + float(loss) * tokens, count + tokens
     assert measured["val_loss"] == pytest.approx(total / count, rel=1e-4)

@@ -11,9 +11,7 @@ from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.inference.generate import Answer, Request, generate
 from vilam.models.constraints import GrammarCompiler, TokenGrammar
-from vilam.models.images import load_pixels
-from vilam.models.tokenization import GroundingTokenizer
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.family import GroundingModel, Tokens
 from vilam.tasks import TASKS
 
 
@@ -25,15 +23,15 @@ class Records(Protocol):
         ...
 
 
-def compile_grammars(tokenizer: GroundingTokenizer, card: DatasetCard) -> dict[str, TokenGrammar]:
+def compile_grammars(tokenizer: Tokens, card: DatasetCard) -> dict[str, TokenGrammar]:
     """Each task's grammar on a data set, for a tokenizer."""
     compiler = GrammarCompiler(tokenizer)
     return {name: compiler.compile(task.grammar(card)) for name, task in TASKS.items()}
 
 
 def answer_all(
-    model: VilamForConditionalGeneration,
-    tokenizer: GroundingTokenizer,
+    model: GroundingModel,
+    tokenizer: Tokens,
     grammars: Mapping[str, TokenGrammar],
     records: Records,
     instructions: Sequence[Instruction],
@@ -61,19 +59,19 @@ def _batches(order: Iterable[int], instructions: Sequence[Instruction], size: in
 
 
 def _answer(
-    model: VilamForConditionalGeneration,
-    tokenizer: GroundingTokenizer,
+    model: GroundingModel,
+    tokenizer: Tokens,
     grammars: Mapping[str, TokenGrammar],
     records: Records,
     instructions: Sequence[Instruction],
 ) -> list[Answer]:
     distinct = dict.fromkeys(instruction.image_id for instruction in instructions)
     images = {image_id: number for number, image_id in enumerate(distinct)}
-    pixels = load_pixels([records[image_id].image for image_id in images], model.config).to(model.device)
+    pixels = model.see([records[image_id].image for image_id in images])
     requests = [Request(images[each.image_id], each.question, grammars[each.task]) for each in instructions]
     return generate(model, tokenizer, pixels, requests)
 
 
-def autocast(model: VilamForConditionalGeneration, dtype: torch.dtype) -> torch.autocast:
+def autocast(model: GroundingModel, dtype: torch.dtype) -> torch.autocast:
     """The context in which a model of float32 weights multiplies in ``dtype``."""
     return torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)

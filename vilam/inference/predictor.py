@@ -20,7 +20,6 @@ from vilam.inference.answering import autocast, compile_grammars
 from vilam.inference.generate import Request, generate
 from vilam.models.build import Trained, load_trained
 from vilam.models.device import best_device, precision
-from vilam.models.images import load_pixels
 from vilam.tasks import TASKS
 
 Box = tuple[float, float, float, float]
@@ -96,7 +95,7 @@ class Predictor:
         region = Region("", _inside(box_xyxy, image), "")
         words = Words(_clean(expression)) if box_xyxy is None else None
         request = Request(0, task.question(0, record, region, words), self.grammars[name])
-        pixels = load_pixels([image], self.model.config).to(self.model.device)
+        pixels = self.model.see([image])
         with autocast(self.model, precision("auto")):
             answer = generate(self.model, self.tokenizer, pixels, [request])[0]
         reading = task.parse(answer.text, image.width, image.height)

@@ -20,8 +20,7 @@ from torch import Tensor
 from vilam.data.records import ImageRecord
 from vilam.inference.round_trip import REC, Place, Traveller, Trip, ask, ended, names
 from vilam.inference.scoring import Given, log_probabilities
-from vilam.models.images import load_pixels
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.family import GroundingModel
 from vilam.tasks.reg_caption import normalised
 
 FORMS = 6
@@ -59,7 +58,7 @@ def _words(trip: Trip) -> set[str]:
 
 def reworded(
     traveller: Traveller,
-    model: VilamForConditionalGeneration,
+    model: GroundingModel,
     records: Sequence[ImageRecord],
     places: Sequence[Place],
     trips: Sequence[Sequence[Trip]],
@@ -75,7 +74,7 @@ def reworded(
     possible = _forms(traveller, records, places, trips, min_iou, max_words)
     if not possible:
         return more
-    pixels = load_pixels([record.image for record in records], model.config).to(model.device)
+    pixels = model.see([record.image for record in records])
     forms = _likeliest(traveller, model, pixels, possible)
     asked = [ask(REC, 0, *places[form.region], form.words) for form, _ in forms]
     for (form, scores), found in zip(forms, traveller.find(model, pixels, records, asked), strict=True):
@@ -133,7 +132,7 @@ def _forms(
 
 
 def _likeliest(
-    traveller: Traveller, model: VilamForConditionalGeneration, pixels: Tensor, forms: Sequence[_Form]
+    traveller: Traveller, model: GroundingModel, pixels: Tensor, forms: Sequence[_Form]
 ) -> list[tuple[_Form, tuple[float, ...]]]:
     """The few likeliest forms of each place with the log probabilities of their tokens."""
     scores = log_probabilities(model, traveller.tokenizer, pixels, [form.answer for form in forms])

@@ -18,9 +18,7 @@ from vilam.data.records import DatasetCard, ImageRecord, Region
 from vilam.geometry.boxes import Box
 from vilam.inference.generate import Answer, Request, generate
 from vilam.models.constraints import GrammarCompiler
-from vilam.models.images import load_pixels
-from vilam.models.tokenization import GroundingTokenizer
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.family import GroundingModel, Tokens
 from vilam.tasks import TASKS
 from vilam.tasks.base import GroundingTask, Reading
 from vilam.tasks.grammar import Words
@@ -119,7 +117,7 @@ class Drawing:
 class Traveller:
     """Sends a model round; the model is given to each call, since its weights change in training."""
 
-    def __init__(self, tokenizer: GroundingTokenizer, card: DatasetCard) -> None:
+    def __init__(self, tokenizer: Tokens, card: DatasetCard) -> None:
         compiler = GrammarCompiler(tokenizer)
         self.tokenizer = tokenizer
         self.card = card
@@ -128,13 +126,13 @@ class Traveller:
 
     def go_round(
         self,
-        model: VilamForConditionalGeneration,
+        model: GroundingModel,
         records: Sequence[ImageRecord],
         places: Sequence[Place],
         drawing: Drawing,
     ) -> list[list[Trip]]:
         """The trips of each place, one a sample: its expressions, each with the box that the model finds by it."""
-        pixels = load_pixels([record.image for record in records], model.config).to(model.device)
+        pixels = model.see([record.image for record in records])
         asked = [
             self._question(index, records[index], region, sample, drawing)
             for index, region in places
@@ -169,7 +167,7 @@ class Traveller:
 
     def find(
         self,
-        model: VilamForConditionalGeneration,
+        model: GroundingModel,
         pixels: Tensor,
         records: Sequence[ImageRecord],
         asked: Sequence[Asked],

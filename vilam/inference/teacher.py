@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from vilam.config import ModelSettings
 from vilam.errors import VilamError
 from vilam.models.build import Trained, load_trained
+from vilam.models.stock_folder import ABOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,12 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def check_coordinates(folder: Path, settings: ModelSettings) -> None:
-    """Raise VilamError where a model writes coordinates in another form than params.yaml has the next one do."""
+    """Raise VilamError where a model writes coordinates in another form than params.yaml has the next one do.
+
+    Whole models of transformers, either of the two, have a form of their own, which no words hold.
+    """
+    if settings.checkpoint is not None or (folder / ABOUT).is_file():
+        return
     try:
         bins = json.loads((folder / "config.json").read_text(encoding="utf-8"))["coordinate_bins"]
     except (OSError, ValueError, KeyError, TypeError) as error:

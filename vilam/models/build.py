@@ -1,217 +1,86 @@
-"""Making a model from the settings, and the folder that holds a trained one."""
+"""The model that the settings ask for, of whatever family, and the folder that holds a trained one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from inspect import signature
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from vilam.config import LoraSettings, ModelSettings, TowerSettings
+from vilam.config import ModelSettings
 from vilam.data.records import DatasetCard
 from vilam.data.store import read_card, write_card
 from vilam.errors import VilamError
 from vilam.files import whole_folder
-from vilam.models.adapters import add_adapters
-from vilam.models.attention import LEAN
+from vilam.models import stock_folder
 from vilam.models.card import CARD, model_card
-from vilam.models.images import pixel_statistics
-from vilam.models.packaged import cache_folder, local_checkpoint, provenance
-from vilam.models.tokenization import GroundingTokenizer, train_tokenizer
-from vilam.models.vilam import VilamConfig, VilamForConditionalGeneration, register_auto_classes
+from vilam.models.family import GroundingModel, Tokens
+from vilam.models.joined import join_model, join_tokenizer
+from vilam.models.opening import first_line, opened_checkpoint
+from vilam.models.packaged import cache_folder
+from vilam.models.stock import StockModel, StockTokenizer
+from vilam.models.tokenization import GroundingTokenizer
+from vilam.models.vilam import VilamForConditionalGeneration, register_auto_classes
 
 RUN = "run.json"
-SPELLED = "one is at [0, 0, 1000, 1000] and its points are [[0, 1000], [1000, 0]] or so"
-"""What any tokenizer must give back as it was; those that set a space before every piece do not."""
-UNPACKABLE = ("gpt_neo",)
-"""Language models that take position_ids but look at a window of places, whatever the mask says."""
-FILES = {
-    "vision": "its config.json, *.safetensors and preprocessor_config.json",
-    "language": "its config.json, *.safetensors and tokenizer.json",
-}
-"""What of a hub's model is opened, by part."""
-LONGEST = 200
-"""Characters that an error of a library is cut to."""
+FILES = "its config.json, *.safetensors, tokenizer.json and preprocessor_config.json"
+"""What of a whole model is opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What a model folder holds. ``card``: of the data set it was trained on; ``info``: its run and how it came."""
 
-    model: VilamForConditionalGeneration
-    tokenizer: GroundingTokenizer
+    model: GroundingModel
+    tokenizer: Tokens
     card: DatasetCard
     info: dict[str, Any]
 
 
-def build_tokenizer(settings: ModelSettings, texts: Iterable[str]) -> GroundingTokenizer:
-    """The language model's own tokenizer, or for one from scratch a tokenizer trained on the instructions' texts."""
-    bins = settings.coordinate_bins if settings.coordinates == "token" else None
-    checkpoint = settings.language.checkpoint
-    if checkpoint is None:
-        return GroundingTokenizer(train_tokenizer(texts), bins)
-    tokenizer = GroundingTokenizer(_load("language", checkpoint, AutoTokenizer.from_pretrained), bins)
-    if tokenizer.decode(tokenizer.encode(SPELLED)) != SPELLED:
-        raise VilamError(
-            f"model.language.checkpoint {checkpoint}: its tokenizer loses spaces beside coordinates: use another one"
-        )
-    return tokenizer
-
-
-def build_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: int) -> VilamForConditionalGeneration:
-    """A model with pretrained parts where the settings name checkpoints, and random ones elsewhere."""
+def build_tokenizer(settings: ModelSettings, texts: Iterable[str]) -> Tokens:
+    """A checkpoint's own tokenizer, or for a language model from scratch one that is trained on ``texts``."""
     _ready()
-    torch.manual_seed(seed)
-    frozen = {
-        "vision": settings.vision.frozen,
-        "aligner": settings.freeze_aligner,
-        "language": settings.language.frozen,
-    }
-    words = {} if settings.language.checkpoint else _words(tokenizer)
-    config = VilamConfig(
-        vision_config=_tower_config("vision", settings.vision, {}),
-        text_config=_tower_config("language", settings.language, words),
-        aligner=settings.aligner,
-        num_queries=settings.num_queries,
-        coordinate_bins=tokenizer.bins,
-        first_coordinate=tokenizer.first_coordinate,
-        coordinate_gates=settings.language.checkpoint is not None,
-        image_size=settings.image_size,
-        vision_layers=settings.vision.layers,
-        merge=settings.merge,
-        grounder=settings.grounder,
-        attention=settings.attention,
-        frozen=tuple(part for part, is_frozen in frozen.items() if is_frozen),
-        origins=_origins({"vision": settings.vision, "language": settings.language}),
-        **(_load("vision", settings.vision.checkpoint, pixel_statistics) if settings.vision.checkpoint else {}),
-    )
-    _check_words(config, tokenizer)
-    model = _made(config)
-    _check_packing(model)
-    _check_image_size(model)
-    for part, tower, loader in (
-        ("vision", settings.vision, AutoModel),
-        ("language", settings.language, AutoModelForCausalLM),
-    ):
-        if tower.checkpoint is not None:
-            pretrained = _load(part, tower.checkpoint, loader.from_pretrained)
-            getattr(model, part).load_state_dict(pretrained.state_dict())
-    if settings.language.checkpoint is None:
-        _spread_words(model)
-    model.match_sizes()
-    if settings.language.lora is not None:
-        _adapt(model, settings.language.lora)
-    return model
+    if settings.checkpoint is None:
+        return join_tokenizer(settings, texts)
+    return opened_checkpoint("model.checkpoint", settings.checkpoint, stock_folder.open_tokenizer, FILES)
 
 
-def _origins(towers: Mapping[str, TowerSettings]) -> dict[str, dict[str, str]]:
-    return {part: provenance(tower.checkpoint) for part, tower in towers.items() if tower.checkpoint is not None}
-
-
-def _adapt(model: VilamForConditionalGeneration, lora: LoraSettings) -> None:
-    """Add adapters, after the pretrained weights have found the layers by their names."""
-    model.config.lora = lora.model_dump()
-    try:
-        add_adapters(model.language, model.config.lora)
-    except ValueError as error:
-        raise VilamError(f"model.language.lora: {_first_line(error)}") from error
-    model.freeze()
-
-
-def _spread_words(model: VilamForConditionalGeneration) -> None:
-    """New word embeddings of size 1: smaller ones are driven about by each step of Adam (docs/tiny.md)."""
-    if not model.config.text_config.tie_word_embeddings:  # else they are the output's weights too
-        torch.nn.init.normal_(model.get_input_embeddings().weight, std=1.0)
-
-
-def _check_words(config: VilamConfig, tokenizer: GroundingTokenizer) -> None:
-    """Every word of the tokenizer has an embedding; a language model may have more of them."""
-    words, known = tokenizer.num_words, config.text_config.vocab_size
-    if words > known:
-        raise VilamError(f"model.language: its tokenizer has {words} tokens, the model {known}: they do not match")
-
-
-def _check_packing(model: VilamForConditionalGeneration) -> None:
-    positions = signature(model.language.get_decoder().forward).parameters
-    name = model.config.text_config.model_type
-    if "position_ids" not in positions or name in UNPACKABLE:
-        raise VilamError(f"model.language: {name} cannot pack instructions: choose one such as llama, qwen2 or gpt2")
-    softcap = getattr(model.config.text_config, "attn_logit_softcapping", None)
-    if model.config.attention == LEAN and (softcap is not None or name == "gpt_oss"):
-        raise VilamError(f"model.attention: {LEAN} does not know the attention of {name}: use eager")
-
-
-def _check_image_size(model: VilamForConditionalGeneration) -> None:
-    """The vision tower takes pictures of this size, and all of each: what lies beyond its last patch would be lost."""
-    size = model.config.image_size
-    patch = getattr(model.config.vision_config, "patch_size", None)
-    if isinstance(patch, int) and size % patch:
-        raise VilamError(
-            f"model.image_size {size}: the patches of model.vision are {patch} px: choose a multiple of it"
-        )
-    model.eval()
-    try:
-        with torch.no_grad():
-            model.encode_images(torch.zeros(1, 3, size, size))
-    except Exception as error:  # each architecture has its own way to refuse sizes
-        raise VilamError(f"model.image_size {size}: does not fit model.vision: {_first_line(error)}") from error
-    model.train()
-
-
-def _words(tokenizer: GroundingTokenizer) -> dict[str, Any]:
-    """What a language model from scratch must know of its tokenizer; coordinates have embeddings of their own."""
-    return {
-        "vocab_size": tokenizer.num_words,
-        "pad_token_id": tokenizer.pad_id,
-        "eos_token_id": tokenizer.eos_id,
-        "bos_token_id": None,
-    }
-
-
-def _tower_config(part: str, tower: TowerSettings, forced: dict[str, Any]) -> Any:
-    if tower.checkpoint is not None:
-        return _load(part, tower.checkpoint, AutoConfig.from_pretrained)
-    try:
-        return AutoConfig.for_model(tower.model_type, **{**tower.config, **forced})
-    except Exception as error:  # each architecture has its own way to refuse values
-        words = _first_line(error.__cause__ or error)
-        raise VilamError(f"model.{part}: {tower.model_type} with {tower.config}: {words}") from error
-
-
-def _made(config: VilamConfig) -> VilamForConditionalGeneration:
-    try:
-        return VilamForConditionalGeneration(config)
-    except Exception as error:  # each architecture has its own way to refuse sizes
-        raise VilamError(f"model: its parts cannot be made as params.yaml says: {_first_line(error)}") from error
-
-
-def _load(part: str, checkpoint: str, loader: Any) -> Any:
-    try:
-        return loader(local_checkpoint(checkpoint))
-    except (OSError, ValueError, SafetensorError, VilamError) as error:
-        first = _first_line(error).rstrip(".")
-        advice = "" if isinstance(error, VilamError) else f": put {FILES[part]} into a folder and name that"
-        raise VilamError(f"model.{part}.checkpoint {checkpoint}: cannot be loaded: {first}{advice}") from error
+def build_model(settings: ModelSettings, tokenizer: Tokens, seed: int) -> GroundingModel:
+    """A whole pretrained model, or one whose parts are joined here; raises VilamError where one cannot be had."""
+    _ready()
+    if isinstance(tokenizer, StockTokenizer):
+        assert settings.checkpoint is not None
+        opened = partial(stock_folder.open_model, tokenizer=tokenizer, settings=settings)
+        return opened_checkpoint("model.checkpoint", settings.checkpoint, opened, FILES)
+    assert isinstance(tokenizer, GroundingTokenizer)
+    return join_model(settings, tokenizer, seed)
 
 
 def save_trained(trained: Trained, folder: Path) -> None:
     """Write a model folder that from_pretrained and Predictor open; what was there stays until the new one is whole."""
-    with whole_folder(folder) as partial:
-        trained.model.save_pretrained(partial)
-        trained.tokenizer.tokenizer.save_pretrained(partial)
-        write_card(trained.card, partial)
-        (partial / CARD).write_text(model_card(trained.model, trained.card), encoding="utf-8")
-        (partial / RUN).write_text(json.dumps(trained.info, indent=2) + "\n", encoding="utf-8")
+    with whole_folder(folder) as made:
+        _save_model(trained.model, trained.tokenizer, made)
+        write_card(trained.card, made)
+        (made / CARD).write_text(model_card(trained.model, trained.card), encoding="utf-8")
+        (made / RUN).write_text(json.dumps(trained.info, indent=2) + "\n", encoding="utf-8")
 
 
-def keep_features(model: VilamForConditionalGeneration, settings: ModelSettings) -> None:
+def _save_model(model: GroundingModel, tokenizer: Tokens, folder: Path) -> None:
+    if isinstance(model, StockModel):
+        assert isinstance(tokenizer, StockTokenizer)
+        stock_folder.save(model, tokenizer, folder)
+        return
+    model.save_pretrained(folder)
+    tokenizer.tokenizer.save_pretrained(folder)
+
+
+def keep_features(model: GroundingModel, settings: ModelSettings) -> None:
     """Keep the features of the vision tower in the user's cache, where the settings say so."""
     if settings.vision.cache:
         model.keep_features(cache_folder() / "features")
@@ -223,21 +92,22 @@ def load_trained(folder: Path) -> Trained:
         raise VilamError(f"{folder}: no trained model here ({RUN} is missing): run the stage that writes it")
     _ready()
     try:
-        model = VilamForConditionalGeneration.from_pretrained(folder)
-        model.freeze()  # what transformers loads has gradients again
-        tokenizer = GroundingTokenizer(AutoTokenizer.from_pretrained(folder), model.config.coordinate_bins)
+        model, tokenizer = _load_model(folder)
         info = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
-        raise VilamError(f"{folder}: damaged: {_first_line(error)}: train or copy it again") from error
+        raise VilamError(f"{folder}: damaged: {first_line(error)}: train or copy it again") from error
     return Trained(model.eval(), tokenizer, read_card(folder), info)
+
+
+def _load_model(folder: Path) -> tuple[GroundingModel, Tokens]:
+    if (folder / stock_folder.ABOUT).is_file():
+        return stock_folder.load(folder)
+    model = VilamForConditionalGeneration.from_pretrained(folder)
+    model.freeze()  # what transformers loads has gradients again
+    return model, GroundingTokenizer(AutoTokenizer.from_pretrained(folder), model.config.coordinate_bins)
 
 
 def _ready() -> None:
     """Make transformers know vilam's parts, and show no bars beside those of `vilam.progress`."""
     register_auto_classes()
     disable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    """What a library says, without its lists of hundreds of models."""
-    return next(iter(str(error).splitlines()), type(error).__name__)[:LONGEST]

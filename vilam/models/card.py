@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import yaml
+from torch import nn
 
 from vilam.data.records import DatasetCard
-from vilam.models.vilam import PARTS, VilamForConditionalGeneration
+from vilam.models.family import GroundingModel
 
 CARD = "README.md"
 USE = """\
@@ -20,11 +23,9 @@ predictor.describe(Image.open("picture.png"), (10, 20, 110, 90)).words
 """
 
 
-def model_card(model: VilamForConditionalGeneration, data: DatasetCard) -> str:
+def model_card(model: GroundingModel, data: DatasetCard) -> str:
     """The card's text: origin and licence of each part's weights, what was trained, the data set, and how to ask."""
-    config = model.config
     head = {"library_name": "transformers", "pipeline_tag": "image-text-to-text", "tags": ["vilam", "visual-grounding"]}
-    form = "in digits" if config.coordinate_bins is None else f"one token for each of {config.coordinate_bins}"
     lines = [
         "---",
         yaml.safe_dump(head, sort_keys=False).rstrip(),
@@ -33,11 +34,11 @@ def model_card(model: VilamForConditionalGeneration, data: DatasetCard) -> str:
         "# A ViLaM model",
         "",
         "Finds what words mean in a picture (box, keypoints, outline) and says what a box holds (class, expression).",
-        f"Pictures become squares of {config.image_size} pixels; coordinates are 0-1000 of a side, {form}.",
+        model.manner(),
         "",
         "| part | weights from | licence | SHA-256 | parameters | trained |",
         "|---|---|---|---|---:|---:|",
-        *(_row(model, part) for part in PARTS),
+        *(_row(part, model.origin(part), weights) for part, weights in model.parts().items()),
         "",
         f"Trained on {data.name} ({', '.join(data.licences)}): {_counts(data)}.",
         "",
@@ -46,12 +47,11 @@ def model_card(model: VilamForConditionalGeneration, data: DatasetCard) -> str:
     return "\n".join(lines)
 
 
-def _row(model: VilamForConditionalGeneration, part: str) -> str:
-    origin = model.config.origins.get(part, {})
+def _row(part: str, origin: Mapping[str, str], weights: Iterable[nn.Parameter]) -> str:
     source = origin.get("title", origin.get("checkpoint", "nothing"))
     if package := origin.get("package"):
         source += f" ({package})"
-    sizes = [(each.numel(), each.requires_grad) for each in getattr(model, part).parameters()]
+    sizes = [(each.numel(), each.requires_grad) for each in weights]
     cells = [part, source, origin.get("licence", ""), origin.get("sha256", "")]
     return f"| {' | '.join(cells)} | {sum(size for size, _ in sizes):,} | {sum(size for size, own in sizes if own):,} |"
 

@@ -7,16 +7,18 @@ digits and single coordinate tokens.
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import torch
 from torch import Tensor
 
+from vilam.models.conventions import Brackets
 from vilam.models.coordinates import BOX, NUM_MARKS, POINTS, POINTS_END, SCALE
-from vilam.models.tokenization import GroundingTokenizer, lead_in
+from vilam.models.family import Tokens
 from vilam.tasks.grammar import Box, Element, Grammar, Literal, OneOf, Points, Words
 
 
@@ -50,15 +52,17 @@ def make_trie(sequences: Iterable[tuple[Sequence[int], int]]) -> Node:
 class Slot:
     """One slot: a trie whose number may be bound by numbers seen before (by index), or free words (no trie).
 
-    above: greater than that number. same: equal to it. below: less than this constant. counts: it is a coordinate,
-    remembered for later slots.
+    axis: of a coordinate, 0 for x and 1 for y, which is remembered for later slots and at most the picture's limit
+    there, less ``margin``. columns: of the grid whose cells are its numbers. above: greater than that number; of cells,
+    not left of it nor above it. same: equal to it.
     """
 
     trie: Node | None
+    axis: int | None = None
+    columns: int | None = None
+    margin: int = 0
     above: int | None = None
     same: int | None = None
-    below: int = SCALE + 1
-    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,15 @@ class TokenGrammar:
 class GrammarCompiler:
     """Turns grammars into token grammars; number tries are made once."""
 
-    def __init__(self, tokenizer: GroundingTokenizer) -> None:
+    def __init__(self, tokenizer: Tokens) -> None:
         self.tokenizer = tokenizer
+        self.convention = tokenizer.convention
         bins = tokenizer.bins
         self.step = 1 if bins is None else SCALE // (bins - 1)
         if bins is None or tokenizer.first_coordinate is None:
-            digits = make_trie((tokenizer.encode_words(str(n)), n) for n in range(SCALE + 1))
-            self.axes = (digits, digits)
+            spelled = ((self.convention.spell(n), n) for n in range(self.convention.largest + 1))
+            numbers = make_trie((tokenizer.encode_words(text), n) for text, n in spelled)
+            self.axes = (numbers, numbers)
         else:
             first = tokenizer.first_coordinate + NUM_MARKS
             x, y = (make_trie(([first + axis * bins + i], i * self.step) for i in range(bins)) for axis in (0, 1))
@@ -92,10 +98,10 @@ class GrammarCompiler:
         self.words = {digits: self._word_ids(digits) for digits in (True, False)}
 
     def _word_ids(self, digits: bool) -> tuple[Tensor, Tensor]:
-        """All tokens but special ones, coordinates and whatever writes a square bracket or a forbidden digit."""
+        """All tokens but special and added ones and whatever writes a square bracket or a forbidden digit."""
         tokenizer = self.tokenizer.tokenizer
         first = self.tokenizer.first_coordinate or len(tokenizer)
-        banned = set(tokenizer.all_special_ids)
+        banned = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
         texts = tokenizer.batch_decode([[i] for i in range(first)])
         fine = [i for i, text in enumerate(texts) if i not in banned and not set(text) & set("[]\n")]
         if not digits:
@@ -111,9 +117,19 @@ class GrammarCompiler:
     def _sequence(self, elements: tuple[Element, ...]) -> tuple[Slot, ...]:
         slots: list[Slot] = []
         for index, element in enumerate(elements):
-            seen = sum(slot.counts for slot in slots)
-            slots += self._slots(_led_in(element) if index == 0 else element, seen)
+            seen = sum(slot.axis is not None for slot in slots)
+            slots += self._slots(self._led_in(element) if index == 0 else element, seen)
         return tuple(slots)
+
+    def _led_in(self, element: Element) -> Element:
+        """The element as it stands at the beginning of an answer."""
+        match element:
+            case Literal(text):
+                return Literal(self.tokenizer.lead_in(text))
+            case OneOf(options):
+                return OneOf(tuple(map(self.tokenizer.lead_in, options)))
+            case _:
+                return element
 
     def _slots(self, element: Element, seen: int) -> list[Slot]:
         match element:
@@ -131,41 +147,52 @@ class GrammarCompiler:
     def _fixed(self, ids: Sequence[int]) -> Slot:
         return Slot(make_trie([(ids, 0)]))
 
-    def _mark(self, mark: int, text: str) -> list[Slot]:
-        """The token form has marks where the text form has brackets and commas; "" is neither."""
+    def _text(self, text: str) -> list[Slot]:
+        """Text between numbers; spaces that the tokenizer has no token for need no slot."""
+        ids = self.tokenizer.encode_words(text) if text else ()
+        return [self._fixed(ids)] if ids else []
+
+    def _mark(self, mark: int) -> list[Slot]:
+        """The token form has marks where the text form has brackets."""
         first = self.tokenizer.first_coordinate
-        if first is not None:
-            return [self._fixed([first + mark])] if mark >= 0 else []
-        return [self._fixed(self.tokenizer.encode(text))] if text else []
+        assert first is not None
+        return [self._fixed([first + mark])]
 
     def _box(self, seen: int) -> list[Slot]:
-        x, y = self.axes
-        comma = self._mark(-1, ", ")
-        corner = SCALE + 1 - self.step
-        first = [Slot(x, below=corner, counts=True), *comma, Slot(y, below=corner, counts=True)]
-        second = [Slot(x, above=seen, counts=True), *comma, Slot(y, above=seen + 1, counts=True)]
-        return [*self._mark(BOX, "["), *first, *comma, *second, *self._mark(-1, "]")]
+        first = self._corner(margin=self.step)
+        second = self._corner(above=seen)
+        if self.tokenizer.first_coordinate is not None:
+            return [*self._mark(BOX), *first, *second]
+        return self._enclosed(self.convention.box, [[slot] for slot in [*first, *second]])
 
     def _points(self, count: int, closed: bool, seen: int) -> list[Slot]:
-        x, y = self.axes
-        opened, between, after = self._mark(-1, "["), self._mark(-1, ", "), self._mark(-1, "]")
-        points = [[*opened, Slot(x, counts=True), *between, Slot(y, counts=True), *after] for _ in range(count)]
+        points = [self._corner() for _ in range(count)]
         if closed:
-            last = [Slot(x, same=seen, counts=True), *between, Slot(y, same=seen + 1, counts=True)]
-            points.append([*opened, *last, *after])
-        inner = [slot for i, point in enumerate(points) for slot in ([*between] if i else []) + point]
-        return [*self._mark(POINTS, "["), *inner, *self._mark(POINTS_END, "]")]
+            points.append(self._corner(same=seen))
+        if self.tokenizer.first_coordinate is not None:
+            return [*self._mark(POINTS), *chain(*points), *self._mark(POINTS_END)]
+        spelled = [self._enclosed(self.convention.point, [[slot] for slot in point]) for point in points]
+        return self._enclosed(self.convention.points, spelled)
+
+    def _corner(self, margin: int = 0, above: int | None = None, same: int | None = None) -> list[Slot]:
+        """The numbers of one point; ``above`` and ``same`` number the first of another point's."""
+        if self.convention.unit == "cell":
+            return [Slot(self.axes[0], 0, self.convention.steps, above=above, same=same)]
+        x, y = self.axes
+        axes = [(0, x), (1, y)] if self.convention.order == "xy" else [(1, y), (0, x)]
+        return [
+            Slot(trie, axis, margin=margin, above=_after(above, index), same=_after(same, index))
+            for index, (axis, trie) in enumerate(axes)
+        ]
+
+    def _enclosed(self, brackets: Brackets, parts: Sequence[Sequence[Slot]]) -> list[Slot]:
+        between = self._text(brackets.between)
+        inner = [slot for i, part in enumerate(parts) for slot in [*(between if i else []), *part]]
+        return [*self._text(brackets.before), *inner, *self._text(brackets.after)]
 
 
-def _led_in(element: Element) -> Element:
-    """The element as it stands at the beginning of an answer."""
-    match element:
-        case Literal(text):
-            return Literal(lead_in(text))
-        case OneOf(options):
-            return OneOf(tuple(map(lead_in, options)))
-        case _:
-            return element
+def _after(number: int | None, index: int) -> int | None:
+    return None if number is None else number + index
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +202,7 @@ class Thread:
     slots: tuple[Slot, ...]
     index: int
     node: Node | None
+    limits: tuple[int, int]
     numbers: tuple[int, ...] = ()
 
     @property
@@ -183,27 +211,46 @@ class Thread:
         return self.index == len(self.slots)
 
     def bounds(self) -> tuple[int, int]:
-        """The numbers that the present slot admits."""
+        """The numbers that the present slot admits; of cells, they must also not lie left of the first."""
         slot = self.slots[self.index]
+        if slot.axis is None:
+            return 0, sys.maxsize
         if slot.same is not None:
             return self.numbers[slot.same], self.numbers[slot.same]
+        if slot.columns is not None:
+            return 0 if slot.above is None else self.numbers[slot.above], slot.columns**2 - 1
         low = 0 if slot.above is None else self.numbers[slot.above] + 1
-        return low, slot.below - 1
+        return low, self.limits[slot.axis] - slot.margin
+
+    def admits(self, child: Node) -> bool:
+        """Whether the present slot may go on with this child of its node."""
+        slot = self.slots[self.index]
+        low, high = self.bounds()
+        if slot.columns is None or slot.above is None:
+            return child.admits(low, high)
+        return any(low <= value <= high and value % slot.columns >= low % slot.columns for value in child.values)
+
+    def next_slot(self, numbers: tuple[int, ...]) -> Thread:
+        """The thread at the beginning of the next slot."""
+        return start(self.slots, self.limits, self.index + 1, numbers)
 
 
-def start(slots: tuple[Slot, ...], index: int = 0, numbers: tuple[int, ...] = ()) -> Thread:
+def start(slots: tuple[Slot, ...], limits: tuple[int, int], index: int = 0, numbers: tuple[int, ...] = ()) -> Thread:
     """The thread that stands at the beginning of a slot."""
-    return Thread(slots, index, slots[index].trie if index < len(slots) else None, numbers)
+    return Thread(slots, index, slots[index].trie if index < len(slots) else None, limits, numbers)
 
 
 class Walker:
-    """Follows one answer through its grammar. ``done`` is set when nothing may follow."""
+    """Follows one answer through its grammar. ``done`` is set when nothing may follow.
 
-    def __init__(self, grammar: TokenGrammar, max_words: int) -> None:
+    limits: the largest x and y, of the picture that is asked about.
+    """
+
+    def __init__(self, grammar: TokenGrammar, max_words: int, limits: tuple[int, int] = (SCALE, SCALE)) -> None:
         self.grammar = grammar
         self.max_words = max_words
         self.num_words = 0
-        self.threads = [start(slots) for slots in grammar.alternatives]
+        self.threads = [start(slots, limits) for slots in grammar.alternatives]
         self.done = False
 
     @property
@@ -248,21 +295,20 @@ class Walker:
     def _next_tokens(self, thread: Thread) -> list[int]:
         if thread.node is None:
             return [self.grammar.eos_id]
-        low, high = thread.bounds()
-        return [token for token, child in thread.node.children.items() if child.admits(low, high)]
+        return [token for token, child in thread.node.children.items() if thread.admits(child)]
 
 
 def _step(thread: Thread, token: int) -> list[Thread]:
     if thread.node is None:
         return []
     child = thread.node.children.get(token)
-    low, high = thread.bounds()
-    if child is None or not child.admits(low, high):
+    if child is None or not thread.admits(child):
         return []
     after = []
     if child.children:
-        after.append(Thread(thread.slots, thread.index, child, thread.numbers))
+        after.append(replace(thread, node=child))
+    low, high = thread.bounds()
     if child.value is not None and low <= child.value <= high:
-        numbers = (*thread.numbers, child.value) if thread.slots[thread.index].counts else thread.numbers
-        after.append(start(thread.slots, thread.index + 1, numbers))
+        is_place = thread.slots[thread.index].axis is not None
+        after.append(thread.next_slot((*thread.numbers, child.value) if is_place else thread.numbers))
     return after

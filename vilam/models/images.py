@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 from transformers.image_processing_base import ImageProcessingMixin
 
-from vilam.models.vilam import VilamConfig
+if TYPE_CHECKING:
+    from vilam.models.vilam import VilamConfig
 
 
 def load_pixels(images: Sequence[bytes | Image.Image], config: VilamConfig) -> Tensor:
@@ -34,9 +36,14 @@ def pixel_statistics(checkpoint: str) -> dict[str, list[float]]:
         raise OSError("no image_mean and image_std: put its preprocessor_config.json there") from None
 
 
-def _square(image: bytes | Image.Image, size: int) -> np.ndarray:
+def opened(image: bytes | Image.Image) -> Image.Image:
+    """A file's bytes or a picture as RGB."""
     picture = Image.open(BytesIO(image)) if isinstance(image, bytes) else image
-    picture = picture.convert("RGB")
+    return picture.convert("RGB")
+
+
+def _square(image: bytes | Image.Image, size: int) -> np.ndarray:
+    picture = opened(image)
     if picture.size != (size, size):
         picture = picture.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(picture)

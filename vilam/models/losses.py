@@ -69,6 +69,17 @@ def token_losses(logits: Tensor, labels: Tensor, config: Any, sigma: float) -> T
     return loss
 
 
+def answer_losses(
+    logits: Tensor, labels: Tensor, config: Any, sigma: float, policy: Policy | None = None, kl: float = 0.0
+) -> Tensor:
+    """The loss (N,) of each token of the answers: of sampled ones by their policy, of the others the cross-entropy."""
+    losses = token_losses(logits, labels, config, sigma)
+    if policy is None:
+        return losses
+    log_probs = -token_losses(logits, labels, config, 0.0)
+    return torch.where(policy.sampled, policy_losses(log_probs, policy, kl), losses)
+
+
 def _soft_loss(log_probs: Tensor, offset: Tensor, sigma: float) -> Tensor:
     """(M, 2, bins) log probabilities, (M,) offsets axis * bins + place -> (M,) losses."""
     bins = log_probs.shape[-1]

@@ -10,6 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from vilam.models.conventions import THOUSANDTHS, Frame
 from vilam.models.coordinates import GROUP, coordinate_tokens, group_to_offsets, offsets_to_text
 
 ANSWER_MARK = "\n"
@@ -42,7 +43,12 @@ def lead_in(answer: str) -> str:
 
 
 class GroundingTokenizer:
-    """A transformers tokenizer that writes coordinates as digits (``bins`` None) or as one token each."""
+    """A transformers tokenizer that writes coordinates as digits (``bins`` None) or as one token each.
+
+    Places are thousandths of the picture's own sides, whatever its frame.
+    """
+
+    convention = THOUSANDTHS
 
     def __init__(self, tokenizer: Any, bins: int | None) -> None:
         self.tokenizer = tokenizer
@@ -86,7 +92,11 @@ class GroundingTokenizer:
         """Token ids of a question and the mark that the answer follows."""
         return self.encode(question + ANSWER_MARK)
 
-    def encode_answer(self, answer: str) -> list[int]:
+    def lead_in(self, answer: str) -> str:
+        """An answer as it stands behind a question."""
+        return lead_in(answer)
+
+    def encode_answer(self, answer: str, frame: Frame | None = None) -> list[int]:
         """Token ids of an answer and the end of the sequence."""
         return [*self.encode(lead_in(answer)), self.eos_id]
 
@@ -107,7 +117,7 @@ class GroundingTokenizer:
             words.append(token)
         return text + self._words(words)
 
-    def decode_answer(self, ids: Iterable[int]) -> str:
+    def decode_answer(self, ids: Iterable[int], frame: Frame | None = None) -> str:
         """The answer a person reads, without the space before its first word."""
         return self.decode(ids).removeprefix(" ")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -24,14 +26,19 @@ from transformers.utils import ModelOutput
 from vilam.models.adapters import add_adapters, freeze_all_but_adapters, set_adapters_training
 from vilam.models.aligner import make_aligner
 from vilam.models.attention import register_attention
-from vilam.models.coordinates import BOX, NUM_MARKS, CoordinateTokens
+from vilam.models.conventions import Frame
+from vilam.models.coordinates import BOX, NUM_MARKS, SCALE, CoordinateTokens
+from vilam.models.decoding import Decoding
+from vilam.models.family import Chooser, Exchange, GroundingModel, Packed
 from vilam.models.feature_cache import FeatureCache, tower_key
 from vilam.models.features import merged, patch_features
 from vilam.models.grounder import BOX_TOKENS, REGION_GAIN, Grounder, box_shares, latest_boxes, running_means
+from vilam.models.images import load_pixels
 from vilam.models.lite import LiteTower, LiteTowerConfig
-from vilam.models.losses import IGNORED, Policy, policy_losses, token_losses
-from vilam.models.packing import packed_mask, packed_offsets
+from vilam.models.losses import IGNORED, Policy, answer_losses
+from vilam.models.packing import packed_mask, packed_offsets, padded
 from vilam.models.soft import Middle, Softened, expected_places, straight_through
+from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.tower import VilamTower, VilamTowerConfig
 
 PARTS = ("vision", "aligner", "language")
@@ -110,7 +117,7 @@ class VilamOutput(ModelOutput):  # type: ignore[misc]
     past_key_values: Cache | None = None
 
 
-class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
+class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: ignore[misc]
     """One model for REC and REG.
 
     Sequences are an image prefix of P tokens and text of L tokens. ``segments`` (B, L) number the instructions that
@@ -292,18 +299,15 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         if weights is None:
             weights = torch.ones_like(labels, dtype=torch.float32)
         if totals is None:
-            totals = loss_totals(self.config, labels, weights, policy)
+            totals = self.loss_totals(labels, weights, policy)
         # The state before a token predicts it; each instruction starts with a question, so none needs the prefix's.
         wanted = labels[:, 1:] != IGNORED
         logits = self.score(hidden[:, :-1][wanted])
-        losses = token_losses(logits, labels[:, 1:][wanted], self.config, coordinate_sigma)
-        if policy is not None:
-            own = policy.at(labels != IGNORED)  # a question stands before the first label of a row
-            log_probs = -token_losses(logits, labels[:, 1:][wanted], self.config, 0.0)
-            losses = torch.where(own.sampled, policy_losses(log_probs, own, kl), losses)
+        own = None if policy is None else policy.at(labels != IGNORED)  # a question stands before a row's first label
+        losses = answer_losses(logits, labels[:, 1:][wanted], self.config, coordinate_sigma, own, kl)
         loss = (losses * weights[:, 1:][wanted]).sum() / totals[0]
         if pointed is not None:
-            asked = answer_boxes(self.config, labels, policy)
+            asked = self._answer_boxes(labels, policy)
             pointing = self._pointing(pointed, input_ids, segments, weights, asked)
             loss = loss + pointing_weight * pointing / totals[1].clamp_min(1e-6)  # where no box is asked for, 0
         return VilamOutput(loss=loss, logits=logits)
@@ -359,18 +363,73 @@ class VilamForConditionalGeneration(PreTrainedModel):  # type: ignore[misc]
         image, first = self.image_positions(length)
         return torch.cat([image.expand(len(segments), -1), packed_offsets(segments) + first], dim=1)
 
+    def see(self, images: Sequence[bytes | Image.Image]) -> Tensor:
+        """Pixels (B, 3, S, S)."""
+        return load_pixels(images, self.config).to(self.device)
 
-def answer_boxes(config: VilamConfig, labels: Tensor, policy: Policy | None = None) -> Tensor:
-    """Where (B, L) the true box of an answer begins; a sampled one is none."""
-    if config.first_coordinate is None:
-        return torch.zeros_like(labels, dtype=torch.bool)
-    begins = labels == config.first_coordinate + BOX
-    return begins if policy is None else begins & ~policy.sampled
+    def frames(self, pictures: Tensor) -> list[Frame]:
+        """Places are counted in thousandths of the picture's own sides."""
+        return [Frame.filled(SCALE, SCALE)] * len(pictures)
 
+    def pack(self, tokenizer: GroundingTokenizer, pictures: Tensor, rows: Sequence[Sequence[Exchange]]) -> Packed:
+        """Everything about a picture behind one image prefix: ``pixel_values``, ``input_ids``, ``segments``."""
+        asked = [[(tokenizer.encode_question(each.question), list(each.answer)) for each in row] for row in rows]
+        inputs = {
+            "pixel_values": pictures,
+            "input_ids": padded([[question + answer for question, answer in row] for row in asked], tokenizer.pad_id),
+            "segments": padded([[[i] * (len(q) + len(a)) for i, (q, a) in enumerate(row, 1)] for row in asked], 0),
+        }
+        labels = padded([[[IGNORED] * len(question) + answer for question, answer in row] for row in asked], IGNORED)
+        return Packed(inputs, labels)
 
-def loss_totals(config: VilamConfig, labels: Tensor, weights: Tensor, policy: Policy | None = None) -> Tensor:
-    """Summed weights (2,) of the answers' tokens and of their boxes: what the two sums of a loss are divided by."""
-    return torch.stack([weights[labels != IGNORED].sum(), weights[answer_boxes(config, labels, policy)].sum()])
+    def speak(
+        self, tokenizer: GroundingTokenizer, pictures: Tensor, asked: Sequence[tuple[int, str]], chooser: Chooser
+    ) -> None:
+        """One image prefix for all questions of a picture, and a key-value cache from which finished rows drop out."""
+        begun = chooser.begin()
+        if not chooser.alive:
+            return
+        rows = [(asked[i][0], [*tokenizer.encode_question(asked[i][1]), *begun[i]]) for i in chooser.alive]
+        state = Decoding(self, pictures, rows, tokenizer.pad_id)
+        while True:
+            chosen, keep = chooser.choose(list(chooser.alive), state.logits)
+            if not chooser.alive:
+                return
+            state.advance(chosen, keep)
+
+    def loss_totals(self, labels: Tensor, weights: Tensor, policy: Policy | None = None) -> Tensor:
+        """Summed weights (2,) of the answers' tokens and of their boxes: what the two sums of a loss are divided by."""
+        return torch.stack([weights[labels != IGNORED].sum(), weights[self._answer_boxes(labels, policy)].sum()])
+
+    def _answer_boxes(self, labels: Tensor, policy: Policy | None) -> Tensor:
+        """Where (B, L) the true box of an answer begins; a sampled one is none."""
+        if self.config.first_coordinate is None:
+            return torch.zeros_like(labels, dtype=torch.bool)
+        begins: Tensor = labels == self.config.first_coordinate + BOX
+        return begins if policy is None else begins & ~policy.sampled
+
+    def twin(self) -> VilamForConditionalGeneration:
+        """A model of the same shape with random weights."""
+        return VilamForConditionalGeneration(copy.deepcopy(self.config))
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """The weights of each part, without those of coordinates and pointing."""
+        return {part: list(getattr(self, part).parameters()) for part in PARTS}
+
+    def origin(self, part: str) -> dict[str, str]:
+        """Where the weights that a part started from are from."""
+        return dict(self.config.origins.get(part, {}))
+
+    def manner(self) -> str:
+        """For the model card."""
+        bins = self.config.coordinate_bins
+        form = "in digits" if bins is None else f"one token for each of {bins}"
+        size = self.config.image_size
+        return f"Pictures become squares of {size} pixels; coordinates are 0-1000 of a side, {form}."
+
+    def recompute(self) -> None:
+        """Let layers compute again on the way back what they would have to remember."""
+        self.activation_checkpointing_enable()
 
 
 def _feature_width(config: VilamConfig) -> int:

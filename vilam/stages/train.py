@@ -29,7 +29,7 @@ def run(settings: Settings, root: Path) -> None:
 
     before = load_trained(root / "models" / "activate")
     card = read_card(root / RECORDS)
-    weights = checksum(root / "models" / "activate" / "model.safetensors")
+    weights = [checksum(file) for file in sorted((root / "models" / "activate").glob("*.safetensors"))]
     checkpoints = checkpoints_for("train", settings, root, settings.train.model_dump(), weights)
     cycle = Cycle(settings.train.cycle, settings.train.tasks, before.tokenizer, card, settings.seed)
     name = f"{settings.prepare.source} {settings.train.cycle.mode}, seed {settings.seed}"

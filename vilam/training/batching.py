@@ -1,34 +1,32 @@
-"""Examples to tensors: all instructions of an image packed behind one image prefix."""
+"""Examples to the tensors that a model takes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vilam.models.images import load_pixels
+from vilam.models.conventions import Frame
+from vilam.models.family import Exchange, GroundingModel, Tokens
 from vilam.models.losses import IGNORED, Policy
 from vilam.models.packing import padded
 from vilam.models.soft import Middle
 from vilam.models.tokenization import GroundingTokenizer, lead_in
-from vilam.models.vilam import VilamConfig
 from vilam.training.sampling import Example, FirstLeg
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Packed instructions of B images.
+    """What is asked and answered about B images, as a model takes it.
 
-    pixel_values (B, 3, S, S); input_ids, segments, labels (B, L) as VilamForConditionalGeneration takes them;
-    weights (B, L): each instruction's weight spread evenly over its answer's tokens, so that a class counts as much as
-    the 50 numbers of an outline. policy: of sampled answers, where there are any; middle: first legs, likewise.
+    inputs, labels (B, L): see `Packed`. weights (B, L): each instruction's weight spread evenly over its answer's
+    tokens, so that a class counts as much as the 50 numbers of an outline. policy: of sampled answers, where there are
+    any; middle: first legs, likewise.
     """
 
-    pixel_values: Tensor
-    input_ids: Tensor
-    segments: Tensor
+    inputs: dict[str, Tensor]
     labels: Tensor
     weights: Tensor
     policy: Policy | None
@@ -36,92 +34,95 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on another device."""
-        names = ("pixel_values", "input_ids", "segments", "labels", "weights")
-        return replace(
-            self,
-            **{name: getattr(self, name).to(device) for name in names},
-            policy=None if self.policy is None else self.policy.to(device),
-            middle=None if self.middle is None else self.middle.to(device),
+        return Batch(
+            {name: value.to(device) for name, value in self.inputs.items()},
+            self.labels.to(device),
+            self.weights.to(device),
+            None if self.policy is None else self.policy.to(device),
+            None if self.middle is None else self.middle.to(device),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Packed:
-    """One example as tokens."""
+class _Answered:
+    """An example and the token ids of its answer."""
 
-    question: list[int]
-    answer: list[int]
     example: Example
-
-    def __len__(self) -> int:
-        return len(self.question) + len(self.answer)
-
-    def spread(self, before: float, values: Sequence[float]) -> list[float]:
-        """``before`` for each token of the question, then the values of the answer's tokens."""
-        return [before] * len(self.question) + list(values)
+    ids: tuple[int, ...]
 
 
 def collate(
-    images: Sequence[bytes], examples: Sequence[Sequence[Example]], tokenizer: GroundingTokenizer, config: VilamConfig
+    images: Sequence[bytes], examples: Sequence[Sequence[Example]], tokenizer: Tokens, model: GroundingModel
 ) -> Batch:
     """Pack the examples of each image; images are encoded files."""
-    rows = [[_pack(example, tokenizer) for example in own] for own in examples]
+    pictures = model.see(images)
+    frames = model.frames(pictures)
+    rows = [[_answered(each, tokenizer, frame) for each in own] for own, frame in zip(examples, frames, strict=True)]
+    exchanges = [[Exchange(each.example.instruction.question, each.ids) for each in row] for row in rows]
+    packed = model.pack(tokenizer, pictures, exchanges)
+    answered = [each for row in rows for each in row]
     return Batch(
-        pixel_values=load_pixels(images, config),
-        input_ids=padded([[each.question + each.answer for each in row] for row in rows], tokenizer.pad_id),
-        segments=padded([[[number] * len(each) for number, each in enumerate(row, start=1)] for row in rows], 0),
-        labels=padded([[each.spread(IGNORED, each.answer) for each in row] for row in rows], IGNORED),
-        weights=padded([[each.spread(0.0, _weights(each)) for each in row] for row in rows], 0.0),
-        policy=_policy(rows),
-        middle=_middle(rows, tokenizer),
+        packed.inputs,
+        packed.labels,
+        _spread([[each.example.weight / len(each.ids)] * len(each.ids) for each in answered], packed.labels),
+        _policy(answered, packed.labels),
+        _middle(rows, tokenizer),
     )
 
 
-def _pack(example: Example, tokenizer: GroundingTokenizer) -> _Packed:
-    question = tokenizer.encode_question(example.instruction.question)
+def _answered(example: Example, tokenizer: Tokens, frame: Frame) -> _Answered:
     if example.sampled is not None:
-        return _Packed(question, list(example.sampled.ids), example)
-    return _Packed(question, tokenizer.encode_answer(example.instruction.answer), example)
+        return _Answered(example, example.sampled.ids)
+    return _Answered(example, tuple(tokenizer.encode_answer(example.instruction.answer, frame)))
 
 
-def _weights(packed: _Packed) -> list[float]:
-    return [packed.example.weight / len(packed.answer)] * len(packed.answer)
+def _spread(values: Sequence[Sequence[float]], labels: Tensor) -> Tensor:
+    """Numbers of the answers' tokens, one answer after the other, where these stand: (B, L), 0 elsewhere."""
+    spread = torch.zeros(labels.shape, device=labels.device)
+    spread[labels != IGNORED] = torch.tensor([value for each in values for value in each], device=labels.device)
+    return spread
 
 
-def _policy(rows: Sequence[Sequence[_Packed]]) -> Policy | None:
-    if not any(each.example.sampled for row in rows for each in row):
+def _policy(answered: Sequence[_Answered], labels: Tensor) -> Policy | None:
+    if not any(each.example.sampled for each in answered):
         return None
-
     return Policy(
-        sampled=padded([[[int(each.example.sampled is not None)] * len(each) for each in row] for row in rows], 0) > 0,
-        advantages=padded([[_known(each, "advantages") for each in row] for row in rows], 0.0),
-        old=padded([[_known(each, "old") for each in row] for row in rows], 0.0),
-        reference=padded([[_known(each, "reference") for each in row] for row in rows], 0.0),
+        sampled=_spread([[float(each.example.sampled is not None)] * len(each.ids) for each in answered], labels) > 0,
+        advantages=_spread([_known(each, "advantages") for each in answered], labels),
+        old=_spread([_known(each, "old") for each in answered], labels),
+        reference=_spread([_known(each, "reference") for each in answered], labels),
     )
 
 
-def _known(packed: _Packed, name: str) -> list[float]:
-    sampled = packed.example.sampled
+def _known(answered: _Answered, name: str) -> Sequence[float]:
+    sampled = answered.example.sampled
     if sampled is None:
-        return [0.0] * len(packed)
+        return [0.0] * len(answered.ids)
     values = {"advantages": [sampled.advantage] * len(sampled.ids), "old": sampled.old, "reference": sampled.reference}
-    return packed.spread(0.0, values[name])
+    return values[name]
 
 
-def _middle(rows: Sequence[Sequence[_Packed]], tokenizer: GroundingTokenizer) -> Middle | None:
-    """The first legs of all rows, and which of their tokens stand where in the questions."""
+def _middle(rows: Sequence[Sequence[_Answered]], tokenizer: Tokens) -> Middle | None:
+    """The first legs of all rows, and which of their tokens stand where in the questions.
+
+    Only models that are packed have any.
+    """
+    if not any(each.example.first for row in rows for each in row):
+        return None
+    assert isinstance(tokenizer, GroundingTokenizer)
     ids: list[list[list[int]]] = [[] for _ in rows]
     pairs: list[tuple[int, int, int, int]] = []
     for row, own in enumerate(rows):
         start = first_start = 0
         for each in own:
+            own_question = tokenizer.encode_question(each.example.instruction.question)
             if each.example.first is not None:
                 question, answer = _first_leg(each.example.first, tokenizer)
-                for token, place in _softened(answer, each.question, tokenizer):
+                for token, place in _softened(answer, own_question, tokenizer):
                     pairs.append((row, first_start + len(question) + token, row, start + place))
                 ids[row].append(question + answer)
                 first_start += len(question) + len(answer)
-            start += len(each)
+            start += len(own_question) + len(each.ids)
     if not pairs:
         return None
     numbers = torch.tensor(pairs)

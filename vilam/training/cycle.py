@@ -40,8 +40,7 @@ from vilam.data.records import DatasetCard
 from vilam.evaluation.diversity import diversity
 from vilam.inference.answering import Records
 from vilam.inference.round_trip import Traveller, Trip
-from vilam.models.tokenization import GroundingTokenizer
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.family import GroundingModel, Tokens
 from vilam.tasks import TASKS
 from vilam.training.engine import rank, world_size
 from vilam.training.mean_teacher import MeanTeacher
@@ -60,7 +59,7 @@ class Cycle:
         self,
         settings: CycleSettings,
         tasks: Mapping[str, float],
-        tokenizer: GroundingTokenizer,
+        tokenizer: Tokens,
         card: DatasetCard,
         seed: int,
     ) -> None:
@@ -91,7 +90,7 @@ class Cycle:
 
     def refresh(
         self,
-        model: VilamForConditionalGeneration,
+        model: GroundingModel,
         records: Records,
         instructions: Mapping[str, Mapping[str, Sequence[Instruction]]],
         turn: int,
@@ -118,7 +117,7 @@ class Cycle:
         return measures([trip for _, gone in everything for trip in gone], self.settings.min_iou)
 
     def _go_round(
-        self, model: VilamForConditionalGeneration, sources: Sequence[Source], turn: int
+        self, model: GroundingModel, sources: Sequence[Source], turn: int
     ) -> tuple[list[list[Example]], list[Trip]]:
         second = model if self.teacher is None else self.teacher.beside(model)
         if self.settings.mode == "reward":
@@ -143,7 +142,7 @@ class Cycle:
         """What a checkpoint has to hold, so that a run goes on as if it had never stopped."""
         return {"kept": self.kept, "teacher": self.teacher.state() if self.teacher else None}
 
-    def load(self, state: Mapping[str, Any], model: VilamForConditionalGeneration) -> None:
+    def load(self, state: Mapping[str, Any], model: GroundingModel) -> None:
         """Put back what `state` gave."""
         self.kept = dict(state["kept"])
         if self.teacher is not None:

@@ -18,8 +18,7 @@ from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard
 from vilam.inference.answering import Records, autocast
 from vilam.models.device import precision
-from vilam.models.tokenization import GroundingTokenizer
-from vilam.models.vilam import VilamForConditionalGeneration, loss_totals
+from vilam.models.family import GroundingModel, Tokens
 from vilam.progress import Progress
 from vilam.training.batching import Batch, collate
 from vilam.training.checkpoint import Checkpoints
@@ -38,8 +37,8 @@ class Job:
 
     name: str
     settings: OptimiserSettings
-    model: VilamForConditionalGeneration
-    tokenizer: GroundingTokenizer
+    model: GroundingModel
+    tokenizer: Tokens
     card: DatasetCard
     records: Records
     sampler: InstructionSampler
@@ -66,13 +65,13 @@ class History:
 
 def fit(
     job: Job, root: Path, checkpoints: Checkpoints, log: Callable[[Mapping[str, float], int], None]
-) -> tuple[VilamForConditionalGeneration, History]:
+) -> tuple[GroundingModel, History]:
     """Train to the end, going on from the last checkpoint; returns the model (whole on rank 0) and its history."""
     torch.manual_seed(job.seed)
     device = start_distributed()
     job.model.to(device)
     if job.settings.gradient_checkpointing:
-        job.model.activation_checkpointing_enable()
+        job.model.recompute()
     engine = start_engine(job.model, job.settings, root)
     history = History()
     first = 0
@@ -130,14 +129,12 @@ class _Trainer:
     def step(self, step: int) -> float:
         """Train on the images of a step; returns the loss, averaged over recent steps."""
         batch = self._batch(step).to(self.device)
-        totals = loss_totals(self.job.model.config, batch.labels, batch.weights, batch.policy)
+        totals = self.job.model.loss_totals(batch.labels, batch.weights, batch.policy)
         torch.distributed.all_reduce(totals)
         # Ranks hold different numbers of tokens and DeepSpeed averages over ranks: so the gradient is that of one rank.
         self.engine.train()
         output = self.engine(
-            pixel_values=batch.pixel_values,
-            input_ids=batch.input_ids,
-            segments=batch.segments,
+            **batch.inputs,
             labels=batch.labels,
             weights=batch.weights,
             totals=totals / world_size(),
@@ -169,7 +166,7 @@ class _Trainer:
         rows: list[tuple[str, list[Example]]] = [(image_id, []) for image_id in drawn] + list(cycled.items())
         own = rows[rank() :: world_size()]
         examples = [made + job.sampler.draw(image_id, step, made) for image_id, made in own]
-        return collate([job.records[image_id].image for image_id, _ in own], examples, job.tokenizer, job.model.config)
+        return collate([job.records[image_id].image for image_id, _ in own], examples, job.tokenizer, job.model)
 
     def _cycled(self, cycle: Cycle, step: int) -> dict[str, list[Example]]:
         """The images of a step that go round; new middles are made where it is time."""
@@ -192,7 +189,7 @@ class _Trainer:
         self.history.add(step, measured)
         self.log({f"{self.job.name}/{name}": number for name, number in measured.items()}, step)
 
-    def _plain(self) -> AbstractContextManager[VilamForConditionalGeneration]:
+    def _plain(self) -> AbstractContextManager[GroundingModel]:
         return plain_model(self.engine, self.job.model)
 
     def validate(self, step: int) -> None:

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.family import GroundingModel
 
 Weights = dict[str, Tensor]
 
@@ -20,16 +20,16 @@ class MeanTeacher:
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
-        self.model: VilamForConditionalGeneration | None = None
+        self.model: GroundingModel | None = None
 
-    def beside(self, model: VilamForConditionalGeneration) -> VilamForConditionalGeneration:
+    def beside(self, model: GroundingModel) -> GroundingModel:
         """The teacher; the first time, it begins as a copy of the model."""
         if self.model is None:
             self.model = _copy(model)
         return self.model
 
     @torch.no_grad()
-    def follow(self, model: VilamForConditionalGeneration) -> None:
+    def follow(self, model: GroundingModel) -> None:
         """Go a step towards the model."""
         for own, other in zip(self.beside(model).parameters(), model.parameters(), strict=True):
             own.lerp_(other, 1 - self.decay)
@@ -38,14 +38,14 @@ class MeanTeacher:
         """The weights, for a checkpoint; None before the first step."""
         return None if self.model is None else self.model.state_dict()
 
-    def load(self, state: Weights | None, model: VilamForConditionalGeneration) -> None:
+    def load(self, state: Weights | None, model: GroundingModel) -> None:
         """Put back what `state` gave, with the shape of ``model``."""
         if state is not None:
             self.model = _copy(model)
             self.model.load_state_dict(state)
 
 
-def _copy(model: VilamForConditionalGeneration) -> VilamForConditionalGeneration:
-    copied: VilamForConditionalGeneration = copy.deepcopy(model).eval()
+def _copy(model: GroundingModel) -> GroundingModel:
+    copied: GroundingModel = copy.deepcopy(model).eval()
     copied.requires_grad_(False)
     return copied

@@ -12,8 +12,7 @@ from vilam.data.instructions import Instruction
 from vilam.data.records import Expression, ImageRecord, Region
 from vilam.inference.rewording import ranked, reworded
 from vilam.inference.round_trip import REG, Asked, Drawing, Found, Place, Traveller, Trip, hashed
-from vilam.models.images import load_pixels
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.family import GroundingModel
 from vilam.tasks import TASKS
 from vilam.training.sampling import Example, FirstLeg
 
@@ -50,7 +49,7 @@ class Middles:
         self.seed = seed
 
     def examples(
-        self, model: VilamForConditionalGeneration, sources: Sequence[Source], step: int
+        self, model: GroundingModel, sources: Sequence[Source], step: int
     ) -> tuple[list[list[Example]], list[Trip]]:
         """Examples of each image, and all trips; the middles are the model's."""
         made: list[list[Example]] = [[] for _ in sources]
@@ -76,7 +75,7 @@ class Middles:
         return [(i, region) for i, source in enumerate(sources) for region in source.wordless]
 
     def _said(
-        self, model: VilamForConditionalGeneration, records: Sequence[ImageRecord], places: Sequence[Place], step: int
+        self, model: GroundingModel, records: Sequence[ImageRecord], places: Sequence[Place], step: int
     ) -> Sequence[list[Trip]]:
         """The model's own words."""
         if not places:
@@ -129,11 +128,11 @@ class Middles:
         return Asked(index, source.record.region(chosen.region_id), name, chosen.question), chosen.expression
 
     def _answers(
-        self, model: VilamForConditionalGeneration, records: Sequence[ImageRecord], asked: Sequence[tuple[Asked, str]]
+        self, model: GroundingModel, records: Sequence[ImageRecord], asked: Sequence[tuple[Asked, str]]
     ) -> Iterator[tuple[int, Region, str, Found]]:
         if not asked:
             return
-        pixels = load_pixels([record.image for record in records], model.config).to(model.device)
+        pixels = model.see([record.image for record in records])
         found = self.traveller.find(model, pixels, records, [one for one, _ in asked])
         for (one, words), where in zip(asked, found, strict=True):
             yield one.image, one.region, words, where

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.family import GroundingModel
 
 SHARDED_PARAMETERS = 3
 """The ZeRO stage from which on a rank holds only a part of each weight."""
 
 
 @contextmanager
-def plain_model(engine: Any, model: VilamForConditionalGeneration) -> Iterator[VilamForConditionalGeneration]:
+def plain_model(engine: Any, model: GroundingModel) -> Iterator[GroundingModel]:
     """The engine's model itself, or under ZeRO-3 a gathered copy of it.
 
     Under ZeRO-3 every forward pass is a collective call, and ranks that generate answers of different lengths would
@@ -29,6 +28,6 @@ def plain_model(engine: Any, model: VilamForConditionalGeneration) -> Iterator[V
 
     with deepspeed.zero.GatheredParameters(list(engine.module.parameters())):
         weights = {name: value.detach().clone() for name, value in engine.module.state_dict().items()}
-    replica = type(model)(copy.deepcopy(model.config))
+    replica = model.twin()
     replica.load_state_dict(weights)
     yield replica.to(torch.device(engine.device)).eval()

@@ -20,8 +20,7 @@ from vilam.config import CycleSettings
 from vilam.data.records import ImageRecord, Region
 from vilam.inference.round_trip import REC, REG, Asked, Drawing, Found, Traveller, Trip, hashed
 from vilam.inference.scoring import Given, log_probabilities
-from vilam.models.images import load_pixels
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.family import GroundingModel
 from vilam.training.middles import Source, instruction
 from vilam.training.sampling import Example, Sampled
 
@@ -39,8 +38,8 @@ class Rewards:
 
     def examples(
         self,
-        model: VilamForConditionalGeneration,
-        reference: VilamForConditionalGeneration,
+        model: GroundingModel,
+        reference: GroundingModel,
         sources: Sequence[Source],
         step: int,
     ) -> tuple[list[list[Example]], list[Trip]]:
@@ -58,9 +57,7 @@ class Rewards:
         own = self.settings
         return Drawing(own.samples, own.temperature, own.max_words, hashed(self.seed, step), alike=True)
 
-    def _spoken(
-        self, model: VilamForConditionalGeneration, sources: Sequence[Source], step: int
-    ) -> tuple[list[Trip], list[Group]]:
+    def _spoken(self, model: GroundingModel, sources: Sequence[Source], step: int) -> tuple[list[Trip], list[Group]]:
         """One region of each image, several expressions."""
         if self.settings.reg_then_rec == 0:
             return [], []
@@ -92,7 +89,7 @@ class Rewards:
             if advantage
         ]
 
-    def _found(self, model: VilamForConditionalGeneration, sources: Sequence[Source], step: int) -> list[Group]:
+    def _found(self, model: GroundingModel, sources: Sequence[Source], step: int) -> list[Group]:
         """One true expression of each image that has any, several boxes."""
         if self.settings.rec_then_reg == 0:
             return []
@@ -107,7 +104,7 @@ class Rewards:
         if not asked:
             return []
         records = [source.record for source in sources]
-        pixels = load_pixels([record.image for record in records], model.config).to(model.device)
+        pixels = model.see([record.image for record in records])
         found = self.traveller.find(model, pixels, records, [one for one, _ in asked], self._drawing(step))
         count = self.settings.samples
         told = self._retold(model, sources, [each for each in asked for _ in range(count)], found)
@@ -120,7 +117,7 @@ class Rewards:
 
     def _retold(
         self,
-        model: VilamForConditionalGeneration,
+        model: GroundingModel,
         sources: Sequence[Source],
         asked: Sequence[tuple[Asked, str]],
         found: Sequence[Found],
@@ -151,8 +148,8 @@ class Rewards:
 
     def _with_log_probs(
         self,
-        model: VilamForConditionalGeneration,
-        reference: VilamForConditionalGeneration,
+        model: GroundingModel,
+        reference: GroundingModel,
         sources: Sequence[Source],
         examples: Sequence[tuple[int, Example]],
     ) -> Iterator[tuple[int, Example]]:
@@ -167,9 +164,9 @@ class Rewards:
             yield index, replace(example, sampled=replace(example.sampled, old=own, reference=other))
 
     def _log_probs(
-        self, model: VilamForConditionalGeneration, sources: Sequence[Source], given: Sequence[Given]
+        self, model: GroundingModel, sources: Sequence[Source], given: Sequence[Given]
     ) -> list[tuple[float, ...]]:
-        pixels = load_pixels([source.record.image for source in sources], model.config).to(model.device)
+        pixels = model.see([source.record.image for source in sources])
         return log_probabilities(model, self.traveller.tokenizer, pixels, given)
 
 

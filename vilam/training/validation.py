@@ -10,9 +10,8 @@ from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard
 from vilam.evaluation.diversity import diversity
 from vilam.inference.answering import Records, answer_all, compile_grammars
+from vilam.models.family import GroundingModel, Tokens
 from vilam.models.losses import IGNORED
-from vilam.models.tokenization import GroundingTokenizer
-from vilam.models.vilam import VilamForConditionalGeneration
 from vilam.tasks import TASKS
 from vilam.training.batching import collate
 from vilam.training.sampling import Example
@@ -24,8 +23,8 @@ COLLAPSE = 0.5
 
 @torch.no_grad()
 def validate(
-    model: VilamForConditionalGeneration,
-    tokenizer: GroundingTokenizer,
+    model: GroundingModel,
+    tokenizer: Tokens,
     card: DatasetCard,
     records: Records,
     instructions: Sequence[Instruction],
@@ -69,8 +68,8 @@ def _hit(instruction: Instruction, answer: str, records: Records, card: DatasetC
 
 
 def _loss(
-    model: VilamForConditionalGeneration,
-    tokenizer: GroundingTokenizer,
+    model: GroundingModel,
+    tokenizer: Tokens,
     records: Records,
     instructions: Sequence[Instruction],
 ) -> float:
@@ -78,10 +77,8 @@ def _loss(
     for start in range(0, len(instructions), BATCH):
         chunk = instructions[start : start + BATCH]
         images = [records[each.image_id].image for each in chunk]
-        batch = collate(images, [[Example(each)] for each in chunk], tokenizer, model.config).to(model.device)
-        output = model(
-            pixel_values=batch.pixel_values, input_ids=batch.input_ids, segments=batch.segments, labels=batch.labels
-        )
+        batch = collate(images, [[Example(each)] for each in chunk], tokenizer, model)
+        output = model(**batch.inputs, labels=batch.labels)
         count = float((batch.labels != IGNORED).sum())
         total, weight = total + float(output.loss) * count, weight + count
     return total / max(weight, 1.0)
