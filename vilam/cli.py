@@ -126,6 +126,17 @@ def predict(
     command.predict(model, image, task, None if box else words, box, picture)
 
 
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A model folder or a registry address, of a whole model.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder, for transformers alone.")],
+) -> None:
+    """Merge the adapters of a whole vision-language model, so that it opens without vilam."""
+    from vilam.inference import exporting
+
+    exporting.export(model, folder, Path.cwd())
+
+
 def parse_box(words: str, option: str) -> tuple[float, float, float, float]:
     """``x1,y1,x2,y2`` as numbers; raises VilamError where it is not four numbers with x1 < x2 and y1 < y2."""
     try:

@@ -61,11 +61,7 @@ class Predictor:
 
         Raises VilamError where there is no such model or it is damaged.
         """
-        if str(source).startswith("models:/"):
-            from vilam.tracking import download_model
-
-            source = download_model(str(source), root or Path.cwd())
-        return cls(load_trained(Path(source)))
+        return cls(load_trained(model_folder(str(source), root or Path.cwd())))
 
     def locate(self, image: Image.Image, expression: str) -> Found:
         """The box of what an expression means."""
@@ -110,6 +106,15 @@ class Predictor:
             reading.points,
             reading.text,
         )
+
+
+def model_folder(source: str, root: Path) -> Path:
+    """The folder of a model, fetched from the registry of the project in ``root`` where it is ``models:/...``."""
+    if not source.startswith("models:/"):
+        return Path(source)
+    from vilam.tracking import download_model
+
+    return download_model(source, root)
 
 
 def _inside(box_xyxy: Box | None, image: Image.Image) -> Box:
