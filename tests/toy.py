@@ -21,6 +21,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Dinov2Config, Dinov2Model, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from vilam.config import Settings, check_settings
+from vilam.data.expressions import keep_share
 from vilam.data.instructions import Instruction, write_instructions
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.scenes import CATEGORIES, LICENCE, generate_scene, keypoint_schemas
@@ -86,6 +87,55 @@ PRETRAINED = {
     },
 }
 """A model whose parts start from `write_checkpoints`."""
+
+LORA = {"rank": 2, "alpha": 4, "dropout": 0.1, "targets": ["q_proj", "v_proj"]}
+BRIEF = {
+    "steps": 3,
+    "instructions_per_image": 2,
+    "learning_rate": 0.02,
+    "validate_every": 3,
+    "validation_images": 1,
+    "checkpoint_every": 3,
+}
+WHOLE = {
+    "model__checkpoint": "checkpoint",
+    "model__vision__frozen": True,
+    "model__language__frozen": True,
+    **{f"{step}__{name}": value for step in ("activate", "train") for name, value in BRIEF.items()},
+    "train__tasks": {"rec_box": 3, "rec_keypoints": 1, "reg_class": 2, "reg_caption": 2},
+    "train__cycle__start": 0.3,
+    "train__cycle__images": 2,
+    "train__cycle__samples": 2,
+    "train__cycle__max_words": 8,
+    "train__cycle__min_iou": 0.02,
+    "train__cycle__teacher": None,
+    "evaluate__tasks": ["rec_box", "reg_class", "reg_caption"],
+    "evaluate__step_1": False,
+    "evaluate__max_images": 1,
+    "evaluate__gallery": 1,
+}
+"""A run of a whole model: its alignment layer is trained, all else frozen; what overlaps at all goes round."""
+WHOLE_RUNS: dict[str, dict[str, Any]] = {
+    "blip2-opt": {"model__language__lora": LORA, "evaluate__step_1": True},
+    "blip2-t5": {"model__language__lora": {**LORA, "targets": ["q", "v"]}},
+    "instructblip-vicuna": {
+        "train__cycle__mode": "reward",
+        "train__cycle__teacher": 1.0,
+        "train__cycle__regions": 1,
+    },
+    "instructblip-t5": {},
+    "llava": {},
+    "qwen2.5-vl": {},
+    "qwen3-vl": {},
+    "paligemma": {},
+    "smolvlm": {
+        "model__vision__frozen": False,
+        "model__language__frozen": False,
+        "train__cycle__teacher": 0.9,
+    },
+    "kosmos-2": {},
+}
+"""What is particular to each of stock.py's."""
 
 ABLATION = """
 name: toy
@@ -159,12 +209,12 @@ def records() -> dict[str, ImageRecord]:
 @cache
 def instructions() -> tuple[Instruction, ...]:
     """All that is asked about them, by all tasks and activation."""
-    return tuple(_render())
+    return tuple(_render(1.0))
 
 
-def _render() -> Iterator[Instruction]:
+def _render(described: float) -> Iterator[Instruction]:
     for record in scenes():
-        yield from render(record, card(), [*TASKS.values(), ACTIVATION], 2, seed=3)
+        yield from render(keep_share(record, described, 3), card(), [*TASKS.values(), ACTIVATION], 2, seed=3)
 
 
 def of_split(split: str) -> list[Instruction]:
@@ -217,11 +267,14 @@ def pixels(count: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(seed))
 
 
-def write_project(root: Path, **changes: Any) -> Path:
-    """A project folder with the toy's data, as `prepare` and `synthesize` leave it, ready to be trained in."""
+def write_project(root: Path, described: float = 1.0, **changes: Any) -> Path:
+    """A project folder with the toy's data, as `prepare` and `synthesize` leave it, ready to be trained in.
+
+    described: share of the training regions that have words.
+    """
     write_settings(root, **changes)
     write_dataset(scenes(), card(), root / "data" / "records", 100)
-    write_instructions(root / "data" / "instructions", instructions())
+    write_instructions(root / "data" / "instructions", instructions() if described == 1 else _render(described))
     return root
 
 

@@ -18,7 +18,7 @@ def test_it_tells_where_parts_come_from_and_what_was_trained(tmp_path, monkeypat
     (tmp_path / "vision" / "preprocessor_config.json").write_text(json.dumps(statistics))
     vision = {"checkpoint": str(tmp_path / "vision"), "model_type": None, "config": {}, "frozen": True}
     monkeypatch.setattr(
-        "vilam.models.build.provenance", lambda name: {"title": "Eyes", "package": "eyes==1", "sha256": "ab"}
+        "vilam.models.joined.provenance", lambda name: {"title": "Eyes", "package": "eyes==1", "sha256": "ab"}
     )
     model = toy.model(vision=vision)
     save_trained(Trained(model, toy.tokenizer(), toy.card(), {"stage": "train"}), tmp_path / "model")

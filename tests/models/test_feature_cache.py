@@ -58,6 +58,18 @@ def test_it_does_not_matter_how_a_run_multiplies(model):
     assert torch.equal(fresh, exact.half().float()) and torch.equal(kept, fresh)
 
 
+def test_a_tower_held_in_half_the_bits_multiplies_in_them(model, tmp_path):
+    model.settle(torch.bfloat16)
+    model.keep_features(tmp_path)
+    with torch.no_grad():
+        kept = model.feature_cache.features(toy.pixels(2), lambda pixels: patch_features(model.vision, pixels, None))
+        with torch.autocast("cpu", torch.bfloat16):
+            expected = patch_features(model.vision, toy.pixels(2), None)
+    assert torch.equal(kept, expected.half().float())
+    assert {parameter.dtype for parameter in model.vision.parameters()} == {torch.bfloat16, torch.float32}
+    assert all(parameter.dtype == torch.float32 for parameter in model.language.parameters())
+
+
 def test_the_parts_behind_the_tower_learn_as_ever(model):
     prefix_of = model.encode_images(toy.pixels(2))
     prefix_of.square().sum().backward()

@@ -55,6 +55,7 @@ def describe(teacher: Teacher, folder: Path, regions: Wordless, settings: Settin
     drawing = Drawing(own.samples, own.temperature, own.max_words, settings.seed)
     with team() as processes:
         model = trained.model.to(_device(processes)).eval()
+        model.settle(precision("auto"))
         for ids in _shown(_share(list(regions), own.batch_size, processes), processes):
             places = [(i, region) for i, image_id in enumerate(ids) for region in regions[image_id]]
             with autocast(model, precision("auto")):

@@ -51,6 +51,7 @@ class Predictor:
     def __init__(self, trained: Trained) -> None:
         """Take over a loaded model; it moves to the GPU where there is one."""
         self.model = trained.model.to(best_device()).eval()
+        self.model.settle(precision("auto"))
         self.tokenizer = trained.tokenizer
         self.card = trained.card
         self.grammars = compile_grammars(trained.tokenizer, trained.card)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
@@ -102,7 +103,7 @@ def load_trained(folder: Path) -> Trained:
 def _load_model(folder: Path) -> tuple[GroundingModel, Tokens]:
     if (folder / stock_folder.ABOUT).is_file():
         return stock_folder.load(folder)
-    model = VilamForConditionalGeneration.from_pretrained(folder)
+    model = VilamForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     model.freeze()  # what transformers loads has gradients again
     return model, GroundingTokenizer(AutoTokenizer.from_pretrained(folder), model.config.coordinate_bins)
 

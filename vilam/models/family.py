@@ -137,6 +137,13 @@ class GroundingModel(nn.Module):
         """Stop the gradient of the parts that are not trained."""
         raise NotImplementedError
 
+    @torch.no_grad()
+    def settle(self, dtype: torch.dtype) -> None:
+        """Hold the matrices that are not trained in ``dtype``, in which they are multiplied; all else in float32."""
+        for parameter in self.parameters():
+            is_frozen = parameter.dim() > 1 and not parameter.requires_grad
+            parameter.data = parameter.data.to(dtype if is_frozen else torch.float32)
+
     def recompute(self) -> None:
         """Let layers compute again on the way back what they would have to remember."""
         raise NotImplementedError

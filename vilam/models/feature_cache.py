@@ -1,8 +1,9 @@
 """Features of a frozen vision tower on disk, so that it sees each picture once and not once an epoch.
 
 One file a picture, memory-mapped, named by the pixels that the tower sees, in a folder that is named by its weights:
-another tower, other layers or another size never meet these. They are computed in single and kept in half precision,
-also where they are asked for the first time, so that it matters neither what is on disk nor how a run multiplies.
+another tower, other layers or another size never meet these. They are computed in the precision that the tower's
+weights are held in and kept in half precision, also where they are asked for the first time, so that it matters neither
+what is on disk nor how a run multiplies.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ Compute = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class FeatureCache:
-    """The features of one tower, by the pixels that it saw."""
+    """The features of one tower, whose matrices are of ``dtype``, by the pixels that it saw."""
 
     folder: Path
+    dtype: torch.dtype
 
     def features(self, pixel_values: Tensor, compute: Compute) -> Tensor:
         """Features (B, R, C, W) of pixels (B, 3, S, S); ``compute`` is asked for those that are not there yet."""
@@ -35,7 +37,8 @@ class FeatureCache:
         found = [_read(file) for file in files]
         missing = [place for place, features in enumerate(found) if features is None]
         if missing:
-            with torch.no_grad(), torch.autocast(pixel_values.device.type, enabled=False):
+            in_half = self.dtype == torch.bfloat16
+            with torch.no_grad(), torch.autocast(pixel_values.device.type, torch.bfloat16, enabled=in_half):
                 computed = compute(pixel_values[missing]).half().cpu()
             for place, features in zip(missing, computed, strict=True):
                 found[place] = features

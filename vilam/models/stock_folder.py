@@ -88,7 +88,7 @@ def load(folder: Path) -> tuple[StockModel, StockTokenizer]:
     """What `save` wrote."""
     about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     tokenizer = open_tokenizer(str(folder))
-    stock = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto")
+    stock = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     model = StockModel(stock, tokenizer.processor, about["frozen"], about["lora"], about["origins"])
     if model.lora is not None:
         _, unexpected = model.stock.load_state_dict(load_file(folder / ADAPTERS), strict=False)

@@ -164,8 +164,13 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
 
     def keep_features(self, folder: Path) -> None:
         """Keep what the vision tower, which must be frozen, says of each picture in a folder of this tower's own."""
-        seen = {"config": self.config.vision_config.to_dict(), "layers": self.config.vision_layers}
-        self.feature_cache = FeatureCache(folder / tower_key(self.vision, seen))
+        dtype = next(weights.dtype for weights in self.vision.parameters() if weights.dim() > 1)
+        seen = {
+            "config": self.config.vision_config.to_dict(),
+            "layers": self.config.vision_layers,
+            "dtype": str(dtype),
+        }
+        self.feature_cache = FeatureCache(folder / tower_key(self.vision, seen), dtype)
 
     def train(self, mode: bool = True) -> VilamForConditionalGeneration:
         """Frozen parts are never in training mode: their dropout and their statistics stay off."""

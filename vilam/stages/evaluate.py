@@ -37,6 +37,7 @@ def run(settings: Settings, root: Path) -> None:
     stages = ("activate", "train") if chosen.step_1 else ("train",)
     trained = {stage: load_trained(root / "models" / stage) for stage in stages}
     for each in trained.values():
+        each.model.settle(precision("auto"))
         keep_features(each.model, settings.model)
     evaluations = {
         stage: evaluate_model(model, records, asked, chosen, settings.seed, stage) for stage, model in trained.items()

@@ -13,6 +13,7 @@ from vilam.data.instructions import Instruction, read_instructions
 from vilam.data.store import RecordStore
 from vilam.files import checksum, write_whole
 from vilam.models.build import Trained, keep_features, save_trained
+from vilam.models.device import precision
 from vilam.training.checkpoint import Checkpoints, run_key
 from vilam.training.cycle import Cycle
 from vilam.training.engine import rank
@@ -44,6 +45,7 @@ def run_job(
     """Train ``start`` on the tasks, write models/STAGE, metrics/STAGE.json and its loss curve; returns the history."""
     own: OptimiserSettings = getattr(settings, stage)
     use_threads(own.threads)
+    start.model.settle(precision(own.precision))
     keep_features(start.model, settings.model)
     records = RecordStore(root / RECORDS, "train")
     held_out = _held_out_split(records)
