@@ -5,8 +5,8 @@ does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where
 
 FOLDER holds the projects ``whole`` and ``killed`` with the same settings, ``zero0``, ``zero2``, ``zero3`` with data and
 other settings, whose step 1 and step 2 are run, ``taught1``, ``taught2`` with data and a teacher, ``pretrained`` with
-data and checkpoints to start from, and ``compared`` with the file of an ablation. What each run said stands in
-``PROJECT/log-N.txt``.
+data and checkpoints to start from, ``compared`` with the file of an ablation, and one ``stock-NAME`` with data for each
+checkpoint of stock.py, which is written here. What each run said stands in ``PROJECT/log-N.txt``.
 """
 
 from __future__ import annotations
@@ -23,15 +23,29 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
 from vilam.cli import STAGES
 from vilam.data.records import DatasetCard
-from vilam.models.tokenization import GroundingTokenizer
+from vilam.models.family import Tokens
 
 LIMIT = 120.0
 """Seconds that a run may take."""
+LATER = (
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.system_metrics.system_metrics_monitor",
+    "opentelemetry.sdk.metrics",
+    "peft",
+    "setuptools",
+    "sqlalchemy.dialects.sqlite",
+)
+"""What every run would import by itself, for seconds."""
+SPREAD = "stock-instructblip-t5"
+"""The project of a whole model that two processes train."""
+TEACHING = "stock-paligemma"
+"""The one whose model is then asked for words."""
 
 
 def start(root: Path, stage: str, number: int, **environment: str) -> int:
@@ -101,24 +115,46 @@ def train_and_kill(folder: Path) -> None:
 
 
 def teach(folder: Path) -> None:
-    """One process and two ask the champion of ``whole`` for words; ``taught1`` is then trained on them.
-
-    A model of eight steps strings bytes together and comes to no end: six words are all that it may say here.
-    """
+    """One process and two ask the champion of ``whole`` for words; ``taught1`` is then trained on them."""
     from vilam.inference import describing
 
-    class Shy(describing.Traveller):
-        def __init__(self, tokenizer: GroundingTokenizer, card: DatasetCard) -> None:
-            super().__init__(tokenizer, card)
-            words = torch.tensor(tokenizer.encode(" red blue green circle square star"))
-            self.speech = replace(self.speech, words=words, first_words=words)
-
-    describing.Traveller = Shy  # type: ignore[misc]
+    be_shy(describing)
     whole = folder / "whole"
     for processes in (1, 2):
         spread(folder / f"taught{processes}", "synthesize", processes, VILAM_MLRUNS=str(whole / "mlruns"))
     shutil.copytree(whole / "models" / "activate", folder / "taught1" / "models" / "activate")
     finish(start(folder / "taught1", "train", 1))
+
+
+def be_shy(module: Any) -> None:
+    """Models of a few steps string bytes together and come to no end: six words are all that they may say there."""
+
+    class Shy(module.Traveller):  # type: ignore[misc, name-defined]
+        def __init__(self, tokenizer: Tokens, card: DatasetCard) -> None:
+            super().__init__(tokenizer, card)
+            words = torch.tensor(tokenizer.encode(" red blue green circle square star"))
+            self.speech = replace(self.speech, words=words, first_words=words)
+
+    module.Traveller = Shy
+
+
+def adapt(folder: Path) -> None:
+    """Every whole model is trained and scored; two processes share the training of one, another one teaches."""
+    from stock import STOCK
+
+    from vilam.training import cycle
+
+    be_shy(cycle)
+    for name, write in STOCK.items():
+        root = folder / f"stock-{name}"
+        write(root / "checkpoint")
+        for number, stage in enumerate(("activate", "train", "evaluate")):
+            if root.name == SPREAD and stage != "evaluate":
+                spread(root, stage, 2)
+            else:
+                finish(start(root, stage, number))
+    shutil.copytree(folder / TEACHING / "data" / "instructions", folder / TEACHING / "data" / "instructions-before")
+    finish(start(folder / TEACHING, "synthesize", 3))
 
 
 def spread(root: Path, stage: str, processes: int, **environment: str) -> None:
@@ -150,8 +186,8 @@ def main(folder: Path) -> None:
     os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed  # noqa: F401
 
-    for stage in STAGES:
-        importlib.import_module(f"vilam.stages.{stage}")
+    for module in (*LATER, *(f"vilam.stages.{stage}" for stage in STAGES)):
+        importlib.import_module(module)
     train_and_kill(folder)
     for name, processes in (("zero0", 1), ("zero2", 2), ("zero3", 2)):
         for stage in ("activate", "train"):
@@ -160,6 +196,7 @@ def main(folder: Path) -> None:
     for number, stage in enumerate(("activate", "train", "evaluate")):
         finish(start(folder / "pretrained", stage, number, VILAM_CACHE=str(folder / "pretrained" / "cache")))
     ablate(folder / "compared")
+    adapt(folder)
 
 
 if __name__ == "__main__":

@@ -113,12 +113,16 @@ class VisionSettings(TowerSettings):
 
 
 class LoraSettings(Section):
-    """Adapters beside the layers of a frozen language model whose names end as ``targets`` say."""
+    """Adapters beside the layers of a frozen language model whose names end as ``targets`` say.
+
+    bits: 4 to hold that model in (QLoRA, arXiv 2305.14314; a whole model only).
+    """
 
     rank: Count
     alpha: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
     targets: Annotated[list[str], Field(min_length=1)]
+    bits: Literal[4] | None = None
 
 
 class LanguageSettings(TowerSettings):
@@ -164,6 +168,13 @@ class ModelSettings(Section):
     def _patches_can_be_pointed_at(self) -> ModelSettings:
         if self.grounder and (self.aligner != "mlp" or self.coordinates != "token"):
             raise ValueError("grounder needs aligner mlp and coordinates token: set model.grounder to false")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_models_are_quantised(self) -> ModelSettings:
+        lora = self.language.lora
+        if self.checkpoint is None and lora is not None and lora.bits is not None:
+            raise ValueError("language.lora.bits is for a whole model: set model.checkpoint, or bits to null")
         return self
 
     @model_validator(mode="after")

@@ -140,7 +140,7 @@ class GroundingModel(nn.Module):
     @torch.no_grad()
     def settle(self, dtype: torch.dtype) -> None:
         """Hold the matrices that are not trained in ``dtype``, in which they are multiplied; all else in float32."""
-        for parameter in self.parameters():
+        for parameter in filter(torch.is_floating_point, self.parameters()):  # those of 4 bits stay as they are
             is_frozen = parameter.dim() > 1 and not parameter.requires_grad
             parameter.data = parameter.data.to(dtype if is_frozen else torch.float32)
 

@@ -187,7 +187,10 @@ class StockModel(GroundingModel):
 
     def twin(self) -> StockModel:
         """A model of the same shape with random weights."""
-        stock = AutoModelForImageTextToText.from_config(copy.deepcopy(self.config))
+        config = copy.deepcopy(self.config)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        stock = AutoModelForImageTextToText.from_config(config)
         return StockModel(stock, self.processor, self.frozen, self.lora, self.origins)
 
     def _is_language(self, name: str) -> bool:

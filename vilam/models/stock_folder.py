@@ -7,6 +7,7 @@ Such a folder is transformers' own, with what is not theirs beside it: ``stock.j
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from vilam.config import ModelSettings
 from vilam.errors import VilamError
 from vilam.files import whole_folder
 from vilam.models.adapters import ADAPTER, BASE, merge_adapters
-from vilam.models.architectures import architecture
+from vilam.models.architectures import Architecture, architecture
+from vilam.models.quantised import floats, four_bits
 from vilam.models.stills import open_processor
 from vilam.models.stock import StockModel, StockTokenizer
 
@@ -55,27 +57,33 @@ def without_crop(images: Any, model_type: str) -> Any:
 
 def open_model(source: str, tokenizer: StockTokenizer, settings: ModelSettings) -> StockModel:
     """A checkpoint's model, of which ``settings`` say what is trained."""
-    stock = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32)
+    lora = None if settings.language.lora is None else settings.language.lora.model_dump()
     frozen = {
         "vision": settings.vision.frozen,
         "aligner": settings.freeze_aligner,
         "language": settings.language.frozen,
     }
-    lora = settings.language.lora
     return StockModel(
-        stock,
+        _open_stock(source, tokenizer.known, lora),
         tokenizer.processor,
         [part for part, is_frozen in frozen.items() if is_frozen],
-        None if lora is None else lora.model_dump(),
+        lora,
         {part: {"checkpoint": source} for part in frozen},
     )
 
 
+def _open_stock(source: str, known: Architecture, lora: Mapping[str, Any] | None) -> Any:
+    quantised = lora is not None and lora["bits"] is not None
+    settings = {"quantization_config": four_bits((*known.vision, *known.aligner))} if quantised else {}
+    return AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32, **settings)
+
+
 def save(model: StockModel, tokenizer: StockTokenizer, folder: Path) -> None:
     """Write what `load` opens bit for bit; transformers open it too, without the adapters."""
-    weights = model.stock.state_dict()
+    stock = _of_floats(model)
+    weights = stock.state_dict()
     plain = {name.replace(BASE, ""): value for name, value in weights.items() if ADAPTER not in name}
-    model.stock.save_pretrained(folder, state_dict=plain)
+    stock.save_pretrained(folder, state_dict=plain)
     tokenizer.processor.save_pretrained(folder)
     adapters = {name: value.contiguous() for name, value in weights.items() if ADAPTER in name}
     if adapters:
@@ -84,11 +92,23 @@ def save(model: StockModel, tokenizer: StockTokenizer, folder: Path) -> None:
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
+def _of_floats(model: StockModel) -> Any:
+    """The stock model, or where it is held in 4 bits a copy of the floats that these mean.
+
+    They are the same 4 bits again when they are opened so.
+    """
+    if model.lora is None or model.lora["bits"] is None:
+        return model.stock
+    copied = model.twin().stock
+    copied.load_state_dict(floats(model.stock))
+    return copied
+
+
 def load(folder: Path) -> tuple[StockModel, StockTokenizer]:
     """What `save` wrote."""
     about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     tokenizer = open_tokenizer(str(folder))
-    stock = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    stock = _open_stock(str(folder), tokenizer.known, about["lora"])
     model = StockModel(stock, tokenizer.processor, about["frozen"], about["lora"], about["origins"])
     if model.lora is not None:
         _, unexpected = model.stock.load_state_dict(load_file(folder / ADAPTERS), strict=False)
@@ -99,7 +119,8 @@ def load(folder: Path) -> tuple[StockModel, StockTokenizer]:
 
 def export(model: StockModel, tokenizer: StockTokenizer, folder: Path) -> None:
     """Write a folder of transformers' alone, the adapters merged into the weights beside them."""
-    merge_adapters(model.stock)
+    stock = _of_floats(model)
+    merge_adapters(stock)
     with whole_folder(folder) as partial:
-        model.stock.save_pretrained(partial)
+        stock.save_pretrained(partial)
         tokenizer.processor.save_pretrained(partial)
