@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vilam.models.constraints import TokenGrammar, Walker
+from vilam.models.conventions import Bounds
 from vilam.models.family import GroundingModel, Pictures, Tokens
 
 MAX_WORDS = 30
@@ -53,8 +54,8 @@ def generate(
     was_training = model.training
     model.eval()
     frames = model.frames(pictures)
-    limits = [tokenizer.convention.limits(frames[request.image]) for request in requests]
-    speech = _Speech(requests, limits, temperature, max_words)
+    bounds = [tokenizer.convention.bounds(frames[request.image]) for request in requests]
+    speech = _Speech(requests, bounds, temperature, max_words)
     model.speak(tokenizer, pictures, [(request.image, request.question) for request in requests], speech)
     model.train(was_training)
     return [
@@ -67,10 +68,10 @@ class _Speech:
     """The answers so far: it chooses their next tokens among those that their grammars allow."""
 
     def __init__(
-        self, requests: Sequence[Request], limits: Sequence[tuple[int, int]], temperature: float, max_words: int
+        self, requests: Sequence[Request], bounds: Sequence[Bounds], temperature: float, max_words: int
     ) -> None:
-        pairs = zip(requests, limits, strict=True)
-        self.walkers = [Walker(request.grammar, max_words, limit) for request, limit in pairs]
+        pairs = zip(requests, bounds, strict=True)
+        self.walkers = [Walker(request.grammar, max_words, picture) for request, picture in pairs]
         self.temperature = temperature
         self.dice = [np.random.default_rng(request.seed) for request in requests] if temperature > 0 else []
         self.chosen: list[list[int]] = [[] for _ in requests]

@@ -16,7 +16,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from vilam.models.conventions import Brackets
+from vilam.models.conventions import Bounds, Brackets
 from vilam.models.coordinates import BOX, NUM_MARKS, POINTS, POINTS_END, SCALE
 from vilam.models.family import Tokens
 from vilam.tasks.grammar import Box, Element, Grammar, Literal, OneOf, Points, Words
@@ -52,9 +52,9 @@ def make_trie(sequences: Iterable[tuple[Sequence[int], int]]) -> Node:
 class Slot:
     """One slot: a trie whose number may be bound by numbers seen before (by index), or free words (no trie).
 
-    axis: of a coordinate, 0 for x and 1 for y, which is remembered for later slots and at most the picture's limit
-    there, less ``margin``. columns: of the grid whose cells are its numbers. above: greater than that number; of cells,
-    not left of it nor above it. same: equal to it.
+    axis: of a coordinate, 0 for x and 1 for y, which is remembered for later slots. It lies between the picture's
+    bounds there, ``margin`` below the upper one. columns: of the grid whose cells are its numbers. above: greater than that
+    number; of cells, neither left of it nor above it. same: equal to it.
     """
 
     trie: Node | None
@@ -202,7 +202,7 @@ class Thread:
     slots: tuple[Slot, ...]
     index: int
     node: Node | None
-    limits: tuple[int, int]
+    picture: Bounds
     numbers: tuple[int, ...] = ()
 
     @property
@@ -219,8 +219,8 @@ class Thread:
             return self.numbers[slot.same], self.numbers[slot.same]
         if slot.columns is not None:
             return 0 if slot.above is None else self.numbers[slot.above], slot.columns**2 - 1
-        low = 0 if slot.above is None else self.numbers[slot.above] + 1
-        return low, self.limits[slot.axis] - slot.margin
+        lowest, highest = self.picture[slot.axis]
+        return lowest if slot.above is None else self.numbers[slot.above] + 1, highest - slot.margin
 
     def admits(self, child: Node) -> bool:
         """Whether the present slot may go on with this child of its node."""
@@ -232,25 +232,25 @@ class Thread:
 
     def next_slot(self, numbers: tuple[int, ...]) -> Thread:
         """The thread at the beginning of the next slot."""
-        return start(self.slots, self.limits, self.index + 1, numbers)
+        return start(self.slots, self.picture, self.index + 1, numbers)
 
 
-def start(slots: tuple[Slot, ...], limits: tuple[int, int], index: int = 0, numbers: tuple[int, ...] = ()) -> Thread:
+def start(slots: tuple[Slot, ...], picture: Bounds, index: int = 0, numbers: tuple[int, ...] = ()) -> Thread:
     """The thread that stands at the beginning of a slot."""
-    return Thread(slots, index, slots[index].trie if index < len(slots) else None, limits, numbers)
+    return Thread(slots, index, slots[index].trie if index < len(slots) else None, picture, numbers)
 
 
 class Walker:
     """Follows one answer through its grammar. ``done`` is set when nothing may follow.
 
-    limits: the largest x and y, of the picture that is asked about.
+    picture: the bounds of the picture that is asked about.
     """
 
-    def __init__(self, grammar: TokenGrammar, max_words: int, limits: tuple[int, int] = (SCALE, SCALE)) -> None:
+    def __init__(self, grammar: TokenGrammar, max_words: int, picture: Bounds = ((0, SCALE), (0, SCALE))) -> None:
         self.grammar = grammar
         self.max_words = max_words
         self.num_words = 0
-        self.threads = [start(slots, limits) for slots in grammar.alternatives]
+        self.threads = [start(slots, picture) for slots in grammar.alternatives]
         self.done = False
 
     @property

@@ -18,6 +18,10 @@ from vilam.models.coordinates import GROUP, NUMBER, SCALE
 from vilam.tasks.answers import box_text, points_text
 
 Point = tuple[float, float]
+Bounds = tuple[tuple[int, int], tuple[int, int]]
+"""The smallest and the largest x, the smallest and the largest y."""
+ROUNDING = 1e-6
+"""Of a step: what floats may be off."""
 LARGEST_PIXEL = 16384
 """Of a side that can be written."""
 
@@ -102,6 +106,15 @@ class Convention:
             return frame.width, frame.height
         last = self.steps - 1 if self.unit == "cell" else self.steps
         return last, last
+
+    def bounds(self, frame: Frame) -> Bounds:
+        """The smallest and the largest number of x, and of y, between which lies all of the picture."""
+        start, end = frame.shares((0.0, 0.0)), frame.shares((1.0, 1.0))
+        x, y = (
+            (math.floor(low * limit + ROUNDING), math.ceil(high * limit - ROUNDING))
+            for low, high, limit in zip(start, end, self.limits(frame), strict=True)
+        )
+        return x, y
 
     def spell(self, number: int) -> str:
         """A number as text."""

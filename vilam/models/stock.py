@@ -86,12 +86,18 @@ class StockTokenizer:
 
     def prompt(self, question: str, frame: Frame) -> str:
         """The whole text that asks a question; no special token of it comes from the question."""
-        text = self.convention.foreign(self.forbidden.sub("", question), frame)
+        text = self.convention.foreign(self._harmless(question), frame)
         if self.known.prompt is not None:
             return self.known.prompt.format(text)
         content = [{"type": "image"}, {"type": "text", "text": text}]
         messages = [{"role": "user", "content": content}]
         return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    def _harmless(self, text: str) -> str:
+        """Without special tokens, nor what becomes one when another is taken out of it."""
+        while (shorter := self.forbidden.sub("", text)) != text:
+            text = shorter
+        return text
 
     def processed(self, question: str, picture: Image.Image, frame: Frame) -> Prompt:
         """The tensors of one question about one picture."""
