@@ -53,8 +53,8 @@ class Slot:
     """One slot: a trie whose number may be bound by numbers seen before (by index), or free words (no trie).
 
     axis: of a coordinate, 0 for x and 1 for y, which is remembered for later slots. It lies between the picture's
-    bounds there, ``margin`` below the upper one. columns: of the grid whose cells are its numbers. above: greater than that
-    number; of cells, neither left of it nor above it. same: equal to it.
+    bounds there, ``margin`` below the upper one. columns: of the grid whose cells are its numbers. above: greater than
+    that number; of cells, neither left of it nor above it. same: equal to it.
     """
 
     trie: Node | None

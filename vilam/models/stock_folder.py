@@ -21,10 +21,13 @@ from vilam.errors import VilamError
 from vilam.files import whole_folder
 from vilam.models.adapters import ADAPTER, BASE, merge_adapters
 from vilam.models.architectures import Architecture, architecture
+from vilam.models.opening import first_line
 from vilam.models.quantised import floats, four_bits
 from vilam.models.stills import open_processor
 from vilam.models.stock import StockModel, StockTokenizer
 
+SPELLED = "the red circle in 1234567890"
+"""What any tokenizer must give back: transformers makes an empty one where its files are missing."""
 ABOUT, ADAPTERS = "stock.json", "adapters.safetensors"
 
 
@@ -38,6 +41,8 @@ def open_tokenizer(source: str) -> StockTokenizer:
     processor = open_processor(source, config.model_type)
     processor.image_processor = without_crop(processor.image_processor, config.model_type)
     tokenizer = StockTokenizer(processor, config)
+    if tokenizer.decode_answer(tokenizer.encode_answer(SPELLED)) != SPELLED:
+        raise VilamError("its tokenizer cannot write plain words: put its tokenizer.json beside its config.json")
     words, rows = len(tokenizer.tokenizer), config.get_text_config().vocab_size
     if words > rows:
         raise VilamError(f"its tokenizer has {words} tokens, the model {rows}: they do not match")
@@ -63,13 +68,12 @@ def open_model(source: str, tokenizer: StockTokenizer, settings: ModelSettings) 
         "aligner": settings.freeze_aligner,
         "language": settings.language.frozen,
     }
-    return StockModel(
-        _open_stock(source, tokenizer.known, lora),
-        tokenizer.processor,
-        [part for part, is_frozen in frozen.items() if is_frozen],
-        lora,
-        {part: {"checkpoint": source} for part in frozen},
-    )
+    stock = _open_stock(source, tokenizer.known, lora)
+    chosen = [part for part, is_frozen in frozen.items() if is_frozen]
+    try:
+        return StockModel(stock, tokenizer.processor, chosen, lora, {part: {"checkpoint": source} for part in frozen})
+    except ValueError as error:
+        raise VilamError(f"model.language.lora: {first_line(error)}") from error
 
 
 def _open_stock(source: str, known: Architecture, lora: Mapping[str, Any] | None) -> Any:
