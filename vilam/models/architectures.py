@@ -25,13 +25,11 @@ def resized_picture(processor: Any, width: int, height: int) -> Frame:
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
     own = processor.image_processor
-    rows, columns = smart_resize(
-        height,
-        width,
-        factor=own.patch_size * own.merge_size,
-        min_pixels=own.size["shortest_edge"],
-        max_pixels=own.size["longest_edge"],
-    )
+    limits = {"min_pixels": own.size["shortest_edge"], "max_pixels": own.size["longest_edge"]}
+    try:
+        rows, columns = smart_resize(height, width, factor=own.patch_size * own.merge_size, **limits)
+    except ValueError as error:
+        raise VilamError(f"a picture of {width} x {height}: {error}: leave it out") from error
     return Frame.filled(columns, rows)
 
 

@@ -57,8 +57,10 @@ def build_model(settings: ModelSettings, tokenizer: Tokens, seed: int) -> Ground
     _ready()
     if isinstance(tokenizer, StockTokenizer):
         assert settings.checkpoint is not None
-        opened = partial(stock_folder.open_model, tokenizer=tokenizer, settings=settings)
-        return opened_checkpoint("model.checkpoint", settings.checkpoint, opened, FILES)
+        lora = None if settings.language.lora is None else settings.language.lora.model_dump()
+        opened = partial(stock_folder.open_stock, tokenizer=tokenizer, lora=lora)
+        stock = opened_checkpoint("model.checkpoint", settings.checkpoint, opened, FILES)
+        return stock_folder.make_model(stock, tokenizer, settings)
     assert isinstance(tokenizer, GroundingTokenizer)
     return join_model(settings, tokenizer, seed)
 

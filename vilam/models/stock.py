@@ -26,6 +26,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from vilam.errors import VilamError
 from vilam.models.adapters import add_adapters, freeze_all_but_adapters, set_adapters_training
 from vilam.models.architectures import architecture
 from vilam.models.conventions import Frame
@@ -33,6 +34,7 @@ from vilam.models.coordinates import GROUP
 from vilam.models.family import Chooser, Exchange, GroundingModel, Packed
 from vilam.models.images import opened
 from vilam.models.losses import IGNORED, Policy, answer_losses
+from vilam.models.recomputing import drop_nothing, recomputes
 from vilam.models.vilam import PARTS, VilamOutput
 
 OF_TEXT = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "image_embeds_position_mask"}
@@ -81,7 +83,9 @@ class StockTokenizer:
         self.eos_id = int(self.tokenizer.eos_token_id if own_end is None else own_end)
         self.pad_id = int(self.eos_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id)
         self.vocabulary: dict[str, int] = self.tokenizer.get_vocab()
-        self.forbidden = re.compile("|".join(map(re.escape, self.tokenizer.get_added_vocab())))
+        second = getattr(processor, "qformer_tokenizer", None)  # InstructBLIP's, which reads the question too
+        tokens = {*self.tokenizer.get_added_vocab(), *(second.get_added_vocab() if second else ())}
+        self.forbidden = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
         self.encode_words = lru_cache(maxsize=65536)(self._encode_words)
 
     def prompt(self, question: str, frame: Frame) -> str:
@@ -101,12 +105,15 @@ class StockTokenizer:
 
     def processed(self, question: str, picture: Image.Image, frame: Frame) -> Prompt:
         """The tensors of one question about one picture."""
-        made = self.processor(text=[self.prompt(question, frame)], images=[[picture]], return_tensors="pt")
+        try:
+            made = self.processor(text=[self.prompt(question, frame)], images=[[picture]], return_tensors="pt")
+        except ValueError as error:  # Qwen's takes no picture that is 200 times as long as wide
+            raise VilamError(f"a picture of {picture.width} x {picture.height}: {error}: leave it out") from error
         return {name: value for name, value in made.items() if name != "labels"}
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text that begins an answer."""
-        return self._ids(text)
+        return self._ids(self._harmless(text))
 
     def _ids(self, text: str) -> list[int]:
         # What a person writes is never read as a special token.
@@ -130,7 +137,7 @@ class StockTokenizer:
         """Ids of an answer, coordinates 0-1000 of the picture, and the end of the sequence."""
         ids: list[int] = []
         end = 0
-        text = self.lead_in(answer)
+        text = self.lead_in(self._harmless(answer))
         for group in GROUP.finditer(text):
             assert frame is not None, "places need the frame of their picture"
             ids += self._between(text[end : group.start()], end)
@@ -171,8 +178,12 @@ class StockModel(GroundingModel):
         self.frozen = list(frozen)
         self.lora = lora
         self.origins = origins or {}
+        self.recomputes = False
         if lora is not None:
-            add_adapters(self.stock, lora, self._is_language)
+            # Not beside the words' embeddings, nor a head: these are often one matrix.
+            ends = [stock.get_input_embeddings(), stock.get_output_embeddings()]
+            words = {name for name, module in stock.named_modules() if any(module is end for end in ends)}
+            add_adapters(stock, lora, lambda name: self.known.part(name) == "language" and name not in words)
         self.freeze()
 
     @property
@@ -199,9 +210,6 @@ class StockModel(GroundingModel):
         stock = AutoModelForImageTextToText.from_config(config)
         return StockModel(stock, self.processor, self.frozen, self.lora, self.origins)
 
-    def _is_language(self, name: str) -> bool:
-        return self.known.part(name) == "language"
-
     def freeze(self) -> None:
         """Stop the gradient of the frozen parts, but not that of adapters."""
         if self.lora is not None:
@@ -216,7 +224,7 @@ class StockModel(GroundingModel):
         super().train(mode)
         for name, module in self.stock.named_modules():
             if name and self.known.part(name) in self.frozen:
-                module.training = False
+                module.training = mode and self.recomputes and recomputes(module)
         if self.lora is not None:
             set_adapters_training(self.stock, mode)
         return self
@@ -241,6 +249,10 @@ class StockModel(GroundingModel):
     def recompute(self) -> None:
         """Let layers compute again on the way back what they would have to remember."""
         self.stock.activation_checkpointing_enable()
+        self.recomputes = True
+        for name, module in self.stock.named_modules():
+            if name and self.known.part(name) in self.frozen and recomputes(module):
+                drop_nothing(module)
 
     def see(self, images: Sequence[bytes | Image.Image]) -> StockPictures:
         """The pictures as RGB."""
@@ -337,12 +349,16 @@ class StockModel(GroundingModel):
             bos_token_id=tokenizer.tokenizer.bos_token_id,
             decoder_start_token_id=getattr(self.config.get_text_config(), "decoder_start_token_id", None),
         )
-        self.stock.generate(
-            **{name: value.to(self.device) for name, value in inputs.items()},
-            generation_config=settings,
-            logits_processor=LogitsProcessorList([_Chosen(chooser, rows, tokenizer.eos_id)]),
-            stopping_criteria=StoppingCriteriaList([_AllDone(chooser, rows)]),
-        )
+        own, self.stock.generation_config = self.stock.generation_config, settings  # else its penalties would count too
+        try:
+            self.stock.generate(
+                **{name: value.to(self.device) for name, value in inputs.items()},
+                generation_config=settings,
+                logits_processor=LogitsProcessorList([_Chosen(chooser, rows, tokenizer.eos_id)]),
+                stopping_criteria=StoppingCriteriaList([_AllDone(chooser, rows)]),
+            )
+        finally:
+            self.stock.generation_config = own
 
 
 class _Chosen(LogitsProcessor):  # type: ignore[misc]

@@ -20,7 +20,9 @@ from vilam.config import ModelSettings
 from vilam.errors import VilamError
 from vilam.files import whole_folder
 from vilam.models.adapters import ADAPTER, BASE, merge_adapters
-from vilam.models.architectures import Architecture, architecture
+from vilam.models.architectures import architecture
+from vilam.models.conventions import Frame
+from vilam.models.coordinates import SCALE
 from vilam.models.opening import first_line
 from vilam.models.quantised import floats, four_bits
 from vilam.models.stills import open_processor
@@ -43,6 +45,10 @@ def open_tokenizer(source: str) -> StockTokenizer:
     tokenizer = StockTokenizer(processor, config)
     if tokenizer.decode_answer(tokenizer.encode_answer(SPELLED)) != SPELLED:
         raise VilamError("its tokenizer cannot write plain words: put its tokenizer.json beside its config.json")
+    try:
+        tokenizer.prompt("Where is it?", Frame.filled(SCALE, SCALE))
+    except ValueError:
+        raise VilamError("it has no chat template: put its chat_template.jinja beside its config.json") from None
     words, rows = len(tokenizer.tokenizer), config.get_text_config().vocab_size
     if words > rows:
         raise VilamError(f"its tokenizer has {words} tokens, the model {rows}: they do not match")
@@ -60,26 +66,33 @@ def without_crop(images: Any, model_type: str) -> Any:
     return type(images)(**settings | {"size": {"height": side["height"], "width": side["width"]}})
 
 
-def open_model(source: str, tokenizer: StockTokenizer, settings: ModelSettings) -> StockModel:
-    """A checkpoint's model, of which ``settings`` say what is trained."""
-    lora = None if settings.language.lora is None else settings.language.lora.model_dump()
+def open_stock(source: str, tokenizer: StockTokenizer, lora: Mapping[str, Any] | None) -> Any:
+    """The model of a checkpoint, in 4 bits where ``lora`` says so; raises ValueError where weights are missing."""
+    known = tokenizer.known
+    quantised = lora is not None and lora["bits"] is not None
+    settings = {"quantization_config": four_bits((*known.vision, *known.aligner))} if quantised else {}
+    stock, told = AutoModelForImageTextToText.from_pretrained(
+        source, dtype=torch.float32, output_loading_info=True, **settings
+    )
+    for name in (*told["missing_keys"], *told["mismatched_keys"]):  # transformers would draw them at random
+        raise ValueError(f"its weights lack {name}, or have it in another shape")
+    return stock
+
+
+def make_model(stock: Any, tokenizer: StockTokenizer, settings: ModelSettings) -> StockModel:
+    """A checkpoint's model, of which ``settings`` say what is trained; raises VilamError where LoRA finds no layer."""
     frozen = {
         "vision": settings.vision.frozen,
         "aligner": settings.freeze_aligner,
         "language": settings.language.frozen,
     }
-    stock = _open_stock(source, tokenizer.known, lora)
     chosen = [part for part, is_frozen in frozen.items() if is_frozen]
+    origins = {part: {"checkpoint": str(settings.checkpoint)} for part in frozen}
+    lora = None if settings.language.lora is None else settings.language.lora.model_dump()
     try:
-        return StockModel(stock, tokenizer.processor, chosen, lora, {part: {"checkpoint": source} for part in frozen})
+        return StockModel(stock, tokenizer.processor, chosen, lora, origins)
     except ValueError as error:
         raise VilamError(f"model.language.lora: {first_line(error)}") from error
-
-
-def _open_stock(source: str, known: Architecture, lora: Mapping[str, Any] | None) -> Any:
-    quantised = lora is not None and lora["bits"] is not None
-    settings = {"quantization_config": four_bits((*known.vision, *known.aligner))} if quantised else {}
-    return AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32, **settings)
 
 
 def save(model: StockModel, tokenizer: StockTokenizer, folder: Path) -> None:
@@ -112,7 +125,7 @@ def load(folder: Path) -> tuple[StockModel, StockTokenizer]:
     """What `save` wrote."""
     about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     tokenizer = open_tokenizer(str(folder))
-    stock = _open_stock(str(folder), tokenizer.known, about["lora"])
+    stock = open_stock(str(folder), tokenizer, about["lora"])
     model = StockModel(stock, tokenizer.processor, about["frozen"], about["lora"], about["origins"])
     if model.lora is not None:
         _, unexpected = model.stock.load_state_dict(load_file(folder / ADAPTERS), strict=False)

@@ -37,6 +37,7 @@ from vilam.models.images import load_pixels
 from vilam.models.lite import LiteTower, LiteTowerConfig
 from vilam.models.losses import IGNORED, Policy, answer_losses
 from vilam.models.packing import packed_mask, packed_offsets, padded
+from vilam.models.recomputing import drop_nothing, recomputes
 from vilam.models.soft import Middle, Softened, expected_places, straight_through
 from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.tower import VilamTower, VilamTowerConfig
@@ -144,6 +145,7 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
         self.coordinates = CoordinateTokens(config.coordinate_bins or 2, hidden, config.coordinate_gates)
         self.grounder = Grounder(hidden) if config.grounder else None
         self.feature_cache: FeatureCache | None = None
+        self.recomputes = False
         if config.lora is not None:
             add_adapters(self.language, config.lora)
         self.post_init()
@@ -177,6 +179,8 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
         super().train(mode)
         for part in self.config.frozen:
             getattr(self, part).eval()
+            for layer in filter(recomputes, getattr(self, part).modules() if self.recomputes else ()):
+                layer.training = mode
         if self.config.lora is not None:
             set_adapters_training(self.language, mode)
         return self
@@ -435,6 +439,10 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
     def recompute(self) -> None:
         """Let layers compute again on the way back what they would have to remember."""
         self.activation_checkpointing_enable()
+        self.recomputes = True
+        for part in self.config.frozen:
+            for layer in filter(recomputes, getattr(self, part).modules()):
+                drop_nothing(layer)
 
 
 def _feature_width(config: VilamConfig) -> int:
