@@ -34,6 +34,8 @@ from vilam.models.family import Tokens
 LIMIT = 120.0
 """Seconds that a run may take."""
 LATER = (
+    "deepspeed.runtime.zero.muon.muon_optimizer",
+    "git",
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.system_metrics.system_metrics_monitor",
     "opentelemetry.sdk.metrics",
@@ -42,7 +44,7 @@ LATER = (
     "sqlalchemy.dialects.sqlite",
 )
 """What every run would import by itself, for seconds."""
-SPREAD = "stock-instructblip-t5"
+SPREAD = "stock-llava"
 """The project of a whole model that two processes train."""
 TEACHING = "stock-paligemma"
 """The one whose model is then asked for words."""

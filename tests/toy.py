@@ -124,10 +124,26 @@ WHOLE_RUNS: dict[str, dict[str, Any]] = {
         "train__cycle__regions": 1,
     },
     "instructblip-t5": {},
-    "llava": {},
+    "llava": {
+        "model__language__lora": LORA,
+        "activate__deepspeed": "configs/deepspeed/zero3.json",
+        "train__deepspeed": "configs/deepspeed/zero3.json",
+    },
     "qwen2.5-vl": {},
-    "qwen3-vl": {},
-    "paligemma": {},
+    "qwen3-vl": {
+        "model__language__lora": LORA,
+        "activate__gradient_checkpointing": True,
+        "train__gradient_checkpointing": True,
+    },
+    "paligemma": {
+        "train__tasks": {"rec_box": 3, "rec_mask": 2, "reg_class": 2, "reg_caption": 2},
+        "evaluate__tasks": ["rec_box", "rec_mask", "reg_class", "reg_caption"],
+        "synthesize__teacher": "models/train",
+        "synthesize__described_share": 0.5,
+        "synthesize__samples": 4,
+        "synthesize__temperature": 1.0,
+        "synthesize__min_iou": 0.02,
+    },
     "smolvlm": {
         "model__vision__frozen": False,
         "model__language__frozen": False,
@@ -135,7 +151,7 @@ WHOLE_RUNS: dict[str, dict[str, Any]] = {
     },
     "kosmos-2": {},
 }
-"""What is particular to each of stock.py's."""
+"""What is particular to each of stock.py's: LoRA, a mode, ZeRO, tasks, a teacher."""
 
 ABLATION = """
 name: toy
@@ -327,6 +343,8 @@ def make_projects(folder: Path, database: Path) -> None:
     pretrained = write_project(folder / "pretrained", activate__steps=2, train__steps=STEPS, **PRETRAINED)
     write_checkpoints(pretrained)
     put_database(pretrained, database)
+    for name, changes in WHOLE_RUNS.items():
+        put_database(write_project(folder / f"stock-{name}", 0.5, **{**WHOLE, **changes}), database)
     compared = write_settings(folder / "compared", activate__steps=2, train__steps=2)
     put_database(compared, database)
     (compared / "plan.yaml").write_text(ABLATION, encoding="utf-8")

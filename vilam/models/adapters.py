@@ -20,10 +20,13 @@ def add_adapters(model: nn.Module, lora: Mapping[str, Any], chosen: Callable[[st
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    ends = set(lora["targets"])
-    names = [name for name, _ in model.named_modules() if name.rpartition(".")[2] in ends and chosen(name)]
-    if not names:
-        raise ValueError(f"no layer is called {' or '.join(sorted(ends))}")
+    by_end: dict[str, list[str]] = {end: [] for end in lora["targets"]}
+    for name, _ in model.named_modules():
+        if (end := name.rpartition(".")[2]) in by_end and chosen(name):
+            by_end[end].append(name)
+    if missing := [end for end, names in by_end.items() if not names]:
+        raise ValueError(f"no layer of it is called {' or '.join(missing)}")
+    names = [name for found in by_end.values() for name in found]
     config = LoraConfig(r=lora["rank"], lora_alpha=lora["alpha"], lora_dropout=lora["dropout"], target_modules=names)
     inject_adapter_in_model(config, model)
 

@@ -34,6 +34,7 @@ from vilam.models.coordinates import GROUP
 from vilam.models.family import Chooser, Exchange, GroundingModel, Packed
 from vilam.models.images import opened
 from vilam.models.losses import IGNORED, Policy, answer_losses
+from vilam.models.opening import first_line
 from vilam.models.recomputing import drop_nothing, recomputes
 from vilam.models.vilam import PARTS, VilamOutput
 
@@ -108,7 +109,8 @@ class StockTokenizer:
         try:
             made = self.processor(text=[self.prompt(question, frame)], images=[[picture]], return_tensors="pt")
         except ValueError as error:  # Qwen's takes no picture that is 200 times as long as wide
-            raise VilamError(f"a picture of {picture.width} x {picture.height}: {error}: leave it out") from error
+            told = f"a picture of {picture.width} x {picture.height}: {first_line(error)}"
+            raise VilamError(f"{told}: leave it out") from error
         return {name: value for name, value in made.items() if name != "labels"}
 
     def encode(self, text: str) -> list[int]:
@@ -181,8 +183,8 @@ class StockModel(GroundingModel):
         self.recomputes = False
         if lora is not None:
             # Not beside the words' embeddings, nor a head: these are often one matrix.
-            ends = [stock.get_input_embeddings(), stock.get_output_embeddings()]
-            words = {name for name, module in stock.named_modules() if any(module is end for end in ends)}
+            ends = {id(end.weight) for end in (stock.get_input_embeddings(), stock.get_output_embeddings()) if end}
+            words = {name for name, module in stock.named_modules() if id(getattr(module, "weight", None)) in ends}
             add_adapters(stock, lora, lambda name: self.known.part(name) == "language" and name not in words)
         self.freeze()
 
@@ -308,7 +310,7 @@ class StockModel(GroundingModel):
             start = self.config.get_text_config().decoder_start_token_id
             before = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
             decoded = before.masked_fill(before == IGNORED, start)
-            logits = self.stock(**inputs, decoder_input_ids=decoded).logits[known]
+            logits = self.stock(**inputs, decoder_input_ids=decoded, use_cache=False).logits[known]
         else:
             # The state before a token predicts it; each row starts with a question.
             logits = self.stock(**inputs, use_cache=False).logits[:, :-1][known[:, 1:]]
