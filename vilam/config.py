@@ -178,6 +178,13 @@ class ModelSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _something_is_trained(self) -> ModelSettings:
+        is_frozen = self.vision.frozen and self.freeze_aligner and self.language.frozen
+        if self.checkpoint is not None and is_frozen and self.language.lora is None:
+            raise ValueError("nothing is trained: set freeze_aligner to false, or language.lora")
+        return self
+
+    @model_validator(mode="after")
     def _features_are_kept_of_joined_towers(self) -> ModelSettings:
         if self.checkpoint is not None and self.vision.cache:
             raise ValueError("vision.cache is for a vision tower that is joined here: set it to false")

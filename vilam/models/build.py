@@ -30,7 +30,7 @@ from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.vilam import VilamForConditionalGeneration, register_auto_classes
 
 RUN = "run.json"
-FILES = "its config.json, *.safetensors, tokenizer.json and preprocessor_config.json"
+FILES = "its config.json, *.safetensors, tokenizer.json, preprocessor_config.json and processor_config.json"
 """What of a whole model is opened."""
 
 
@@ -60,7 +60,10 @@ def build_model(settings: ModelSettings, tokenizer: Tokens, seed: int) -> Ground
         lora = None if settings.language.lora is None else settings.language.lora.model_dump()
         opened = partial(stock_folder.open_stock, tokenizer=tokenizer, lora=lora)
         stock = opened_checkpoint("model.checkpoint", settings.checkpoint, opened, FILES)
-        return stock_folder.make_model(stock, tokenizer, settings)
+        model = stock_folder.make_model(stock, tokenizer, settings)
+        looks = partial(stock_folder.check_sight, model, tokenizer)
+        opened_checkpoint("model.checkpoint", settings.checkpoint, lambda _: looks(), FILES)
+        return model
     assert isinstance(tokenizer, GroundingTokenizer)
     return join_model(settings, tokenizer, seed)
 

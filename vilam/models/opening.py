@@ -13,13 +13,18 @@ from vilam.models.packaged import local_checkpoint
 LONGEST = 200
 """Characters that an error of a library is cut to."""
 Thing = TypeVar("Thing")
+PROBLEMS = (
+    *(OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, ImportError),
+    *(SafetensorError, VilamError),
+)
+"""What loaders raise where files are missing, cut off or of another model."""
 
 
 def opened_checkpoint(setting: str, checkpoint: str, loader: Callable[[str], Thing], files: str) -> Thing:
     """What the loader makes of a checkpoint; raises VilamError that names the setting and the files that it needs."""
     try:
         return loader(local_checkpoint(checkpoint))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError, VilamError) as error:
+    except PROBLEMS as error:
         first = first_line(error).rstrip(".")
         advice = "" if isinstance(error, VilamError) else f": put {files} into a folder and name that"
         raise VilamError(f"{setting} {checkpoint}: cannot be loaded: {first}{advice}") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
@@ -23,6 +24,7 @@ from vilam.models.adapters import ADAPTER, BASE, merge_adapters
 from vilam.models.architectures import architecture
 from vilam.models.conventions import Frame
 from vilam.models.coordinates import SCALE
+from vilam.models.family import Exchange
 from vilam.models.opening import first_line
 from vilam.models.quantised import floats, four_bits
 from vilam.models.stills import open_processor
@@ -49,6 +51,9 @@ def open_tokenizer(source: str) -> StockTokenizer:
         tokenizer.prompt("Where is it?", Frame.filled(SCALE, SCALE))
     except ValueError:
         raise VilamError("it has no chat template: put its chat_template.jinja beside its config.json") from None
+    second = getattr(processor, "qformer_tokenizer", None)
+    if second is not None and len(second) > config.qformer_config.vocab_size:
+        raise VilamError("its Q-Former's tokenizer does not match: put its qformer_tokenizer folder there")
     words, rows = len(tokenizer.tokenizer), config.get_text_config().vocab_size
     if words > rows:
         raise VilamError(f"its tokenizer has {words} tokens, the model {rows}: they do not match")
@@ -93,6 +98,20 @@ def make_model(stock: Any, tokenizer: StockTokenizer, settings: ModelSettings) -
         return StockModel(stock, tokenizer.processor, chosen, lora, origins)
     except ValueError as error:
         raise VilamError(f"model.language.lora: {first_line(error)}") from error
+
+
+@torch.no_grad()
+def check_sight(model: StockModel, tokenizer: StockTokenizer) -> None:
+    """Raise ValueError where a model says the same of any picture.
+
+    Without its processor's settings some processors leave the picture out of the text, and nothing complains.
+    """
+    pictures = model.eval().see([Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")])
+    exchange = Exchange("What is this?", tuple(tokenizer.encode_answer("a picture")))
+    packed = model.pack(tokenizer, pictures, [[exchange], [exchange]])
+    first, second = model(**packed.inputs, labels=packed.labels).logits.chunk(2)
+    if torch.equal(first, second):
+        raise ValueError("it says the same of any picture")
 
 
 def save(model: StockModel, tokenizer: StockTokenizer, folder: Path) -> None:

@@ -116,7 +116,8 @@ def start_engine(model: torch.nn.Module, settings: OptimiserSettings, root: Path
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay, biases, norms and embeddings of one dimension do not."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
+    groups = [
         {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
     ]
+    return [group for group in groups if group["params"]]
