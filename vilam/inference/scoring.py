@@ -58,7 +58,7 @@ def _scores(
 ) -> list[float]:
     """Log probabilities of the tokens of all answers, row after row."""
     exchanges = [[Exchange(each.question, each.ids) for each in row] for row in rows]
-    packed = model.pack(tokenizer, pictures, exchanges).to(next(model.parameters()).device)
+    packed = model.pack(tokenizer, pictures, exchanges).to(model.device)
     logits = model(**packed.inputs, labels=packed.labels).logits
     wanted = packed.labels[packed.labels != IGNORED].unsqueeze(1)
     return torch.log_softmax(logits.float(), dim=-1).gather(1, wanted).squeeze(1).tolist()

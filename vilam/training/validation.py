@@ -77,7 +77,7 @@ def _loss(
     for start in range(0, len(instructions), BATCH):
         chunk = instructions[start : start + BATCH]
         images = [records[each.image_id].image for each in chunk]
-        batch = collate(images, [[Example(each)] for each in chunk], tokenizer, model)
+        batch = collate(images, [[Example(each)] for each in chunk], tokenizer, model).to(model.device)
         output = model(**batch.inputs, labels=batch.labels)
         count = float((batch.labels != IGNORED).sum())
         total, weight = total + float(output.loss) * count, weight + count
