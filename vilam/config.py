@@ -177,10 +177,15 @@ class ModelSettings(Section):
             raise ValueError("language.lora.bits is for a whole model: set model.checkpoint, or bits to null")
         return self
 
+    @property
+    def frozen_parts(self) -> tuple[str, ...]:
+        """The parts that are not trained."""
+        frozen = {"vision": self.vision.frozen, "aligner": self.freeze_aligner, "language": self.language.frozen}
+        return tuple(part for part, is_frozen in frozen.items() if is_frozen)
+
     @model_validator(mode="after")
     def _something_is_trained(self) -> ModelSettings:
-        is_frozen = self.vision.frozen and self.freeze_aligner and self.language.frozen
-        if self.checkpoint is not None and is_frozen and self.language.lora is None:
+        if self.checkpoint is not None and len(self.frozen_parts) == 3 and self.language.lora is None:
             raise ValueError("nothing is trained: set freeze_aligner to false, or language.lora")
         return self
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +56,19 @@ def build_model(settings: ModelSettings, tokenizer: Tokens, seed: int) -> Ground
     _ready()
     if isinstance(tokenizer, StockTokenizer):
         assert settings.checkpoint is not None
-        lora = None if settings.language.lora is None else settings.language.lora.model_dump()
-        opened = partial(stock_folder.open_stock, tokenizer=tokenizer, lora=lora)
-        stock = opened_checkpoint("model.checkpoint", settings.checkpoint, opened, FILES)
-        model = stock_folder.make_model(stock, tokenizer, settings)
-        looks = partial(stock_folder.check_sight, model, tokenizer)
-        opened_checkpoint("model.checkpoint", settings.checkpoint, lambda _: looks(), FILES)
-        return model
+        return _open_whole(settings.checkpoint, tokenizer, settings)
     assert isinstance(tokenizer, GroundingTokenizer)
     return join_model(settings, tokenizer, seed)
+
+
+def _open_whole(checkpoint: str, tokenizer: StockTokenizer, settings: ModelSettings) -> StockModel:
+    own = settings.language.lora
+    lora = None if own is None else own.model_dump()
+    name = "model.checkpoint"
+    stock = opened_checkpoint(name, checkpoint, lambda source: stock_folder.open_stock(source, tokenizer, lora), FILES)
+    model = stock_folder.make_model(stock, tokenizer, settings, lora)
+    opened_checkpoint(name, checkpoint, lambda _: stock_folder.check_sight(model, tokenizer), FILES)
+    return model
 
 
 def save_trained(trained: Trained, folder: Path) -> None:

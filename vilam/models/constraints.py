@@ -16,7 +16,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from vilam.models.conventions import Bounds, Brackets
+from vilam.models.conventions import Bounds
 from vilam.models.coordinates import BOX, NUM_MARKS, POINTS, POINTS_END, SCALE
 from vilam.models.family import Tokens
 from vilam.tasks.grammar import Box, Element, Grammar, Literal, OneOf, Points, Words
@@ -163,7 +163,7 @@ class GrammarCompiler:
         second = self._corner(above=seen)
         if self.tokenizer.first_coordinate is not None:
             return [*self._mark(BOX), *first, *second]
-        return self._enclosed(self.convention.box, [[slot] for slot in [*first, *second]])
+        return self.convention.box.around([[slot] for slot in [*first, *second]], self._text)
 
     def _points(self, count: int, closed: bool, seen: int) -> list[Slot]:
         points = [self._corner() for _ in range(count)]
@@ -171,8 +171,8 @@ class GrammarCompiler:
             points.append(self._corner(same=seen))
         if self.tokenizer.first_coordinate is not None:
             return [*self._mark(POINTS), *chain(*points), *self._mark(POINTS_END)]
-        spelled = [self._enclosed(self.convention.point, [[slot] for slot in point]) for point in points]
-        return self._enclosed(self.convention.points, spelled)
+        spelled = [self.convention.point.around([[slot] for slot in point], self._text) for point in points]
+        return self.convention.points.around(spelled, self._text)
 
     def _corner(self, margin: int = 0, above: int | None = None, same: int | None = None) -> list[Slot]:
         """The numbers of one point; ``above`` and ``same`` number the first of another point's."""
@@ -184,11 +184,6 @@ class GrammarCompiler:
             Slot(trie, axis, margin=margin, above=_after(above, index), same=_after(same, index))
             for index, (axis, trie) in enumerate(axes)
         ]
-
-    def _enclosed(self, brackets: Brackets, parts: Sequence[Sequence[Slot]]) -> list[Slot]:
-        between = self._text(brackets.between)
-        inner = [slot for i, part in enumerate(parts) for slot in [*(between if i else []), *part]]
-        return [*self._text(brackets.before), *inner, *self._text(brackets.after)]
 
 
 def _after(number: int | None, index: int) -> int | None:

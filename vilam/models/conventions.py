@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 from vilam.models.coordinates import GROUP, NUMBER, SCALE
 from vilam.tasks.answers import box_text, points_text
 
+Piece = TypeVar("Piece")
 Point = tuple[float, float]
 Bounds = tuple[tuple[int, int], tuple[int, int]]
 """The smallest and the largest x, the smallest and the largest y."""
@@ -68,6 +69,12 @@ class Brackets:
     before: str
     between: str
     after: str
+
+    def around(self, parts: Sequence[Sequence[Piece]], written: Callable[[str], Sequence[Piece]]) -> list[Piece]:
+        """The parts one after the other, with what is ``written`` of these texts around and between them."""
+        between = written(self.between)
+        inner = [piece for i, part in enumerate(parts) for piece in [*(between if i else []), *part]]
+        return [*written(self.before), *inner, *written(self.after)]
 
 
 COMMAS = Brackets("[", ", ", "]")
@@ -282,8 +289,7 @@ def _apart(start: float, end: float, last: float, limit: int) -> tuple[int, int]
 
 def _between(brackets: Brackets, parts: Sequence[Sequence[str]]) -> list[str]:
     """Pieces of text: parts, and what stands around and between them."""
-    inner = [piece for i, part in enumerate(parts) for piece in ([brackets.between] if i else []) + list(part)]
-    return [piece for piece in [brackets.before, *inner, brackets.after] if piece]
+    return brackets.around(parts, lambda text: [text] if text else [])
 
 
 def _enclosed(brackets: Brackets, part: str, more: str) -> str:

@@ -117,6 +117,14 @@ class GroundingModel(nn.Module):
         """Summed weights (2,) of the answers' tokens and of their boxes: what the sums of a loss are divided by."""
         raise NotImplementedError
 
+    def weighed(
+        self, labels: Tensor, weights: Tensor | None, totals: Tensor | None, policy: Policy | None
+    ) -> tuple[Tensor, Tensor]:
+        """What is given of the weights (B, L) and the totals (2,) of a loss; else 1, and this batch's own."""
+        if weights is None:
+            weights = torch.ones_like(labels, dtype=torch.float32)
+        return weights, self.loss_totals(labels, weights, policy) if totals is None else totals
+
     def twin(self) -> GroundingModel:
         """A model of the same shape with weights of its own."""
         raise NotImplementedError

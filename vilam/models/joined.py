@@ -47,11 +47,6 @@ def join_tokenizer(settings: ModelSettings, texts: Iterable[str]) -> GroundingTo
 def join_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: int) -> VilamForConditionalGeneration:
     """A model with pretrained parts where the settings name checkpoints, and random ones elsewhere."""
     torch.manual_seed(seed)
-    frozen = {
-        "vision": settings.vision.frozen,
-        "aligner": settings.freeze_aligner,
-        "language": settings.language.frozen,
-    }
     words = {} if settings.language.checkpoint else _words(tokenizer)
     config = VilamConfig(
         vision_config=_tower_config("vision", settings.vision, {}),
@@ -66,7 +61,7 @@ def join_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: int
         merge=settings.merge,
         grounder=settings.grounder,
         attention=settings.attention,
-        frozen=tuple(part for part, is_frozen in frozen.items() if is_frozen),
+        frozen=settings.frozen_parts,
         origins=_origins({"vision": settings.vision, "language": settings.language}),
         **(_load("vision", settings.vision.checkpoint, pixel_statistics) if settings.vision.checkpoint else {}),
     )

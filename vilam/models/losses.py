@@ -69,15 +69,26 @@ def token_losses(logits: Tensor, labels: Tensor, config: Any, sigma: float) -> T
     return loss
 
 
-def answer_losses(
-    logits: Tensor, labels: Tensor, config: Any, sigma: float, policy: Policy | None = None, kl: float = 0.0
+def answers_loss(
+    logits: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    config: Any,
+    sigma: float,
+    policy: Policy | None = None,
+    kl: float = 0.0,
 ) -> Tensor:
-    """The loss (N,) of each token of the answers: of sampled ones by their policy, of the others the cross-entropy."""
-    losses = token_losses(logits, labels, config, sigma)
-    if policy is None:
-        return losses
-    log_probs = -token_losses(logits, labels, config, 0.0)
-    return torch.where(policy.sampled, policy_losses(log_probs, policy, kl), losses)
+    """Weighted sum of the losses of the answers' tokens: of sampled ones by their policy, else the cross-entropy.
+
+    logits (N, tokens) of the labelled of labels (B, L), in row-major order; weights and policy (B, L).
+    """
+    known = labels != IGNORED
+    losses = token_losses(logits, labels[known], config, sigma)
+    if policy is not None:
+        own = policy.at(known)
+        log_probs = -token_losses(logits, labels[known], config, 0.0)
+        losses = torch.where(own.sampled, policy_losses(log_probs, own, kl), losses)
+    return (losses * weights[known]).sum()
 
 
 def _soft_loss(log_probs: Tensor, offset: Tensor, sigma: float) -> Tensor:

@@ -33,7 +33,7 @@ from vilam.models.conventions import Frame
 from vilam.models.coordinates import GROUP
 from vilam.models.family import Chooser, Exchange, GroundingModel, Packed
 from vilam.models.images import opened
-from vilam.models.losses import IGNORED, Policy, answer_losses
+from vilam.models.losses import IGNORED, Policy, answers_loss
 from vilam.models.opening import first_line
 from vilam.models.recomputing import drop_nothing, recomputes
 from vilam.models.vilam import PARTS, VilamOutput
@@ -314,13 +314,9 @@ class StockModel(GroundingModel):
         else:
             # The state before a token predicts it; each row starts with a question.
             logits = self.stock(**inputs, use_cache=False).logits[:, :-1][known[:, 1:]]
-        if weights is None:
-            weights = torch.ones_like(labels, dtype=torch.float32)
-        if totals is None:
-            totals = self.loss_totals(labels, weights, policy)
-        own = None if policy is None else policy.at(known)
-        losses = answer_losses(logits, labels[known], None, 0.0, own, kl)
-        return VilamOutput(loss=(losses * weights[known]).sum() / totals[0], logits=logits)
+        weights, totals = self.weighed(labels, weights, totals, policy)
+        loss = answers_loss(logits, labels, weights, None, 0.0, policy, kl) / totals[0]
+        return VilamOutput(loss=loss, logits=logits)
 
     def loss_totals(self, labels: Tensor, weights: Tensor, policy: Policy | None = None) -> Tensor:
         """Summed weights (2,) of the answers' tokens, and 0: no box is pointed at."""

@@ -29,6 +29,7 @@ from vilam.models.opening import first_line
 from vilam.models.quantised import floats, four_bits
 from vilam.models.stills import open_processor
 from vilam.models.stock import StockModel, StockTokenizer
+from vilam.models.vilam import PARTS
 
 SPELLED = "the red circle in 1234567890"
 """What any tokenizer must give back: transformers makes an empty one where its files are missing."""
@@ -84,18 +85,13 @@ def open_stock(source: str, tokenizer: StockTokenizer, lora: Mapping[str, Any] |
     return stock
 
 
-def make_model(stock: Any, tokenizer: StockTokenizer, settings: ModelSettings) -> StockModel:
+def make_model(
+    stock: Any, tokenizer: StockTokenizer, settings: ModelSettings, lora: dict[str, Any] | None
+) -> StockModel:
     """A checkpoint's model, of which ``settings`` say what is trained; raises VilamError where LoRA finds no layer."""
-    frozen = {
-        "vision": settings.vision.frozen,
-        "aligner": settings.freeze_aligner,
-        "language": settings.language.frozen,
-    }
-    chosen = [part for part, is_frozen in frozen.items() if is_frozen]
-    origins = {part: {"checkpoint": str(settings.checkpoint)} for part in frozen}
-    lora = None if settings.language.lora is None else settings.language.lora.model_dump()
+    origins = {part: {"checkpoint": str(settings.checkpoint)} for part in PARTS}
     try:
-        return StockModel(stock, tokenizer.processor, chosen, lora, origins)
+        return StockModel(stock, tokenizer.processor, settings.frozen_parts, lora, origins)
     except ValueError as error:
         raise VilamError(f"model.language.lora: {first_line(error)}") from error
 

@@ -35,7 +35,7 @@ from vilam.models.features import merged, patch_features
 from vilam.models.grounder import BOX_TOKENS, REGION_GAIN, Grounder, box_shares, latest_boxes, running_means
 from vilam.models.images import load_pixels
 from vilam.models.lite import LiteTower, LiteTowerConfig
-from vilam.models.losses import IGNORED, Policy, answer_losses
+from vilam.models.losses import IGNORED, Policy, answers_loss
 from vilam.models.packing import packed_mask, packed_offsets, padded
 from vilam.models.recomputing import drop_nothing, recomputes
 from vilam.models.soft import Middle, Softened, expected_places, straight_through
@@ -305,16 +305,11 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
         hidden, pointed = self.run(prefix, input_ids, segments, softened)
         if labels is None:
             return VilamOutput(logits=self.score(hidden.flatten(0, 1)))
-        if weights is None:
-            weights = torch.ones_like(labels, dtype=torch.float32)
-        if totals is None:
-            totals = self.loss_totals(labels, weights, policy)
+        weights, totals = self.weighed(labels, weights, totals, policy)
         # The state before a token predicts it; each instruction starts with a question, so none needs the prefix's.
         wanted = labels[:, 1:] != IGNORED
         logits = self.score(hidden[:, :-1][wanted])
-        own = None if policy is None else policy.at(labels != IGNORED)  # a question stands before a row's first label
-        losses = answer_losses(logits, labels[:, 1:][wanted], self.config, coordinate_sigma, own, kl)
-        loss = (losses * weights[:, 1:][wanted]).sum() / totals[0]
+        loss = answers_loss(logits, labels, weights, self.config, coordinate_sigma, policy, kl) / totals[0]
         if pointed is not None:
             asked = self._answer_boxes(labels, policy)
             pointing = self._pointing(pointed, input_ids, segments, weights, asked)
