@@ -6,9 +6,9 @@ of transformers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 from PIL import Image
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vilam.models.conventions import Convention, Frame
 from vilam.models.losses import Policy
+from vilam.models.recomputing import drop_nothing, recomputes
 
 Pictures = Any
 """Some pictures as a family's models see them; ``len`` and indexing with a list of numbers work as for tensors."""
@@ -145,6 +146,20 @@ class GroundingModel(nn.Module):
         """Stop the gradient of the parts that are not trained."""
         raise NotImplementedError
 
+    recomputes = False
+    """Whether layers compute again on the way back what they would have to remember."""
+
+    def frozen_modules(self) -> Iterable[nn.Module]:
+        """The modules of the parts that are not trained; adapters beside their layers may be among them."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Self:
+        """Frozen parts are never in training mode: their dropout and their statistics stay off."""
+        super().train(mode)
+        for module in self.frozen_modules():
+            module.training = mode and self.recomputes and recomputes(module)
+        return self
+
     @torch.no_grad()
     def settle(self, dtype: torch.dtype) -> None:
         """Hold the matrices that are not trained in ``dtype``, in which they are multiplied; all else in float32."""
@@ -154,4 +169,6 @@ class GroundingModel(nn.Module):
 
     def recompute(self) -> None:
         """Let layers compute again on the way back what they would have to remember."""
-        raise NotImplementedError
+        self.recomputes = True
+        for module in filter(recomputes, self.frozen_modules()):
+            drop_nothing(module)

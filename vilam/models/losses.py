@@ -71,6 +71,7 @@ def token_losses(logits: Tensor, labels: Tensor, config: Any, sigma: float) -> T
 
 def answers_loss(
     logits: Tensor,
+    known: Tensor,
     labels: Tensor,
     weights: Tensor,
     config: Any,
@@ -80,9 +81,9 @@ def answers_loss(
 ) -> Tensor:
     """Weighted sum of the losses of the answers' tokens: of sampled ones by their policy, else the cross-entropy.
 
-    logits (N, tokens) of the labelled of labels (B, L), in row-major order; weights and policy (B, L).
+    logits (N, tokens) of the tokens at which ``known`` (B, L) holds, in row-major order; labels, weights and policy
+    (B, L).
     """
-    known = labels != IGNORED
     losses = token_losses(logits, labels[known], config, sigma)
     if policy is not None:
         own = policy.at(known)

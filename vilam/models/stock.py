@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -35,7 +35,6 @@ from vilam.models.family import Chooser, Exchange, GroundingModel, Packed
 from vilam.models.images import opened
 from vilam.models.losses import IGNORED, Policy, answers_loss
 from vilam.models.opening import first_line
-from vilam.models.recomputing import drop_nothing, recomputes
 from vilam.models.vilam import PARTS, VilamOutput
 
 OF_TEXT = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "image_embeds_position_mask"}
@@ -180,7 +179,6 @@ class StockModel(GroundingModel):
         self.frozen = list(frozen)
         self.lora = lora
         self.origins = origins or {}
-        self.recomputes = False
         if lora is not None:
             # Not beside the words' embeddings, nor a head: these are often one matrix.
             ends = {id(end.weight) for end in (stock.get_input_embeddings(), stock.get_output_embeddings()) if end}
@@ -221,12 +219,15 @@ class StockModel(GroundingModel):
             if self.lora is None or part != "language":
                 parameter.requires_grad_(part not in self.frozen)
 
-    def train(self, mode: bool = True) -> StockModel:
-        """Frozen parts are never in training mode: their dropout stays off."""
-        super().train(mode)
+    def frozen_modules(self) -> Iterator[nn.Module]:
+        """The modules of the parts that are not trained."""
         for name, module in self.stock.named_modules():
             if name and self.known.part(name) in self.frozen:
-                module.training = mode and self.recomputes and recomputes(module)
+                yield module
+
+    def train(self, mode: bool = True) -> StockModel:
+        """Adapters are in training mode beside frozen layers that are not."""
+        super().train(mode)
         if self.lora is not None:
             set_adapters_training(self.stock, mode)
         return self
@@ -251,10 +252,7 @@ class StockModel(GroundingModel):
     def recompute(self) -> None:
         """Let layers compute again on the way back what they would have to remember."""
         self.stock.activation_checkpointing_enable()
-        self.recomputes = True
-        for name, module in self.stock.named_modules():
-            if name and self.known.part(name) in self.frozen and recomputes(module):
-                drop_nothing(module)
+        super().recompute()
 
     def see(self, images: Sequence[bytes | Image.Image]) -> StockPictures:
         """The pictures as RGB."""
@@ -315,7 +313,7 @@ class StockModel(GroundingModel):
             # The state before a token predicts it; each row starts with a question.
             logits = self.stock(**inputs, use_cache=False).logits[:, :-1][known[:, 1:]]
         weights, totals = self.weighed(labels, weights, totals, policy)
-        loss = answers_loss(logits, labels, weights, None, 0.0, policy, kl) / totals[0]
+        loss = answers_loss(logits, known, labels, weights, None, 0.0, policy, kl) / totals[0]
         return VilamOutput(loss=loss, logits=logits)
 
     def loss_totals(self, labels: Tensor, weights: Tensor, policy: Policy | None = None) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,6 @@ from vilam.models.images import load_pixels
 from vilam.models.lite import LiteTower, LiteTowerConfig
 from vilam.models.losses import IGNORED, Policy, answers_loss
 from vilam.models.packing import packed_mask, packed_offsets, padded
-from vilam.models.recomputing import drop_nothing, recomputes
 from vilam.models.soft import Middle, Softened, expected_places, straight_through
 from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.tower import VilamTower, VilamTowerConfig
@@ -145,7 +144,6 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
         self.coordinates = CoordinateTokens(config.coordinate_bins or 2, hidden, config.coordinate_gates)
         self.grounder = Grounder(hidden) if config.grounder else None
         self.feature_cache: FeatureCache | None = None
-        self.recomputes = False
         if config.lora is not None:
             add_adapters(self.language, config.lora)
         self.post_init()
@@ -174,13 +172,14 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
         }
         self.feature_cache = FeatureCache(folder / tower_key(self.vision, seen), dtype)
 
-    def train(self, mode: bool = True) -> VilamForConditionalGeneration:
-        """Frozen parts are never in training mode: their dropout and their statistics stay off."""
-        super().train(mode)
+    def frozen_modules(self) -> Iterator[nn.Module]:
+        """The modules of the parts that are not trained."""
         for part in self.config.frozen:
-            getattr(self, part).eval()
-            for layer in filter(recomputes, getattr(self, part).modules() if self.recomputes else ()):
-                layer.training = mode
+            yield from getattr(self, part).modules()
+
+    def train(self, mode: bool = True) -> VilamForConditionalGeneration:
+        """Adapters are in training mode beside frozen layers that are not."""
+        super().train(mode)
         if self.config.lora is not None:
             set_adapters_training(self.language, mode)
         return self
@@ -307,9 +306,9 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
             return VilamOutput(logits=self.score(hidden.flatten(0, 1)))
         weights, totals = self.weighed(labels, weights, totals, policy)
         # The state before a token predicts it; each instruction starts with a question, so none needs the prefix's.
-        wanted = labels[:, 1:] != IGNORED
-        logits = self.score(hidden[:, :-1][wanted])
-        loss = answers_loss(logits, labels, weights, self.config, coordinate_sigma, policy, kl) / totals[0]
+        known = nn.functional.pad(labels[:, 1:] != IGNORED, (1, 0))
+        logits = self.score(hidden[:, :-1][known[:, 1:]])
+        loss = answers_loss(logits, known, labels, weights, self.config, coordinate_sigma, policy, kl) / totals[0]
         if pointed is not None:
             asked = self._answer_boxes(labels, policy)
             pointing = self._pointing(pointed, input_ids, segments, weights, asked)
@@ -434,10 +433,7 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
     def recompute(self) -> None:
         """Let layers compute again on the way back what they would have to remember."""
         self.activation_checkpointing_enable()
-        self.recomputes = True
-        for part in self.config.frozen:
-            for layer in filter(recomputes, getattr(self, part).modules()):
-                drop_nothing(layer)
+        super().recompute()
 
 
 def _feature_width(config: VilamConfig) -> int:
