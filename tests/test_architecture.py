@@ -18,11 +18,11 @@ from vilam.serving import NEEDED
 
 PROJECT = Path(__file__).parents[1]
 FILES = sorted([*(PROJECT / "vilam").rglob("*.py"), *(PROJECT / "flows").rglob("*.py")])
-SHARED = {"vilam", "vilam.errors", "vilam.config", "vilam.files", "vilam.progress"}
+SHARED = {"vilam", "vilam.errors", "vilam.config", "vilam.overrides", "vilam.files", "vilam.progress"}
 LOW = {"vilam.geometry"}
 MIDDLE = {"vilam.tasks", "vilam.models", "vilam.data"}
 HIGH = {"vilam.training", "vilam.inference", "vilam.evaluation", "vilam.tracking", "vilam.registry", "vilam.serving"}
-HIGH |= {"vilam.summary", "vilam.visual", "vilam.launch"}
+HIGH |= {"vilam.summary", "vilam.visual", "vilam.launch", "vilam.presets"}
 ALLOWED = {
     "vilam.geometry": set(),
     "vilam.data": LOW,

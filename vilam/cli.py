@@ -71,6 +71,18 @@ for _stage, _help in STAGES.items():
 
 
 @app.command()
+def use(
+    preset: Annotated[Path, typer.Argument(help="Settings by dotted name, such as configs/models/small.yaml.")],
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Write a preset's settings into params.yaml."""
+    from vilam import presets
+
+    changed = presets.use(preset, params)
+    print(f"{params}: {len(changed)} settings changed" + (": " + ", ".join(changed) if changed else ""))
+
+
+@app.command()
 def models(params: ParamsFile = Path("params.yaml")) -> None:
     """Compare the registered versions."""
     from vilam.config import load_settings

@@ -21,11 +21,9 @@ time of the arm.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
-from string import Template
 from typing import Annotated, Any
 
 import yaml
@@ -33,6 +31,7 @@ from pydantic import Field, model_validator
 
 from vilam.config import Count, Fraction, Section, check_settings, checked, read_yaml
 from vilam.errors import VilamError
+from vilam.overrides import Overrides, override
 
 BASELINE = "none"
 TEACHER, SHARES = "teacher", "shares"
@@ -46,8 +45,6 @@ GIVEN = {
 """Settings that the plan itself gives, and what of it does."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-Overrides = dict[str, Any]
-"""Settings by dotted name."""
 
 
 class Plan(Section):
@@ -136,27 +133,8 @@ def settings_of(plan: Plan, base: Mapping[str, Any], arm: str, share: float, see
 def changed(base: Mapping[str, Any], overrides: Overrides, where: str) -> dict[str, Any]:
     """A copy of nested settings with others in place, by dotted name; ``${NAME}`` in a text is of the environment."""
     content = deepcopy(dict(base))
-    for name, value in overrides.items():
-        *sections, last = str(name).split(".")
-        inner: Any = content
-        for section in sections:
-            inner = inner.get(section) if isinstance(inner, dict) else None
-        if not isinstance(inner, dict):
-            raise VilamError(f"{where}: {name}: no such setting: check its spelling")
-        inner[last] = _expanded(value, f"{where}: {name}")
+    override(content, overrides, where)
     return content
-
-
-def _expanded(value: Any, where: str) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return Template(value).substitute(os.environ)
-    except KeyError as missing:
-        name = missing.args[0]
-        raise VilamError(f"{where}: the environment variable {name} is not set: {name}=... vilam ablate ...") from None
-    except ValueError as error:
-        raise VilamError(f"{where}: {value}: {error}") from None
 
 
 class _Strict(yaml.SafeLoader):
