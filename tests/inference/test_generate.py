@@ -39,6 +39,10 @@ def make(kind: str) -> VilamForConditionalGeneration:
         return toy.model(language=language)
     if kind in ("lean", "eager", "sdpa"):
         return toy.model(attention=kind)
+    if kind == "pretrained":  # it reads a first token and counts the patches
+        model = toy.model()
+        model.config.first_token = toy.tokenizer().first_id
+        return model
     return toy.model(coordinates="text") if kind == "text" else toy.model(aligner=kind)
 
 
@@ -74,7 +78,7 @@ def without_cache(
     return ids[asked:], total
 
 
-@pytest.mark.parametrize("kind", ["lean", "eager", "sdpa", "qformer", "resampler", "text", *LANGUAGES])
+@pytest.mark.parametrize("kind", ["lean", "eager", "sdpa", "qformer", "resampler", "text", "pretrained", *LANGUAGES])
 def test_with_the_cache_as_without(kind):
     model, form = make(kind), "text" if kind == "text" else "token"
     pixels, requests = toy.pixels(2), ask(kind)
@@ -85,7 +89,7 @@ def test_with_the_cache_as_without(kind):
         assert answer.confidence == pytest.approx(math.exp(total / len(ids)), rel=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "text", "gpt2"])
+@pytest.mark.parametrize("kind", ["mlp", "text", "gpt2", "pretrained"])
 def test_a_batch_as_one_by_one(kind):
     model, tokenizer = make(kind), toy.tokenizer("text" if kind == "text" else "token")
     pixels, requests = toy.pixels(2), ask(kind)

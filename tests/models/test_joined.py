@@ -82,6 +82,7 @@ def test_checkpoints_give_their_weights(folder, tmp_path):
         vision=part(None, {}, str(tmp_path / "vision")),
     )
     assert started.config.image_mean == SEEN["image_mean"] and started.config.image_std == SEEN["image_std"]
+    assert started.config.first_token == toy.tokenizer().first_id and toy.model().config.first_token is None
     for name in ("language", "vision"):
         pretrained = getattr(source.model, name).state_dict()
         assert all(torch.equal(value, pretrained[key]) for key, value in getattr(started, name).state_dict().items())

@@ -88,6 +88,26 @@ def test_any_language_model_packs(name, coordinates):
     assert_packed_is_alone(model, batch(3, coordinates))
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_a_pretrained_language_model_reads_as_it_learnt_to(name):
+    """A first token, then patches counted as words, then the text: what it makes of them by itself."""
+    language = {"language": tower(name, LANGUAGES[name])} if name in LANGUAGES else {}
+    model, packed = toy.model(grounder=False, **language), batch(1)
+    model.config.first_token = toy.tokenizer().first_id
+    assert_packed_is_alone(model, packed)
+    ids, segments = packed.inputs["input_ids"], packed.inputs["segments"]
+    count = model.config.first_coordinate
+    for row in range(len(ids)):
+        own = ids[row : row + 1, segments[row] > 0]
+        with torch.no_grad():
+            prefix = model.encode_images(packed.inputs["pixel_values"][row : row + 1])
+            first = model.get_input_embeddings()(torch.tensor([[model.config.first_token]]))
+            read = torch.cat([first, prefix, model.embed(own)], dim=1)
+            expected = model.language(inputs_embeds=read).logits[0, -own.shape[1] :]
+        found = text_logits(model, packed)[row, segments[row] > 0]
+        torch.testing.assert_close(found[:, :count], expected[:, :count], atol=5e-5, rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", VISIONS)
 def test_any_vision_tower_packs_and_learns(name):
     model = toy.model(vision=tower(name, VISIONS[name]))

@@ -28,9 +28,11 @@ class Decoding:
         device = pixel_values.device
         prefix = model.encode_images(pixel_values)
         self.cache = DynamicCache()
-        image_positions, first = model.image_positions(prefix.shape[1])
-        all_seen = torch.ones(prefix.shape[:2], dtype=torch.long, device=device)
-        self._decode(prefix, all_seen, image_positions.expand(len(prefix), -1))
+        before = model.before_text(prefix)
+        positions, first = model.image_positions(before.shape[1])
+        self.num_before = before.shape[1]
+        all_seen = torch.ones(before.shape[:2], dtype=torch.long, device=device)
+        self._decode(before, all_seen, positions.expand(len(prefix), -1))
         images = torch.tensor([image for image, _ in asked], device=device)
         self.cache.batch_select_indices(images)
         self.prefix = prefix[images]
@@ -51,7 +53,7 @@ class Decoding:
         """Take the last N tokens at their positions (R, N) in; returns the logits (R, tokens) of the next token."""
         model, text = self.model, (self.ids, self.is_text)
         embeds = model.embed_text(self.prefix, *text, last=positions.shape[1])
-        mask = torch.cat([self.is_text.new_ones(self.prefix.shape[:2]), self.is_text], dim=1)
+        mask = torch.cat([self.is_text.new_ones(len(self.is_text), self.num_before), self.is_text], dim=1)
         hidden = self._ground(self._decode(embeds, mask, positions)[:, -1:], positions.shape[1])
         return model.score(hidden[:, 0])
 

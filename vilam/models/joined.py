@@ -60,6 +60,7 @@ def join_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: int
         vision_layers=settings.vision.layers,
         merge=settings.merge,
         grounder=settings.grounder,
+        first_token=tokenizer.first_id if settings.language.checkpoint else None,
         attention=settings.attention,
         frozen=settings.frozen_parts,
         origins=_origins({"vision": settings.vision, "language": settings.language}),

@@ -60,6 +60,7 @@ class GroundingTokenizer:
             self.first_coordinate = int(tokenizer.convert_tokens_to_ids(names[0]))
         self.eos_id = int(tokenizer.eos_token_id)
         self.pad_id = int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+        self.first_id = self.eos_id if tokenizer.bos_token_id is None else int(tokenizer.bos_token_id)
         self.encode_words = lru_cache(maxsize=65536)(self._encode_words)
 
     @property

@@ -54,6 +54,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
     lora: adapters of a frozen language model (see vilam/models/adapters.py). origins: where the weights that a part
     started from are from, by part.
     grounder: whether boxes read their patches and words point at theirs (see Grounder); token form and mlp only.
+    first_token: with which all that a pretrained language model reads begins, ahead of the image.
     attention: the language model's implementation, by transformers' name, or "lean" (see vilam/models/attention.py).
     """
 
@@ -78,6 +79,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         lora: dict[str, Any] | None = None,
         origins: dict[str, dict[str, str]] | None = None,
         grounder: bool = False,
+        first_token: int | None = None,
         attention: str = "sdpa",
         **kwargs: Any,
     ) -> None:
@@ -98,6 +100,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         self.lora = lora
         self.origins = origins or {}
         self.grounder = grounder
+        self.first_token = first_token
         self.attention = attention
         super().__init__(**kwargs)
 
@@ -124,8 +127,10 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
     are packed behind the prefix, 1 upwards, 0 for padding: each attends to the prefix and to itself, and its
     positions start again behind the prefix, so that a packed instruction has the logits it has alone.
 
-    In the token form the place of a patch is told by its code, and all patches share position 0: a text token is then
-    equally far from each. In the text form patches count 0, 1, 2 ... P - 1, as pretrained language models expect.
+    In the token form the place of a patch is told by its code, and a language model that learns from nothing sees all
+    patches at position 0: a text token is then equally far from each. A pretrained one counts patches 0, 1, 2 ... as it
+    counts words, and so does the text form. It also gets the token with which all that it learnt from began: without,
+    and with patches at one position, it takes the next word for almost any (docs/backbones.md).
     """
 
     config_class = VilamConfig
@@ -345,8 +350,10 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
         self, prefix: Tensor, input_ids: Tensor, segments: Tensor, softened: Softened | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Hidden states (B, L, hidden) of the text tokens of packed instructions, and the grounder's log shares."""
-        length = prefix.shape[1]
-        embeds = torch.cat([prefix, self.embed_text(prefix, input_ids, segments, softened=softened)], dim=1)
+        text = self.embed_text(prefix, input_ids, segments, softened=softened)
+        before = self.before_text(prefix)
+        embeds = torch.cat([before, text], dim=1)
+        length = before.shape[1]
         output = self.language.get_decoder()(
             inputs_embeds=embeds,
             attention_mask=packed_mask(segments, length, embeds.dtype),
@@ -355,14 +362,21 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
         )
         return self.ground(output.last_hidden_state[:, length:], prefix, input_ids, segments, softened)
 
+    def before_text(self, prefix: Tensor) -> Tensor:
+        """What the language model reads ahead of the text: the image prefix (B, P, hidden), behind a first token."""
+        if self.config.first_token is None:
+            return prefix
+        ids = torch.full((len(prefix), 1), self.config.first_token, device=prefix.device)
+        return torch.cat([self.get_input_embeddings()(ids).to(prefix.dtype), prefix], dim=1)
+
     def image_positions(self, length: int) -> tuple[Tensor, int]:
-        """Positions of the image prefix (length,) and the position at which a text begins."""
-        if self.config.first_coordinate is None:
+        """Positions of what stands before a text (length,), and the position at which the text begins."""
+        if self.config.first_coordinate is None or self.config.first_token is not None:
             return torch.arange(length, device=self.device), length
         return torch.zeros(length, dtype=torch.long, device=self.device), 1
 
     def positions(self, segments: Tensor, length: int) -> Tensor:
-        """Positions (B, length + L) of an image prefix and packed instructions."""
+        """Positions (B, length + L) of what stands before the text, and of packed instructions."""
         image, first = self.image_positions(length)
         return torch.cat([image.expand(len(segments), -1), packed_offsets(segments) + first], dim=1)
 
