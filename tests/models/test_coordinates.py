@@ -68,7 +68,7 @@ def test_scores_are_products_with_the_code_of_each_bin(tokens):
 
 def test_a_gate_raises_all_places_of_its_axis_alike():
     torch.manual_seed(0)
-    gated, hidden = CoordinateTokens(BINS, HIDDEN, gated=True, code_width=8), torch.randn(2, HIDDEN)
+    gated, hidden = CoordinateTokens(BINS, HIDDEN, pretrained=True, code_width=8), torch.randn(2, HIDDEN)
     before = gated.scores(hidden)
     torch.nn.init.normal_(gated.gates.weight)
     raised = gated.scores(hidden) - before

@@ -108,6 +108,20 @@ def test_what_is_pointed_at_is_looked_at():
     torch.testing.assert_close(grounder.look(hidden, pointed, prefix), hidden + prefix[:, 2:3], atol=1e-5, rtol=1e-5)
 
 
+def test_beside_a_pretrained_model_words_are_apart_from_places():
+    """Words stay as they were until their own matrix is trained; places get what is pointed at and a state of size 1."""
+    torch.manual_seed(0)
+    grounder, hidden, image = Grounder(8, pretrained=True), 5 * torch.randn(2, 3, 8), torch.randn(2, 4, 8)
+    pointed = torch.full((2, 3, 4), -torch.inf)
+    pointed[..., 2] = 0.0
+    words, places = grounder.look(hidden, pointed, image).chunk(2, dim=-1)
+    size = hidden.square().mean(-1, keepdim=True).sqrt()
+    assert torch.equal(words, hidden)
+    torch.testing.assert_close(places, hidden / size + image[:, 2:3], atol=1e-5, rtol=1e-5)
+    words.sum().backward()
+    assert grounder.words_out.weight.grad.abs().sum() > 0 and not grounder.out.weight.grad.any()
+
+
 def test_pointing_follows_the_patches_when_they_change_places():
     grounder = Grounder(8)
     prefix, hidden, words = torch.randn(1, 4, 8), torch.randn(1, 2, 8), torch.randn(1, 2, 8)

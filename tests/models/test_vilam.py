@@ -88,23 +88,34 @@ def test_any_language_model_packs(name, coordinates):
     assert_packed_is_alone(model, batch(3, coordinates))
 
 
+def as_pretrained(**changes: Any) -> VilamForConditionalGeneration:
+    """A model as it is made beside a language model that knew words before."""
+    torch.manual_seed(0)
+    config = toy.model(**changes).config
+    config.first_token = toy.tokenizer().first_id
+    model = VilamForConditionalGeneration(config).eval()
+    model.match_sizes()
+    return model
+
+
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_a_pretrained_language_model_reads_as_it_learnt_to(name):
-    """A first token, then patches counted as words, then the text: what it makes of them by itself."""
-    language = {"language": tower(name, LANGUAGES[name])} if name in LANGUAGES else {}
-    model, packed = toy.model(grounder=False, **language), batch(1)
-    model.config.first_token = toy.tokenizer().first_id
-    assert_packed_is_alone(model, packed)
+    """A first token, then patches counted as words, then the text; of words it says at first what it says by itself."""
+    model = as_pretrained(**({"language": tower(name, LANGUAGES[name])} if name in LANGUAGES else {}))
+    packed = batch(2)
     ids, segments = packed.inputs["input_ids"], packed.inputs["segments"]
+    assert_packed_is_alone(model, packed)
     count = model.config.first_coordinate
+    boxes = (ids == count).cumsum(1)
     for row in range(len(ids)):
-        own = ids[row : row + 1, segments[row] > 0]
+        asked = (segments[row] == 1) & (boxes[row] == 0)  # what is inside a box is told behind it
+        assert asked.sum() > 3
         with torch.no_grad():
             prefix = model.encode_images(packed.inputs["pixel_values"][row : row + 1])
             first = model.get_input_embeddings()(torch.tensor([[model.config.first_token]]))
-            read = torch.cat([first, prefix, model.embed(own)], dim=1)
-            expected = model.language(inputs_embeds=read).logits[0, -own.shape[1] :]
-        found = text_logits(model, packed)[row, segments[row] > 0]
+            read = torch.cat([first, prefix, model.embed(ids[row : row + 1, asked])], dim=1)
+            expected = model.language(inputs_embeds=read).logits[0, -int(asked.sum()) :]
+        found = text_logits(model, packed)[row, asked]
         torch.testing.assert_close(found[:, :count], expected[:, :count], atol=5e-5, rtol=1e-3)
 
 

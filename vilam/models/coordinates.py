@@ -47,13 +47,14 @@ class CoordinateTokens(nn.Module):
     different directions, and B along the transpose of A, so that a copied place already scores itself. The
     embeddings begin at size 1 (root mean square over a patch's numbers).
 
-    gated: whether all places of an axis can be scored higher at once. The code has no constant part, so that a place
-    that is not known yet could not be preferred to words that a pretrained head is sure of.
+    pretrained: whether the words beside are those of a pretrained head. Then all places of an axis can be scored higher
+    at once: the code has no constant part, so that a place that is not known yet could not be preferred to words that
+    the head is sure of. And B begins at a quarter: the states say nothing of places yet.
     """
 
-    def __init__(self, bins: int, hidden_size: int, gated: bool = False, code_width: int = 32) -> None:
+    def __init__(self, bins: int, hidden_size: int, pretrained: bool = False, code_width: int = 32) -> None:
         super().__init__()
-        self.gates = nn.Linear(hidden_size, 2, bias=False) if gated else None
+        self.gates = nn.Linear(hidden_size, 2, bias=False) if pretrained else None
         self.bins = bins
         self.code_width = code_width
         self.marks_in = nn.Embedding(NUM_MARKS, hidden_size)
@@ -75,7 +76,7 @@ class CoordinateTokens(nn.Module):
         for axis, (into, out) in enumerate(zip(self.project_in, self.project_out, strict=True)):
             part = directions[:, axis * width : (axis + 1) * width]
             into.load_state_dict({"weight": part * size})
-            out.load_state_dict({"weight": part.T * 0.5})
+            out.load_state_dict({"weight": part.T * (0.5 if self.gates is None else 0.125)})
 
     @torch.no_grad()
     def resize(self, size: float) -> None:

@@ -25,9 +25,13 @@ BOX_TOKENS = 5
 
 
 class Grounder(nn.Module):
-    """Which patches the text points at. P image tokens, L text tokens, all of one width."""
+    """Which patches the text points at. P image tokens, L text tokens, all of one width.
 
-    def __init__(self, hidden_size: int) -> None:
+    pretrained: whether the states are those of a language model that knew words before. What is looked at would be
+    noise to these: it joins them by a matrix that begins at 0, apart from the one for places.
+    """
+
+    def __init__(self, hidden_size: int, pretrained: bool = False) -> None:
         super().__init__()
         # No bias in the keys, nor before them: it would move the scores of all patches alike and so never be trained.
         self.image_norm = nn.LayerNorm(hidden_size, bias=False)
@@ -37,6 +41,9 @@ class Grounder(nn.Module):
         self.word_query = nn.Linear(hidden_size, hidden_size)
         self.out = nn.Linear(hidden_size, hidden_size, bias=False)
         nn.init.eye_(self.out.weight)
+        self.words_out = nn.Linear(hidden_size, hidden_size, bias=False) if pretrained else None
+        if self.words_out is not None:
+            nn.init.zeros_(self.words_out.weight)
 
     def keys(self, prefix: Tensor) -> Tensor:
         """What the patches are known by: (B, P, H), made once for all that is asked about an image."""
@@ -49,10 +56,16 @@ class Grounder(nn.Module):
         scores = query @ keys.transpose(1, 2) / hidden.shape[-1] ** 0.5
         return torch.log_softmax(scores.float(), dim=-1)
 
-    def look(self, hidden: Tensor, pointed: Tensor, prefix: Tensor) -> Tensor:
-        """Hidden states (B, L, H) with what the patches hold that are pointed at."""
-        looked: Tensor = self.out(pointed.exp().to(prefix.dtype) @ prefix)
-        return hidden + looked
+    def look(self, hidden: Tensor, pointed: Tensor, image: Tensor) -> Tensor:
+        """States (B, L, H) with what the patches hold that are pointed at, of image tokens (B, P, H) of size 1.
+
+        Beside a pretrained language model these are two, one for words and then one of size 1 for places: (B, L, 2 H).
+        """
+        looked = pointed.exp().to(image.dtype) @ image
+        if self.words_out is None:
+            return hidden + self.out(looked)  # type: ignore[no-any-return]
+        of_places = nn.functional.rms_norm(hidden, hidden.shape[-1:]) + self.out(looked)
+        return torch.cat([hidden + self.words_out(looked), of_places], dim=-1)
 
 
 def latest_boxes(

@@ -55,7 +55,6 @@ def join_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: int
         num_queries=settings.num_queries,
         coordinate_bins=tokenizer.bins,
         first_coordinate=tokenizer.first_coordinate,
-        coordinate_gates=settings.language.checkpoint is not None,
         image_size=settings.image_size,
         vision_layers=settings.vision.layers,
         merge=settings.merge,

@@ -54,7 +54,8 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
     lora: adapters of a frozen language model (see vilam/models/adapters.py). origins: where the weights that a part
     started from are from, by part.
     grounder: whether boxes read their patches and words point at theirs (see Grounder); token form and mlp only.
-    first_token: with which all that a pretrained language model reads begins, ahead of the image.
+    first_token: with which all that a pretrained language model reads begins, ahead of the image; None for one that
+    learns from nothing. word_size: of a pretrained one's word embeddings (root mean square).
     attention: the language model's implementation, by transformers' name, or "lean" (see vilam/models/attention.py).
     """
 
@@ -69,7 +70,6 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         num_queries: int = 32,
         coordinate_bins: int | None = 101,
         first_coordinate: int | None = None,
-        coordinate_gates: bool = False,
         image_size: int = 96,
         image_mean: tuple[float, ...] = (0.5, 0.5, 0.5),
         image_std: tuple[float, ...] = (0.25, 0.25, 0.25),
@@ -80,6 +80,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         origins: dict[str, dict[str, str]] | None = None,
         grounder: bool = False,
         first_token: int | None = None,
+        word_size: float = 1.0,
         attention: str = "sdpa",
         **kwargs: Any,
     ) -> None:
@@ -90,7 +91,6 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         self.num_queries = num_queries
         self.coordinate_bins = coordinate_bins
         self.first_coordinate = first_coordinate
-        self.coordinate_gates = coordinate_gates
         self.image_size = image_size
         self.image_mean = list(image_mean)
         self.image_std = list(image_std)
@@ -101,8 +101,14 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         self.origins = origins or {}
         self.grounder = grounder
         self.first_token = first_token
+        self.word_size = word_size
         self.attention = attention
         super().__init__(**kwargs)
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the language model knew words before it met pictures."""
+        return self.first_token is not None
 
 
 def _as_config(config: Any) -> Any:
@@ -146,8 +152,8 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
         width = _feature_width(config)
         hidden = config.text_config.hidden_size
         self.aligner = make_aligner(config.aligner, width, hidden, config.num_queries)
-        self.coordinates = CoordinateTokens(config.coordinate_bins or 2, hidden, config.coordinate_gates)
-        self.grounder = Grounder(hidden) if config.grounder else None
+        self.coordinates = CoordinateTokens(config.coordinate_bins or 2, hidden, config.is_pretrained)
+        self.grounder = Grounder(hidden, config.is_pretrained) if config.grounder else None
         self.feature_cache: FeatureCache | None = None
         if config.lora is not None:
             add_adapters(self.language, config.lora)
@@ -193,6 +199,8 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
     def match_sizes(self) -> None:
         """Let image and coordinate tokens of a new model begin as large as its words."""
         size = float(self.get_input_embeddings().weight.float().square().mean().sqrt())
+        if self.config.is_pretrained:
+            self.config.word_size = size
         self.coordinates.resize(size)
         self.aligner.resize(size)
 
@@ -221,12 +229,15 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
         return torch.where(is_place.unsqueeze(-1), places, words(input_ids.masked_fill(is_place, 0)))
 
     def score(self, hidden: Tensor) -> Tensor:
-        """Hidden states (N, hidden) -> logits over words, then coordinate tokens (N, tokens)."""
-        words = self.language.get_output_embeddings()(hidden)
+        """States (N, hidden), or those of `Grounder.look` -> logits over words, then coordinate tokens (N, tokens)."""
+        of_words, of_places = hidden, hidden
+        if self.grounder is not None and self.grounder.words_out is not None:
+            of_words, of_places = hidden.chunk(2, dim=-1)
+        words = self.language.get_output_embeddings()(of_words)
         first = self.config.first_coordinate
         if first is None:
             return words  # type: ignore[no-any-return]
-        return torch.cat([words[:, :first], self.coordinates.scores(hidden)], dim=-1)
+        return torch.cat([words[:, :first], self.coordinates.scores(of_places)], dim=-1)
 
     def embed_text(
         self,
@@ -265,7 +276,7 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
             words = softened.embed(words)
         means = running_means(words, is_word, segments)[:, -hidden.shape[1] :]
         pointed = self.grounder.point(hidden, means, self.grounder.keys(prefix))
-        return self.grounder.look(hidden, pointed, prefix), pointed
+        return self.grounder.look(hidden, pointed, prefix / self.config.word_size), pointed
 
     def word_sums(self, input_ids: Tensor, is_text: Tensor) -> Tensor:
         """Sum of the words' embeddings and their number (B, hidden + 1) over tokens (B, L): later ones just add up."""
@@ -371,7 +382,7 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
 
     def image_positions(self, length: int) -> tuple[Tensor, int]:
         """Positions of what stands before a text (length,), and the position at which the text begins."""
-        if self.config.first_coordinate is None or self.config.first_token is not None:
+        if self.config.first_coordinate is None or self.config.is_pretrained:
             return torch.arange(length, device=self.device), length
         return torch.zeros(length, dtype=torch.long, device=self.device), 1
 
