@@ -109,7 +109,7 @@ def test_what_is_pointed_at_is_looked_at():
 
 
 def test_beside_a_pretrained_model_words_are_apart_from_places():
-    """Words stay as they were until their own matrix is trained; places get what is pointed at and a state of size 1."""
+    """Words stay as they were until their matrix is trained; places get what is pointed at and a state of size 1."""
     torch.manual_seed(0)
     grounder, hidden, image = Grounder(8, pretrained=True), 5 * torch.randn(2, 3, 8), torch.randn(2, 4, 8)
     pointed = torch.full((2, 3, 4), -torch.inf)
