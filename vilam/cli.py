@@ -44,6 +44,7 @@ ENVIRONMENT = {
 """What every run sets unless its caller already has."""
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings file.")]
+RecipeName = Annotated[str, typer.Argument(help="A recipe of configs/datasets, or a recipe's file.")]
 ModelName = Annotated[str, typer.Option("--model", help="A model folder or a registry address.")]
 
 app = typer.Typer(
@@ -80,6 +81,35 @@ def use(
 
     changed = presets.use(preset, params)
     print(f"{params}: {len(changed)} settings changed" + (": " + ", ".join(changed) if changed else ""))
+
+
+datasets = typer.Typer()
+app.add_typer(datasets, name="datasets")
+
+
+@datasets.callback(invoke_without_command=True)
+def list_datasets(context: typer.Context) -> None:
+    """List the data sets that vilam knows how to read; show one, check its files."""
+    from vilam.datasets import show_recipes
+
+    if context.invoked_subcommand is None:
+        show_recipes(Path.cwd())
+
+
+@datasets.command("show")
+def show_dataset(recipe: RecipeName) -> None:
+    """Tell where a data set's files come from, how they lie and what leaks."""
+    from vilam.datasets import show_recipe
+
+    show_recipe(recipe, Path.cwd())
+
+
+@datasets.command("check")
+def check_dataset(recipe: RecipeName, folder: Annotated[Path, typer.Argument(help="The folder of its files.")]) -> None:
+    """Read all of a data set: what is in it, and everything that is wrong with it."""
+    from vilam.datasets import check
+
+    check(recipe, folder, Path.cwd())
 
 
 @app.command()

@@ -36,9 +36,13 @@ class ScenesSettings(Section):
 
 
 class PrepareSettings(Section):
-    """Any source to image records. ``max_invalid``: bad rows that are skipped before the stage stops."""
+    """Any source to image records.
 
-    source: Literal["scenes", "coco", "refcoco", "voc"]
+    source: scenes (generated), a recipe of configs/datasets by name, or the path of a recipe's file. max_invalid: bad
+    rows that are skipped before the stage stops.
+    """
+
+    source: Annotated[str, Field(min_length=1)]
     root: Path | None
     max_invalid: Annotated[int, Field(ge=0)]
     shard_size: Count

@@ -7,7 +7,7 @@ import math
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from io import BytesIO
 
@@ -30,9 +30,18 @@ class Validator:
     """Passes good rows on and counts bad ones by split; raises VilamError once there are more than ``max_invalid``."""
 
     def __init__(
-        self, categories: tuple[str, ...], keypoints: dict[str, KeypointSchema], max_invalid: int, source: str
+        self,
+        categories: tuple[str, ...],
+        keypoints: dict[str, KeypointSchema],
+        max_invalid: int,
+        source: str,
+        tell: Callable[[str], None] = lambda line: logger.warning("%s: left out", line),
     ) -> None:
-        """categories, keypoints: what regions may be. source: what to call the data set in the error."""
+        """categories, keypoints: what regions may be. source: what to call the data set in the error.
+
+        tell: what is done with the line of a bad row.
+        """
+        self._tell = tell
         self.num_invalid: Counter[str] = Counter()
         self._categories, self._keypoints = frozenset(categories), keypoints
         self._max_invalid, self._source = max_invalid, source
@@ -55,7 +64,7 @@ class Validator:
 
     def _count(self, problem: Problem) -> None:
         line = f"{problem.place}: {problem.what}"
-        logger.warning("%s: left out", line)
+        self._tell(line)
         self._lines.append(line)
         self.num_invalid[problem.split] += 1
         if len(self._lines) > self._max_invalid:

@@ -21,7 +21,7 @@ METRICS = Path("metrics/prepare.json")
 def run(settings: Settings, root: Path) -> None:
     """Read settings.prepare's source, check it and write it under ``root``; raises VilamError, changing nothing."""
     prepare = settings.prepare
-    source = open_source(prepare, settings.seed)
+    source = open_source(prepare, settings.seed, root)
     validator = Validator(source.categories, source.keypoints, prepare.max_invalid, source.name)
     card = DatasetCard(source.name, source.categories, source.keypoints, source.splits, source.licences, {})
     with Progress(source.num_images, "prepare", "images") as progress:

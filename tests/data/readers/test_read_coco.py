@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
+from reading import opened
 
 from vilam.data.masks import mask_iou, polygons_to_mask
-from vilam.data.readers.coco import PERSON, open_coco
+from vilam.data.readers.coco import PERSON
 from vilam.data.readers.source import Problem, RawRecord
 from vilam.data.records import Region
 from vilam.errors import VilamError
@@ -43,7 +44,7 @@ def _annotation(**changes: Any) -> dict[str, Any]:
 
 
 def _rows(root: Path) -> tuple[list[RawRecord], list[Problem]]:
-    rows = list(open_coco(root).rows)
+    rows = list(opened("coco", root).rows)
     return [row for row in rows if isinstance(row, RawRecord)], [row for row in rows if isinstance(row, Problem)]
 
 
@@ -63,7 +64,7 @@ def test_a_region_with_everything(tmp_path: Path) -> None:
 
 
 def test_facts_of_the_source(tmp_path: Path) -> None:
-    source = open_coco(_folder(tmp_path))
+    source = opened("coco", _folder(tmp_path))
     assert source.categories == ("person", "hot dog")
     assert source.keypoints["person"].skeleton == ((0, 1),)
     assert source.licences == ("CC",)
@@ -143,18 +144,18 @@ def test_keypoints_and_captions_from_files_beside(tmp_path: Path) -> None:
 def test_a_file_that_is_not_coco_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "instances_x.json").write_text(content)
     with pytest.raises(VilamError, match=r"instances_x\.json"):
-        open_coco(tmp_path)
+        opened("coco", tmp_path)
 
 
 def test_a_folder_without_annotations_is_told(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match=r"no instances\*.json"):
-        open_coco(tmp_path)
+        opened("coco", tmp_path)
 
 
 def test_real_outlines_are_those_of_pycocotools(real_data: Path) -> None:
     truth = COCO(str(real_data / "coco" / "instances_keypoints_val2017.json"))
     checked = 0
-    for row in open_coco(real_data / "coco").rows:
+    for row in opened("coco", real_data / "coco").rows:
         assert isinstance(row, RawRecord)
         if row.record.split == "test" and checked < 200:
             for region in row.record.regions:
@@ -166,6 +167,6 @@ def test_real_outlines_are_those_of_pycocotools(real_data: Path) -> None:
 
 
 def test_the_real_person_is_the_built_in_one(real_data: Path) -> None:
-    source = open_coco(real_data / "coco")
+    source = opened("coco", real_data / "coco")
     assert source.keypoints == {"person": PERSON}
     assert len(source.categories) == 80

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from reading import opened
 
-from vilam.data.readers.refcoco import open_refcoco
 from vilam.data.readers.source import Problem, RawRecord
 from vilam.data.records import ImageRecord
 from vilam.errors import VilamError
@@ -30,7 +30,7 @@ def _folder(root: Path, **files: list[dict[str, Any]]) -> Path:
 
 
 def _read(root: Path) -> tuple[dict[str, ImageRecord], list[Problem]]:
-    rows = list(open_refcoco(root).rows)
+    rows = list(opened("refcoco", root).rows)
     records = {row.record.image_id: row.record for row in rows if isinstance(row, RawRecord)}
     return records, [row for row in rows if isinstance(row, Problem)]
 
@@ -101,7 +101,7 @@ def test_a_missing_image_is_one_problem(tmp_path: Path) -> None:
 
 def test_nothing_to_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match=r"no refs.jsonl and no refcoco"):
-        open_refcoco(tmp_path)
+        opened("refcoco", tmp_path)
 
 
 def test_the_real_images(real_data: Path) -> None:

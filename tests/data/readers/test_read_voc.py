@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from reading import opened
 
 from vilam.data.readers.source import Problem, RawRecord
-from vilam.data.readers.voc import open_voc
 from vilam.errors import VilamError
 
 OBJECT = (
@@ -35,7 +35,7 @@ def _folder(root: Path, **files: str) -> Path:
 
 
 def _rows(root: Path) -> tuple[list[RawRecord], list[Problem]]:
-    rows = list(open_voc(root).rows)
+    rows = list(opened("voc", root).rows)
     return [row for row in rows if isinstance(row, RawRecord)], [row for row in rows if isinstance(row, Problem)]
 
 
@@ -83,11 +83,11 @@ def test_without_image_sets_a_hash_splits(tmp_path: Path) -> None:
 
 def test_no_voc_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match="no Annotations and JPEGImages"):
-        open_voc(tmp_path)
+        opened("voc", tmp_path)
 
 
 def test_the_real_cells(real_data: Path) -> None:
-    source = open_voc(real_data / "bccd")
+    source = opened("voc", real_data / "bccd")
     assert source.categories == ("Platelets", "RBC", "WBC")
     assert source.licences == ("MIT License",)
     records, problems = _rows(real_data / "bccd")

@@ -6,23 +6,68 @@ from pathlib import Path
 
 from vilam.config import PrepareSettings
 from vilam.data.readers.coco import open_coco
+from vilam.data.readers.masks import open_masks
+from vilam.data.readers.parquet import open_parquet
 from vilam.data.readers.refcoco import open_refcoco
 from vilam.data.readers.scenes import open_scenes
 from vilam.data.readers.source import Problem, RawRecord, Source
+from vilam.data.readers.table import open_table
 from vilam.data.readers.voc import open_voc
+from vilam.data.readers.yolo import open_yolo
+from vilam.data.recipes import (
+    CocoReader,
+    MasksReader,
+    ParquetReader,
+    Recipe,
+    RefcocoReader,
+    TableReader,
+    VocReader,
+    YoloReader,
+    read_recipe,
+)
 from vilam.errors import VilamError
 
-__all__ = ["Problem", "RawRecord", "Source", "open_source"]
+__all__ = ["Problem", "RawRecord", "Source", "open_files", "open_source"]
 
-READERS = {"coco": open_coco, "refcoco": open_refcoco, "voc": open_voc}
-"""Sources that are read from files, by the word in params.yaml."""
+UNKNOWN = "unknown"
 
 
-def open_source(settings: PrepareSettings, seed: int) -> Source:
+def open_source(settings: PrepareSettings, seed: int, project: Path) -> Source:
     """The source that the settings name, ``seed`` for generated scenes; raises VilamError where files are missing."""
     if settings.source == "scenes":
         return open_scenes(settings.scenes, seed)
+    recipe = read_recipe(settings.source, project)
     root = Path(settings.root or ".")
     if not root.is_dir():
-        raise VilamError(f"{root}: no such folder: set prepare.root to the {settings.source} folder")
-    return READERS[settings.source](root)
+        raise VilamError(f"{root}: no such folder: set prepare.root to the folder of {recipe.name}")
+    return open_files(recipe, root)
+
+
+def open_files(recipe: Recipe, root: Path) -> Source:
+    """The data set of a recipe in a folder; raises VilamError where files are missing."""
+    recipe = _with_licence(recipe, root)
+    match recipe.reader:
+        case VocReader():
+            return open_voc(root, recipe)
+        case CocoReader() as reader:
+            return open_coco(root, recipe, reader)
+        case RefcocoReader():
+            return open_refcoco(root, recipe)
+        case YoloReader() as reader:
+            return open_yolo(root, recipe, reader)
+        case TableReader() as reader:
+            return open_table(root, recipe, reader)
+        case MasksReader() as reader:
+            return open_masks(root, recipe, reader)
+        case ParquetReader():
+            return open_parquet(root, recipe)
+
+
+def _with_licence(recipe: Recipe, root: Path) -> Recipe:
+    """The first line of the folder's LICENSE, where the recipe knows none."""
+    path = root / "LICENSE"
+    if recipe.licence != UNKNOWN or not path.is_file():
+        return recipe
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    first = next((line.strip() for line in lines if line.strip()), UNKNOWN)
+    return recipe.model_copy(update={"licence": first})

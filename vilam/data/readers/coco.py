@@ -3,19 +3,31 @@
 Files are found by name in the root or its ``annotations`` folder: ``instances*_TAG.json`` (or ``instances*.json``),
 ``person_keypoints_TAG.json`` and ``captions_TAG.json``; images in ``images/TAG``, ``TAG``, ``images`` or the root.
 COCO's test annotations are not public: where a root has train and val alone, val becomes the split test, and a tenth
-of train, chosen by a hash of the image id, becomes val. A root of one file is split 8 : 1 : 1.
+of train, chosen by a hash of the image id, becomes val. A root of one file is split 8 : 1 : 1. A recipe may name the
+file of each split instead.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vilam.data.masks import mask_to_polygons, rle_to_mask
-from vilam.data.readers.source import Problem, RawRecord, Source, find_image, read_json, share, tidy
+from vilam.data.readers.source import (
+    ALL,
+    DIVIDED,
+    Problem,
+    RawRecord,
+    Source,
+    find_image,
+    read_json,
+    share,
+    tidy,
+)
+from vilam.data.recipes import CocoReader, Recipe
 from vilam.data.records import ImageRecord, Keypoint, KeypointSchema, Polygon, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import xywh_to_xyxy
@@ -36,15 +48,17 @@ PERSON = KeypointSchema(
 )
 """COCO's person, for files that give keypoints without a schema."""
 OTHER_SIGMA = 0.05
+ORDER = ("train", "val", "test")
 
 Annotation = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One COCO file with what lies beside it."""
+    """One COCO file with what lies beside it. ``roles``: the split of each tenth of its images."""
 
     path: Path
+    roles: tuple[str, ...]
     tag: str
     images: list[Annotation]
     regions: dict[object, list[Annotation]]
@@ -53,22 +67,38 @@ class _File:
     licences: dict[object, str]
 
 
-def open_coco(root: Path) -> Source:
+def open_coco(root: Path, recipe: Recipe, reader: CocoReader) -> Source:
     """Read the annotations under a root; the images are read one by one as the rows are taken."""
-    files = [_read(path) for path in instance_files(root)]
+    files = _named(root, reader.files) if reader.files else _found(root)
     if not files:
         raise VilamError(f"{root}: no instances*.json in it or in its annotations folder: check prepare.root")
     categories = {name: one for file in files for name, one in file.categories.items()}
-    licences = sorted({_licence(file, image) for file in files for image in file.images})
+    licences = sorted({_licence(file, image, recipe) for file in files for image in file.images})
+    splits = tuple(dict.fromkeys(role for file in files for role in file.roles))
     return Source(
-        "coco",
+        recipe.name,
         tuple(dict.fromkeys(str(one["name"]) for one in categories.values())),
         {str(one["name"]): keypoint_schema(one) for one in categories.values() if one.get("keypoints")},
-        ("train", "val", "test"),
+        tuple(sorted(splits, key=ORDER.index)) if {*splits} <= {*ORDER} else splits,
         tuple(licences),
         sum(len(file.images) for file in files),
-        (row for file in files for row in _rows(root, file, _roles(files))),
+        (row for file in files for row in _rows(root, recipe, reader, file)),
     )
+
+
+def _found(root: Path) -> list[_File]:
+    """The files that are named as COCO's."""
+    paths = {path: path.stem.rpartition("_")[2] if "_" in path.stem else "" for path in instance_files(root)}
+    roles = _roles(list(paths.values()))
+    return [_read(path, tag, roles[tag]) for path, tag in paths.items()]
+
+
+def _named(root: Path, files: Mapping[str, str]) -> list[_File]:
+    """The files that a recipe names, by split."""
+    return [
+        _read(root / name, split if len(files) > 1 else "", DIVIDED if split == ALL else (split,) * 10)
+        for split, name in files.items()
+    ]
 
 
 def keypoint_schema(category: Annotation) -> KeypointSchema:
@@ -121,12 +151,12 @@ def coco_content(path: Path) -> dict[str, list[Annotation]]:
     return dict(content)
 
 
-def _read(path: Path) -> _File:
+def _read(path: Path, tag: str, roles: tuple[str, ...]) -> _File:
     content = coco_content(path)
-    tag = path.stem.rpartition("_")[2] if "_" in path.stem else ""
     try:
         return _File(
             path,
+            roles,
             tag,
             content["images"],
             _by_image(_with_keypoints(content["annotations"], path.with_name(f"person_keypoints_{tag}.json"))),
@@ -160,48 +190,60 @@ def _captions(path: Path) -> dict[object, list[str]]:
     return groups
 
 
-def _roles(files: list[_File]) -> dict[str, tuple[str, ...]]:
+def _roles(tags: list[str]) -> dict[str, tuple[str, ...]]:
     """The split of each tenth of a file's images, by the file's tag; see the module."""
-    named = {role: [file.tag for file in files if role in file.tag] for role in ("train", "val", "test")}
+    named = {role: [tag for tag in tags if role in tag] for role in ("train", "val", "test")}
     if named["val"] and named["test"]:
-        return {tag: (role,) * 10 for role, tags in named.items() for tag in tags}
+        return {tag: (role,) * 10 for role, some in named.items() for tag in some}
     held_out = {tag: ("test",) * 10 for tag in named["val"] + named["test"]}
-    rest = ("val", "train" if held_out else "test", *("train",) * 8)
-    return {file.tag: held_out.get(file.tag, rest) for file in files}
+    rest = ("val", "train", *("train",) * 8) if held_out else DIVIDED
+    return {tag: held_out.get(tag, rest) for tag in tags}
 
 
-def _rows(root: Path, file: _File, roles: dict[str, tuple[str, ...]]) -> Iterator[RawRecord | Problem]:
+def _rows(root: Path, recipe: Recipe, reader: CocoReader, file: _File) -> Iterator[RawRecord | Problem]:
     known = set()
     for row in file.images:
         image_id = f"{file.tag or 'coco'}_{row.get('id')}"
-        split = roles[file.tag][share(image_id, 10)]
+        split = file.roles[share(image_id, 10)]
         place = f"{file.path}: image {row.get('id')}"
         known.add(row.get("id"))
         regions, problems = _regions(file, row, split)
         yield from problems
-        yield _image(root, file, row, regions, place, image_id, split)
+        yield _image(_folders(root, reader, file), recipe, file, row, regions, place, image_id, split)
     for image, orphans in file.regions.items():
         if image not in known:
             for one in orphans:
                 what = f"its image {image} is not in the file"
-                yield Problem(roles[file.tag][-1], f"{file.path}: annotation {one.get('id')}", what)
+                yield Problem(file.roles[-1], f"{file.path}: annotation {one.get('id')}", what)
+
+
+def _folders(root: Path, reader: CocoReader, file: _File) -> tuple[Path, ...]:
+    """Where images may lie."""
+    own = (root / folder for folder in reader.images)
+    return (*own, root / "images" / file.tag, root / file.tag, root / "images", root)
 
 
 def _image(
-    root: Path, file: _File, row: Annotation, regions: list[Region], place: str, image_id: str, split: str
+    folders: tuple[Path, ...],
+    recipe: Recipe,
+    file: _File,
+    row: Annotation,
+    regions: list[Region],
+    place: str,
+    image_id: str,
+    split: str,
 ) -> RawRecord | Problem:
     try:
-        folders = (root / "images" / file.tag, root / file.tag, root / "images", root)
         path = find_image(folders, str(row["file_name"]))
         if path is None:
             return Problem(split, place, f"image file {row['file_name']} not found")
         width, height = int(row["width"]), int(row["height"])
         captions = tuple(file.captions.get(row["id"], ()))
-        licence = _licence(file, row)
+        licence = _licence(file, row, recipe)
         content = path.read_bytes()
     except (KeyError, TypeError, ValueError, OSError) as error:
         return Problem(split, place, f"cannot be read: {error!r}")
-    record = ImageRecord(image_id, split, content, width, height, "coco", licence, captions, tuple(regions))
+    record = ImageRecord(image_id, split, content, width, height, recipe.name, licence, captions, tuple(regions))
     return RawRecord(record, place)
 
 
@@ -237,5 +279,5 @@ def _in_words(error: Exception) -> str:
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _licence(file: _File, image: Annotation) -> str:
-    return file.licences.get(image.get("license"), "unknown")
+def _licence(file: _File, image: Annotation, recipe: Recipe) -> str:
+    return file.licences.get(image.get("license"), recipe.licence)

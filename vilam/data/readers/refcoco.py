@@ -24,6 +24,7 @@ from PIL import Image
 
 from vilam.data.readers import coco
 from vilam.data.readers.source import Problem, RawRecord, Source, find_image, read_json, tidy
+from vilam.data.recipes import Recipe
 from vilam.data.records import Expression, ImageRecord, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import box_iou, xywh_to_xyxy
@@ -58,7 +59,7 @@ class _Image:
     refs: dict[str, _Ref] = field(default_factory=dict)
 
 
-def open_refcoco(root: Path) -> Source:
+def open_refcoco(root: Path, recipe: Recipe) -> Source:
     """Group the rows under a root by split and image; the images are read one by one as the rows are taken."""
     problems: list[Problem] = []
     images = _without_held_out(_group(root, _Instances(root), problems))
@@ -68,8 +69,10 @@ def open_refcoco(root: Path) -> Source:
     used = {ref.annotation.get("category", UNKNOWN) for image in images for ref in image.refs.values()}
     keypoints = {"person": coco.PERSON} if "person" in used else {}
     splits = tuple(dict.fromkeys(image.split for image in images))
-    rows = (row for image in images for row in _row(root, image))
-    return Source("refcoco", tuple(sorted(used)), keypoints, splits, ("COCO",), len(images), _chain(problems, rows))
+    rows = (row for image in images for row in _row(root, recipe, image))
+    return Source(
+        recipe.name, tuple(sorted(used)), keypoints, splits, (recipe.licence,), len(images), _chain(problems, rows)
+    )
 
 
 def _chain(problems: list[Problem], rows: Iterator[RawRecord | Problem]) -> Iterator[RawRecord | Problem]:
@@ -168,7 +171,7 @@ def _without_held_out(images: list[_Image]) -> list[_Image]:
     return [image for image in images if image.split != "train" or image.name not in held_out]
 
 
-def _row(root: Path, image: _Image) -> Iterator[RawRecord | Problem]:
+def _row(root: Path, recipe: Recipe, image: _Image) -> Iterator[RawRecord | Problem]:
     path = find_image((root / "images", root), image.name)
     if path is None:
         yield Problem(image.split, image.place, f"image file {image.name} not found in {root} or its images folder")
@@ -188,7 +191,7 @@ def _row(root: Path, image: _Image) -> Iterator[RawRecord | Problem]:
         except (KeyError, TypeError, ValueError) as error:
             yield Problem(image.split, f"{image.place}, region {ref_id}", str(error))
     image_id = f"{image.split}_{Path(image.name).stem}"
-    record = ImageRecord(image_id, image.split, content, width, height, "refcoco", "COCO", (), tuple(regions))
+    record = ImageRecord(image_id, image.split, content, width, height, recipe.name, recipe.licence, (), tuple(regions))
     yield RawRecord(record, image.place)
 
 

@@ -12,6 +12,13 @@ from zlib import crc32
 from vilam.data.records import ImageRecord, KeypointSchema
 from vilam.errors import VilamError
 
+ALL = "all"
+"""The name in a recipe of what nobody has divided into splits."""
+DIVIDED = ("val", "test", *("train",) * 8)
+"""The split of each tenth of such a set."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""In lower case."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
@@ -46,6 +53,11 @@ class Source:
 def share(name: str, parts: int) -> int:
     """A number 0..parts-1 that depends on the name alone; carves splits that stay when data is added."""
     return crc32(name.encode()) % parts
+
+
+def divided(name: str) -> str:
+    """The split of an image where nobody has divided the set: 8 : 1 : 1, by a hash of its name."""
+    return DIVIDED[share(name, 10)]
 
 
 def read_json(path: Path) -> Any:

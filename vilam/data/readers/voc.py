@@ -10,27 +10,27 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
-from vilam.data.readers.source import Problem, RawRecord, Source, find_image, share
+from vilam.data.readers.source import Problem, RawRecord, Source, divided, find_image
+from vilam.data.recipes import Recipe
 from vilam.data.records import ImageRecord, Region
 from vilam.errors import VilamError
 
 SPLITS = ("train", "val", "test")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
-def open_voc(root: Path) -> Source:
+def open_voc(root: Path, recipe: Recipe) -> Source:
     """The VOC folder in a root, or one level below it; its categories are those that the files name."""
     folder = _voc_folder(root)
     splits = _splits(folder)
     names = {one for stems in splits.values() for stem in stems for one in _names(folder / "Annotations", stem)}
-    licence = _licence(root)
-    rows = (_row(folder, stem, split, licence) for split, stems in splits.items() for stem in stems)
+    rows = (_row(folder, stem, split, recipe) for split, stems in splits.items() for stem in stems)
     return Source(
-        "voc",
+        recipe.name,
         tuple(sorted(names)),
         {},
         SPLITS,
-        (licence,),
+        (recipe.licence,),
         sum(map(len, splits.values())),
         (row for group in rows for row in group),
     )
@@ -47,19 +47,12 @@ def _splits(folder: Path) -> dict[str, list[str]]:
     lists = {split: folder / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
     if all(path.is_file() for path in lists.values()):
         return {split: [line.split()[0] for line in _lines(path)] for split, path in lists.items()}
-    parts = ("val", "test", *("train",) * 8)
     stems = sorted(path.stem for path in (folder / "Annotations").glob("*.xml"))
-    return {split: [stem for stem in stems if parts[share(stem, 10)] == split] for split in SPLITS}
+    return {split: [stem for stem in stems if divided(stem) == split] for split in SPLITS}
 
 
 def _lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def _licence(root: Path) -> str:
-    """The first line of the root's LICENSE file."""
-    path = root / "LICENSE"
-    return (_lines(path) or ["unknown"])[0].strip() if path.is_file() else "unknown"
 
 
 def _names(annotations: Path, stem: str) -> set[str]:
@@ -69,7 +62,7 @@ def _names(annotations: Path, stem: str) -> set[str]:
         return set()
 
 
-def _row(folder: Path, stem: str, split: str, licence: str) -> Iterator[RawRecord | Problem]:
+def _row(folder: Path, stem: str, split: str, recipe: Recipe) -> Iterator[RawRecord | Problem]:
     path = folder / "Annotations" / f"{stem}.xml"
     try:
         tree = ET.parse(path)
@@ -84,12 +77,12 @@ def _row(folder: Path, stem: str, split: str, licence: str) -> Iterator[RawRecor
             regions.append(Region(f"{stem}_{number}", _box(thing), _text(thing, "name")))
         except ValueError as error:
             yield Problem(split, f"{path}: object {number + 1}", str(error))
-    record = ImageRecord(stem, split, image, width, height, "voc", licence, (), tuple(regions))
+    record = ImageRecord(stem, split, image, width, height, recipe.name, recipe.licence, (), tuple(regions))
     yield RawRecord(record, str(path))
 
 
 def _image(images: Path, stem: str) -> bytes:
-    for suffix in IMAGE_SUFFIXES:
+    for suffix in SUFFIXES:
         path = find_image((images,), stem + suffix)
         if path is not None:
             return path.read_bytes()

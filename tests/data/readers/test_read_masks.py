@@ -1,0 +1,140 @@
+"""Masks: one an object or several in one, by value, by colour, by part; what is no mask of its image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from reading import opened, picture, read
+
+from vilam.data.masks import mask_iou, polygons_to_mask
+from vilam.errors import VilamError
+
+PLAIN: dict[str, Any] = {
+    "kind": "masks",
+    "images": {"train": "images/*.png"},
+    "mask": "masks/{stem}_mask*.png",
+    "category": "lesion",
+}
+
+
+def save(path: Path, pixels: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
+
+
+def blobs() -> np.ndarray[Any, Any]:
+    """Two of them, 30 x 40."""
+    pixels = np.zeros((30, 40), bool)
+    pixels[3:12, 5:15] = True
+    pixels[18:28, 20:38] = True
+    return pixels
+
+
+@pytest.mark.parametrize("brightest", [1, 200, 255])
+def test_a_mask_is_an_object(tmp_path: Path, brightest: int) -> None:
+    picture(tmp_path / "images" / "a.png")
+    save(tmp_path / "masks" / "a_mask.png", blobs() * brightest)
+    (record,), problems = read(PLAIN, tmp_path)
+    assert problems == [] and record.image_id == "images/a"
+    (region,) = record.regions
+    assert region.category == "lesion" and region.box_xyxy == (5, 3, 38, 28) and len(region.polygons) == 2
+    assert mask_iou(polygons_to_mask(region.polygons, 40, 30), blobs()) == 1
+
+
+def test_parts_are_objects(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    pixels = blobs()
+    pixels[0, 0] = True  # a crumb
+    pixels[12, 15] = True  # touches by a corner
+    save(tmp_path / "masks" / "a_mask.png", pixels * 255)
+    regions = read({**PLAIN, "objects": "parts"}, tmp_path)[0][0].regions
+    assert [region.box_xyxy for region in regions] == [(5, 3, 16, 13), (20, 18, 38, 28)]
+
+
+def test_several_masks_of_an_image(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    first, second = blobs(), blobs()
+    first[15:], second[:15] = False, False
+    save(tmp_path / "masks" / "a_mask.png", first * 255)
+    save(tmp_path / "masks" / "a_mask_1.png", second * 255)
+    save(tmp_path / "masks" / "a_mask_2.png", 0 * first)
+    regions = read(PLAIN, tmp_path)[0][0].regions
+    assert [region.box_xyxy for region in regions] == [(5, 3, 15, 12), (20, 18, 38, 28)]
+    assert len({region.region_id for region in regions}) == 2
+
+
+@pytest.mark.parametrize("kind", ["grey", "palette", "colour"])
+def test_values_name_categories(tmp_path: Path, kind: str) -> None:
+    picture(tmp_path / "images" / "a.png")
+    pixels = np.zeros((30, 40), np.uint8)
+    pixels[3:12, 5:15], pixels[18:28, 20:38], pixels[0:2, 0:2] = 1, 2, 7
+    names = {"1": "shaft", "2": "wrist"}
+    path = tmp_path / "masks" / "a_mask.png"
+    if kind == "colour":
+        names = {"255,0,0": "shaft", "0,255,0": "wrist"}
+        save(path, np.stack([255 * (pixels == 1), 255 * (pixels == 2), 9 * (pixels == 7)], -1))
+    else:
+        save(path, pixels)
+    if kind == "palette":
+        image = Image.fromarray(pixels, "P")
+        image.putpalette([0, 0, 0, 90, 10, 10, 10, 90, 10])
+        image.save(path)
+    reader = {**{name: value for name, value in PLAIN.items() if name != "category"}, "values": names}
+    regions = read(reader, tmp_path)[0][0].regions
+    assert [(region.category, region.box_xyxy) for region in regions] == [
+        ("shaft", (5, 3, 15, 12)),
+        ("wrist", (20, 18, 38, 28)),
+    ]
+    assert opened(reader, tmp_path).categories == ("shaft", "wrist")
+
+
+def test_folders_name_categories_and_hold_the_masks_too(tmp_path: Path) -> None:
+    for name in ("benign", "malignant"):
+        picture(tmp_path / name / f"{name} (1).png")
+        save(tmp_path / name / f"{name} (1)_mask.png", blobs() * 255)
+    picture(tmp_path / "normal" / "normal (1).png")
+    reader = {**PLAIN, "images": {"all": "*/*.png"}, "mask": "{folder}/{stem}_mask*.png", "category": "{folder}"}
+    records, problems = read(reader, tmp_path)
+    assert problems == [] and [(r.image_id, [each.category for each in r.regions]) for r in records] == [
+        ("benign/benign (1)", ["benign"]),
+        ("malignant/malignant (1)", ["malignant"]),
+        ("normal/normal (1)", []),
+    ]
+
+
+def test_other_kinds_of_pictures_become_png(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.tif", colour=77)
+    (record,), _ = read({**PLAIN, "images": {"train": "images/*.tif"}}, tmp_path)
+    assert record.image.startswith(b"\x89PNG")
+    assert (record.width, record.height) == (40, 30)
+
+
+def test_a_mask_of_another_size_is_a_problem(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png", (20, 20))
+    save(tmp_path / "masks" / "a_mask.png", blobs() * 255)
+    records, problems = read(PLAIN, tmp_path)
+    assert records[0].regions == () and problems == ["masks/a_mask.png: the mask is 40x30, its image 20x20"]
+
+
+def test_a_coloured_mask_where_values_are_named_is_a_problem(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    picture(tmp_path / "masks" / "a_mask.png")
+    reader = {**{name: value for name, value in PLAIN.items() if name != "category"}, "values": {"1": "shaft"}}
+    (problem,) = read(reader, tmp_path)[1]
+    assert problem.endswith("the mask has colours, the recipe names the value 1: write it as R,G,B")
+
+
+def test_deep_pictures_are_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.zeros((30, 40), np.uint16)).save(tmp_path / "images" / "a.tif")
+    (problem,) = read({**PLAIN, "images": {"train": "images/*.tif"}}, tmp_path)[1]
+    assert "more than 8 bits a pixel" in problem
+
+
+def test_no_images_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(VilamError, match=r"no images images/\*\.png: check prepare\.root"):
+        opened(PLAIN, tmp_path)

@@ -1,0 +1,166 @@
+"""Tables: every way to write a box, categories and splits in columns, images without objects, bad rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from reading import opened, picture, read
+
+from vilam.errors import VilamError
+
+PLAIN: dict[str, Any] = {
+    "kind": "table",
+    "files": {"train": "train.csv"},
+    "columns": {"image": "file", "box": ["a", "b", "c", "d"], "category": "what"},
+    "images": "pictures/{image}",
+}
+
+
+def write(root: Path, text: str, name: str = "train.csv") -> Path:
+    """A table, and the pictures a.png and b.png of 40 x 30."""
+    (root / name).write_text(text)
+    for each in ("a", "b"):
+        picture(root / "pictures" / f"{each}.png")
+    return root
+
+
+def test_rows_of_an_image_are_one_record(tmp_path: Path) -> None:
+    root = write(tmp_path, "file,a,b,c,d,what\na.png,1,2,3,4,cell\nb.png,5,6,7,8,bead\na.png,9,10,11,12,bead\n")
+    records, problems = read(PLAIN, root)
+    assert problems == [] and [record.image_id for record in records] == ["a", "b"]
+    assert [(r.region_id, r.box_xyxy, r.category) for r in records[0].regions] == [
+        ("a_0", (1, 2, 3, 4), "cell"),
+        ("a_1", (9, 10, 11, 12), "bead"),
+    ]
+    source = opened(PLAIN, root)
+    assert (source.categories, source.splits, source.num_images, source.licences) == (
+        ("bead", "cell"),
+        ("train",),
+        2,
+        ("CC0",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("box", "unit", "numbers"),
+    [
+        ("xyxy", "pixels", "10,6,30,21"),
+        ("xywh", "pixels", "10,6,20,15"),
+        ("cxcywh", "pixels", "20,13.5,20,15"),
+        ("xyxy", "shares", "0.25,0.2,0.75,0.7"),
+        ("xywh", "shares", "0.25,0.2,0.5,0.5"),
+        ("cxcywh", "shares", "0.5,0.45,0.5,0.5"),
+    ],
+)
+def test_a_box_is_the_same_however_it_is_written(tmp_path: Path, box: str, unit: str, numbers: str) -> None:
+    root = write(tmp_path, f"file,a,b,c,d,what\na.png,{numbers},cell\n")
+    region = read({**PLAIN, "box": box, "unit": unit}, root)[0][0].regions[0]
+    assert region.box_xyxy == pytest.approx((10, 6, 30, 21))
+
+
+@pytest.mark.parametrize("text", ['"10, 6, 30, 21"', "[10 6 30 21]", '"(10.0,6.0,3e1,21)"'])
+def test_a_column_may_hold_four_numbers(tmp_path: Path, text: str) -> None:
+    columns = {"image": "file", "box": ["box"], "category": "what"}
+    root = write(tmp_path, f"file,box,what\na.png,{text},cell\n")
+    assert read({**PLAIN, "columns": columns}, root)[0][0].regions[0].box_xyxy == (10, 6, 30, 21)
+
+
+def test_an_image_without_a_box_has_no_objects(tmp_path: Path) -> None:
+    root = write(tmp_path, "file,a,b,c,d,what\na.png,,,,,cell\nb.png,1,2,3,4,cell\n")
+    records, problems = read(PLAIN, root)
+    assert problems == [] and [len(record.regions) for record in records] == [0, 1]
+
+
+def test_categories_by_what_stands_there(tmp_path: Path) -> None:
+    root = write(tmp_path, "file,a,b,c,d,what\na.png,1,2,3,4,1\na.png,1,2,3,9,0\nb.png,1,2,3,4,0\n")
+    records, problems = read({**PLAIN, "categories": {"1": "opacity"}}, root)
+    assert problems == [] and [[r.category for r in record.regions] for record in records] == [["opacity"], []]
+
+
+def test_one_category_of_all(tmp_path: Path) -> None:
+    columns = {"image": "file", "box": ["a", "b", "c", "d"]}
+    root = write(tmp_path, "file,a,b,c,d\na.png,1,2,3,4\n")
+    assert opened({**PLAIN, "columns": columns, "category": "lesion"}, root).categories == ("lesion",)
+
+
+def test_expressions_of_one_box_are_one_region(tmp_path: Path) -> None:
+    columns = {**PLAIN["columns"], "expression": "words"}
+    rows = 'a.png,1,2,3,4,cell,"the  left [one]"\na.png,1,2,3,4,cell,the small one\na.png,5,2,9,4,cell,the other\n'
+    root = write(tmp_path, f"file,a,b,c,d,what,words\n{rows}")
+    first, second = read({**PLAIN, "columns": columns}, root)[0][0].regions
+    assert [each.text for each in first.expressions] == ["the left (one)", "the small one"]
+    assert [each.text for each in second.expressions] == ["the other"]
+
+
+def test_splits_in_a_column(tmp_path: Path) -> None:
+    columns = {**PLAIN["columns"], "split": "part"}
+    reader = {**PLAIN, "columns": columns, "split_names": {"1": "train", "3": "test"}}
+    rows = "a.png,1,2,3,4,cell,3\nb.png,1,2,3,4,cell,1\nb.png,1,2,3,4,cell,9\n"
+    root = write(tmp_path, f"file,a,b,c,d,what,part\n{rows}")
+    records, problems = read(reader, root)
+    assert [(record.image_id, record.split) for record in records] == [("b", "train"), ("a", "test")]
+    assert problems == ["train.csv: line 4: unknown split '9'"]
+
+
+def test_what_nobody_divided_is_divided_by_name(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(100)]
+    for name in names:
+        picture(tmp_path / "pictures" / name, (8, 8))
+    root = write(tmp_path, "file,a,b,c,d,what\n" + "".join(f"{name},1,2,3,4,cell\n" for name in names))
+    reader = {**PLAIN, "files": {"all": "train.csv"}}
+    splits = [record.split for record in read(reader, root)[0]]
+    assert splits == sorted(splits, key=("train", "val", "test").index)
+    assert 65 < splits.count("train") < 95 and splits.count("val") > 2 and splits.count("test") > 2
+
+
+def test_tabs_and_wildcards(tmp_path: Path) -> None:
+    root = write(tmp_path, "file\ta\tb\tc\td\twhat\na\t1\t2\t3\t4\tcell\n", "train.tsv")
+    reader = {**PLAIN, "files": {"train": "train.tsv"}, "separator": "\t", "images": "pictures/{image}.*"}
+    assert read(reader, root)[0][0].image_id == "a"
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("a.png,1,2,3,,cell", "line 3: box '1 2 3 ': not four numbers"),
+        ("none.png,1,2,3,4,cell", "line 3: image none.png: no file pictures/none.png"),
+        (",1,2,3,4,cell", "line 3: no image is named"),
+        ("a.png,x,y,z,w,cell", "line 3: box 'x y z w': not four numbers"),
+    ],
+)
+def test_a_bad_row_is_a_problem(tmp_path: Path, row: str, told: str) -> None:
+    records, (problem,) = read(PLAIN, write(tmp_path, f"file,a,b,c,d,what\na.png,1,2,3,4,cell\n{row}\n"))
+    assert len(records[0].regions) == 1 and problem == f"train.csv: {told}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("file,a,b,c,what\n", "train.csv: no column d: it has file, a, b, c, what"),
+        ("", "not readable as a table"),
+        ("file,a,b,c,d,what\n", "no rows in train.csv"),
+        (None, "train.csv: not found"),
+    ],
+)
+def test_no_table_is_one_line(tmp_path: Path, text: str | None, told: str) -> None:
+    if text is not None:
+        write(tmp_path, text)
+    with pytest.raises(VilamError, match=told) as error:
+        opened(PLAIN, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"category": "cell"},
+        {"columns": {"image": "file", "box": ["a", "b"], "category": "what"}},
+        {"columns": {"image": "file", "box": ["a"]}},
+    ],
+)
+def test_recipes_that_cannot_be(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"set one of category|name four columns"):
+        opened({**PLAIN, **changes}, Path())

@@ -1,0 +1,170 @@
+"""Tables (CSV, TSV): one row an object, with its image's name, its box and its category or expression in columns.
+
+All rows of an image make one record. A row without a box is an image without objects, as challenges list them.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from vilam.data.readers.pictures import read_picture
+from vilam.data.readers.source import ALL, Problem, RawRecord, Source, divided, tidy
+from vilam.data.recipes import Recipe, TableReader
+from vilam.data.records import Expression, ImageRecord, Region
+from vilam.errors import VilamError
+from vilam.geometry.boxes import xywh_to_xyxy
+
+SPLITS = ("train", "val", "test")
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+Box = tuple[float, float, float, float]
+Row = dict[str, str]
+
+
+@dataclass(slots=True)
+class _Image:
+    """An image of one split and the rows that speak of it, each with its place."""
+
+    split: str
+    place: str
+    name: str
+    rows: list[tuple[str, Row]] = field(default_factory=list)
+
+
+def open_table(root: Path, recipe: Recipe, reader: TableReader) -> Source:
+    """Read the tables and group their rows; the images are read one by one as the rows are taken."""
+    problems: list[Problem] = []
+    images = list(_grouped(root, reader, problems))
+    if not images:
+        first = f": {problems[0].place}: {problems[0].what}" if problems else ""
+        raise VilamError(f"{root}: no rows in {', '.join(reader.files.values())}{first}")
+    found = {_category(row, reader) for image in images for _, row in image.rows}
+    splits = tuple(dict.fromkeys(image.split for image in images))
+    rows = (row for image in images for row in _rows(root, recipe, reader, image))
+    categories = tuple(sorted(name for name in found if name))
+    return Source(recipe.name, categories, {}, splits, (recipe.licence,), len(images), _chain(problems, rows))
+
+
+def _chain(problems: list[Problem], rows: Iterator[RawRecord | Problem]) -> Iterator[RawRecord | Problem]:
+    yield from problems
+    yield from rows
+
+
+def _grouped(root: Path, reader: TableReader, problems: list[Problem]) -> Iterator[_Image]:
+    images: dict[tuple[str, str], _Image] = {}
+    for file_split, name in reader.files.items():
+        path = root / name
+        for number, row in enumerate(_read(path, reader), start=2):
+            place, image = f"{path}: line {number}", row[reader.columns.image].strip()
+            split = _split(file_split, image, row, reader)
+            if not image or split is None:
+                what = "no image is named" if not image else f"unknown split {row[str(reader.columns.split)]!r}"
+                problems.append(Problem(file_split, place, what))
+                continue
+            images.setdefault((split, image), _Image(split, place, image)).rows.append((place, row))
+    order = {split: number for number, split in enumerate(SPLITS)}
+    yield from sorted(images.values(), key=lambda image: order.get(image.split, len(order)))
+
+
+def _read(path: Path, reader: TableReader) -> list[Row]:
+    """The rows, all as text; raises VilamError where the file or a column is missing."""
+    try:
+        frame = pd.read_csv(path, sep=reader.separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise VilamError(f"{path}: not found: check prepare.root and the recipe's files") from None
+    except (ValueError, OSError) as error:
+        raise VilamError(f"{path}: not readable as a table: {' '.join(str(error).split())}") from None
+    columns = reader.columns
+    wanted = [columns.image, *columns.box, columns.category, columns.expression, columns.split]
+    missing = [name for name in wanted if name is not None and name not in frame.columns]
+    if missing:
+        raise VilamError(f"{path}: no column {', '.join(missing)}: it has {', '.join(map(str, frame.columns))}")
+    return [{str(name): str(value) for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _split(file_split: str, image: str, row: Row, reader: TableReader) -> str | None:
+    if reader.columns.split is not None:
+        value = row[reader.columns.split].strip()
+        return reader.split_names.get(value) if reader.split_names else value or None
+    return divided(image) if file_split == ALL else file_split
+
+
+def _category(row: Row, reader: TableReader) -> str | None:
+    """The category of a row's object; None where the recipe's categories leave it out."""
+    if reader.columns.category is None:
+        return reader.category
+    value = row[reader.columns.category].strip()
+    return (reader.categories.get(value) if reader.categories else value) or None
+
+
+def _rows(root: Path, recipe: Recipe, reader: TableReader, image: _Image) -> Iterator[RawRecord | Problem]:
+    try:
+        content, width, height = read_picture(_path(root, reader.images, image.name))
+    except OSError as error:
+        yield Problem(image.split, image.place, f"image {image.name}: {error}")
+        return
+    regions: dict[tuple[Box, str], Region] = {}
+    for place, row in image.rows:
+        try:
+            region = _region(f"{Path(image.name).stem}_{len(regions)}", row, reader, (width, height))
+        except ValueError as error:
+            yield Problem(image.split, place, str(error))
+            continue
+        if region is not None:
+            key = region.box_xyxy, region.category
+            regions[key] = _joined(regions[key], region) if key in regions and region.expressions else region
+    record = ImageRecord(
+        Path(image.name).with_suffix("").as_posix(),
+        image.split,
+        content,
+        width,
+        height,
+        recipe.name,
+        recipe.licence,
+        (),
+        tuple(regions.values()),
+    )
+    yield RawRecord(record, image.place)
+
+
+def _path(root: Path, pattern: str, name: str) -> Path:
+    """The image's file; the pattern may hold wildcards."""
+    found = sorted(root.glob(pattern.format(image=glob.escape(name))))
+    if not found:
+        raise OSError(f"no file {pattern.format(image=name)}")
+    return found[0]
+
+
+def _region(region_id: str, row: Row, reader: TableReader, size: tuple[int, int]) -> Region | None:
+    """A row's object; None where it has no box, or a category that the recipe leaves out."""
+    category = _category(row, reader)
+    text = " ".join(row[name] for name in reader.columns.box)
+    if category is None or not text.strip():
+        return None
+    numbers = [float(number) for number in NUMBER.findall(text)]
+    if len(numbers) != 4:
+        raise ValueError(f"box {text!r}: not four numbers")
+    width, height = size if reader.unit == "shares" else (1, 1)
+    x1, y1, x2, y2 = _corners(numbers, reader.box)
+    words = tidy(row[reader.columns.expression]) if reader.columns.expression else ""
+    box = (x1 * width, y1 * height, x2 * width, y2 * height)
+    return Region(region_id, box, category, expressions=(Expression(words),) if words else ())
+
+
+def _corners(numbers: list[float], kind: str) -> Box:
+    if kind == "xywh":
+        return xywh_to_xyxy(numbers)
+    a, b, c, d = numbers
+    return (a - c / 2, b - d / 2, a + c / 2, b + d / 2) if kind == "cxcywh" else (a, b, c, d)
+
+
+def _joined(before: Region, after: Region) -> Region:
+    """One region with the expressions of both."""
+    words = tuple(dict.fromkeys([*before.expressions, *after.expressions]))
+    return Region(before.region_id, before.box_xyxy, before.category, expressions=words)

@@ -1,0 +1,72 @@
+"""``vilam datasets``: the recipes there are, and what one of them finds in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vilam.data.checking import COUNTED, Findings, check_dataset
+from vilam.data.recipes import read_recipe, recipe_files
+from vilam.errors import VilamError
+
+RARE = 20
+"""Categories that are shown, the commonest first."""
+
+
+def show_recipes(root: Path) -> None:
+    """Print the recipes of a project: name, licence, title."""
+    recipes = [read_recipe(name, root) for name in recipe_files(root)]
+    print(
+        _table(("name", "reader", "licence", "title"), [(r.name, r.reader.kind, r.licence, r.title) for r in recipes])
+    )
+    print("\nvilam datasets show NAME tells where its files come from; vilam datasets check NAME FOLDER reads them all")
+
+
+def show_recipe(name: str, root: Path) -> None:
+    """Print what a recipe says."""
+    recipe = read_recipe(name, root)
+    for part in ("title", "home", "licence", "layout", "splits", "leakage"):
+        print(f"{part:9}{getattr(recipe, part)}")
+    print(f"reader   {recipe.reader.kind}")
+
+
+def check(name: str, folder: Path, root: Path) -> None:
+    """Read all of a data set and print what is in it and what is wrong; raises VilamError where anything is."""
+    recipe = read_recipe(name, root)
+    if not folder.is_dir():
+        raise VilamError(f"{folder}: no such folder: name the folder of {recipe.name}: {recipe.layout}")
+    findings = check_dataset(recipe, folder)
+    print(_findings(findings))
+    if findings.problems or findings.leaks:
+        raise VilamError(
+            f"{folder}: {len(findings.problems)} bad rows, which prepare leaves out, up to prepare.max_invalid, and "
+            f"{len(findings.leaks)} images of train in other splits, which it does not"
+        )
+
+
+def _findings(findings: Findings) -> str:
+    counts = [(split, *(str(own[name]) for name in COUNTED)) for split, own in findings.counts.items()]
+    common = findings.categories.most_common(RARE)
+    more = len(findings.categories) - len(common)
+    parts = [
+        _table(("split", *COUNTED), counts),
+        _table(("category", "regions"), [(name, str(count)) for name, count in common])
+        + (f"\nand {more} categories more" if more else ""),
+        *_listed("images that splits share", (" = ".join(places) for places in findings.shared)),
+        *_listed("bad rows", findings.problems),
+    ]
+    return "\n\n".join(parts)
+
+
+def _listed(title: str, lines: Iterable[str]) -> list[str]:
+    found = list(lines)
+    return ["\n".join([f"{title}: {len(found)}", *(f"  {line}" for line in found)])] if found else []
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns side by side."""
+    lines = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
