@@ -109,5 +109,5 @@ def test_a_wrong_preset_is_one_line_and_changes_nothing(
 def test_the_command_says_what_it_changed(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app(["use", str(PROJECT / "configs/models/small.yaml"), "--params", str(params)], standalone_mode=False)
     said = capsys.readouterr().out
-    assert said.startswith(f"{params}: 12 settings changed: model.image_size, ")
+    assert said.startswith(f"{params}: ") and " settings changed: model.image_size, " in said
     assert load_settings(params).model.vision.checkpoint == "package:dinov2-small"

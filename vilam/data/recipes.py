@@ -25,6 +25,7 @@ FOLDER = Path("configs/datasets")
 Text = Annotated[str, Field(min_length=1)]
 Glob = Annotated[str, Field(min_length=1)]
 """A pattern of paths under the root."""
+RefcocoSet = Literal["refcoco", "refcoco_plus", "refcocog_umd", "refcocog_google"]
 BySplit = Annotated[dict[str, Glob], Field(min_length=1)]
 """Patterns by split; the one split ``all`` is divided 8 : 1 : 1 by a hash of the image's name."""
 
@@ -48,9 +49,10 @@ class CocoReader(Section):
 
 
 class RefcocoReader(Section):
-    """Expressions of RefCOCO in any of its forms; see vilam/data/readers/refcoco.py."""
+    """Expressions of RefCOCO in any of its forms; see vilam/data/readers/refcoco.py. sets: those that are read."""
 
     kind: Literal["refcoco"]
+    sets: Annotated[tuple[RefcocoSet, ...], Field(min_length=1)]
 
 
 class YoloReader(Section):

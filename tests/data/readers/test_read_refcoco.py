@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def _folder(root: Path, **files: list[dict[str, Any]]) -> Path:
 
 
 def _read(root: Path) -> tuple[dict[str, ImageRecord], list[Problem]]:
-    rows = list(opened("refcoco", root).rows)
+    rows = list(opened("refer", root).rows)
     records = {row.record.image_id: row.record for row in rows if isinstance(row, RawRecord)}
     return records, [row for row in rows if isinstance(row, Problem)]
 
@@ -100,8 +101,8 @@ def test_a_missing_image_is_one_problem(tmp_path: Path) -> None:
 
 
 def test_nothing_to_read_is_told(tmp_path: Path) -> None:
-    with pytest.raises(VilamError, match=r"no refs.jsonl and no refcoco"):
-        opened("refcoco", tmp_path)
+    with pytest.raises(VilamError, match=r"no rows of refcoco, refcoco_plus, .* in refs\.jsonl"):
+        opened("refer", tmp_path)
 
 
 def test_the_real_images(real_data: Path) -> None:
@@ -118,3 +119,109 @@ def test_the_real_images(real_data: Path) -> None:
     for record in records.values():
         for region in record.regions:
             assert region.box_xyxy[2] <= record.width + 1 and region.box_xyxy[3] <= record.height + 1
+
+
+REFS = [
+    {
+        "ref_id": 7,
+        "ann_id": 9,
+        "image_id": 2,
+        "category_id": 1,
+        "split": "testA",
+        "file_name": "COCO_train2014_000000000002_9.jpg",
+        "sent_ids": [0, 1],
+        "sentences": [
+            {"tokens": ["the", "man"], "raw": "The man", "sent_id": 0, "sent": "the man"},
+            {"tokens": ["man", "left"], "raw": "man left", "sent_id": 1, "sent": "man left"},
+        ],
+    }
+]
+ANNOTATION = {
+    "id": 9,
+    "image_id": 2,
+    "category_id": 1,
+    "bbox": [10, 20, 30, 40],
+    "segmentation": [[10, 20, 40, 20, 40, 60]],
+}
+INSTANCES = {
+    "images": [{"id": 2, "file_name": "COCO_train2014_000000000002.jpg", "width": 200, "height": 100}],
+    "annotations": [ANNOTATION],
+    "categories": [{"id": 1, "name": "person"}],
+}
+MDETR = {
+    "images": [
+        {"id": i, "file_name": "COCO_train2014_000000000002.jpg", "width": 200, "height": 100, "caption": words}
+        for i, words in enumerate(("the man", "man left"))
+    ],
+    "annotations": [
+        {"id": i, "image_id": i, "bbox": [10, 20, 30, 40], "category_id": 1, "original_id": 9} for i in range(2)
+    ],
+    "categories": [{"id": 1, "name": "object"}],
+}
+
+
+def _release(root: Path, refs: Any = REFS, folder: str = "refcoco+", by: str = "unc", protocol: int = 2) -> Path:
+    """As `refer` has it."""
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / folder / f"refs({by}).p").write_bytes(pickle.dumps(refs, protocol))
+    (root / folder / "instances.json").write_text(json.dumps(INSTANCES))
+    return root
+
+
+@pytest.mark.parametrize("form", ["flat", "lines", "refer", "mdetr"])
+def test_every_form_says_the_same(tmp_path: Path, form: str) -> None:
+    root = _folder(tmp_path)
+    if form == "flat":
+        rows = [_flat(2, 9, words) for words in ("the man", "man left")]
+        (root / "refcoco+_testA.json").write_text(json.dumps(rows))
+    elif form == "lines":
+        row = {"image": "images/COCO_train2014_000000000002.jpg", "split": "refcoco+_testA", "ref": 9}
+        row |= {"bbox_xywh_original_pixels": [10, 20, 30, 40], "original_width": 200, "original_height": 100}
+        lines = [json.dumps({**row, "expression": words}) for words in ("the man", "man left")]
+        (root / "refs.jsonl").write_text("\n".join(lines))
+    elif form == "refer":
+        _release(root)
+    else:
+        (root / "finetune_refcoco+_testA.json").write_text(json.dumps(MDETR))
+    records, problems = _read(root)
+    (record,) = records.values()
+    (region,) = record.regions
+    assert problems == [] and record.split == "refcoco_plus_testA"
+    assert region.box_xyxy == pytest.approx((2.5, 10, 10, 30))
+    assert [one.text for one in region.expressions] == ["the man", "man left"]
+    assert region.category == ("person" if form == "refer" else "object")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_the_release_tells_outlines(tmp_path: Path, protocol: int) -> None:
+    (record,) = _read(_release(_folder(tmp_path), protocol=protocol))[0].values()
+    assert record.regions[0].polygons == (((2.5, 10), (10, 10), (10, 30)),)
+
+
+@pytest.mark.parametrize(
+    ("folder", "by", "split"),
+    [("refcoco", "unc", "refcoco_testA"), ("refcocog", "umd", "refcocog_umd_testA"), ("refcocog", "google", None)],
+)
+def test_a_recipe_reads_its_own_set(tmp_path: Path, folder: str, by: str, split: str | None) -> None:
+    root = _release(_release(_folder(tmp_path)), folder=folder, by=by)
+    name = split.removesuffix("_testA") if split else "refcocog_google"
+    assert opened(name, root).splits == (split or "refcocog_google_testA",)
+    assert len(opened("refer", root).splits) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"ann_id": 99}, {"image_id": 99}, {"sentences": None}, {"split": None, "ann_id": 5}]
+)
+def test_a_bad_reference_is_a_problem(tmp_path: Path, change: dict[str, Any]) -> None:
+    records, (problem,) = _read(_release(_folder(tmp_path), [*REFS, REFS[0] | change]))
+    assert len(records) == 1 and problem.place.endswith("refs(unc).p: reference 2")
+
+
+@pytest.mark.parametrize("content", [{"refs": REFS}, b"no pickle", b"", pickle.dumps(Path("x"))])
+def test_a_release_that_is_none_is_one_line(tmp_path: Path, content: Any) -> None:
+    root = _release(_folder(tmp_path))
+    path = root / "refcoco+" / "refs(unc).p"
+    path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
+    with pytest.raises(VilamError, match=r"refs\(unc\)\.p: (not read as a pickle|expected a list)") as error:
+        _read(root)
+    assert "\n" not in str(error.value)

@@ -51,8 +51,8 @@ def open_files(recipe: Recipe, root: Path) -> Source:
             return open_voc(root, recipe)
         case CocoReader() as reader:
             return open_coco(root, recipe, reader)
-        case RefcocoReader():
-            return open_refcoco(root, recipe)
+        case RefcocoReader() as reader:
+            return open_refcoco(root, recipe, reader)
         case YoloReader() as reader:
             return open_yolo(root, recipe, reader)
         case TableReader() as reader:

@@ -1,20 +1,18 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg: human expressions as flat JSON, images and COCO files beside them.
+"""RefCOCO, RefCOCO+ and RefCOCOg: human expressions in any of the forms of vilam/data/readers/refcoco_forms.py.
 
-Read are, from the root: ``refcoco_val.json`` and its like (rows of img_id, sents, bbox xywh, height, width), or
-``refs.jsonl`` (one row an expression; a row may carry the COCO annotation of its region); images from ``images`` or
-the root; ``instances*.json`` of COCO, where there is one, for outline, keypoints and category. Boxes are in pixels
-of the original image and are scaled where the file at hand has another size (plain resize, as in squashed copies).
+Images of train2014 lie in ``images`` or the root, or as in the `refer` release; ``instances*.json`` of COCO, where
+there is one, tells outline, keypoints and category. Boxes are in pixels of the original image and are scaled where the
+file at hand has another size (plain resize, as in squashed copies).
 
-Splits keep the field's names (refcoco_testA, refcoco_plus_val, refcocog_umd_test); files named ``..._train`` make
-the one split train, without the images of the others: the three sets share images, and their splits overlap.
-An image that two splits use is a record in each.
+Splits keep the field's names (refcoco_testA, refcoco_plus_val, refcocog_umd_test); every set's train is the one split
+train, without the images of the others: the three sets share images, and their splits overlap. An image that two splits
+use is a record in each.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -23,8 +21,9 @@ from typing import Any
 from PIL import Image
 
 from vilam.data.readers import coco
-from vilam.data.readers.source import Problem, RawRecord, Source, find_image, read_json, tidy
-from vilam.data.recipes import Recipe
+from vilam.data.readers.refcoco_forms import all_rows
+from vilam.data.readers.source import Problem, RawRecord, Source, find_image
+from vilam.data.recipes import Recipe, RefcocoReader
 from vilam.data.records import Expression, ImageRecord, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import box_iou, xywh_to_xyxy
@@ -33,7 +32,8 @@ UNKNOWN = "object"
 """The category of a region that no COCO annotation was found for."""
 SAME_BOX = 0.95
 """IoU from which a COCO annotation is taken for the region of an expression."""
-SET_NAMES = {"refcoco": "refcoco", "refcoco+": "refcoco_plus", "refcocog": "refcocog_umd"}
+FOLDERS = ("images", "train2014", "images/train2014", "images/mscoco/images/train2014", ".")
+"""Where the images of train2014 may lie."""
 
 Row = dict[str, Any]
 
@@ -42,7 +42,7 @@ Row = dict[str, Any]
 class _Ref:
     """One region: its box in the original image, its expressions and its COCO annotation."""
 
-    box_xywh: list[float]
+    box_xywh: tuple[float, float, float, float]
     annotation: Row
     expressions: list[str] = field(default_factory=list)
 
@@ -59,13 +59,16 @@ class _Image:
     refs: dict[str, _Ref] = field(default_factory=dict)
 
 
-def open_refcoco(root: Path, recipe: Recipe) -> Source:
+def open_refcoco(root: Path, recipe: Recipe, reader: RefcocoReader) -> Source:
     """Group the rows under a root by split and image; the images are read one by one as the rows are taken."""
     problems: list[Problem] = []
-    images = _without_held_out(_group(root, _Instances(root), problems))
+    images = _without_held_out(_group(root, reader.sets, _Instances(root), problems))
     if not images:
         first = f": {problems[0].place}: {problems[0].what}" if problems else ""
-        raise VilamError(f"{root}: no refs.jsonl and no refcoco*_*.json with rows in it{first} (pickles are not read)")
+        wanted = ", ".join(reader.sets)
+        raise VilamError(
+            f"{root}: no rows of {wanted} in refs.jsonl, refcoco*_*.json, refcoco*/refs(*).p and the like{first}"
+        )
     used = {ref.annotation.get("category", UNKNOWN) for image in images for ref in image.refs.values()}
     keypoints = {"person": coco.PERSON} if "person" in used else {}
     splits = tuple(dict.fromkeys(image.split for image in images))
@@ -93,7 +96,7 @@ class _Instances:
                     row = {**one, "category": names[one["category_id"]]}
                     self._by_image.setdefault(one["image_id"], []).append(row)
 
-    def find(self, image: int, box_xywh: list[float]) -> Row:
+    def find(self, image: int | None, box_xywh: tuple[float, float, float, float]) -> Row:
         """The annotation with this box; empty where there is none."""
         box = xywh_to_xyxy(box_xywh)
         near = [(box_iou(box, xywh_to_xyxy(one["bbox"])), one) for one in self._by_image.get(image, [])]
@@ -101,69 +104,25 @@ class _Instances:
         return annotation if best >= SAME_BOX else {}
 
 
-def _group(root: Path, instances: _Instances, problems: list[Problem]) -> list[_Image]:
+def _group(root: Path, sets: Container[str], instances: _Instances, problems: list[Problem]) -> list[_Image]:
     images: dict[tuple[str, str], _Image] = {}
-    for split, place, row in _all_rows(root):
-        try:
-            name, ref, box, size = _name(row), _ref_id(row), _box(row), _size(row)
-            image = images.setdefault((split, name), _Image(split, place, name, *size))
-            annotation = row if "category" in row else instances.find(_number(name), box)
-            entry = image.refs.setdefault(ref, _Ref(box, annotation))
-            entry.expressions.append(tidy(row["sents"] if "sents" in row else row["expression"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            problems.append(Problem(split, place, f"cannot be read: {error!r}"))
+    for told in all_rows(root):
+        if isinstance(told, Problem):
+            problems.append(told)
+        elif told.sets in sets:
+            new = _Image(told.split, told.place, told.name, told.width, told.height)
+            image = images.setdefault((told.split, told.name), new)
+            known = told.annotation
+            annotation = instances.find(_number(told.name), told.box_xywh) if known is None else known
+            entry = image.refs.setdefault(f"{told.sets}_{told.ref}", _Ref(told.box_xywh, annotation))
+            entry.expressions.append(told.words)
     return list(images.values())
 
 
-def _all_rows(root: Path) -> Iterator[tuple[str, str, Row]]:
-    """Split, place and content of each row of each file."""
-    lines = root / "refs.jsonl"
-    if lines.is_file():
-        for number, line in enumerate(lines.read_text(encoding="utf-8").splitlines(), start=1):
-            row = _json_line(line)
-            yield _split(str(row.get("split"))), f"{lines}: line {number}", row
-    for path in sorted(root.glob("refcoco*_*.json")):
-        for number, row in enumerate(read_json(path), start=1):
-            yield _split(path.stem), f"{path}: row {number}", row
-
-
-def _json_line(line: str) -> Row:
-    try:
-        return dict(json.loads(line))
-    except (ValueError, TypeError):
-        return {}  # has no image: counted as a row that cannot be read
-
-
-def _split(name: str) -> str:
-    """``refcoco+_testA`` -> ``refcoco_plus_testA``; every set's train is the one split ``train``."""
-    sets, _, part = name.rpartition("_")
-    return "train" if part == "train" else re.sub(r"\W", "_", f"{SET_NAMES.get(sets, sets)}_{part}")
-
-
-def _name(row: Row) -> str:
-    """The image's file name without folder: ``COCO_train2014_000000580957.jpg``."""
-    if "image" in row:
-        return Path(row["image"]).name
-    return f"{row['img_id'].rpartition('_')[0]}.jpg"
-
-
-def _ref_id(row: Row) -> str:
-    return str(row["img_id"] if "img_id" in row else row["ref"])
-
-
-def _box(row: Row) -> list[float]:
-    x, y, width, height = row["bbox"] if "sents" in row else row["bbox_xywh_original_pixels"]
-    return [float(x), float(y), float(width), float(height)]
-
-
-def _size(row: Row) -> tuple[int, int]:
-    if "sents" in row:
-        return int(row["width"]), int(row["height"])
-    return int(row["original_width"]), int(row["original_height"])
-
-
-def _number(name: str) -> int:
-    return int(Path(name).stem.rpartition("_")[2])
+def _number(name: str) -> int | None:
+    """COCO's number of an image, of its file's name."""
+    found = re.search(r"(\d+)$", Path(name).stem)
+    return int(found[1]) if found else None
 
 
 def _without_held_out(images: list[_Image]) -> list[_Image]:
@@ -172,7 +131,7 @@ def _without_held_out(images: list[_Image]) -> list[_Image]:
 
 
 def _row(root: Path, recipe: Recipe, image: _Image) -> Iterator[RawRecord | Problem]:
-    path = find_image((root / "images", root), image.name)
+    path = find_image(tuple(root / folder for folder in FOLDERS), image.name)
     if path is None:
         yield Problem(image.split, image.place, f"image file {image.name} not found in {root} or its images folder")
         return

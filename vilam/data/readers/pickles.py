@@ -1,0 +1,42 @@
+"""Pickles of plain data, read without running what a pickle may say."""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from vilam.errors import VilamError
+
+PLAIN = {
+    ("builtins", "set"): set,
+    ("builtins", "frozenset"): frozenset,
+    ("__builtin__", "set"): set,
+    ("__builtin__", "frozenset"): frozenset,
+    ("collections", "OrderedDict"): OrderedDict,
+}
+"""All that may be made besides lists, tuples, dicts, strings, numbers, truth values and None, which need no name."""
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Knows containers and nothing else: a pickle names any function, and loading it would call it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The container of this name; UnpicklingError for anything else."""
+        if (module, name) not in PLAIN:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no plain data")
+        return PLAIN[module, name]
+
+
+def read_pickle(path: Path) -> Any:
+    """The content, of Python 2's pickles too; raises VilamError where it is anything but plain data."""
+    try:
+        with path.open("rb") as stream:
+            return _PlainUnpickler(stream, encoding="utf-8", errors="replace").load()
+    except FileNotFoundError:
+        raise VilamError(f"{path}: not found: check prepare.root") from None
+    except OSError as error:
+        raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
+    except Exception as error:  # a broken pickle can raise almost anything
+        raise VilamError(f"{path}: not read as a pickle of plain data: {' '.join(str(error).split())}") from None

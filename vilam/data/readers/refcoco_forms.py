@@ -1,0 +1,153 @@
+"""The forms in which RefCOCO's expressions go round, all read as the same rows.
+
+- flat: ``refcoco_val.json``, a list of ``{img_id, sents, bbox, height, width}``;
+- lines: ``refs.jsonl``, an expression a line, which may carry the COCO annotation of its region;
+- refer: the folders of the `refer` release, ``refcoco/refs(unc).p`` and ``instances.json`` beside it;
+- MDETR: ``finetune_refcoco_val.json``, COCO's lists in which an image is an expression, its caption.
+
+Boxes are xywh in pixels of the original image.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vilam.data.readers.coco import coco_content
+from vilam.data.readers.pickles import read_pickle
+from vilam.data.readers.source import Problem, read_json, tidy
+from vilam.errors import VilamError
+
+Row = dict[str, Any]
+
+SET_NAMES = {
+    "refcoco": "refcoco",
+    "refcoco+": "refcoco_plus",
+    "refcocog": "refcocog_umd",
+    "refcocog_google": "refcocog_google",
+}
+"""Names of the sets in names of splits; refcocog is divided in two ways."""
+REFER = {
+    "refcoco/refs(unc).p": "refcoco",
+    "refcoco+/refs(unc).p": "refcoco+",
+    "refcocog/refs(umd).p": "refcocog",
+    "refcocog/refs(google).p": "refcocog_google",
+}
+"""Files of the `refer` release, and their sets."""
+MDETR = re.compile(r"finetune_(refcoco[+g]?)_(train|val|test[AB]?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One expression. sets: of SET_NAMES. name: the image's file. annotation: COCO's, where the form knows it."""
+
+    sets: str
+    split: str
+    place: str
+    name: str
+    width: int
+    height: int
+    ref: str
+    box_xywh: tuple[float, float, float, float]
+    words: str
+    annotation: Row | None = None
+
+
+def all_rows(root: Path) -> Iterator[Told | Problem]:
+    """Every expression under a root, in whatever forms it is there; what cannot be read is a problem."""
+    if (root / "refs.jsonl").is_file():
+        yield from _lines(root / "refs.jsonl")
+    for path in sorted(root.glob("refcoco*_*.json")):
+        yield from _flat(path)
+    for path in sorted(root.glob("finetune_refcoco*_*.json")):
+        yield from _mdetr(path)
+    for name, sets in REFER.items():
+        if (root / name).is_file():
+            yield from _refer(root / name, sets)
+
+
+def _set_and_split(sets: str, part: str) -> tuple[str, str]:
+    """``refcoco+``, ``testA`` -> ``refcoco_plus``, ``refcoco_plus_testA``; every set's train is the one split train."""
+    own = SET_NAMES.get(sets, re.sub(r"\W", "_", sets))
+    return own, "train" if part == "train" else re.sub(r"\W", "_", f"{own}_{part}")
+
+
+def _of_stem(name: str) -> tuple[str, str]:
+    sets, _, part = name.rpartition("_")
+    return _set_and_split(sets, part)
+
+
+def _lines(path: Path) -> Iterator[Told | Problem]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        split, place = "train", f"{path}: line {number}"
+        try:
+            row = dict(json.loads(line))
+            sets, split = _of_stem(str(row.get("split")))
+            size = int(row["original_width"]), int(row["original_height"])
+            box, words = _box(row["bbox_xywh_original_pixels"]), tidy(row["expression"])
+            known = row if "category" in row else None
+            yield Told(sets, split, place, Path(row["image"]).name, *size, str(row["ref"]), box, words, known)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            yield Problem(split, place, f"cannot be read: {error!r}")
+
+
+def _flat(path: Path) -> Iterator[Told | Problem]:
+    sets, split = _of_stem(path.stem)
+    for number, row in enumerate(read_json(path), start=1):
+        place = f"{path}: row {number}"
+        try:
+            name = f"{row['img_id'].rpartition('_')[0]}.jpg"
+            size = int(row["width"]), int(row["height"])
+            yield Told(sets, split, place, name, *size, row["img_id"], _box(row["bbox"]), tidy(row["sents"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            yield Problem(split, place, f"cannot be read: {error!r}")
+
+
+def _mdetr(path: Path) -> Iterator[Told | Problem]:
+    named = MDETR.fullmatch(path.stem)
+    if named is None:
+        raise VilamError(f"{path}: not named as MDETR's files are: finetune_refcoco_val.json")
+    sets, split = _set_and_split(named[1], named[2])
+    content = coco_content(path)
+    boxes = {one["image_id"]: one for one in content["annotations"]}
+    for number, row in enumerate(content["images"], start=1):
+        place = f"{path}: image {number}"
+        try:
+            one, name = boxes[row["id"]], Path(row["file_name"]).name
+            box = _box(one["bbox"])
+            ref = str(one.get("original_id") or f"{name}_{box}")
+            yield Told(sets, split, place, name, int(row["width"]), int(row["height"]), ref, box, tidy(row["caption"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            yield Problem(split, place, f"cannot be read: {error!r}")
+
+
+def _refer(path: Path, sets: str) -> Iterator[Told | Problem]:
+    content = coco_content(path.with_name("instances.json"))
+    images = {one["id"]: one for one in content["images"]}
+    names = {one["id"]: one["name"] for one in content["categories"]}
+    annotations = {one["id"]: one for one in content["annotations"]}
+    refs = read_pickle(path)
+    if not isinstance(refs, list):
+        raise VilamError(f"{path}: expected a list of references, found {type(refs).__name__}")
+    for number, ref in enumerate(refs, start=1):
+        split, place = "train", f"{path}: reference {number}"
+        try:
+            own, split = _set_and_split(sets, str(ref["split"]))
+            image, one = images[ref["image_id"]], annotations[ref["ann_id"]]
+            size, box = (int(image["width"]), int(image["height"])), _box(one["bbox"])
+            annotation = {**one, "category": names[one["category_id"]]}
+            for sentence in ref["sentences"]:
+                words = tidy(sentence["sent"])
+                name = Path(image["file_name"]).name
+                yield Told(own, split, place, name, *size, str(ref["ann_id"]), box, words, annotation)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            yield Problem(split, place, f"cannot be read: {error!r}")
+
+
+def _box(values: Any) -> tuple[float, float, float, float]:
+    x, y, width, height = (float(value) for value in values)
+    return x, y, width, height
