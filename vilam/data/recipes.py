@@ -13,10 +13,11 @@ A recipe is a file of ``configs/datasets``, named by its stem in ``prepare.sourc
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vilam.config import Section, checked, read_yaml
 from vilam.errors import VilamError
@@ -27,7 +28,47 @@ Glob = Annotated[str, Field(min_length=1)]
 """A pattern of paths under the root."""
 RefcocoSet = Literal["refcoco", "refcoco_plus", "refcocog_umd", "refcocog_google"]
 BySplit = Annotated[dict[str, Glob], Field(min_length=1)]
-"""Patterns by split; the one split ``all`` is divided 8 : 1 : 1 by a hash of the image's name."""
+"""Patterns by split; ``all`` is divided 8 : 1 : 1 and ``train+val`` 9 : 1, by a hash of the image's name."""
+
+
+class Window(Section):
+    """Which values of a picture of more than 8 bits are shown, from black to white, once ``offset`` is added to them.
+
+    Of CT these are Hounsfield units: -1350 to 150 shows lungs, -175 to 275 the abdomen.
+    """
+
+    low: float
+    high: float
+    offset: float = 0.0
+
+    @model_validator(mode="after")
+    def _from_dark_to_light(self) -> Window:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
+        return self
+
+
+class FileReader(Section):
+    """What readers of loose files have in common.
+
+    together: a pattern of which the first group, found in an image's name, is divided in its place where nobody has
+    divided the set: so that images of one patient, or of one film, are in one split. window: of pictures of more than 8
+    bits; without one, all of their values are shown.
+    """
+
+    together: Text | None = None
+    window: Window | None = None
+
+    @field_validator("together")
+    @classmethod
+    def _one_group(cls, pattern: str | None) -> str | None:
+        try:
+            groups = re.compile(pattern or "()").groups
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        if groups != 1:
+            raise ValueError("expected one group, such as ^(patient_[0-9]+)")
+        return pattern
 
 
 class VocReader(Section):
@@ -85,19 +126,21 @@ class Columns(Section):
         return self
 
 
-class TableReader(Section):
+class TableReader(FileReader):
     """CSV or TSV, one row an object; see vilam/data/readers/table.py.
 
     files: tables by split; with columns.split one file ``all``. images: where an image lies, with ``{image}`` for what
-    its column says. box: what its four numbers are. unit: pixels or shares of the sides. category: of all objects,
-    where no column says it. categories: names by what stands in the column; a row with another value has no object.
-    split_names: splits by what stands in the column. separator: between columns.
+    its column says; rename: a pattern in that and what stands for it there. box: what its four numbers are. unit:
+    pixels or shares of the sides. category: of all objects, where no column says it. categories: names by what stands
+    in the column; a row with another value has no object. split_names: splits by what stands in the column. separator:
+    between columns.
     """
 
     kind: Literal["table"]
     files: BySplit
     columns: Columns
     images: Text
+    rename: tuple[Text, str] | None = None
     box: Literal["xyxy", "xywh", "cxcywh"] = "xyxy"
     unit: Literal["pixels", "shares"] = "pixels"
     category: Text | None = None
@@ -112,26 +155,77 @@ class TableReader(Section):
         return self
 
 
-class MasksReader(Section):
+class CategoryTable(Section):
+    """A CSV file that tells the category of each image's objects.
+
+    image, category: columns; the first holds image names without suffix. categories: names by what stands in the
+    second. together: the column by which images are divided, such as the patient, where nobody has divided the set.
+    """
+
+    file: Text
+    image: Text
+    category: Text
+    categories: dict[str, Text] | None = None
+    together: Text | None = None
+
+
+class MasksReader(FileReader):
     """Images and masks beside them; see vilam/data/readers/masks.py.
 
-    images: by split. mask: the pattern of an image's masks, with ``{stem}`` for the image's name without suffix and
-    ``{folder}`` for its folder under the root. category: of all objects; ``{folder}`` is the name of an image's folder.
-    values: categories by the masks' pixel value (``"2"``) or colour (``"255,0,0"``), where masks tell them. objects:
-    whether each connected part of a mask is an object, or all of it.
+    images: by split. mask: the pattern of an image's masks, or one for each of ``images``, with ``{stem}`` for the image's name without suffix,
+    ``{folder}`` for its folder under the root and ``{parent}`` for the folder above. category: of all objects;
+    ``{folder}`` is the name of an image's folder. table: where categories stand by image. values: categories by the
+    masks' pixel value (``"2"``) or colour (``"255,0,0"``), where masks tell them. objects: whether each connected part
+    of a mask is an object, or all of it.
     """
 
     kind: Literal["masks"]
     images: BySplit
-    mask: Text
+    mask: Text | dict[str, Text]
     category: Text | None = None
+    table: CategoryTable | None = None
     values: dict[str, Text] | None = None
     objects: Literal["parts", "whole"] = "whole"
 
     @model_validator(mode="after")
     def _objects_have_categories(self) -> MasksReader:
-        if (self.category is None) == (self.values is None):
-            raise ValueError("set one of category (of all objects) and values (categories by pixel value or colour)")
+        if [self.category, self.table, self.values].count(None) != 2:
+            raise ValueError("set one of category (of all objects), table (by image) and values (by value or colour)")
+        if isinstance(self.mask, dict) and self.mask.keys() != self.images.keys():
+            raise ValueError(f"mask: name {', '.join(self.images)}, as images does")
+        return self
+
+
+class Nodules(Section):
+    """A CSV file of balls in volumes, as LUNA16's: the volume's name, the centre in millimetres, the diameter."""
+
+    file: Text
+    volume: Text
+    centre: tuple[Text, Text, Text]
+    diameter: Text
+    category: Text
+
+
+class VolumesReader(FileReader):
+    """Volumes (NIfTI, MetaImage, NRRD), of which slices become images; see vilam/data/readers/volumes.py.
+
+    images: by split. Either mask, category and values tell the objects, as in `MasksReader`, and each is shown where it
+    is largest; or nodules do, and each is shown at its middle.
+    """
+
+    kind: Literal["volumes"]
+    images: BySplit
+    mask: Text | None = None
+    category: Text | None = None
+    values: dict[str, Text] | None = None
+    nodules: Nodules | None = None
+
+    @model_validator(mode="after")
+    def _objects_are_told(self) -> VolumesReader:
+        if (self.mask is None) == (self.nodules is None):
+            raise ValueError("set one of mask and nodules")
+        if (self.category is not None) + (self.values is not None) != (self.mask is not None):
+            raise ValueError("beside mask set one of category (of all objects) and values (by value)")
         return self
 
 
@@ -142,7 +236,7 @@ class ParquetReader(Section):
 
 
 Reader = Annotated[
-    VocReader | CocoReader | RefcocoReader | YoloReader | TableReader | MasksReader | ParquetReader,
+    VocReader | CocoReader | RefcocoReader | YoloReader | TableReader | MasksReader | VolumesReader | ParquetReader,
     Field(discriminator="kind"),
 ]
 

@@ -128,11 +128,35 @@ def test_a_coloured_mask_where_values_are_named_is_a_problem(tmp_path: Path) -> 
     assert problem.endswith("the mask has colours, the recipe names the value 1: write it as R,G,B")
 
 
-def test_deep_pictures_are_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    Image.fromarray(np.zeros((30, 40), np.uint16)).save(tmp_path / "images" / "a.tif")
-    (problem,) = read({**PLAIN, "images": {"train": "images/*.tif"}}, tmp_path)[1]
-    assert "more than 8 bits a pixel" in problem
+def test_categories_stand_in_a_table_and_patients_stay_together(tmp_path: Path) -> None:
+    rows = []
+    for i in range(40):
+        picture(tmp_path / "images" / f"{i}.png")
+        save(tmp_path / "masks" / f"{i}_mask.png", blobs() * 255)
+        rows.append(f"{i},{'mel' if i % 2 else 'nv'},patient {i // 4}")
+    (tmp_path / "table.csv").write_text("id,dx,who\n" + "\n".join(rows[:-1]))
+    names = {"mel": "melanoma", "nv": "nevus"}
+    table = {"file": "table.csv", "image": "id", "category": "dx", "categories": names, "together": "who"}
+    reader = {**PLAIN, "images": {"all": "images/*.png"}, "table": table, "category": None}
+    records, problems = read(reader, tmp_path)
+    assert problems == ["masks/39_mask.png: its image has no category in the recipe's table"]
+    assert opened(reader, tmp_path).categories == ("melanoma", "nevus")
+    found = {int(record.image_id.removeprefix("images/")): record for record in records}
+    assert [found[i].regions[0].category for i in (6, 7)] == ["nevus", "melanoma"]
+    splits = [{found[i].split for i in range(4 * patient, 4 * patient + 4)} for patient in range(9)]
+    assert all(len(own) == 1 for own in splits) and len(set.union(*splits)) > 1
+
+
+def test_films_stay_together_by_a_pattern(tmp_path: Path) -> None:
+    for film in range(12):
+        for frame in range(3):
+            picture(tmp_path / f"seq_{film}" / "frames" / f"{frame}.png")
+            save(tmp_path / f"seq_{film}" / "labels" / f"{frame}.png", blobs() * 255)
+    reader = {**PLAIN, "images": {"all": "seq_*/frames/*.png"}, "mask": "{parent}/labels/{stem}.png"}
+    records, problems = read({**reader, "together": "^(seq_[0-9]+)/"}, tmp_path)
+    assert problems == [] and all(len(record.regions) == 1 for record in records)
+    splits = [{r.split for r in records if r.image_id.startswith(f"seq_{film}/")} for film in range(12)]
+    assert all(len(own) == 1 for own in splits) and len(set.union(*splits)) > 1
 
 
 def test_no_images_is_one_line(tmp_path: Path) -> None:

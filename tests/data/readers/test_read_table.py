@@ -116,6 +116,15 @@ def test_what_nobody_divided_is_divided_by_name(tmp_path: Path) -> None:
     assert 65 < splits.count("train") < 95 and splits.count("val") > 2 and splits.count("test") > 2
 
 
+def test_val_is_taken_of_train(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(100)]
+    for name in names:
+        picture(tmp_path / "pictures" / name, (8, 8))
+    root = write(tmp_path, "file,a,b,c,d,what\n" + "".join(f"{name},1,2,3,4,cell\n" for name in names))
+    splits = [record.split for record in read({**PLAIN, "files": {"train+val": "train.csv"}}, root)[0]]
+    assert splits == sorted(splits) and 80 < splits.count("train") < 98 and set(splits) == {"train", "val"}
+
+
 def test_tabs_and_wildcards(tmp_path: Path) -> None:
     root = write(tmp_path, "file\ta\tb\tc\td\twhat\na\t1\t2\t3\t4\tcell\n", "train.tsv")
     reader = {**PLAIN, "files": {"train": "train.tsv"}, "separator": "\t", "images": "pictures/{image}.*"}

@@ -13,6 +13,7 @@ from vilam.data.readers.scenes import open_scenes
 from vilam.data.readers.source import Problem, RawRecord, Source
 from vilam.data.readers.table import open_table
 from vilam.data.readers.voc import open_voc
+from vilam.data.readers.volumes import open_volumes
 from vilam.data.readers.yolo import open_yolo
 from vilam.data.recipes import (
     CocoReader,
@@ -22,6 +23,7 @@ from vilam.data.recipes import (
     RefcocoReader,
     TableReader,
     VocReader,
+    VolumesReader,
     YoloReader,
     read_recipe,
 )
@@ -59,6 +61,8 @@ def open_files(recipe: Recipe, root: Path) -> Source:
             return open_table(root, recipe, reader)
         case MasksReader() as reader:
             return open_masks(root, recipe, reader)
+        case VolumesReader() as reader:
+            return open_volumes(root, recipe, reader)
         case ParquetReader():
             return open_parquet(root, recipe)
 

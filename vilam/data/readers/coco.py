@@ -18,7 +18,7 @@ from typing import Any
 from vilam.data.masks import mask_to_polygons, rle_to_mask
 from vilam.data.readers.source import (
     ALL,
-    DIVIDED,
+    PARTS,
     Problem,
     RawRecord,
     Source,
@@ -96,7 +96,7 @@ def _found(root: Path) -> list[_File]:
 def _named(root: Path, files: Mapping[str, str]) -> list[_File]:
     """The files that a recipe names, by split."""
     return [
-        _read(root / name, split if len(files) > 1 else "", DIVIDED if split == ALL else (split,) * 10)
+        _read(root / name, split.replace("+", "_") if len(files) > 1 else "", PARTS.get(split, (split,) * 10))
         for split, name in files.items()
     ]
 
@@ -196,7 +196,7 @@ def _roles(tags: list[str]) -> dict[str, tuple[str, ...]]:
     if named["val"] and named["test"]:
         return {tag: (role,) * 10 for role, some in named.items() for tag in some}
     held_out = {tag: ("test",) * 10 for tag in named["val"] + named["test"]}
-    rest = ("val", "train", *("train",) * 8) if held_out else DIVIDED
+    rest = ("val", "train", *("train",) * 8) if held_out else PARTS[ALL]
     return {tag: held_out.get(tag, rest) for tag in tags}
 
 

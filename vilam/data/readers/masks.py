@@ -7,7 +7,8 @@ object, so that masks of 1 and of 255 read alike; else each pixel value (grey or
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from scipy.ndimage import label
 
 from vilam.data.masks import Mask, mask_box, mask_to_polygons
 from vilam.data.readers.pictures import read_picture
-from vilam.data.readers.source import ALL, Problem, RawRecord, Source, divided
-from vilam.data.recipes import MasksReader, Recipe
+from vilam.data.readers.source import Problem, RawRecord, Source, divided, group_of, split_order
+from vilam.data.readers.table import read_table
+from vilam.data.recipes import CategoryTable, MasksReader, Recipe
 from vilam.data.records import ImageRecord, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import clip_box
@@ -28,77 +30,126 @@ MIN_AREA = 4.0
 """Square pixels of a part; smaller ones are the annotators' crumbs."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image of a set, the pattern of its masks and what its objects are, where these do not tell."""
+
+    path: Path
+    split: str
+    category: str | None
+    mask: str
+
+
 def open_masks(root: Path, recipe: Recipe, reader: MasksReader) -> Source:
     """List the images; they and their masks are read one by one as the rows are taken."""
-    images = [(split, path) for split, pattern in reader.images.items() for path in _images(root, reader, pattern)]
+    table = _table(root, reader.table) if reader.table else {}
+    images = [
+        _image(root, reader, split, path, table)
+        for split, pattern in reader.images.items()
+        for path in _pictures(root, pattern, _pattern(reader, split))
+    ]
     if not images:
         raise VilamError(f"{root}: no images {', '.join(reader.images.values())}: check prepare.root")
-    placed = [(divided(path.relative_to(root).as_posix()) if split == ALL else split, path) for split, path in images]
-    categories = set(reader.values.values()) if reader.values else {_constant(root, reader, path) for _, path in images}
-    splits = tuple(split for split in ("train", "val", "test") if split in dict(placed))
-    extra = tuple(sorted({split for split, _ in placed} - {*splits}))
-    rows = (row for split, path in placed for row in _rows(root, recipe, reader, split, path))
-    order = tuple(sorted(categories))
-    return Source(recipe.name, order, {}, (*splits, *extra), (recipe.licence,), len(images), rows)
+    images.sort(key=lambda image: split_order(image.split))
+    found = set(reader.values.values()) if reader.values else {image.category for image in images if image.category}
+    rows = (row for image in images for row in _rows(root, recipe, reader, image))
+    splits = tuple(dict.fromkeys(image.split for image in images))
+    return Source(recipe.name, tuple(sorted(found)), {}, splits, (recipe.licence,), len(images), rows)
 
 
-def _images(root: Path, reader: MasksReader, pattern: str) -> list[Path]:
+def _table(root: Path, table: CategoryTable) -> dict[str, tuple[str | None, str]]:
+    """Category and what is divided, by image."""
+    columns = [table.image, table.category, *([table.together] if table.together else [])]
+    rows = read_table(root / table.file, ",", columns)
+    known = table.categories
+    return {
+        row[table.image]: (
+            (known.get(row[table.category]) if known else row[table.category]) or None,
+            row[table.together or table.image],
+        )
+        for row in rows
+    }
+
+
+def _image(root: Path, reader: MasksReader, split: str, path: Path, table: dict[str, tuple[str | None, str]]) -> _Image:
+    name = path.relative_to(root).as_posix()
+    category, group = reader.category, group_of(name, reader.together)
+    if reader.table:
+        category, group = table.get(path.stem, (None, group))
+    elif category == FOLDER:
+        category = path.parent.name
+    return _Image(path, divided(group, split), category, _pattern(reader, split))
+
+
+def _pattern(reader: MasksReader, split: str) -> str:
+    return reader.mask[split] if isinstance(reader.mask, dict) else reader.mask
+
+
+def _pictures(root: Path, pattern: str, mask: str) -> list[Path]:
     """The pictures that are no masks of others."""
     found = sorted(path for path in root.glob(pattern) if path.is_file())
-    masks = {mask for path in found for mask in _masks(root, reader, path)}
+    masks = {file for path in found for file in mask_files(root, mask, path)}
     return [path for path in found if path not in masks]
 
 
-def _masks(root: Path, reader: MasksReader, image: Path) -> list[Path]:
-    folder = image.parent.relative_to(root).as_posix()
-    pattern = reader.mask.format(stem=glob.escape(image.stem), folder=glob.escape(folder))
-    return sorted(path for path in root.glob(pattern) if path != image)
+def mask_files(root: Path, pattern: str, image: Path) -> list[Path]:
+    """The masks of an image, by a recipe's pattern."""
+    folder = image.parent.relative_to(root)
+    parts = {"stem": stem(image), "folder": folder.as_posix(), "parent": folder.parent.as_posix()}
+    asked = pattern.format(**{name: glob.escape(part) for name, part in parts.items()})
+    return sorted(path for path in root.glob(asked) if path != image)
 
 
-def _constant(root: Path, reader: MasksReader, image: Path) -> str:
-    return image.parent.name if reader.category == FOLDER else str(reader.category)
+def stem(path: Path) -> str:
+    """A file's name without suffix, ``.nii.gz`` being one."""
+    return path.name.removesuffix(".gz").rpartition(".")[0]
 
 
-def _rows(root: Path, recipe: Recipe, reader: MasksReader, split: str, path: Path) -> Iterator[RawRecord | Problem]:
+def _rows(root: Path, recipe: Recipe, reader: MasksReader, image: _Image) -> Iterator[RawRecord | Problem]:
+    path, split = image.path, image.split
     try:
-        content, width, height = read_picture(path)
+        content, width, height = read_picture(path, reader.window)
     except OSError as error:
         yield Problem(split, str(path), f"cannot be read: {error}")
         return
     image_id = path.relative_to(root).with_suffix("").as_posix()
     regions: list[Region] = []
-    for file in _masks(root, reader, path):
+    for file in mask_files(root, image.mask, path):
         try:
-            for category, mask in _objects(file, reader, _constant(root, reader, path), (width, height)):
-                regions.append(_region(f"{image_id}_{len(regions)}", category, mask))
+            for category, mask in _objects(file, reader, image.category, (width, height)):
+                regions.append(region_of_mask(f"{image_id}_{len(regions)}", category, mask))
         except (OSError, ValueError) as error:
             yield Problem(split, str(file), str(error))
     record = ImageRecord(image_id, split, content, width, height, recipe.name, recipe.licence, (), tuple(regions))
     yield RawRecord(record, str(path))
 
 
-def _objects(file: Path, reader: MasksReader, constant: str, size: tuple[int, int]) -> Iterator[tuple[str, Mask]]:
+def _objects(
+    file: Path, reader: MasksReader, category: str | None, size: tuple[int, int]
+) -> Iterator[tuple[str, Mask]]:
     """Category and mask [height, width] of each object that a file shows."""
     with Image.open(file) as image:
         if image.size != size:
             raise ValueError(f"the mask is {image.width}x{image.height}, its image {size[0]}x{size[1]}")
-        for category, mask in _named(image, reader, constant):
+        for name, mask in _named(image, reader.values, category):
             if mask.any():
-                yield from ((category, part) for part in (_parts(mask) if reader.objects == "parts" else [mask]))
+                yield from ((name, part) for part in (_parts(mask) if reader.objects == "parts" else [mask]))
 
 
-def _named(image: Image.Image, reader: MasksReader, constant: str) -> Iterator[tuple[str, Mask]]:
-    if reader.values is None:
+def _named(image: Image.Image, values: Mapping[str, str] | None, category: str | None) -> Iterator[tuple[str, Mask]]:
+    if values is None:
+        if category is None:
+            raise ValueError("its image has no category in the recipe's table")
         grey = np.asarray(image.convert("L"))
-        yield constant, (grey > int(grey.max()) / 2) & (grey > 0)
+        yield category, (grey > int(grey.max()) / 2) & (grey > 0)
         return
-    for value, category in reader.values.items():
+    for value, name in values.items():
         wanted = [int(part) for part in value.split(",")]
         pixels: NDArray[np.uint8] = np.asarray(image.convert("RGB") if len(wanted) == 3 else image)
         if len(wanted) == 3:
-            yield category, (pixels == np.array(wanted)).all(-1)
+            yield name, (pixels == np.array(wanted)).all(-1)
         elif pixels.ndim == 2:
-            yield category, pixels == wanted[0]
+            yield name, pixels == wanted[0]
         else:
             raise ValueError(f"the mask has colours, the recipe names the value {value}: write it as R,G,B")
 
@@ -112,6 +163,7 @@ def _parts(mask: Mask) -> Iterator[Mask]:
             yield part
 
 
-def _region(region_id: str, category: str, mask: Mask) -> Region:
+def region_of_mask(region_id: str, category: str, mask: Mask) -> Region:
+    """The box and the outline of a mask [height, width]."""
     height, width = mask.shape
     return Region(region_id, clip_box(mask_box(mask), width, height), category, mask_to_polygons(mask, MIN_AREA))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,8 @@ from vilam.data.records import ImageRecord, KeypointSchema
 from vilam.errors import VilamError
 
 ALL = "all"
-"""The name in a recipe of what nobody has divided into splits."""
-DIVIDED = ("val", "test", *("train",) * 8)
-"""The split of each tenth of such a set."""
+PARTS = {ALL: ("val", "test", *("train",) * 8), "train+val": ("val", *("train",) * 9)}
+"""What nobody has divided into splits, by its name in recipes, and the split of each tenth of it."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """In lower case."""
 
@@ -55,9 +55,24 @@ def share(name: str, parts: int) -> int:
     return crc32(name.encode()) % parts
 
 
-def divided(name: str) -> str:
-    """The split of an image where nobody has divided the set: 8 : 1 : 1, by a hash of its name."""
-    return DIVIDED[share(name, 10)]
+def divided(name: str, parts: str = ALL) -> str:
+    """The split of an image of ``parts``, by a hash of its name.
+
+    ``all`` is divided 8 : 1 : 1, ``train+val`` 9 : 1; anything else is a split by itself.
+    """
+    return PARTS[parts][share(name, 10)] if parts in PARTS else parts
+
+
+def split_order(split: str) -> tuple[int, str]:
+    """Sorts train, val and test first."""
+    order = ("train", "val", "test")
+    return (order.index(split), "") if split in order else (len(order), split)
+
+
+def group_of(name: str, together: str | None) -> str:
+    """What of an image's name is divided in its place, by a recipe's pattern; the name where that does not match."""
+    found = re.search(together, name) if together else None
+    return found[1] if found else name
 
 
 def read_json(path: Path) -> Any:

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from vilam.data.readers.pictures import read_picture
-from vilam.data.readers.source import ALL, Problem, RawRecord, Source, divided, tidy
+from vilam.data.readers.source import Problem, RawRecord, Source, divided, group_of, split_order, tidy
 from vilam.data.recipes import Recipe, TableReader
 from vilam.data.records import Expression, ImageRecord, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import xywh_to_xyxy
 
-SPLITS = ("train", "val", "test")
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 Box = tuple[float, float, float, float]
@@ -68,21 +67,24 @@ def _grouped(root: Path, reader: TableReader, problems: list[Problem]) -> Iterat
                 problems.append(Problem(file_split, place, what))
                 continue
             images.setdefault((split, image), _Image(split, place, image)).rows.append((place, row))
-    order = {split: number for number, split in enumerate(SPLITS)}
-    yield from sorted(images.values(), key=lambda image: order.get(image.split, len(order)))
+    yield from sorted(images.values(), key=lambda image: split_order(image.split))
 
 
 def _read(path: Path, reader: TableReader) -> list[Row]:
+    columns = reader.columns
+    wanted = [columns.image, *columns.box, columns.category, columns.expression, columns.split]
+    return read_table(path, reader.separator, [name for name in wanted if name is not None])
+
+
+def read_table(path: Path, separator: str, columns: Sequence[str]) -> list[Row]:
     """The rows, all as text; raises VilamError where the file or a column is missing."""
     try:
-        frame = pd.read_csv(path, sep=reader.separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise VilamError(f"{path}: not found: check prepare.root and the recipe's files") from None
     except (ValueError, OSError) as error:
         raise VilamError(f"{path}: not readable as a table: {' '.join(str(error).split())}") from None
-    columns = reader.columns
-    wanted = [columns.image, *columns.box, columns.category, columns.expression, columns.split]
-    missing = [name for name in wanted if name is not None and name not in frame.columns]
+    missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise VilamError(f"{path}: no column {', '.join(missing)}: it has {', '.join(map(str, frame.columns))}")
     return [{str(name): str(value) for name, value in row.items()} for row in frame.to_dict("records")]
@@ -92,7 +94,7 @@ def _split(file_split: str, image: str, row: Row, reader: TableReader) -> str | 
     if reader.columns.split is not None:
         value = row[reader.columns.split].strip()
         return reader.split_names.get(value) if reader.split_names else value or None
-    return divided(image) if file_split == ALL else file_split
+    return divided(group_of(image, reader.together), file_split)
 
 
 def _category(row: Row, reader: TableReader) -> str | None:
@@ -105,7 +107,7 @@ def _category(row: Row, reader: TableReader) -> str | None:
 
 def _rows(root: Path, recipe: Recipe, reader: TableReader, image: _Image) -> Iterator[RawRecord | Problem]:
     try:
-        content, width, height = read_picture(_path(root, reader.images, image.name))
+        content, width, height = read_picture(_path(root, reader, image.name), reader.window)
     except OSError as error:
         yield Problem(image.split, image.place, f"image {image.name}: {error}")
         return
@@ -133,11 +135,12 @@ def _rows(root: Path, recipe: Recipe, reader: TableReader, image: _Image) -> Ite
     yield RawRecord(record, image.place)
 
 
-def _path(root: Path, pattern: str, name: str) -> Path:
+def _path(root: Path, reader: TableReader, name: str) -> Path:
     """The image's file; the pattern may hold wildcards."""
-    found = sorted(root.glob(pattern.format(image=glob.escape(name))))
+    renamed = re.sub(*reader.rename, name) if reader.rename else name
+    found = sorted(root.glob(reader.images.format(image=glob.escape(renamed))))
     if not found:
-        raise OSError(f"no file {pattern.format(image=name)}")
+        raise OSError(f"no file {reader.images.format(image=renamed)}")
     return found[0]
 
 
