@@ -15,6 +15,8 @@ from PIL import Image
 from reading import PROJECT, picture, read
 
 from vilam.data.recipes import read_recipe, recipe_files
+from vilam.errors import VilamError
+from vilam.geometry.polygons import area
 
 BOX = (10.0, 6.0, 30.0, 21.0)
 """Of every object here, in a picture of 40 x 30."""
@@ -139,6 +141,45 @@ def chestxray14(root: Path) -> None:
     (root / "BBox_List_2017.csv").write_text("\n".join(["Image Index,Finding Label,Bbox [x,y,w,h],,,", *rows]))
 
 
+def ldpolypvideo(root: Path) -> None:
+    for part, film in (("TrainValid", 1), ("TrainValid", 2), ("Test", 1)):  # frames count from 1 in every film
+        picture(root / part / "Images" / str(film) / "0001.jpg")
+        labels = root / part / "Annotations" / str(film) / "0001.txt"
+        labels.parent.mkdir(parents=True)
+        labels.write_text("1\n10 6 30 21\n" if film == 1 else "0\n")
+
+
+def object_cxr(root: Path) -> None:
+    rows = {"train": "00001.jpg,0 10 6 30 21;2 10 6 30 6 30 21", "dev": "00002.jpg,1 10 6 30 21\n00003.jpg,"}
+    for part, content in rows.items():
+        (root / f"{part}.csv").write_text(f"image_name,annotation\n{content}\n")
+    for name in ("train/00001", "dev/00002", "dev/00003"):
+        picture(root / f"{name}.jpg")
+
+
+def flickr30k_entities(root: Path) -> None:
+    for folder in ("Sentences", "Annotations"):
+        (root / folder).mkdir()
+    for split, name in (("train", "1000092795"), ("val", "10002456"), ("test", "1000268201")):
+        (root / f"{split}.txt").write_text(f"{name}\n")
+        picture(root / "flickr30k-images" / f"{name}.jpg")
+        first = "[/EN#1/people Two young guys] with [/EN#2/bodyparts/other shaggy hair] look at [/EN#3/other hands] ."
+        (root / "Sentences" / f"{name}.txt").write_text(f"{first}\n[/EN#2/bodyparts Hair] [/EN#0/notvisual there] .\n")
+        one = "<object>{}<bndbox><xmin>11</xmin><ymin>7</ymin><xmax>30</xmax><ymax>21</ymax></bndbox></object>"
+        things = [one.format("<name>1</name>"), one.format("<name>1</name><name>2</name>")]
+        nothing = "<object><name>3</name><scene>0</scene><nobndbox>1</nobndbox></object>"
+        (root / "Annotations" / f"{name}.xml").write_text(f"<annotation>{''.join(things)}{nothing}</annotation>")
+
+
+def visual_genome(root: Path) -> None:
+    rows = []
+    for number in range(1, 21):
+        picture(root / ("VG_100K" if number % 2 else "VG_100K_2") / f"{number}.jpg")
+        region = {"region_id": number, "image_id": number, "x": 10, "y": 6, "width": 20, "height": 15}
+        rows.append({"id": number, "regions": [{**region, "phrase": "the clock is green"}]})
+    (root / "region_descriptions.json").write_text(json.dumps(rows))
+
+
 SETS: dict[str, tuple[Callable[[Path], None], list[list[str]]]] = {
     "isic16": (isic16, [["lesion"]] * 2),
     "ham10000": (ham10000, [["melanoma"]] * 2),
@@ -152,9 +193,14 @@ SETS: dict[str, tuple[Callable[[Path], None], list[list[str]]]] = {
     "deeplesion": (deeplesion, [["lesion"], ["lung lesion"], ["pelvic lesion"]]),
     "adni": (adni, [["hippocampus"]] * 2),
     "chestxray14": (chestxray14, [["Atelectasis"], ["Mass"]]),
+    "ldpolypvideo": (ldpolypvideo, [["polyp"], [], ["polyp"]]),
+    "object_cxr": (object_cxr, [["foreign object"] * 2, ["foreign object"], []]),
+    "flickr30k_entities": (flickr30k_entities, [["bodyparts"]] * 3),
+    "visual_genome": (visual_genome, [["region"]] * 20),
 }
 """How a few files of a set are made, and the categories of each image's objects, by image."""
 HELD_OUT = {"isic16": "test", "tn3k": "test", "tbx11k": "test", "luna16": "test", "deeplesion": "test"}
+HELD_OUT |= {"ldpolypvideo": "test", "object_cxr": "test", "flickr30k_entities": "val"}
 """Splits that the sets themselves tell."""
 TOGETHER = {"ham10000", "lgg"}
 """Sets of which the fixture holds one patient or lesion."""
@@ -181,3 +227,53 @@ def test_a_set_is_read_in_its_own_format(name: str, tmp_path: Path) -> None:
     splits = {record.split for record in records}
     assert HELD_OUT.get(name, next(iter(splits))) in splits
     assert name not in TOGETHER or len(splits) == 1
+
+
+def test_phrases_of_one_box_describe_it(tmp_path: Path) -> None:
+    flickr30k_entities(tmp_path)
+    record = read("flickr30k_entities", tmp_path)[0][0]
+    assert record.captions == ("Two young guys with shaggy hair look at hands .", "Hair there .")
+    assert [one.text for one in record.regions[0].expressions] == ["shaggy hair", "Hair"]
+
+
+def test_descriptions_of_regions_are_expressions(tmp_path: Path) -> None:
+    visual_genome(tmp_path)
+    records, _ = read("visual_genome", tmp_path)
+    assert {one.text for record in records for one in record.regions[0].expressions} == {"the clock is green"}
+
+
+def test_shapes_have_outlines(tmp_path: Path) -> None:
+    object_cxr(tmp_path)
+    box, outline, ellipse = (region for record in read("object_cxr", tmp_path)[0] for region in record.regions)
+    assert box.polygons == () and outline.polygons == (((10, 6), (30, 6), (30, 21)),)
+    assert area(ellipse.polygons[0]) == pytest.approx(np.pi * 10 * 7.5, rel=0.01)
+
+
+BAD: dict[str, tuple[str, str, str, str]] = {
+    "ldpolypvideo": ("Test/Annotations/1/0001.txt", "2\n10 6 30 21\n10 6 x 21\n", "line 3", "not four numbers"),
+    "object_cxr": ("dev.csv", "image_name,annotation\n00002.jpg,0 1 2 3;2 1 2\nno.jpg,\n", "line 2", "neither 0 or 1"),
+    "flickr30k_entities": ("Annotations/10002456.xml", "<annotation>", "10002456.txt", "cannot be read"),
+    "visual_genome": (
+        "region_descriptions.json",
+        '[{"id": 1, "regions": [{"x": 1}]}, {"id": 99}]',
+        "row 1",
+        "KeyError",
+    ),
+}
+"""A file that goes wrong, what is in it, where it is said to be wrong, and how."""
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_wrong_is_a_problem(name: str, tmp_path: Path) -> None:
+    SETS[name][0](tmp_path)
+    path, content, place, what = BAD[name]
+    (tmp_path / path).write_text(content)
+    problems = read(name, tmp_path)[1]
+    assert any(place in problem and what in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_an_empty_folder_is_one_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(VilamError) as error:
+        read(name, tmp_path)
+    assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)

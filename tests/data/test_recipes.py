@@ -51,7 +51,7 @@ def test_a_wrong_recipe_is_one_line(tmp_path: Path, changes: dict[str, object], 
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("nothing", r"prepare\.source nothing: choose of bccd, .*, or a recipe's file"),
+        ("nothing", r"prepare\.source nothing: choose of adni, bccd, .*, or a recipe's file"),
         ("no.yaml", "no.yaml: not found"),
     ],
 )

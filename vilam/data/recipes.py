@@ -172,11 +172,11 @@ class CategoryTable(Section):
 class MasksReader(FileReader):
     """Images and masks beside them; see vilam/data/readers/masks.py.
 
-    images: by split. mask: the pattern of an image's masks, or one for each of ``images``, with ``{stem}`` for the image's name without suffix,
-    ``{folder}`` for its folder under the root and ``{parent}`` for the folder above. category: of all objects;
-    ``{folder}`` is the name of an image's folder. table: where categories stand by image. values: categories by the
-    masks' pixel value (``"2"``) or colour (``"255,0,0"``), where masks tell them. objects: whether each connected part
-    of a mask is an object, or all of it.
+    images: by split. mask: the pattern of an image's masks, or one for each of ``images``, with ``{stem}`` for the
+    image's name without suffix, ``{folder}`` for its folder under the root, ``{parent}`` for the folder above and
+    ``{name}`` for its folder's own name. category: of all objects, or ``{name}``, the name of its folder. table: where
+    categories stand by image. values: categories by the masks' pixel value (``"2"``) or colour (``"255,0,0"``), where
+    masks tell them. objects: whether each connected part of a mask is an object, or all of it.
     """
 
     kind: Literal["masks"]
@@ -229,6 +229,58 @@ class VolumesReader(FileReader):
         return self
 
 
+class LinesReader(FileReader):
+    """Images and text files of boxes beside them, four numbers a line; see vilam/data/readers/lines.py.
+
+    labels: where an image's file lies, for each of ``images``, in words as in `MasksReader`. skip: lines at the
+    beginning that hold no box.
+    """
+
+    kind: Literal["lines"]
+    images: BySplit
+    labels: BySplit
+    category: Text
+    skip: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _all_have_labels(self) -> LinesReader:
+        if self.labels.keys() != self.images.keys():
+            raise ValueError(f"labels: name {', '.join(self.images)}, as images does")
+        return self
+
+
+class ShapesReader(FileReader):
+    """CSV, one row an image, all of its objects in one column; see vilam/data/readers/shapes.py.
+
+    files: tables by split. images: where their images lie, with ``{image}`` for what the column ``image`` says.
+    """
+
+    kind: Literal["shapes"]
+    files: BySplit
+    images: BySplit
+    image: Text
+    shapes: Text
+    category: Text
+
+    @model_validator(mode="after")
+    def _all_have_images(self) -> ShapesReader:
+        if self.images.keys() != self.files.keys():
+            raise ValueError(f"images: name {', '.join(self.files)}, as files does")
+        return self
+
+
+class FlickrReader(Section):
+    """Flickr30k Entities; see vilam/data/readers/flickr.py."""
+
+    kind: Literal["flickr30k_entities"]
+
+
+class GenomeReader(Section):
+    """Region descriptions of Visual Genome; see vilam/data/readers/genome.py."""
+
+    kind: Literal["visual_genome"]
+
+
 class ParquetReader(Section):
     """Image records as `prepare` writes them, with their card.json."""
 
@@ -236,7 +288,18 @@ class ParquetReader(Section):
 
 
 Reader = Annotated[
-    VocReader | CocoReader | RefcocoReader | YoloReader | TableReader | MasksReader | VolumesReader | ParquetReader,
+    VocReader
+    | CocoReader
+    | RefcocoReader
+    | YoloReader
+    | TableReader
+    | MasksReader
+    | VolumesReader
+    | LinesReader
+    | ShapesReader
+    | FlickrReader
+    | GenomeReader
+    | ParquetReader,
     Field(discriminator="kind"),
 ]
 

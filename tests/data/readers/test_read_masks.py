@@ -97,7 +97,7 @@ def test_folders_name_categories_and_hold_the_masks_too(tmp_path: Path) -> None:
         picture(tmp_path / name / f"{name} (1).png")
         save(tmp_path / name / f"{name} (1)_mask.png", blobs() * 255)
     picture(tmp_path / "normal" / "normal (1).png")
-    reader = {**PLAIN, "images": {"all": "*/*.png"}, "mask": "{folder}/{stem}_mask*.png", "category": "{folder}"}
+    reader = {**PLAIN, "images": {"all": "*/*.png"}, "mask": "{folder}/{stem}_mask*.png", "category": "{name}"}
     records, problems = read(reader, tmp_path)
     assert problems == [] and [(r.image_id, [each.category for each in r.regions]) for r in records] == [
         ("benign/benign (1)", ["benign"]),

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from vilam.config import PrepareSettings
 from vilam.data.readers.coco import open_coco
+from vilam.data.readers.flickr import open_flickr
+from vilam.data.readers.genome import open_genome
+from vilam.data.readers.lines import open_lines
 from vilam.data.readers.masks import open_masks
 from vilam.data.readers.parquet import open_parquet
 from vilam.data.readers.refcoco import open_refcoco
 from vilam.data.readers.scenes import open_scenes
+from vilam.data.readers.shapes import open_shapes
 from vilam.data.readers.source import Problem, RawRecord, Source
 from vilam.data.readers.table import open_table
 from vilam.data.readers.voc import open_voc
@@ -17,10 +21,14 @@ from vilam.data.readers.volumes import open_volumes
 from vilam.data.readers.yolo import open_yolo
 from vilam.data.recipes import (
     CocoReader,
+    FlickrReader,
+    GenomeReader,
+    LinesReader,
     MasksReader,
     ParquetReader,
     Recipe,
     RefcocoReader,
+    ShapesReader,
     TableReader,
     VocReader,
     VolumesReader,
@@ -63,6 +71,14 @@ def open_files(recipe: Recipe, root: Path) -> Source:
             return open_masks(root, recipe, reader)
         case VolumesReader() as reader:
             return open_volumes(root, recipe, reader)
+        case LinesReader() as reader:
+            return open_lines(root, recipe, reader)
+        case ShapesReader() as reader:
+            return open_shapes(root, recipe, reader)
+        case FlickrReader():
+            return open_flickr(root, recipe)
+        case GenomeReader():
+            return open_genome(root, recipe)
         case ParquetReader():
             return open_parquet(root, recipe)
 

@@ -6,7 +6,6 @@ object, so that masks of 1 and of 255 read alike; else each pixel value (grey or
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,14 @@ from scipy.ndimage import label
 
 from vilam.data.masks import Mask, mask_box, mask_to_polygons
 from vilam.data.readers.pictures import read_picture
-from vilam.data.readers.source import Problem, RawRecord, Source, divided, group_of, split_order
+from vilam.data.readers.source import Problem, RawRecord, Source, divided, files_beside, group_of, split_order
 from vilam.data.readers.table import read_table
 from vilam.data.recipes import CategoryTable, MasksReader, Recipe
 from vilam.data.records import ImageRecord, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import clip_box
 
-FOLDER = "{folder}"
+FOLDER = "{name}"
 MIN_AREA = 4.0
 """Square pixels of a part; smaller ones are the annotators' crumbs."""
 
@@ -88,21 +87,8 @@ def _pattern(reader: MasksReader, split: str) -> str:
 def _pictures(root: Path, pattern: str, mask: str) -> list[Path]:
     """The pictures that are no masks of others."""
     found = sorted(path for path in root.glob(pattern) if path.is_file())
-    masks = {file for path in found for file in mask_files(root, mask, path)}
+    masks = {file for path in found for file in files_beside(root, mask, path)}
     return [path for path in found if path not in masks]
-
-
-def mask_files(root: Path, pattern: str, image: Path) -> list[Path]:
-    """The masks of an image, by a recipe's pattern."""
-    folder = image.parent.relative_to(root)
-    parts = {"stem": stem(image), "folder": folder.as_posix(), "parent": folder.parent.as_posix()}
-    asked = pattern.format(**{name: glob.escape(part) for name, part in parts.items()})
-    return sorted(path for path in root.glob(asked) if path != image)
-
-
-def stem(path: Path) -> str:
-    """A file's name without suffix, ``.nii.gz`` being one."""
-    return path.name.removesuffix(".gz").rpartition(".")[0]
 
 
 def _rows(root: Path, recipe: Recipe, reader: MasksReader, image: _Image) -> Iterator[RawRecord | Problem]:
@@ -114,7 +100,7 @@ def _rows(root: Path, recipe: Recipe, reader: MasksReader, image: _Image) -> Ite
         return
     image_id = path.relative_to(root).with_suffix("").as_posix()
     regions: list[Region] = []
-    for file in mask_files(root, image.mask, path):
+    for file in files_beside(root, image.mask, path):
         try:
             for category, mask in _objects(file, reader, image.category, (width, height)):
                 regions.append(region_of_mask(f"{image_id}_{len(regions)}", category, mask))

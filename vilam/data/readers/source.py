@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from collections.abc import Iterator
@@ -88,6 +89,20 @@ def read_json(path: Path) -> Any:
 def find_image(folders: tuple[Path, ...], name: str) -> Path | None:
     """The first of the folders' files of that name."""
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def stem(path: Path) -> str:
+    """A file's name without suffix, ``.nii.gz`` being one."""
+    return path.name.removesuffix(".gz").rpartition(".")[0]
+
+
+def files_beside(root: Path, pattern: str, image: Path) -> list[Path]:
+    """Files that belong to an image, by a recipe's pattern (see `MasksReader`)."""
+    folder = image.parent.relative_to(root)
+    folders = {"folder": folder.as_posix(), "parent": folder.parent.as_posix(), "name": folder.name}
+    parts = {"stem": stem(image), **folders}
+    asked = pattern.format(**{name: glob.escape(part) for name, part in parts.items()})
+    return sorted(path for path in root.glob(asked) if path != image)
 
 
 def tidy(text: str) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vilam.data.readers.masks import mask_files, region_of_mask, stem
+from vilam.data.readers.masks import region_of_mask
 from vilam.data.readers.pictures import encoded_slice, read_volume
-from vilam.data.readers.source import Problem, RawRecord, Source, divided, group_of, split_order
+from vilam.data.readers.source import Problem, RawRecord, Source, divided, files_beside, group_of, split_order, stem
 from vilam.data.readers.table import read_table
 from vilam.data.recipes import Nodules, Recipe, VolumesReader
 from vilam.data.records import ImageRecord, Region
@@ -46,7 +46,7 @@ def open_volumes(root: Path, recipe: Recipe, reader: VolumesReader) -> Source:
 
 def _files(root: Path, reader: VolumesReader, pattern: str) -> list[Path]:
     found = sorted(path for path in root.glob(pattern) if path.is_file())
-    masks = {mask for path in found for mask in mask_files(root, reader.mask, path)} if reader.mask else set()
+    masks = {mask for path in found for mask in files_beside(root, reader.mask, path)} if reader.mask else set()
     return [path for path in found if path not in masks]
 
 
@@ -108,7 +108,7 @@ def _masked(root: Path, reader: VolumesReader, path: Path, name: str, shape: tup
     """Each object of the masks in the slice where it is largest."""
     objects: Objects = defaultdict(list)
     number = 0
-    for file in mask_files(root, str(reader.mask), path):
+    for file in files_beside(root, str(reader.mask), path):
         labels, _ = read_volume(file)
         if labels.shape != shape:
             raise ValueError(f"its mask {file.name} is {labels.shape}, it {shape} (z, y, x)")

@@ -19,6 +19,7 @@ from vilam.data.readers.source import IMAGE_SUFFIXES, Problem, RawRecord, Source
 from vilam.data.recipes import Recipe, YoloReader
 from vilam.data.records import ImageRecord, Polygon, Region
 from vilam.errors import VilamError
+from vilam.geometry.polygons import polygon_box
 
 SPLITS = ("train", "val", "test")
 BOX_VALUES = 4
@@ -111,10 +112,4 @@ def _region(region_id: str, line: str, names: dict[int, str], width: int, height
     if len(values) < 6 or len(values) % 2:
         raise ValueError(f"{len(values)} numbers: neither a box of four nor an outline of three points")
     ring: Polygon = tuple((x * width, y * height) for x, y in zip(values[::2], values[1::2], strict=True))
-    return Region(region_id, around([ring]), category, (ring,))
-
-
-def around(rings: list[Polygon]) -> tuple[float, float, float, float]:
-    """The box around rings."""
-    xs, ys = zip(*(point for ring in rings for point in ring), strict=True)
-    return min(xs), min(ys), max(xs), max(ys)
+    return Region(region_id, polygon_box(ring), category, (ring,))

@@ -1,0 +1,83 @@
+"""Flickr30k Entities: the phrases of captions and the boxes of what they speak of.
+
+``Sentences/ID.txt`` holds an image's captions, in which phrases are marked ``[/EN#4/people Two young men]``,
+``Annotations/ID.xml`` the boxes by such a number, ``train.txt``, ``val.txt`` and ``test.txt`` the images of each split;
+images lie in ``flickr30k-images`` or ``images``. A phrase with several boxes fits no single region and is left out, as
+is one without a box. The category is the first of the phrase's types.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from vilam.data.readers.pictures import read_picture
+from vilam.data.readers.source import Problem, RawRecord, Source, find_image, tidy
+from vilam.data.recipes import Recipe
+from vilam.data.records import Expression, ImageRecord, Region
+from vilam.errors import VilamError
+
+SPLITS = ("train", "val", "test")
+TYPES = ("animals", "bodyparts", "clothing", "instruments", "other", "people", "scene", "vehicles")
+PHRASE = re.compile(r"\[/EN#(\d+)((?:/\w+)+) ([^\]]+)\]")
+FOLDERS = ("flickr30k-images", "images", "flickr30k_images", ".")
+
+Box = tuple[float, float, float, float]
+
+
+def open_flickr(root: Path, recipe: Recipe) -> Source:
+    """Read the lists of images; these and their captions are read one by one as the rows are taken."""
+    lists = {split: root / f"{split}.txt" for split in SPLITS}
+    missing = [str(path) for path in (*lists.values(), root / "Sentences", root / "Annotations") if not path.exists()]
+    if missing:
+        raise VilamError(f"{', '.join(missing)}: not found: set prepare.root to the folder of Flickr30k Entities")
+    images = [(split, name) for split, path in lists.items() for name in path.read_text(encoding="utf-8").split()]
+    rows = (row for split, name in images for row in _row(root, recipe, split, name))
+    return Source(recipe.name, TYPES, {}, SPLITS, (recipe.licence,), len(images), rows)
+
+
+def _row(root: Path, recipe: Recipe, split: str, name: str) -> Iterator[RawRecord | Problem]:
+    place = root / "Sentences" / f"{name}.txt"
+    try:
+        path = find_image(tuple(root / folder for folder in FOLDERS), f"{name}.jpg")
+        if path is None:
+            raise ValueError(f"image file {name}.jpg not found")
+        content, width, height = read_picture(path)
+        sentences = place.read_text(encoding="utf-8").splitlines()
+        boxes = _boxes(root / "Annotations" / f"{name}.xml")
+    except (OSError, ValueError, ET.ParseError) as error:
+        yield Problem(split, str(place), f"cannot be read: {error}")
+        return
+    captions = tuple(tidy(PHRASE.sub(r"\3", sentence)) for sentence in sentences if sentence.strip())
+    regions = tuple(_regions(name, sentences, boxes))
+    record = ImageRecord(name, split, content, width, height, recipe.name, recipe.licence, captions, regions)
+    yield RawRecord(record, str(place))
+
+
+def _boxes(path: Path) -> dict[str, list[Box]]:
+    """Boxes by the number of what they show; Pascal VOC's, counted from 1 and with their last pixel."""
+    boxes: dict[str, list[Box]] = defaultdict(list)
+    for thing in ET.parse(path).iter("object"):
+        corners = [thing.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+        if None not in corners:
+            x1, y1, x2, y2 = (float(str(corner)) for corner in corners)
+            for name in thing.iter("name"):
+                boxes[str(name.text).strip()].append((x1 - 1, y1 - 1, x2, y2))
+    return boxes
+
+
+def _regions(image: str, sentences: list[str], boxes: dict[str, list[Box]]) -> Iterator[Region]:
+    """One of each thing that has one box, with every phrase that speaks of it."""
+    regions: dict[str, Region] = {}
+    for sentence in sentences:
+        for number, types, words in PHRASE.findall(sentence):
+            if len(boxes.get(number, ())) == 1:
+                new = Region(f"{image}_{number}", boxes[number][0], types.split("/")[1])
+                known = regions.get(number, new)
+                said = dict.fromkeys([*known.expressions, Expression(tidy(words))])
+                regions[number] = replace(known, expressions=tuple(said))
+    yield from regions.values()
