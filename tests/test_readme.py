@@ -22,6 +22,7 @@ DOCUMENTS = [
     "docs/bad-input.md",
     "docs/screenshots.md",
     "docs/backbones.md",
+    "docs/datasets.md",
 ]
 MADE = ("reports/", "metrics/", "models/", "predictions/", "checkpoints/", "mlruns/", "data/")
 """What a run makes: not there in a fresh clone."""
