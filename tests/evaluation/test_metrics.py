@@ -19,22 +19,107 @@ def box_rows() -> pd.DataFrame:
             "iou": [1.0, 0.5, 0.49, 0.0, 0.9],
             "invalid": [False, False, False, True, False],
             "expression_kind": ["order", "position", "position", "order", ""],
+            "expression_length": ["1-2", "10+", "3-5", "1-2", ""],
             "size": ["large", "small", "medium", "large", "small"],
         }
     )
 
 
+def values(task: str, rows: pd.DataFrame) -> dict[str, float]:
+    """The metrics of a task without their intervals."""
+    found = metrics.task_metrics(task, rows, draws=10, seed=0)
+    return {name: value for name, value in found if not name.endswith(("_low", "_high"))}
+
+
 def test_a_box_task_counts_every_answer() -> None:
-    assert dict(metrics.task_metrics("rec_box", box_rows())) == pytest.approx(
-        {"rec_box/total": 5, "rec_box/invalid": 0.2, "rec_box/acc_0.5": 0.6, "rec_box/miou": 2.89 / 5}
+    expected = {"total": 5, "invalid": 0.2, "acc_0.5": 0.6, "acc_0.75": 0.4, "acc_0.9": 0.4, "miou": 2.89 / 5}
+    expected["acc_mean"] = (0.6 + 0.4 * 8 + 0.2) / 10
+    assert values("rec_box", box_rows()) == pytest.approx({f"rec_box/{name}": each for name, each in expected.items()})
+
+
+def test_every_metric_has_an_interval_around_it() -> None:
+    rows = pd.DataFrame(
+        {
+            "image_id": np.repeat(np.arange(40), 3),
+            "iou": np.random.default_rng(0).random(120),
+            "intersection": np.random.default_rng(1).random(120),
+            "union": 1 + np.random.default_rng(2).random(120),
+            "oks": np.random.default_rng(3).random(120),
+            "pck": np.random.default_rng(4).random(120),
+            "correct": np.random.default_rng(5).integers(0, 2, 120),
+            "category": np.random.default_rng(6).choice(["a", "b", "c"], 120, p=[0.8, 0.15, 0.05]),
+            "exact": np.random.default_rng(7).random(120),
+            "cider": np.random.default_rng(8).random(120),
+            "invalid": False,
+        }
     )
+    found = dict(metrics.task_metrics("t", rows, draws=500, seed=0))
+    names = [name for name in found if f"{name}_low" in found]
+    assert len(names) == 14 and len(found) == 3 * 14 + 2
+    for name in names:
+        low, high = found[f"{name}_low"], found[f"{name}_high"]
+        assert low < found[name] < high < low + 1
+
+
+def test_the_interval_is_that_of_drawing_images_by_hand() -> None:
+    """Of a mean, of a sum over a sum, and of a mean over categories, one draw after the other."""
+    random = np.random.default_rng(3)
+    images, over, under = random.integers(0, 12, 90), random.random(90), 1 + random.random(90)
+    kinds = random.choice(["a", "b", "c"], 90, p=[0.8, 0.17, 0.03])
+    draws = np.random.default_rng(5)
+    found: list[tuple[float, float, float]] = []
+    for _ in range(200):
+        chosen = draws.integers(0, 12, 12)
+        rows = np.concatenate([np.flatnonzero(images == image) for image in chosen])
+        of_kinds = [over[rows][kinds[rows] == kind].mean() for kind in sorted({*kinds[rows]})]
+        found.append((over[rows].mean(), over[rows].sum() / under[rows].sum(), float(np.mean(of_kinds))))
+    bootstrap = metrics.Bootstrap(images, draws=200, seed=5)
+    estimates = [
+        metrics.mean_of("mean", over),
+        metrics.Estimate("ratio", over, under, np.zeros(90, int)),
+        metrics.mean_of("balanced", over, kinds.tolist()),
+    ]
+    for number, estimate in enumerate(estimates):
+        expected = np.percentile([each[number] for each in found], [2.5, 97.5])
+        assert bootstrap.interval(estimate) == pytest.approx(tuple(expected))
+
+
+def test_balanced_accuracy_is_the_mean_recall_of_the_categories() -> None:
+    balanced_accuracy_score = pytest.importorskip("sklearn.metrics").balanced_accuracy_score
+    random = np.random.default_rng(0)
+    truth = random.choice(["cell", "platelet", "blast"], 200, p=[0.9, 0.08, 0.02])
+    said = np.where(random.random(200) < 0.7, truth, random.choice(["cell", "platelet", "blast"], 200))
+    rows = pd.DataFrame({"image_id": 0, "correct": (truth == said).astype(float), "category": truth, "invalid": False})
+    assert values("t", rows)["t/balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, said))
+
+
+def test_categories_stand_with_what_was_said() -> None:
+    rows = pd.DataFrame(
+        {"category": ["b", "a", "a", "c"], "answer": [" a", "a", " a ", "d"], "correct": [0.0, 1.0, 1.0, 0.0]}
+    )
+    table = metrics.category_table(rows)
+    assert table.to_numpy().tolist() == [["a", 2, 1.0, 3], ["b", 1, 0.0, 0], ["c", 1, 0.0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("expression", "name"),
+    [("", ""), ("dog", "1-2"), ("the dog", "1-2"), ("the big dog", "3-5"), ("a b c d e f", "6-9"), ("a " * 10, "10+")],
+)
+def test_lengths_are_counted_in_words(expression: str, name: str) -> None:
+    assert metrics.length_name(expression) == name
 
 
 def test_cumulative_iou_weighs_by_area_and_counts_the_union_of_an_unreadable_answer() -> None:
     rows = pd.DataFrame(
-        {"iou": [0.5, 0.0], "intersection": [10.0, 0.0], "union": [20.0, 80.0], "invalid": [False, True]}
+        {
+            "image_id": ["a", "b"],
+            "iou": [0.5, 0.0],
+            "intersection": [10.0, 0.0],
+            "union": [20.0, 80.0],
+            "invalid": [False, True],
+        }
     )
-    found = dict(metrics.task_metrics("rec_mask", rows))
+    found = values("rec_mask", rows)
     assert found["rec_mask/ciou"] == pytest.approx(0.1)
     assert found["rec_mask/miou"] == pytest.approx(0.25)
 
@@ -42,21 +127,22 @@ def test_cumulative_iou_weighs_by_area_and_counts_the_union_of_an_unreadable_ans
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        ("oks", {"oks": 0.625, "acc_oks_0.5": 0.5}),
-        ("correct", {"accuracy": 0.625}),
+        ("oks", {"oks": 0.625, "acc_oks_0.5": 0.5, "acc_oks_mean": 0.5}),
+        ("pck", {"pck_0.2": 0.625}),
+        ("correct", {"accuracy": 0.625, "balanced_accuracy": 0.625}),
         ("exact", {"exact_match": 0.625}),
         ("cider", {"cider": 0.625}),
     ],
 )
 def test_a_filled_score_column_is_a_metric(column: str, expected: dict[str, float]) -> None:
     rows = pd.DataFrame({column: [1.0, 0.25], "invalid": [False, False], "iou": [math.nan, math.nan]})
+    rows = rows.assign(image_id=["a", "b"], category=["c", "d"])
     expected |= {"total": 2, "invalid": 0}
-    assert dict(metrics.task_metrics("t", rows)) == {f"t/{name}": value for name, value in expected.items()}
+    assert values("t", rows) == {f"t/{name}": value for name, value in expected.items()}
 
 
 def test_a_task_without_rows_has_a_total_of_nothing_and_no_nan() -> None:
-    assert dict(metrics.task_metrics("rec_box", box_rows()[:0])) == {"rec_box/total": 0}
-    assert dict(metrics.interval_metrics("rec_box", box_rows()[:0], 10, 0)) == {}
+    assert values("rec_box", box_rows()[:0]) == {"rec_box/total": 0}
     assert dict(metrics.breakdown_metrics("rec_box", box_rows()[:0])) == {}
     assert dict(metrics.round_trip_metrics(pd.DataFrame())) == {}
 
@@ -67,6 +153,12 @@ def test_breakdowns_add_up_and_leave_nameless_kinds_out() -> None:
         "rec_box/kind_order/total": 2,
         "rec_box/kind_position/acc_0.5": 0.5,
         "rec_box/kind_position/total": 2,
+        "rec_box/length_1-2/acc_0.5": 0.5,
+        "rec_box/length_1-2/total": 2,
+        "rec_box/length_3-5/acc_0.5": 0,
+        "rec_box/length_3-5/total": 1,
+        "rec_box/length_10+/acc_0.5": 1,
+        "rec_box/length_10+/total": 1,
         "rec_box/size_small/acc_0.5": 1,
         "rec_box/size_small/total": 2,
         "rec_box/size_medium/acc_0.5": 0,

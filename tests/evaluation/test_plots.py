@@ -26,5 +26,5 @@ def test_steps_stand_one_below_the_other(predict, records: dict[str, ImageRecord
 
 def test_no_box_was_asked_for(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
     tables = plots({"train": evaluate([predict("reg_class")], records, card, bootstrap=2, seed=0)})
-    assert list(tables["evaluate_tasks"]["metric"]) == ["reg_class/accuracy"]
+    assert list(tables["evaluate_tasks"]["metric"]) == ["reg_class/accuracy", "reg_class/balanced_accuracy"]
     assert tables["evaluate_kinds"].empty and tables["evaluate_sizes"].empty and tables["evaluate_iou"].empty

@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from vilam.data.readers.coco import PERSON_SIGMAS
-from vilam.geometry.keypoints import oks
+from vilam.geometry.keypoints import oks, pck
 
 
 def _coco_oks(predicted: np.ndarray, true: np.ndarray, area: float) -> float:
@@ -55,3 +55,15 @@ def test_one_sigma_away_loses_what_the_formula_says() -> None:
     area, sigma = 400.0, 0.1
     distance = 2 * sigma * area**0.5
     assert oks([[distance, 0]], [[0, 0, 2]], area, [sigma]) == pytest.approx(np.exp(-0.5))
+
+
+@pytest.mark.parametrize(("moved", "expected"), [(0, 1.0), (8, 1.0), (8.1, 0.5), (500, 0.5)])
+def test_pck_counts_keypoints_within_a_fifth_of_the_longer_side(moved: float, expected: float) -> None:
+    """Of a box of 20 x 40; what nobody labelled does not count."""
+    true = [[5, 5, 2], [10, 20, 1], [0, 0, 0]]
+    predicted = [[5 + moved, 5], [10, 20], [999, 999]]
+    assert pck(predicted, true, [0, 0, 20, 40]) == expected
+
+
+def test_pck_of_nothing_labelled_is_nothing() -> None:
+    assert pck([[1, 1]], [[1, 1, 0]], [0, 0, 9, 9]) == 0

@@ -62,7 +62,7 @@ def test_the_area_is_the_outlines_where_known_and_a_share_of_the_box_where_not(r
 
 
 def test_another_number_of_points_scores_nothing(record, square, card):
-    assert TASK.score(TASK.parse("1 keypoint: [[1, 2]]", 200, 100), record, square, card) == {"oks": 0.0}
+    assert TASK.score(TASK.parse("1 keypoint: [[1, 2]]", 200, 100), record, square, card) == {"oks": 0.0, "pck": 0.0}
 
 
 def test_regions_without_labelled_points_or_words_are_not_asked_about(square, card):

@@ -11,7 +11,7 @@ from vilam.tasks.grammar import Box, Literal, OneOf, Points, Words
 EVERY = [*TASKS.values(), ACTIVATION]
 PERFECT = {
     "rec_box": {"iou": 1.0},
-    "rec_keypoints": {"oks": 1.0},
+    "rec_keypoints": {"oks": 1.0, "pck": 1.0},
     "rec_mask": {"iou": 1.0, "intersection": 1600.0, "union": 1600.0},
     "reg_class": {"correct": 1.0},
     "reg_caption": {"exact": 1.0},

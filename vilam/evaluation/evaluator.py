@@ -39,9 +39,9 @@ class Evaluation:
     """What an evaluation found.
 
     rows: one a prediction, in their order: instruction_id, task, image_id, region_id, question, expression,
-    expression_kind, truth, answer, confidence, invalid, category, size (small, medium, large), references (the
-    region's expressions), the score columns of the tasks (iou, intersection, union, oks, correct, exact, cider; NaN
-    where another task's) and, of reg_caption with round trips, round_trip_answer and round_trip_iou.
+    expression_kind, expression_length, truth, answer, confidence, invalid, category, size (small, medium, large),
+    references (the region's expressions), the score columns of the tasks (iou, intersection, union, oks, pck, correct,
+    exact, cider; NaN where another task's) and, of reg_caption with round trips, round_trip_answer and round_trip_iou.
     metrics: by name, e.g. ``rec_box/acc_0.5``; never NaN.
     """
 
@@ -81,9 +81,8 @@ def evaluate(
 
 def _metrics(rows: pd.DataFrame, bootstrap: int, seed: int) -> Iterator[metrics.Metric]:
     for task in TASKS:
-        yield from metrics.task_metrics(task, rows[rows["task"] == task])
+        yield from metrics.task_metrics(task, rows[rows["task"] == task], bootstrap, seed)
     found = rows[rows["task"] == "rec_box"]
-    yield from metrics.interval_metrics("rec_box", found, bootstrap, seed)
     yield from metrics.breakdown_metrics("rec_box", found)
     yield from metrics.round_trip_metrics(rows)
     said = rows[rows["task"] == "reg_caption"].drop_duplicates(["image_id", "region_id"])["answer"]
@@ -117,6 +116,7 @@ def _row(prediction: Prediction, record: ImageRecord, region: Region, card: Data
         "question": asked.question,
         "expression": asked.expression,
         "expression_kind": asked.expression_kind,
+        "expression_length": metrics.length_name(asked.expression),
         "truth": asked.answer,
         "answer": prediction.answer,
         "confidence": prediction.confidence,

@@ -1,13 +1,14 @@
 """Metrics over the rows of an evaluation: generators of (name, value) that never log.
 
 Source of the numbers: Acc@0.5 with IoU >= 0.5, mean IoU and the metrics ``invalid`` and ``total`` as in big_vision's
-RefCOCO evaluators; cumulative IoU as in the referring segmentation papers (sum of intersections over sum of
-unions); OKS from COCO. An unreadable answer counts 0 everywhere and 1 in ``invalid``.
+RefCOCO evaluators; the mean over ten thresholds as COCO's; cumulative IoU as in the referring segmentation papers (sum
+of intersections over sum of unions); OKS from COCO. An unreadable answer counts 0 everywhere and 1 in ``invalid``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,19 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 Metric = tuple[str, float]
+Floats = NDArray[np.float64]
 
 IOU_THRESHOLD = 0.5
 OKS_THRESHOLD = 0.5
-CURVE_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+"""COCO's, from 0.5 to 0.95."""
+HEADLINE_THRESHOLDS = (0.5, 0.75, 0.9)
 
 SIZES = ("small", "medium", "large")
 SMALL_SHARE = 32**2 / (640 * 480)
 LARGE_SHARE = 96**2 / (640 * 480)
+LENGTHS = {"1-2": 2, "3-5": 5, "6-9": 9, "10+": 10**9}
+"""Lengths of expressions and the most words that each has."""
 
 
 def size_name(object_area: float, image_area: float) -> str:
@@ -36,66 +42,134 @@ def size_name(object_area: float, image_area: float) -> str:
     return "small" if share < SMALL_SHARE else "medium" if share < LARGE_SHARE else "large"
 
 
-def bootstrap_interval(values: ArrayLike, groups: ArrayLike, draws: int, seed: int) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean of ``values``, (N,) each, resampling whole groups (images).
+def length_name(expression: str) -> str:
+    """How long an expression is, in words; "" where there is none."""
+    count = len(expression.split())
+    return next(name for name, most in LENGTHS.items() if count <= most) if count else ""
 
-    Answers on one image share its difficulty, so images are drawn, not answers. Source: the cluster bootstrap
-    (Efron and Tibshirani, 1993). The same seed gives the same interval.
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A metric of N answers: a sum over a sum, or the mean of such over kinds of answers (balanced accuracy).
+
+    over, under: (N,); ``under`` is 1 for each where the metric is a mean. kinds: the number of each answer's, (N,).
     """
-    numbers, codes = np.asarray(values, dtype=np.float64), np.unique(np.asarray(groups), return_inverse=True)[1]
-    sums, counts = np.bincount(codes, weights=numbers), np.bincount(codes)
-    random = np.random.default_rng(seed)
-    means = [sums[drawn].sum() / counts[drawn].sum() for drawn in _drawn(random, len(sums), draws)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+
+    name: str
+    over: Floats
+    under: Floats
+    kinds: NDArray[np.int64]
+
+    @property
+    def value(self) -> float:
+        """Over all answers."""
+        over, under = self.sums(np.zeros(len(self.over), dtype=np.int64), 1)
+        return float(mean_ratio(over, under)[0])
+
+    def sums(self, codes: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
+        """Sums by group and kind, (count, kinds) each; ``codes`` are the numbers of the answers' groups."""
+        shape = (count, int(self.kinds.max()) + 1)
+        cells = np.ravel_multi_index((codes, self.kinds), shape)
+        over, under = (np.bincount(cells, each, shape[0] * shape[1]).astype(float) for each in (self.over, self.under))
+        return over.reshape(shape), under.reshape(shape)
 
 
-def _drawn(random: np.random.Generator, groups: int, draws: int) -> Iterator[NDArray[np.int64]]:
-    return (random.integers(0, groups, groups) for _ in range(draws))
+def mean_ratio(over: Floats, under: Floats) -> Floats:
+    """Mean over kinds of sum over sum: (D, kinds) twice -> (D,); a kind of which there is nothing does not count."""
+    ratios = np.divide(over, under, out=np.zeros_like(over), where=under > 0)
+    return np.asarray(ratios.sum(axis=1) / np.maximum((under > 0).sum(axis=1), 1))
 
 
-def task_metrics(task: str, rows: pd.DataFrame) -> Iterator[Metric]:
-    """All metrics of one task from its rows; which ones, the score columns that are filled tell.
+def mean_of(name: str, values: ArrayLike, kinds: Sequence[str] | None = None) -> Estimate:
+    """The mean of values (N,), or the mean over kinds of the mean of each."""
+    numbers = np.asarray(values, dtype=np.float64)
+    codes = np.zeros(len(numbers), int) if kinds is None else np.unique(np.asarray(kinds), return_inverse=True)[1]
+    return Estimate(name, numbers, np.ones_like(numbers), codes)
 
-    iou -> acc_0.5 and miou; intersection and union -> ciou; oks -> oks and acc_oks_0.5; correct -> accuracy;
-    exact -> exact_match; cider -> cider. Always invalid and total; of an empty task only ``total`` 0.
+
+class Bootstrap:
+    """95 % percentile intervals, resampling whole groups (images): answers on one image share its difficulty.
+
+    Source: the cluster bootstrap (Efron and Tibshirani, 1993). All metrics get the same draws; the same seed gives the
+    same ones.
+    """
+
+    def __init__(self, groups: ArrayLike, draws: int, seed: int) -> None:
+        """``groups``: of each of N answers."""
+        self._codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+        self._count = count = int(self._codes.max()) + 1
+        random = np.random.default_rng(seed)
+        times = [np.bincount(random.integers(0, count, count), minlength=count) for _ in range(draws)]
+        self._times = np.stack(times).astype(np.float64)
+
+    def interval(self, estimate: Estimate) -> tuple[float, float]:
+        """Low and high of a metric of the same answers."""
+        over, under = estimate.sums(self._codes, self._count)
+        low, high = np.percentile(mean_ratio(self._times @ over, self._times @ under), [2.5, 97.5])
+        return float(low), float(high)
+
+
+def bootstrap_interval(values: ArrayLike, groups: ArrayLike, draws: int, seed: int) -> tuple[float, float]:
+    """The 95 % interval of the mean of ``values`` (N,), of which ``groups`` tell the images; see `Bootstrap`."""
+    return Bootstrap(groups, draws, seed).interval(mean_of("", values))
+
+
+def task_metrics(task: str, rows: pd.DataFrame, draws: int, seed: int) -> Iterator[Metric]:
+    """All metrics of one task from its rows, each with its interval; which ones, the filled score columns tell.
+
+    Always invalid and total; of an empty task only ``total`` 0. See `estimates`.
     """
     yield f"{task}/total", float(len(rows))
     if rows.empty:
         return
     yield f"{task}/invalid", float(rows["invalid"].mean())
-    for name, value in _score_metrics(rows):
-        yield f"{task}/{name}", value
+    bootstrap = Bootstrap(rows["image_id"], draws, seed)
+    for estimate in estimates(rows):
+        yield f"{task}/{estimate.name}", estimate.value
+        low, high = bootstrap.interval(estimate)
+        yield f"{task}/{estimate.name}_low", low
+        yield f"{task}/{estimate.name}_high", high
 
 
-def _score_metrics(rows: pd.DataFrame) -> Iterator[Metric]:
+def estimates(rows: pd.DataFrame) -> Iterator[Estimate]:
+    """The metrics of a task's answers.
+
+    iou -> acc_0.5, acc_0.75, acc_0.9, acc_mean (over 0.5 to 0.95) and miou; intersection and union -> ciou; oks -> oks,
+    acc_oks_0.5 and acc_oks_mean; pck -> pck_0.2; correct -> accuracy and balanced_accuracy (the mean over categories of
+    the share of their regions that are named rightly); exact -> exact_match; cider -> cider.
+    """
     if _filled(rows, "iou"):
-        yield "acc_0.5", float((rows["iou"] >= IOU_THRESHOLD).mean())
-        yield "miou", float(rows["iou"].mean())
+        yield from (mean_of(f"acc_{each}", rows["iou"] >= each) for each in HEADLINE_THRESHOLDS)
+        yield mean_of("acc_mean", _mean_reached(rows["iou"]))
+        yield mean_of("miou", rows["iou"])
     if _filled(rows, "union"):
-        yield "ciou", float(rows["intersection"].sum() / rows["union"].sum())
+        whole = np.zeros(len(rows), dtype=np.int64)
+        yield Estimate("ciou", rows["intersection"].to_numpy(float), rows["union"].to_numpy(float), whole)
     if _filled(rows, "oks"):
-        yield "acc_oks_0.5", float((rows["oks"] >= OKS_THRESHOLD).mean())
-    for column, name in {"oks": "oks", "correct": "accuracy", "exact": "exact_match", "cider": "cider"}.items():
+        yield mean_of("oks", rows["oks"])
+        yield mean_of("acc_oks_0.5", rows["oks"] >= OKS_THRESHOLD)
+        yield mean_of("acc_oks_mean", _mean_reached(rows["oks"]))
+    if _filled(rows, "correct"):
+        yield mean_of("accuracy", rows["correct"])
+        yield mean_of("balanced_accuracy", rows["correct"], rows["category"].tolist())
+    for column, name in {"pck": "pck_0.2", "exact": "exact_match", "cider": "cider"}.items():
         if _filled(rows, column):
-            yield name, float(rows[column].mean())
+            yield mean_of(name, rows[column])
+
+
+def _mean_reached(values: pd.Series) -> Floats:
+    """The share of COCO's thresholds that each value reaches."""
+    reached: Floats = (values.to_numpy(float)[:, None] >= np.asarray(THRESHOLDS)).mean(axis=1)
+    return reached
 
 
 def _filled(rows: pd.DataFrame, column: str) -> bool:
     return column in rows and bool(rows[column].notna().all())
 
 
-def interval_metrics(task: str, rows: pd.DataFrame, draws: int, seed: int) -> Iterator[Metric]:
-    """The 95 % interval of acc_0.5 over images."""
-    if not rows.empty:
-        low, high = bootstrap_interval(rows["iou"] >= IOU_THRESHOLD, rows["image_id"], draws, seed)
-        yield f"{task}/acc_0.5_low", low
-        yield f"{task}/acc_0.5_high", high
-
-
 def breakdown_metrics(task: str, rows: pd.DataFrame) -> Iterator[Metric]:
-    """acc_0.5 and total by expression kind (``kind_position``) and by object size (``size_small``)."""
-    for column, prefix in (("expression_kind", "kind"), ("size", "size")):
+    """acc_0.5 and total by kind (``kind_position``) and length of the expression, and by size of the object."""
+    for column, prefix in (("expression_kind", "kind"), ("expression_length", "length"), ("size", "size")):
         for group in accuracy_by(rows, column).itertuples():
             yield f"{task}/{prefix}_{group[1]}/acc_0.5", float(group[2])
             yield f"{task}/{prefix}_{group[1]}/total", float(group[3])
@@ -114,17 +188,29 @@ def round_trip_metrics(rows: pd.DataFrame) -> Iterator[Metric]:
     yield "cycle/total", float(len(ious))
 
 
-def accuracy_by_threshold(rows: pd.DataFrame, thresholds: Sequence[float] = CURVE_THRESHOLDS) -> pd.DataFrame:
+def accuracy_by_threshold(rows: pd.DataFrame, thresholds: Sequence[float] = THRESHOLDS) -> pd.DataFrame:
     """Share of rows whose IoU reaches each threshold: columns threshold, accuracy; empty where there are no rows."""
     reached = [(threshold, float((rows["iou"] >= threshold).mean())) for threshold in thresholds if len(rows)]
     return pd.DataFrame(reached, columns=["threshold", "accuracy"])
 
 
 def accuracy_by(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """acc_0.5 and total of each value of a column (rows where it is "" are left out), sizes from small to large."""
+    """acc_0.5 and total of each value of a column (rows where it is "" are left out), sizes and lengths in order."""
     named = rows[rows[column] != ""]
     groups: list[tuple[Any, float, int]] = [
         (name, float((group["iou"] >= IOU_THRESHOLD).mean()), len(group)) for name, group in named.groupby(column)
     ]
-    groups.sort(key=lambda group: (SIZES.index(group[0]) if group[0] in SIZES else 0, group[0]))
+    order = [*SIZES, *LENGTHS]
+    groups.sort(key=lambda group: (order.index(group[0]) if group[0] in order else 0, group[0]))
     return pd.DataFrame(groups, columns=[column, "acc_0.5", "total"])
+
+
+def category_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """The categories of reg_class, the commonest first: columns category, total, accuracy, named (how often it was)."""
+    said = rows["answer"].str.strip().value_counts()
+    groups = [
+        (str(name), len(group), float(group["correct"].mean()), int(said.get(name, 0)))
+        for name, group in rows.groupby("category")
+    ]
+    groups.sort(key=lambda group: (-group[1], group[0]))
+    return pd.DataFrame(groups, columns=["category", "total", "accuracy", "named"])

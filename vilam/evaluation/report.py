@@ -65,6 +65,7 @@ def write_report(
         absent=[task for task in TASKS if not evaluations[stages[-1]].metrics.get(f"{task}/total")],
         curves=[metrics.accuracy_by_threshold(frame).values.tolist() for frame in _boxes(rows)],
         breakdowns=list(_breakdowns(rows)),
+        categories=_categories(rows[stages[-1]]),
         exhibits=_by_task(shown, list(named)),
         all_metrics=_all_metrics(evaluations),
     )
@@ -84,11 +85,22 @@ def _boxes(rows: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
 def _breakdowns(rows: Mapping[str, pd.DataFrame]) -> Iterator[Breakdown]:
     kinds = "What tells the region from the others."
     sizes = "Small: box under 1/300 of the image; large: from 3/100 (COCO's limits at 640 × 480)."
-    for column, title, note in (("expression_kind", "By expression kind", kinds), ("size", "By object size", sizes)):
+    lengths = "Words of the expression."
+    for column, title, note in (
+        ("expression_kind", "By expression kind", kinds),
+        ("expression_length", "By expression length", lengths),
+        ("size", "By object size", sizes),
+    ):
         tables = [metrics.accuracy_by(frame, column).set_index(column) for frame in _boxes(rows)]
         if tables and len(tables[-1]):
             groups = tables[-1]["total"].items()
             yield Breakdown(title, note, [(str(name), int(total), _accuracies(tables, name)) for name, total in groups])
+
+
+def _categories(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """Category, answers, share that is right, how often it was said; of the last step's answers."""
+    named = rows[rows["task"] == "reg_class"]
+    return [] if named.empty else list(metrics.category_table(named).itertuples(index=False, name=None))
 
 
 def _accuracies(tables: list[pd.DataFrame], name: object) -> list[float | None]:

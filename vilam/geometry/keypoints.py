@@ -21,3 +21,18 @@ def oks(predicted: ArrayLike, true: ArrayLike, area: float, sigmas: ArrayLike) -
     variances = (2 * np.asarray(sigmas, dtype=np.float64)) ** 2
     errors = squared / variances / (area + np.spacing(1)) / 2
     return float(np.mean(np.exp(-errors[labelled])))
+
+
+def pck(predicted: ArrayLike, true: ArrayLike, box_xyxy: ArrayLike, share: float = 0.2) -> float:
+    """The share of the labelled keypoints (v > 0) that are found, 0..1; 0 where none is labelled.
+
+    One is found within ``share`` of the longer side of the object's box. Source: PCK of Yang and Ramanan (2013).
+
+    predicted: (K, 2) pixels. true: (K, 3), (x, y, v). box_xyxy: (4,).
+    """
+    truth, (x1, y1, x2, y2) = np.asarray(true, dtype=np.float64), np.asarray(box_xyxy, dtype=np.float64)
+    labelled = truth[:, 2] > 0
+    if not labelled.any():
+        return 0.0
+    distances = np.linalg.norm(np.asarray(predicted, dtype=np.float64)[:, :2] - truth[:, :2], axis=1)
+    return float(np.mean(distances[labelled] <= share * max(x2 - x1, y2 - y1)))

@@ -1,4 +1,4 @@
-"""``rec_keypoints``: where are the keypoints of the region that an expression means. Scores: ``oks``, 0..1.
+"""``rec_keypoints``: where are the keypoints of the region that an expression means. Scores: ``oks`` and ``pck``, 0..1.
 
 All keypoints of the category's schema are written, in its order, those nobody labelled as ``[0, 0]`` (COCO's own
 convention). The paper's figures list the labelled points only; then nothing says which point is which, and OKS
@@ -11,7 +11,7 @@ import re
 
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
 from vilam.geometry import boxes, polygons
-from vilam.geometry.keypoints import oks
+from vilam.geometry.keypoints import oks, pck
 from vilam.tasks.answers import counted, points_text, read_points
 from vilam.tasks.base import GroundingTask, Reading
 from vilam.tasks.grammar import Grammar, Literal, Points
@@ -67,11 +67,14 @@ class RecKeypoints(GroundingTask):
         return Reading(points=points) if answer.startswith(counted(len(points), "keypoint")) else None
 
     def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
-        """``oks`` over the labelled keypoints; 0 where the answer has another number of points."""
+        """``oks`` and ``pck`` over the labelled keypoints; 0 where the answer has another number of points."""
         sigmas = card.keypoints[region.category].sigmas
         if reading.points is None or len(reading.points) != len(region.keypoints):
-            return {"oks": 0.0}
-        return {"oks": oks(reading.points, region.keypoints, _object_area(region), sigmas)}
+            return {"oks": 0.0, "pck": 0.0}
+        return {
+            "oks": oks(reading.points, region.keypoints, _object_area(region), sigmas),
+            "pck": pck(reading.points, region.keypoints, region.box_xyxy),
+        }
 
 
 def _object_area(region: Region) -> float:
