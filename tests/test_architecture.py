@@ -22,7 +22,7 @@ SHARED = {"vilam", "vilam.errors", "vilam.config", "vilam.overrides", "vilam.fil
 LOW = {"vilam.geometry"}
 MIDDLE = {"vilam.tasks", "vilam.models", "vilam.data"}
 HIGH = {"vilam.training", "vilam.inference", "vilam.evaluation", "vilam.tracking", "vilam.registry", "vilam.serving"}
-HIGH |= {"vilam.summary", "vilam.visual", "vilam.launch", "vilam.presets", "vilam.datasets"}
+HIGH |= {"vilam.summary", "vilam.visual", "vilam.launch", "vilam.presets", "vilam.datasets", "vilam.compare"}
 ALLOWED = {
     "vilam.geometry": set(),
     "vilam.data": LOW,

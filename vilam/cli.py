@@ -122,6 +122,17 @@ def models(params: ParamsFile = Path("params.yaml")) -> None:
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="A run's id, a registry address, a project folder or a Parquet file.")],
+    second: Annotated[str, typer.Argument(help="The same; told is what it has more than the first.")],
+) -> None:
+    """Compare the answers of two evaluated models, one by one, with intervals."""
+    from vilam.compare import compare
+
+    compare(first, second, Path.cwd())
+
+
+@app.command()
 def table() -> None:
     """Print every task's metric after step 1 and step 2, and where to look."""
     from vilam.summary import show_table

@@ -17,6 +17,8 @@ Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 """The address of a registered model: its name and an alias or a version."""
+RECIPE_SUFFIXES = (".yaml", ".yml")
+"""A source that ends so is the path of a recipe, another one is the name of a recipe of configs/datasets."""
 
 
 class Section(BaseModel):

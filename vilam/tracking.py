@@ -334,6 +334,21 @@ def download_model(uri: str, root: Path) -> Path:
         raise VilamError(f"{uri}: its artifacts in {folder} are damaged ({error!r}): name another version") from error
 
 
+def download_artifact(source: str, path: str, root: Path) -> Path:
+    """A file that a run wrote: of the run of this id, or of the one that a registered model comes from.
+
+    Raises VilamError where there is no such run, model or file.
+    """
+    with _told():
+        connect(root)
+        run_id = source
+        if source.startswith("models:/"):
+            name, number = pinned(source, root).removeprefix("models:/").split("/")
+            run_id = str(MlflowClient().get_model_version(name, number).run_id)
+        MlflowClient().get_run(run_id)
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path))
+
+
 def _version(found: ModelVersion) -> Version:
     model_id = str(found.source).removeprefix("models:/")  # the version's own model_id comes back empty
     metrics = mlflow.get_logged_model(model_id).metrics or []

@@ -96,6 +96,15 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         read_plan(tmp_path / "none.yaml", tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize(("source", "expected"), [("voc", "voc"), ("data/cells.yaml", "{root}/data/cells.yaml")])
+def test_a_recipe_of_one_s_own_is_found_from_a_run(source: str, expected: str, write: Callable[..., Path]) -> None:
+    path = write(settings={"prepare.source": source, "prepare.root": "pictures"})
+    plan, base = read_plan(path, path.with_name("params.yaml"))
+    prepare = settings_of(plan, base, "none", 1.0, 0, path.parent)["prepare"]
+    assert prepare["source"] == expected.format(root=path.parent)
+    assert prepare["root"] == f"{path.parent}/pictures"
+
+
 def test_an_override_replaces_what_stands_there_and_copies_the_rest() -> None:
     base = {"train": {"tasks": {"a": 1, "b": 2}, "steps": 3}}
     assert changed(base, {"train.tasks": {"a": 5}}, "x") == {"train": {"tasks": {"a": 5}, "steps": 3}}

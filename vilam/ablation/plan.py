@@ -29,7 +29,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, model_validator
 
-from vilam.config import Count, Fraction, Section, check_settings, checked, read_yaml
+from vilam.config import RECIPE_SUFFIXES, Count, Fraction, Section, check_settings, checked, read_yaml
 from vilam.errors import VilamError
 from vilam.overrides import Overrides, override
 
@@ -121,12 +121,15 @@ def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:
 
 
 def settings_of(plan: Plan, base: Mapping[str, Any], arm: str, share: float, seed: int, root: Path) -> dict[str, Any]:
-    """The content of a run's params.yaml; the source's folder is made absolute, since a run lies elsewhere."""
+    """The content of a run's params.yaml; the source's folder and recipe are made absolute: a run lies elsewhere."""
     given = {"seed": seed, "synthesize.described_share": share}
     threads = {"activate.threads": plan.threads, "train.threads": plan.threads}
     content = changed(base, {**plan.overrides(arm), **given, **threads}, plan.name)
-    if (source := content["prepare"]["root"]) is not None:
-        content["prepare"] = {**content["prepare"], "root": str((root / source).absolute())}
+    prepare = content["prepare"] = dict(content["prepare"])
+    if prepare["root"] is not None:
+        prepare["root"] = str((root / prepare["root"]).absolute())
+    if prepare["source"].endswith(RECIPE_SUFFIXES):
+        prepare["source"] = str((root / prepare["source"]).absolute())
     return content
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from vilam.config import Section, checked, read_yaml
+from vilam.config import RECIPE_SUFFIXES, Section, checked, read_yaml
 from vilam.errors import VilamError
 
 FOLDER = Path("configs/datasets")
@@ -325,7 +325,7 @@ def recipe_files(root: Path) -> dict[str, Path]:
 def read_recipe(source: str, root: Path) -> Recipe:
     """The recipe by name, or by the path of its file; raises VilamError of one line where it is wrong or unknown."""
     known = recipe_files(root)
-    path = Path(source) if source.endswith((".yaml", ".yml")) else known.get(source)
+    path = Path(source) if source.endswith(RECIPE_SUFFIXES) else known.get(source)
     if path is None:
         raise VilamError(f"prepare.source {source}: choose of {', '.join(known) or 'none'}, or a recipe's file .yaml")
     content = read_yaml(path)

@@ -44,10 +44,16 @@ def scores(rows: pd.DataFrame) -> Scores:
 
 
 def _metrics(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.Series]]:
-    found, told, named = (rows[rows["task"] == task] for task in ("rec_box", "reg_caption", "reg_class"))
+    tasks = ("rec_box", "rec_mask", "rec_keypoints", "reg_caption", "reg_class")
+    found, outlined, pointed, told, named = (rows[rows["task"] == task] for task in tasks)
     if len(found):
         yield "rec_box/acc_0.5", found, found["iou"] >= IOU_THRESHOLD
         yield "rec_box/miou", found, found["iou"]
+    if len(outlined):
+        yield "rec_mask/acc_0.5", outlined, outlined["iou"] >= IOU_THRESHOLD
+        yield "rec_mask/miou", outlined, outlined["iou"]
+    if len(pointed):
+        yield "rec_keypoints/oks", pointed, pointed["oks"]
     if len(told):
         trips = told[told["round_trip_iou"].notna()]
         yield "reg_caption/cider", told, told["cider"]
