@@ -278,6 +278,16 @@ def model(seed: int = 0, **changes: Any) -> VilamForConditionalGeneration:
     return build_model(chosen, tokenizer(chosen.coordinates), seed).eval()
 
 
+def pretrained(**changes: Any) -> VilamForConditionalGeneration:
+    """A model as it is made beside a language model that knew words before, with the weights of a fresh one."""
+    config = model(**changes).config
+    config.first_token = tokenizer(changes.get("coordinates", "token")).first_id
+    torch.manual_seed(0)
+    made = VilamForConditionalGeneration(config).eval()
+    made.match_sizes()
+    return made
+
+
 def pixels(count: int, seed: int = 0) -> torch.Tensor:
     """Random pictures (count, 3, S, S)."""
     return torch.randn(count, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(seed))

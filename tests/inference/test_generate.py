@@ -39,9 +39,10 @@ def make(kind: str) -> VilamForConditionalGeneration:
         return toy.model(language=language)
     if kind in ("lean", "eager", "sdpa"):
         return toy.model(attention=kind)
-    if kind == "pretrained":  # it reads a first token and counts the patches
-        model = toy.model()
-        model.config.first_token = toy.tokenizer().first_id
+    if kind == "pretrained":  # it reads a first token, counts the patches, and looks for words and places apart
+        model = toy.pretrained()
+        assert model.grounder is not None and model.grounder.words_out is not None
+        torch.nn.init.normal_(model.grounder.words_out.weight, std=0.5)
         return model
     return toy.model(coordinates="text") if kind == "text" else toy.model(aligner=kind)
 

@@ -114,12 +114,18 @@ def test_beside_a_pretrained_model_words_are_apart_from_places():
     grounder, hidden, image = Grounder(8, pretrained=True), 5 * torch.randn(2, 3, 8), torch.randn(2, 4, 8)
     pointed = torch.full((2, 3, 4), -torch.inf)
     pointed[..., 2] = 0.0
-    words, places = grounder.look(hidden, pointed, image).chunk(2, dim=-1)
+    inside, known = torch.randn(2, 3, 8), torch.tensor([[[False], [True], [True]], [[True], [False], [False]]])
+    words, places = grounder.look_apart(hidden, pointed, image, inside, known).chunk(2, dim=-1)
     size = hidden.square().mean(-1, keepdim=True).sqrt()
     assert torch.equal(words, hidden)
     torch.testing.assert_close(places, hidden / size + image[:, 2:3], atol=1e-5, rtol=1e-5)
     words.sum().backward()
     assert grounder.words_out.weight.grad.abs().sum() > 0 and not grounder.out.weight.grad.any()
+    with torch.no_grad():
+        torch.nn.init.eye_(grounder.words_out.weight)
+        words = grounder.look_apart(hidden, pointed, image, inside, known)[..., :8]
+    seen = [[image[0, 2], inside[0, 1], inside[0, 2]], [inside[1, 0], image[1, 2], image[1, 2]]]
+    torch.testing.assert_close(words, hidden + torch.stack([torch.stack(row) for row in seen]), atol=1e-5, rtol=1e-5)
 
 
 def test_pointing_follows_the_patches_when_they_change_places():

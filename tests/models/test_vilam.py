@@ -88,20 +88,10 @@ def test_any_language_model_packs(name, coordinates):
     assert_packed_is_alone(model, batch(3, coordinates))
 
 
-def as_pretrained(**changes: Any) -> VilamForConditionalGeneration:
-    """A model as it is made beside a language model that knew words before."""
-    torch.manual_seed(0)
-    config = toy.model(**changes).config
-    config.first_token = toy.tokenizer().first_id
-    model = VilamForConditionalGeneration(config).eval()
-    model.match_sizes()
-    return model
-
-
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_a_pretrained_language_model_reads_as_it_learnt_to(name):
     """A first token, then patches counted as words, then the text; of words it says at first what it says by itself."""
-    model = as_pretrained(**({"language": tower(name, LANGUAGES[name])} if name in LANGUAGES else {}))
+    model = toy.pretrained(**({"language": tower(name, LANGUAGES[name])} if name in LANGUAGES else {}))
     packed = batch(2)
     ids, segments = packed.inputs["input_ids"], packed.inputs["segments"]
     assert_packed_is_alone(model, packed)

@@ -66,7 +66,7 @@ class Decoding:
         means = (self.word_sums[:, :-1] / self.word_sums[:, -1:].clamp_min(1)).unsqueeze(1)
         words = self.model.get_input_embeddings().weight.dtype
         pointed = self.model.grounder.point(hidden, means.to(words), self.keys)
-        return self.model.grounder.look(hidden, pointed, self.prefix / self.model.config.word_size)
+        return self.model.look(hidden, pointed, self.prefix, self.ids, self.is_text)
 
     def _decode(self, embeds: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         """Hidden states (R, N, hidden) of new tokens, which join the cache."""

@@ -57,15 +57,21 @@ class Grounder(nn.Module):
         return torch.log_softmax(scores.float(), dim=-1)
 
     def look(self, hidden: Tensor, pointed: Tensor, image: Tensor) -> Tensor:
-        """States (B, L, H) with what the patches hold that are pointed at, of image tokens (B, P, H) of size 1.
+        """States (B, L, H) with what the patches hold that are pointed at, of image tokens (B, P, H) as large."""
+        looked: Tensor = self.out(pointed.exp().to(image.dtype) @ image)
+        return hidden + looked
 
-        Beside a pretrained language model these are two, one for words and then one of size 1 for places: (B, L, 2 H).
+    def look_apart(self, hidden: Tensor, pointed: Tensor, image: Tensor, inside: Tensor, known: Tensor) -> Tensor:
+        """Two states beside a pretrained language model, one for words and then one of size 1 for places: (B, L, 2 H).
+
+        Its words look into the box that the text named last, where it is known (B, L, 1) and its mean image token is
+        ``inside`` (B, L, H), and else where the text points. Image tokens are of size 1.
         """
+        assert self.words_out is not None
         looked = pointed.exp().to(image.dtype) @ image
-        if self.words_out is None:
-            return hidden + self.out(looked)  # type: ignore[no-any-return]
+        of_words = hidden + self.words_out(torch.where(known, inside, looked))
         of_places = nn.functional.rms_norm(hidden, hidden.shape[-1:]) + self.out(looked)
-        return torch.cat([hidden + self.words_out(looked), of_places], dim=-1)
+        return torch.cat([of_words, of_places], dim=-1)
 
 
 def latest_boxes(

@@ -229,7 +229,7 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
         return torch.where(is_place.unsqueeze(-1), places, words(input_ids.masked_fill(is_place, 0)))
 
     def score(self, hidden: Tensor) -> Tensor:
-        """States (N, hidden), or those of `Grounder.look` -> logits over words, then coordinate tokens (N, tokens)."""
+        """States (N, hidden), or `Grounder.look_apart`'s -> logits over words, then coordinate tokens (N, tokens)."""
         of_words, of_places = hidden, hidden
         if self.grounder is not None and self.grounder.words_out is not None:
             of_words, of_places = hidden.chunk(2, dim=-1)
@@ -257,9 +257,19 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
             embeds = softened.embed(embeds)
         if self.grounder is None:
             return embeds
+        return embeds + REGION_GAIN * self.inside(prefix, input_ids, segments, embeds.shape[1], softened)[0]
+
+    def inside(
+        self, prefix: Tensor, input_ids: Tensor, segments: Tensor, last: int, softened: Softened | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The mean image token (B, last, hidden) of the latest box at the last tokens, and whether there is one.
+
+        Where there is none it is 0; whether there is: (B, last, 1).
+        """
         boxes, known = self._boxes(input_ids, segments, softened)
-        shares = box_shares(boxes[:, start:], prefix.shape[1]) * known[:, start:].unsqueeze(-1)
-        return embeds + REGION_GAIN * (shares.to(prefix.dtype) @ prefix)
+        is_known = known[:, -last:].unsqueeze(-1)
+        shares = box_shares(boxes[:, -last:], prefix.shape[1]) * is_known
+        return shares.to(prefix.dtype) @ prefix, is_known
 
     def ground(
         self, hidden: Tensor, prefix: Tensor, input_ids: Tensor, segments: Tensor, softened: Softened | None = None
@@ -276,7 +286,24 @@ class VilamForConditionalGeneration(PreTrainedModel, GroundingModel):  # type: i
             words = softened.embed(words)
         means = running_means(words, is_word, segments)[:, -hidden.shape[1] :]
         pointed = self.grounder.point(hidden, means, self.grounder.keys(prefix))
-        return self.grounder.look(hidden, pointed, prefix / self.config.word_size), pointed
+        return self.look(hidden, pointed, prefix, input_ids, segments, softened), pointed
+
+    def look(
+        self,
+        hidden: Tensor,
+        pointed: Tensor,
+        prefix: Tensor,
+        input_ids: Tensor,
+        segments: Tensor,
+        softened: Softened | None = None,
+    ) -> Tensor:
+        """The last states (B, N, hidden) with the image tokens that they look at, or `Grounder.look_apart`'s."""
+        assert self.grounder is not None
+        if self.grounder.words_out is None:
+            return self.grounder.look(hidden, pointed, prefix)
+        size = self.config.word_size
+        inside, known = self.inside(prefix, input_ids, segments, hidden.shape[1], softened)
+        return self.grounder.look_apart(hidden, pointed, prefix / size, inside / size, known)
 
     def word_sums(self, input_ids: Tensor, is_text: Tensor) -> Tensor:
         """Sum of the words' embeddings and their number (B, hidden + 1) over tokens (B, L): later ones just add up."""
