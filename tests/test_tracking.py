@@ -62,6 +62,19 @@ def test_a_run_keeps_what_was_logged_and_goes_on(root: Path, settings: Settings,
     assert (artifacts / "report" / "page.html").read_text() == "<p>report</p>"
 
 
+def test_a_run_takes_the_experiment_that_another_has_just_made(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that begin at once both find none."""
+    with open_run(root, "train") as first:
+        pass
+    experiment = mlflow.get_run(first.run_id).info.experiment_id
+    find = mlflow.get_experiment_by_name
+    answers = iter([None])
+    monkeypatch.setattr(mlflow, "get_experiment_by_name", lambda name: next(answers, find(name)))
+    with open_run(root, "train") as second:
+        pass
+    assert mlflow.get_run(second.run_id).info.experiment_id == experiment
+
+
 def test_a_run_that_mlflow_does_not_know_is_started_anew(root: Path) -> None:
     with open_run(root, "evaluate", "0" * 32) as tracker:
         pass

@@ -210,7 +210,12 @@ def _experiment(root: Path) -> str:
         return str(found.experiment_id)
     local = not os.environ.get("MLFLOW_TRACKING_URI")
     location = (runs_folder(root) / "artifacts").as_uri() if local else None
-    return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location))
+    try:
+        return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location))
+    except MlflowException:  # another run that began at once has made it
+        if (found := mlflow.get_experiment_by_name(EXPERIMENT)) is None:
+            raise
+        return str(found.experiment_id)
 
 
 def _known_run(run_id: str | None) -> str | None:

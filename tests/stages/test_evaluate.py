@@ -12,6 +12,7 @@ import pytest
 import toy
 
 from vilam.data.instructions import read_instructions
+from vilam.data.leakage import content_hash, content_hashes
 from vilam.data.store import RecordStore
 from vilam.errors import VilamError
 from vilam.stages import evaluate
@@ -54,6 +55,35 @@ def test_the_same_numbers_come_out_again(root):
     again = evaluate.evaluate_model(trained, records, asked, own, toy.settings().seed, "train")
     kept = json.loads((root / "metrics" / "evaluate.json").read_text())["train"]
     assert again.metrics == pytest.approx(kept, nan_ok=True)
+
+
+def test_a_model_knows_the_images_that_it_was_trained_on(root):
+    from vilam.models.build import load_trained
+
+    trained = {*content_hashes(root / "data" / "records", "train").values()}
+    assert len(trained) > 1
+    for stage in ("activate", "train"):
+        assert load_trained(root / "models" / stage).seen == trained
+
+
+def test_an_image_that_was_trained_on_is_told_and_not_asked_about(root, caplog):
+    """By its content, whatever it is called."""
+    records = RecordStore(root / "data" / "records", "test")
+    image_id = records.ids[1]
+    seen = frozenset({content_hash(records[image_id].image), "0" * 64})
+    assert evaluate.leaked_images(records, seen) == {image_id}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"evaluate: image {image_id} of the split was trained on: left out"
+    ]
+
+
+def test_only_images_that_were_trained_on_are_refused(root, tmp_path):
+    folder = tmp_path / "project"
+    shutil.copytree(root, folder, symlinks=True)
+    hashes = content_hashes(folder / "data" / "records", "test").values()
+    (folder / "models" / "train" / "seen_images.txt").write_text("\n".join(hashes))
+    with pytest.raises(VilamError, match="every image of the split 'test' was trained on"):
+        evaluate.run(toy.settings(), folder)
 
 
 def test_the_run_of_the_training_is_gone_on_with(root):

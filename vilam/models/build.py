@@ -28,19 +28,24 @@ from vilam.models.stock import StockModel, StockTokenizer
 from vilam.models.tokenization import GroundingTokenizer
 from vilam.models.vilam import VilamForConditionalGeneration, register_auto_classes
 
-RUN = "run.json"
+RUN, SEEN = "run.json", "seen_images.txt"
 FILES = "its config.json, *.safetensors, tokenizer.json, preprocessor_config.json and processor_config.json"
 """What of a whole model is opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a model folder holds. ``card``: of the data set it was trained on; ``info``: its run and how it came."""
+    """What a model folder holds.
+
+    card: of the data set it was trained on. info: its run and how it came. seen: content hashes of the images that it
+    was trained on (see vilam/data/leakage.py).
+    """
 
     model: GroundingModel
     tokenizer: Tokens
     card: DatasetCard
     info: dict[str, Any]
+    seen: frozenset[str] = frozenset()
 
 
 def build_tokenizer(settings: ModelSettings, texts: Iterable[str]) -> Tokens:
@@ -77,6 +82,7 @@ def save_trained(trained: Trained, folder: Path) -> None:
         _save_model(trained.model, trained.tokenizer, made)
         write_card(trained.card, made)
         (made / CARD).write_text(model_card(trained.model, trained.card), encoding="utf-8")
+        (made / SEEN).write_text("".join(f"{each}\n" for each in sorted(trained.seen)), encoding="utf-8")
         (made / RUN).write_text(json.dumps(trained.info, indent=2) + "\n", encoding="utf-8")
 
 
@@ -105,7 +111,8 @@ def load_trained(folder: Path) -> Trained:
         info = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
         raise VilamError(f"{folder}: damaged: {first_line(error)}: train or copy it again") from error
-    return Trained(model.eval(), tokenizer, read_card(folder), info)
+    seen = (folder / SEEN).read_text(encoding="utf-8").split() if (folder / SEEN).is_file() else ()
+    return Trained(model.eval(), tokenizer, read_card(folder), info, frozenset(seen))
 
 
 def _load_model(folder: Path) -> tuple[GroundingModel, Tokens]:

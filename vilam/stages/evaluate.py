@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import EvaluateSettings, Settings
 from vilam.data.instructions import Instruction, read_instructions
+from vilam.data.leakage import content_hash
 from vilam.data.records import Expression
 from vilam.data.store import RecordStore
 from vilam.errors import VilamError
@@ -23,6 +25,8 @@ from vilam.progress import Progress
 from vilam.tasks import TASKS
 from vilam.tracking import open_run
 
+logger = logging.getLogger(__name__)
+
 
 def run(settings: Settings, root: Path) -> None:
     """Score models/activate and models/train on settings.evaluate.split; write metrics, plots, predictions, report.
@@ -33,9 +37,13 @@ def run(settings: Settings, root: Path) -> None:
     if unknown := set(chosen.tasks or ()) - TASKS.keys():
         raise VilamError(f"evaluate.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(TASKS)}")
     records = RecordStore(root / "data" / "records", chosen.split)
-    asked = instructions_of(root, chosen)
     stages = ("activate", "train") if chosen.step_1 else ("train",)
     trained = {stage: load_trained(root / "models" / stage) for stage in stages}
+    seen = frozenset().union(*(each.seen for each in trained.values()))
+    leaked = leaked_images(records, seen)
+    asked = [each for each in instructions_of(root, chosen) if each.image_id not in leaked]
+    if not asked:
+        raise VilamError(f"evaluate: every image of the split {chosen.split!r} was trained on: choose another split")
     for each in trained.values():
         each.model.settle(precision("auto"))
         keep_features(each.model, settings.model)
@@ -45,6 +53,7 @@ def run(settings: Settings, root: Path) -> None:
     metrics = {stage: evaluation.metrics for stage, evaluation in evaluations.items()}
     _write_tables(evaluations, root)
     facts = {"data": records.card.name, "split": chosen.split, "images": str(_num_images(asked))}
+    facts |= {"left out, since trained on": str(len(leaked))} if leaked else {}
     with open_run(root, "train", trained["train"].info.get("run_id")) as tracker:
         facts |= {"MLflow run": tracker.run_id, "git commit": tracker.origin.get("git_commit", "unknown")}
         write_report(
@@ -71,6 +80,14 @@ def instructions_of(root: Path, settings: EvaluateSettings) -> list[Instruction]
     if not chosen:
         raise VilamError(f"evaluate: the split {settings.split!r} has no instructions: choose another split")
     return chosen
+
+
+def leaked_images(records: RecordStore, seen: frozenset[str]) -> set[str]:
+    """Ids of a split's images whose content was trained on; each is told, and none of them is asked about."""
+    leaked = {image_id for image_id in records.ids if content_hash(records[image_id].image) in seen}
+    for image_id in sorted(leaked):
+        logger.warning("evaluate: image %s of the split was trained on: left out", image_id)
+    return leaked
 
 
 def _num_images(instructions: Sequence[Instruction]) -> int:

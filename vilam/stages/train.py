@@ -38,7 +38,7 @@ def run(settings: Settings, root: Path) -> None:
         if tracker is not None:
             _keep_run_id(checkpoints, tracker.run_id)
         info = {"stage": "train", "run_id": tracker.run_id if tracker else None}
-        start = Trained(before.model, before.tokenizer, card, info)
+        start = Trained(before.model, before.tokenizer, card, info, before.seen)
         log = tracker.log_metrics if tracker else lambda *_: None
         run_job(
             "train",

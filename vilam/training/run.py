@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vilam.config import OptimiserSettings, Settings
 from vilam.data.instructions import Instruction, read_instructions
+from vilam.data.leakage import content_hashes
 from vilam.data.store import RecordStore
 from vilam.files import checksum, write_whole
 from vilam.models.build import Trained, keep_features, save_trained
@@ -70,7 +71,8 @@ def run_job(
     )
     model, history = fit(job, root, checkpoints, log)
     if rank() == 0:
-        save_trained(Trained(model, start.tokenizer, start.card, start.info), root / "models" / stage)
+        seen = start.seen | {*content_hashes(root / RECORDS, "train").values()}
+        save_trained(Trained(model, start.tokenizer, start.card, start.info, seen), root / "models" / stage)
         write_history(history, stage, root)
     checkpoints.remove()
     return history
