@@ -7,18 +7,20 @@ from pathlib import Path
 
 from vilam.data.checking import COUNTED, Findings, check_dataset
 from vilam.data.recipes import read_recipe, recipe_files
+from vilam.data.scenes import LICENCE
 from vilam.errors import VilamError
 
-RARE = 20
-"""Categories that are shown, the commonest first."""
+SHOWN = 20
+"""Categories, the commonest first."""
+HEADER = ("name", "reader", "licence", "title")
+SCENES = ("scenes", "-", LICENCE, "Generated scenes of shapes: no files are needed")
 
 
 def show_recipes(root: Path) -> None:
     """Print the recipes of a project: name, licence, title."""
     recipes = [read_recipe(name, root) for name in recipe_files(root)]
-    print(
-        _table(("name", "reader", "licence", "title"), [(r.name, r.reader.kind, r.licence, r.title) for r in recipes])
-    )
+    rows = [(recipe.name, recipe.reader.kind, recipe.licence, recipe.title) for recipe in recipes]
+    print(_table(HEADER, [SCENES, *rows]))
     print("\nvilam datasets show NAME tells where its files come from; vilam datasets check NAME FOLDER reads them all")
 
 
@@ -46,7 +48,7 @@ def check(name: str, folder: Path, root: Path) -> None:
 
 def _findings(findings: Findings) -> str:
     counts = [(split, *(str(own[name]) for name in COUNTED)) for split, own in findings.counts.items()]
-    common = findings.categories.most_common(RARE)
+    common = findings.categories.most_common(SHOWN)
     more = len(findings.categories) - len(common)
     parts = [
         _table(("split", *COUNTED), counts),

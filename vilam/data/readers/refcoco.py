@@ -15,6 +15,7 @@ import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,8 @@ def open_refcoco(root: Path, recipe: Recipe, reader: RefcocoReader) -> Source:
     splits = tuple(dict.fromkeys(image.split for image in images))
     rows = (row for image in images for row in _row(root, recipe, image))
     return Source(
-        recipe.name, tuple(sorted(used)), keypoints, splits, (recipe.licence,), len(images), _chain(problems, rows)
+        recipe.name, tuple(sorted(used)), keypoints, splits, (recipe.licence,), len(images), chain(problems, rows)
     )
-
-
-def _chain(problems: list[Problem], rows: Iterator[RawRecord | Problem]) -> Iterator[RawRecord | Problem]:
-    yield from problems
-    yield from rows
 
 
 class _Instances:

@@ -9,6 +9,7 @@ import glob
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -47,12 +48,7 @@ def open_table(root: Path, recipe: Recipe, reader: TableReader) -> Source:
     splits = tuple(dict.fromkeys(image.split for image in images))
     rows = (row for image in images for row in _rows(root, recipe, reader, image))
     categories = tuple(sorted(name for name in found if name))
-    return Source(recipe.name, categories, {}, splits, (recipe.licence,), len(images), _chain(problems, rows))
-
-
-def _chain(problems: list[Problem], rows: Iterator[RawRecord | Problem]) -> Iterator[RawRecord | Problem]:
-    yield from problems
-    yield from rows
+    return Source(recipe.name, categories, {}, splits, (recipe.licence,), len(images), chain(problems, rows))
 
 
 def _grouped(root: Path, reader: TableReader, problems: list[Problem]) -> Iterator[_Image]:
@@ -64,7 +60,7 @@ def _grouped(root: Path, reader: TableReader, problems: list[Problem]) -> Iterat
             split = _split(file_split, image, row, reader)
             if not image or split is None:
                 what = "no image is named" if not image else f"unknown split {row[str(reader.columns.split)]!r}"
-                problems.append(Problem(file_split, place, what))
+                problems.append(Problem(divided(place, file_split), place, what))
                 continue
             images.setdefault((split, image), _Image(split, place, image)).rows.append((place, row))
     yield from sorted(images.values(), key=lambda image: split_order(image.split))
