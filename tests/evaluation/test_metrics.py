@@ -178,6 +178,22 @@ def test_accuracy_falls_with_the_threshold() -> None:
     assert list(curve["accuracy"]) == pytest.approx([0.6] + [0.4] * 8 + [0.2])
 
 
+def test_the_surest_answers_stand_alone() -> None:
+    rows = box_rows().assign(confidence=[0.9, 0.5, 0.7, 0.1, 0.8])
+    table = metrics.accuracy_by_coverage(rows, (0.2, 0.4, 0.5, 1.0))
+    assert table.values.tolist() == [[0.2, 1.0, 1], [0.4, 1.0, 2], [0.5, pytest.approx(2 / 3), 3], [1.0, 0.6, 5]]
+    assert metrics.accuracy_by_coverage(rows[:0]).empty
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=40))
+def test_all_answers_together_have_the_accuracy_of_all(answers: list[tuple[float, float]]) -> None:
+    rows = pd.DataFrame(answers, columns=["iou", "confidence"])
+    table = metrics.accuracy_by_coverage(rows)
+    assert table["acc_0.5"].iloc[-1] == pytest.approx(float((rows["iou"] >= 0.5).mean()))
+    assert list(table["total"]) == sorted(table["total"]) and table["total"].iloc[-1] == len(rows)
+
+
 def test_round_trips_leave_out_regions_that_took_no_part() -> None:
     rows = pd.DataFrame({"round_trip_iou": [0.8, math.nan, 0.2, 0.5]})
     assert dict(metrics.round_trip_metrics(rows)) == pytest.approx(

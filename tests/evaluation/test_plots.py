@@ -17,6 +17,10 @@ def test_steps_stand_one_below_the_other(predict, records: dict[str, ImageRecord
     ]
     assert list(tables["evaluate_iou"].columns) == ["step", "threshold", "accuracy"]
     assert len(tables["evaluate_iou"]) == 20
+    assert tables["evaluate_coverage"].values.tolist()[9:11] == [
+        ["after step 1", 1.0, 0.0, 1],
+        ["after step 2", 0.1, 1.0, 1],
+    ]
     assert tables["evaluate_kinds"].values.tolist() == [
         ["after step 1", "attribute", 0.0, 1],
         ["after step 2", "attribute", 1.0, 1],
@@ -27,4 +31,9 @@ def test_steps_stand_one_below_the_other(predict, records: dict[str, ImageRecord
 def test_no_box_was_asked_for(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
     tables = plots({"train": evaluate([predict("reg_class")], records, card, bootstrap=2, seed=0)})
     assert list(tables["evaluate_tasks"]["metric"]) == ["reg_class/accuracy", "reg_class/balanced_accuracy"]
-    assert tables["evaluate_kinds"].empty and tables["evaluate_sizes"].empty and tables["evaluate_iou"].empty
+    assert (
+        tables["evaluate_coverage"].empty
+        and tables["evaluate_kinds"].empty
+        and tables["evaluate_sizes"].empty
+        and tables["evaluate_iou"].empty
+    )

@@ -15,11 +15,13 @@ def plots(evaluations: Mapping[str, Evaluation]) -> dict[str, pd.DataFrame]:
     """Tables by name, each with a column ``step`` ("after step 1", ...); evaluations by stage, first step first.
 
     evaluate_tasks: step, metric (``rec_box/acc_0.5``), value. evaluate_iou: step, threshold, accuracy.
-    evaluate_kinds: step, expression_kind, acc_0.5, total. evaluate_sizes: step, size, acc_0.5, total.
+    evaluate_coverage: step, coverage, acc_0.5, total. evaluate_kinds: step, expression_kind, acc_0.5, total.
+    evaluate_sizes: step, size, acc_0.5, total.
     """
     return {
         "evaluate_tasks": _tasks({stage: evaluation.metrics for stage, evaluation in evaluations.items()}),
         "evaluate_iou": _stacked(evaluations, metrics.accuracy_by_threshold),
+        "evaluate_coverage": _stacked(evaluations, metrics.accuracy_by_coverage),
         "evaluate_kinds": _stacked(evaluations, lambda rows: metrics.accuracy_by(rows, "expression_kind")),
         "evaluate_sizes": _stacked(evaluations, lambda rows: metrics.accuracy_by(rows, "size")),
     }

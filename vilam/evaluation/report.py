@@ -64,7 +64,7 @@ def write_report(
         directions={name: task.direction for name, task in TASKS.items()},
         absent=[task for task in TASKS if not evaluations[stages[-1]].metrics.get(f"{task}/total")],
         curves=[metrics.accuracy_by_threshold(frame).values.tolist() for frame in _boxes(rows)],
-        breakdowns=list(_breakdowns(rows)),
+        breakdowns=[*_breakdowns(rows), *_coverage(rows)],
         categories=_categories(rows[stages[-1]]),
         exhibits=_by_task(shown, list(named)),
         all_metrics=_all_metrics(evaluations),
@@ -101,6 +101,17 @@ def _categories(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
     """Category, answers, share that is right, how often it was said; of the last step's answers."""
     named = rows[rows["task"] == "reg_class"]
     return [] if named.empty else list(metrics.category_table(named).itertuples(index=False, name=None))
+
+
+def _coverage(rows: Mapping[str, pd.DataFrame]) -> Iterator[Breakdown]:
+    tables = [metrics.accuracy_by_coverage(frame) for frame in _boxes(rows)]
+    if tables and len(tables[-1]):
+        groups = [(f"surest {share:.0%}", int(total)) for share, _, total in tables[-1].itertuples(index=False)]
+        values = [[float(table["acc_0.5"].iloc[i]) for table in tables] for i in range(len(groups))]
+        found: list[tuple[str, int, list[float | None]]] = [
+            (name, total, list(own)) for (name, total), own in zip(groups, values, strict=True)
+        ]
+        yield Breakdown("By confidence", "The surest answers alone: level where confidence tells nothing.", found)
 
 
 def _accuracies(tables: list[pd.DataFrame], name: object) -> list[float | None]:
