@@ -9,6 +9,7 @@ from pathlib import Path
 from vilam.config import Settings
 from vilam.data.readers import open_source
 from vilam.data.records import DatasetCard, ImageRecord
+from vilam.data.shots import draw_shots
 from vilam.data.store import write_dataset
 from vilam.data.validation import Validator
 from vilam.files import write_whole
@@ -25,7 +26,8 @@ def run(settings: Settings, root: Path) -> None:
     validator = Validator(source.categories, source.keypoints, prepare.max_invalid, source.name)
     card = DatasetCard(source.name, source.categories, source.keypoints, source.splits, source.licences, {})
     with Progress(source.num_images, "prepare", "images") as progress:
-        records = _counted(validator.check(source.rows), progress)
+        checked = _counted(validator.check(source.rows), progress)
+        records = draw_shots(checked, prepare.shots, settings.seed)
         written = write_dataset(records, card, root / RECORDS, prepare.shard_size, validator.num_invalid)
     write_whole(root / METRICS, json.dumps(written.counts, indent=2) + "\n")
 
