@@ -1,0 +1,100 @@
+"""All expressions of RefCOCO's eight splits scored at once, against pycocotools' own IoU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from vilam.data.instructions import Instruction
+from vilam.data.readers.refcoco_forms import Told, all_rows
+from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
+from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
+from vilam.geometry.boxes import xywh_to_xyxy
+from vilam.tasks.answers import box_text
+
+CARD = DatasetCard("refcoco", ("object",), {}, ("test",), ("COCO",), {})
+
+
+@pytest.fixture(scope="module")
+def told(real_data: Path) -> list[Told]:
+    rows = list(all_rows(real_data / "refcoco_annotations"))
+    assert all(isinstance(row, Told) for row in rows) and len(rows) == 57_457
+    return [row for row in rows if isinstance(row, Told)]
+
+
+def image_id(row: Told) -> str:
+    return f"{row.split} {row.name}"
+
+
+def records(told: list[Told]) -> dict[str, ImageRecord]:
+    regions: dict[str, dict[str, Region]] = {}
+    for row in told:
+        region = Region(row.ref, xywh_to_xyxy(row.box_xywh), "object", expressions=(Expression(row.words),))
+        regions.setdefault(image_id(row), {})[row.ref] = region
+    sizes = {image_id(row): (row.width, row.height) for row in told}
+    return {
+        name: ImageRecord(name, "test", b"", *sizes[name], "refcoco", "COCO", (), tuple(own.values()))
+        for name, own in regions.items()
+    }
+
+
+def predictions(told: list[Told], seed: int) -> list[Prediction]:
+    """Boxes around the true ones, as the model writes them, moved and stretched at random."""
+    random = np.random.default_rng(seed)
+    made = []
+    for number, row in enumerate(told):
+        x, y, width, height = row.box_xywh
+        dx, dy, dw, dh = random.normal(0, 0.3, 4)
+        x1, y1 = x + dx * width, y + dy * height
+        box = (x1, y1, x1 + width * np.exp(dw), y1 + height * np.exp(dh))
+        clipped = (max(box[0], 0), max(box[1], 0), min(box[2], row.width), min(box[3], row.height))
+        asked = Instruction(
+            str(number), "rec_box", "test", image_id(row), row.ref, "?", "", 0, row.words, "free", "human"
+        )
+        made.append(Prediction(asked, box_text(clipped, row.width, row.height), 0.5))
+    return made
+
+
+@pytest.fixture(scope="module")
+def answered(told: list[Told]) -> list[Prediction]:
+    return predictions(told, 0)
+
+
+@pytest.fixture(scope="module")
+def scored(told: list[Told], answered: list[Prediction]) -> Evaluation:
+    return evaluate(answered, records(told), CARD, bootstrap=100, seed=0)
+
+
+def test_boxes_are_scored_as_pycocotools_does(told: list[Told], answered: list[Prediction], scored: Evaluation) -> None:
+    ious = []
+    for row, prediction in zip(told, answered, strict=True):
+        x1, y1, x2, y2 = (int(number) for number in prediction.answer.strip("[]").split(", "))
+        across, down = row.width / 1000, row.height / 1000
+        found = [[x1 * across, y1 * down, (x2 - x1) * across, (y2 - y1) * down]]
+        ious.append(float(coco_mask.iou(found, [list(row.box_xywh)], [0])[0, 0]))
+    expected = np.array(ious)
+    assert scored.rows["iou"].to_numpy() == pytest.approx(expected, abs=1e-6)
+    for threshold in (0.5, 0.75, 0.9):
+        assert scored.metrics[f"rec_box/acc_{threshold}"] == pytest.approx(
+            float((expected >= threshold).mean()), abs=1e-9
+        )
+    assert scored.metrics["rec_box/miou"] == pytest.approx(float(expected.mean()))
+    assert scored.metrics["rec_box/total"] == 57_457
+
+
+def test_answers_scored_in_parts_are_those_scored_at_once(
+    told: list[Told], answered: list[Prediction], scored: Evaluation
+) -> None:
+    """As several processes would, each with the images that are its own."""
+    known = records(told)
+    names = sorted(known)
+    ious: dict[str, float] = {}
+    for rank in range(2):
+        own = {name for number, name in enumerate(names) if number % 2 == rank}
+        part = [each for each in answered if each.instruction.image_id in own]
+        found = evaluate(part, {name: known[name] for name in own}, CARD, bootstrap=1, seed=0)
+        ious |= dict(zip(found.rows["instruction_id"], found.rows["iou"], strict=True))
+    assert [ious[name] for name in scored.rows["instruction_id"]] == list(scored.rows["iou"])
