@@ -42,13 +42,14 @@ class PrepareSettings(Section):
 
     source: scenes (generated), a recipe of configs/datasets by name, or the path of a recipe's file. max_invalid: bad
     rows that are skipped before the stage stops. shots: regions of each category to which train is cut, drawn by the
-    seed; null: all of them.
+    seed; null: all of them. unseen: categories that train does not hold, by name or so many drawn by the seed.
     """
 
     source: Annotated[str, Field(min_length=1)]
     root: Path | None
     max_invalid: Annotated[int, Field(ge=0)]
     shots: Count | None
+    unseen: Annotated[list[str], Field(min_length=1)] | Count | None
     shard_size: Count
     scenes: ScenesSettings
 

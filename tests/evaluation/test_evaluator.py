@@ -121,3 +121,19 @@ def test_what_nobody_knows_is_one_clear_line(
 def test_nothing_to_evaluate_is_said(score: Callable[..., Evaluation]) -> None:
     with pytest.raises(VilamError, match="no answers"):
         score()
+
+
+def test_held_out_categories_are_scored_apart(
+    predict: Predict, records: dict[str, ImageRecord], card: DatasetCard
+) -> None:
+    named = [predict("reg_class", "a"), predict("reg_class", "b", " circle"), predict("reg_class", region_id="circle")]
+    named = [*named[:2], replace(named[2], answer=" circle")]
+    found = evaluate(named, records, replace(card, unseen=("star",)), bootstrap=10, seed=0)
+    assert list(found.rows["seen"]) == ["unseen", "unseen", "seen"]
+    assert found.metrics["reg_class/unseen/accuracy"] == 0.5 and found.metrics["reg_class/unseen/total"] == 2
+    assert found.metrics["reg_class/seen/accuracy"] == 1 and found.metrics["reg_class/seen/total"] == 1
+    assert found.metrics["reg_class/accuracy"] == pytest.approx(2 / 3)
+
+
+def test_where_nothing_is_held_out_nothing_is_apart(predict: Predict, score: Callable[..., Evaluation]) -> None:
+    assert not [name for name in score(predict("reg_class")).metrics if "seen" in name]

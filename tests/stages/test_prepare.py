@@ -17,6 +17,12 @@ from vilam.stages import prepare
 FEW_SCENES = {"scenes": {"image_size": 32, "num_images": {"train": 4, "val": 2, "test": 2}}}
 
 
+@pytest.fixture(autouse=True)
+def _recipes(project: Path, tmp_path: Path) -> None:
+    """The project's own, in the folder in which the stage runs."""
+    (tmp_path / "configs").symlink_to(project / "configs")
+
+
 def _settings(project: Path, **changes: Any) -> Settings:
     settings = load_settings(project / "params.yaml").model_dump(by_alias=True)
     return Settings.model_validate(settings | {"prepare": settings["prepare"] | FEW_SCENES | changes})

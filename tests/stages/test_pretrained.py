@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoModelForCausalLM
 
 from vilam.inference.predictor import Predictor
 from vilam.models.build import Trained, load_trained
+from vilam.models.device import precision
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +52,15 @@ def test_what_is_not_has_learnt(folder, trained):
 
 
 def test_each_picture_was_seen_once(folder):
-    """Of training, of validation and of evaluation; each has its own pixels."""
+    """Of training, of validation and of evaluation; each has its own pixels.
+
+    Evaluation multiplies in bf16 where that is fast, so that it cannot take the features of a training in fp32.
+    """
     kept = list((folder / "cache" / "features").glob("*/*/*.npy"))
-    assert len({file.parents[1] for file in kept}) == 1
-    assert 0 < len(kept) <= len(toy.scenes())
+    folders = {file.parents[1] for file in kept}
+    assert len(folders) == (1 if precision("auto") == torch.float32 else 2)
+    for own in folders:
+        assert 0 < len([file for file in kept if own in file.parents]) <= len(toy.scenes())
 
 
 def test_it_answers_and_is_scored(folder):

@@ -94,7 +94,8 @@ class KeypointSchema:
 class DatasetCard:
     """What holds for a whole data set; written last, beside the shards, so that its presence means they are whole.
 
-    keypoints: schema by category, only for categories that have one. counts: by split, e.g.
+    keypoints: schema by category, only for categories that have one. unseen: categories of which train has no region,
+    because they were held out. counts: by split, e.g.
     ``{"train": {"num_images": 10, "num_regions": 41, "num_expressions": 120, "num_invalid": 0, ...}}``.
     """
 
@@ -104,3 +105,4 @@ class DatasetCard:
     splits: tuple[str, ...]
     licences: tuple[str, ...]
     counts: dict[str, dict[str, int]]
+    unseen: tuple[str, ...] = ()

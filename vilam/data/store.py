@@ -60,6 +60,7 @@ def read_card(folder: Path) -> DatasetCard:
         content = json.loads(path.read_text(encoding="utf-8"))
         keypoints = {name: _keypoint_schema(one) for name, one in content.pop("keypoints").items()}
         categories, splits, licences = (tuple(content.pop(name)) for name in ("categories", "splits", "licences"))
+        content["unseen"] = tuple(content.get("unseen", ()))
         return DatasetCard(categories=categories, keypoints=keypoints, splits=splits, licences=licences, **content)
     except FileNotFoundError:
         raise VilamError(f"{path}: not found: the data set is missing or half written: run prepare again") from None

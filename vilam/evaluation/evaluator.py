@@ -39,7 +39,8 @@ class Evaluation:
     """What an evaluation found.
 
     rows: one a prediction, in their order: instruction_id, task, image_id, region_id, question, expression,
-    expression_kind, expression_length, truth, answer, confidence, invalid, category, size (small, medium, large),
+    expression_kind, expression_length, truth, answer, confidence, invalid, category, seen (or unseen; "" where nothing
+    is held out), size (small, medium, large),
     references (the region's expressions), the score columns of the tasks (iou, intersection, union, oks, pck, correct,
     exact, cider; NaN where another task's) and, of reg_caption with round trips, round_trip_answer and round_trip_iou.
     metrics: by name, e.g. ``rec_box/acc_0.5``; never NaN.
@@ -81,7 +82,9 @@ def evaluate(
 
 def _metrics(rows: pd.DataFrame, bootstrap: int, seed: int) -> Iterator[metrics.Metric]:
     for task in TASKS:
-        yield from metrics.task_metrics(task, rows[rows["task"] == task], bootstrap, seed)
+        own = rows[rows["task"] == task]
+        yield from metrics.task_metrics(task, own, bootstrap, seed)
+        yield from metrics.seen_metrics(task, own)
     found = rows[rows["task"] == "rec_box"]
     yield from metrics.breakdown_metrics("rec_box", found)
     yield from metrics.round_trip_metrics(rows)
@@ -122,6 +125,7 @@ def _row(prediction: Prediction, record: ImageRecord, region: Region, card: Data
         "confidence": prediction.confidence,
         "invalid": reading is None,
         "category": region.category,
+        "seen": ("unseen" if region.category in card.unseen else "seen") if card.unseen else "",
         "size": metrics.size_name(float(boxes.area(region.box_xyxy)), record.width * record.height),
         "references": tuple(expression.text for expression in region.expressions),
         # an answer that says nothing: 0 in every score, yet its mask's union is the true area, as cumulative IoU wants

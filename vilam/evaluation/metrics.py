@@ -159,6 +159,13 @@ def estimates(rows: pd.DataFrame) -> Iterator[Estimate]:
             yield mean_of(name, rows[column])
 
 
+def seen_metrics(task: str, rows: pd.DataFrame) -> Iterator[Metric]:
+    """The metrics of a task apart for categories that were trained on, ``seen``, and that were held out, ``unseen``."""
+    for name, own in rows[rows["seen"] != ""].groupby("seen"):
+        yield f"{task}/{name}/total", float(len(own))
+        yield from ((f"{task}/{name}/{estimate.name}", estimate.value) for estimate in estimates(own))
+
+
 def _mean_reached(values: pd.Series) -> Floats:
     """The share of COCO's thresholds that each value reaches."""
     reached: Floats = (values.to_numpy(float)[:, None] >= np.asarray(THRESHOLDS)).mean(axis=1)

@@ -90,6 +90,7 @@ def _breakdowns(rows: Mapping[str, pd.DataFrame]) -> Iterator[Breakdown]:
         ("expression_kind", "By expression kind", kinds),
         ("expression_length", "By expression length", lengths),
         ("size", "By object size", sizes),
+        ("seen", "By whether the category was trained on", "Unseen ones were held out by prepare.unseen."),
     ):
         tables = [metrics.accuracy_by(frame, column).set_index(column) for frame in _boxes(rows)]
         if tables and len(tables[-1]):

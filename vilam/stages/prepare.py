@@ -11,6 +11,7 @@ from vilam.data.readers import open_source
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.shots import draw_shots
 from vilam.data.store import write_dataset
+from vilam.data.unseen import unseen_categories, without_unseen
 from vilam.data.validation import Validator
 from vilam.files import write_whole
 from vilam.progress import Progress
@@ -24,10 +25,11 @@ def run(settings: Settings, root: Path) -> None:
     prepare = settings.prepare
     source = open_source(prepare, settings.seed, root)
     validator = Validator(source.categories, source.keypoints, prepare.max_invalid, source.name)
-    card = DatasetCard(source.name, source.categories, source.keypoints, source.splits, source.licences, {})
+    unseen = unseen_categories(source.categories, prepare.unseen, settings.seed)
+    card = DatasetCard(source.name, source.categories, source.keypoints, source.splits, source.licences, {}, unseen)
     with Progress(source.num_images, "prepare", "images") as progress:
         checked = _counted(validator.check(source.rows), progress)
-        records = draw_shots(checked, prepare.shots, settings.seed)
+        records = draw_shots(without_unseen(checked, unseen), prepare.shots, settings.seed)
         written = write_dataset(records, card, root / RECORDS, prepare.shard_size, validator.num_invalid)
     write_whole(root / METRICS, json.dumps(written.counts, indent=2) + "\n")
 
