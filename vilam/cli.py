@@ -113,6 +113,15 @@ def check_dataset(recipe: RecipeName, folder: Annotated[Path, typer.Argument(hel
 
 
 @app.command()
+def publish(folder: Annotated[Path, typer.Argument(help="A new folder, which others can load.")]) -> None:
+    """Write the prepared data set and its instructions for others: Parquet, COCO, a card, checksums."""
+    from vilam.data.publishing import publish
+
+    card = publish(Path("data/records"), Path("data/instructions"), folder)
+    print(f"{folder}: {card.name}, {', '.join(card.splits)}: README.md says how to load it")
+
+
+@app.command()
 def models(params: ParamsFile = Path("params.yaml")) -> None:
     """Compare the registered versions."""
     from vilam.config import load_settings
