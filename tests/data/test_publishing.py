@@ -15,8 +15,9 @@ from pycocotools.coco import COCO
 from reading import read
 
 from vilam.cli import app
+from vilam.data.coco_json import coco_content
 from vilam.data.instructions import read_instructions
-from vilam.data.publishing import coco_content, publish
+from vilam.data.publishing import publish
 from vilam.data.records import ImageRecord
 from vilam.data.store import read_records
 from vilam.errors import VilamError

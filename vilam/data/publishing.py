@@ -20,11 +20,11 @@ from typing import Any
 
 import yaml
 
+from vilam.data.coco_json import coco_content
 from vilam.data.instructions import read_counts, read_table
-from vilam.data.records import DatasetCard, ImageRecord
+from vilam.data.records import DatasetCard
 from vilam.data.store import read_card, read_records
 from vilam.files import checksum, whole_folder
-from vilam.geometry.boxes import area
 
 SUMS = "SHA256SUMS"
 LIMITS = """\
@@ -58,55 +58,6 @@ def publish(records: Path, instructions: Path, folder: Path) -> DatasetCard:
         sums = "".join(f"{checksum(path)}  {path.relative_to(made).as_posix()}\n" for path in files)
         (made / SUMS).write_text(sums, encoding="utf-8")
     return card
-
-
-def coco_content(card: DatasetCard, records: Iterator[ImageRecord]) -> dict[str, list[dict[str, Any]]]:
-    """Records as COCO's lists: licenses, categories, images, annotations; expressions stand with their annotation."""
-    categories = {name: number for number, name in enumerate(card.categories, start=1)}
-    licences = {name: number for number, name in enumerate(card.licences, start=1)}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number, record in enumerate(records, start=1):
-        suffix = "png" if record.image.startswith(b"\x89PNG") else "jpg"
-        size = {"width": record.width, "height": record.height}
-        licence = licences.setdefault(record.licence, len(licences) + 1)
-        images.append({"id": number, "file_name": f"{record.image_id}.{suffix}", **size, "license": licence})
-        for region in record.regions:
-            x1, y1, x2, y2 = region.box_xyxy
-            rings = [[value for point in ring for value in point] for ring in region.polygons]
-            flat = [value for point in region.keypoints for value in point]
-            annotation: dict[str, Any] = {
-                "id": len(annotations) + 1,
-                "image_id": number,
-                "category_id": categories[region.category],
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": float(area(region.box_xyxy)),
-                "iscrowd": 0,
-                "segmentation": rings,
-                "expressions": [each.text for each in region.expressions],
-            }
-            labelled = {"keypoints": flat, "num_keypoints": sum(v > 0 for _, _, v in region.keypoints)} if flat else {}
-            annotations.append(annotation | labelled)
-    return {
-        "licenses": [{"id": number, "name": name} for name, number in licences.items()],
-        "categories": [_category(card, name, number) for name, number in categories.items()],
-        "images": images,
-        "annotations": annotations,
-    }
-
-
-def _category(card: DatasetCard, name: str, number: int) -> dict[str, Any]:
-    """COCO counts the ends of bones from 1."""
-    schema = card.keypoints.get(name)
-    bones = (
-        {
-            "keypoints": list(schema.names),
-            "skeleton": [[start + 1, end + 1] for start, end in schema.skeleton],
-        }
-        if schema
-        else {}
-    )
-    return {"id": number, "name": name, **bones}
 
 
 def _licences(content: dict[str, list[dict[str, Any]]]) -> Counter[str]:
