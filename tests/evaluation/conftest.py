@@ -10,7 +10,7 @@ from PIL import Image
 
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Expression, ImageRecord, KeypointSchema, Region
-from vilam.evaluation.evaluator import Prediction
+from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
 from vilam.tasks import TASKS
 
 CARD = DatasetCard(
@@ -79,3 +79,13 @@ def predict() -> Callable[..., Prediction]:
         return Prediction(asked, asked.answer if answer is None else answer, 0.5)
 
     return make
+
+
+@pytest.fixture
+def score(records: dict[str, ImageRecord], card: DatasetCard) -> Callable[..., Evaluation]:
+    """Scores predictions."""
+
+    def run(*predictions: Prediction, **options: dict[str, str]) -> Evaluation:
+        return evaluate(predictions, records, card, bootstrap=20, seed=0, **options)
+
+    return run

@@ -15,14 +15,6 @@ Predict = Callable[..., Prediction]
 Records = dict[str, ImageRecord]
 
 
-@pytest.fixture
-def score(records: Records, card: DatasetCard) -> Callable[..., Evaluation]:
-    def run(*predictions: Prediction, **options: dict[str, str]) -> Evaluation:
-        return evaluate(predictions, records, card, bootstrap=20, seed=0, **options)
-
-    return run
-
-
 PERFECT = {
     "rec_box": {"acc_0.5": 1, "miou": 1},
     "rec_keypoints": {"oks": 1, "acc_oks_0.5": 1},

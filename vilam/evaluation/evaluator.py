@@ -13,6 +13,7 @@ from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
 from vilam.errors import VilamError
 from vilam.evaluation import metrics
 from vilam.evaluation.captions import cider
+from vilam.evaluation.coco_captions import coco_caption_metrics
 from vilam.evaluation.diversity import diversity
 from vilam.geometry import boxes
 from vilam.tasks import TASKS
@@ -88,7 +89,10 @@ def _metrics(rows: pd.DataFrame, bootstrap: int, seed: int) -> Iterator[metrics.
     found = rows[rows["task"] == "rec_box"]
     yield from metrics.breakdown_metrics("rec_box", found)
     yield from metrics.round_trip_metrics(rows)
-    said = rows[rows["task"] == "reg_caption"].drop_duplicates(["image_id", "region_id"])["answer"]
+    told = rows[rows["task"] == "reg_caption"]
+    for name, value in coco_caption_metrics(told["answer"].tolist(), told["references"].tolist()).items():
+        yield f"reg_caption/{name}", value
+    said = told.drop_duplicates(["image_id", "region_id"])["answer"]
     for name, value in diversity(said.tolist()).items():
         yield f"reg_caption/{name}", value
 
