@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from vilam.errors import VilamError
 from vilam.evaluation.paired import Scores, paired_difference, scores
+from vilam.evaluation.table import as_text
 
 PREDICTIONS = "predictions/train.parquet"
 DRAWS = 2000
-WIDTH = 120
 
 
 def compare(first: str, second: str, root: Path) -> None:
@@ -37,10 +35,7 @@ def comparison_table(first: Scores, second: Scores) -> str:
         table.add_column(title, justify="left" if title == "metric" else "right", no_wrap=True)
     for name in shared:
         table.add_row(*_row(name, first[name], second[name]))
-    console = Console(file=StringIO(), width=WIDTH)
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines() if line.strip())
+    return as_text(table)
 
 
 def _row(name: str, first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vilam.data.leakage import content_hash
 from vilam.data.readers import open_files
 from vilam.data.recipes import Recipe
 from vilam.data.records import ImageRecord
@@ -44,12 +44,12 @@ def check_dataset(recipe: Recipe, root: Path) -> Findings:
     validator = Validator(source.categories, source.keypoints, sys.maxsize, source.name, problems.append)
     counts = {split: Counter(dict.fromkeys(COUNTED, 0)) for split in source.splits}
     categories = Counter(dict.fromkeys(source.categories, 0))
-    contents: dict[bytes, list[tuple[str, str]]] = defaultdict(list)
+    contents: dict[str, list[tuple[str, str]]] = defaultdict(list)
     with Progress(source.num_images, "check", "images") as progress:
         for record in validator.check(source.rows):
             counts[record.split].update(_counted(record))
             categories.update(region.category for region in record.regions)
-            contents[hashlib.sha256(record.image).digest()].append((record.split, record.image_id))
+            contents[content_hash(record.image)].append((record.split, record.image_id))
             progress.advance()
     return Findings(counts, categories, problems, list(_shared(contents)))
 
@@ -67,7 +67,7 @@ def _counted(record: ImageRecord) -> dict[str, int]:
     return dict(zip(COUNTED, numbers, strict=True))
 
 
-def _shared(contents: dict[bytes, list[tuple[str, str]]]) -> Iterator[list[str]]:
+def _shared(contents: dict[str, list[tuple[str, str]]]) -> Iterator[list[str]]:
     for places in contents.values():
         if len({split for split, _ in places}) > 1:
             yield [f"{split}/{image_id}" for split, image_id in places]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -64,7 +64,7 @@ def write_report(
         directions={name: task.direction for name, task in TASKS.items()},
         absent=[task for task in TASKS if not evaluations[stages[-1]].metrics.get(f"{task}/total")],
         curves=[metrics.accuracy_by_threshold(frame).values.tolist() for frame in _boxes(rows)],
-        breakdowns=[*_breakdowns(rows), *_coverage(rows)],
+        breakdowns=list(_breakdowns(rows)),
         categories=_categories(rows[stages[-1]]),
         exhibits=_by_task(shown, list(named)),
         all_metrics=_all_metrics(evaluations),
@@ -92,27 +92,24 @@ def _breakdowns(rows: Mapping[str, pd.DataFrame]) -> Iterator[Breakdown]:
         ("size", "By object size", sizes),
         ("seen", "By whether the category was trained on", "Unseen ones were held out by prepare.unseen."),
     ):
-        tables = [metrics.accuracy_by(frame, column).set_index(column) for frame in _boxes(rows)]
-        if tables and len(tables[-1]):
-            groups = tables[-1]["total"].items()
-            yield Breakdown(title, note, [(str(name), int(total), _accuracies(tables, name)) for name, total in groups])
+        yield from _breakdown(title, note, [metrics.accuracy_by(frame, column) for frame in _boxes(rows)], str)
+    surest = "The surest answers alone: level where confidence tells nothing."
+    tables = [metrics.accuracy_by_coverage(frame) for frame in _boxes(rows)]
+    yield from _breakdown("By confidence", surest, tables, lambda share: f"surest {share:.0%}")
+
+
+def _breakdown(title: str, note: str, tables: list[pd.DataFrame], label: Callable[[Any], str]) -> Iterator[Breakdown]:
+    """One of tables whose first column names the groups, a table a step; none where the last has no rows."""
+    named = [table.set_index(table.columns[0]) for table in tables]
+    if named and len(named[-1]):
+        groups = named[-1]["total"].items()
+        yield Breakdown(title, note, [(label(name), int(total), _accuracies(named, name)) for name, total in groups])
 
 
 def _categories(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
     """Category, answers, share that is right, how often it was said; of the last step's answers."""
     named = rows[rows["task"] == "reg_class"]
     return [] if named.empty else list(metrics.category_table(named).itertuples(index=False, name=None))
-
-
-def _coverage(rows: Mapping[str, pd.DataFrame]) -> Iterator[Breakdown]:
-    tables = [metrics.accuracy_by_coverage(frame) for frame in _boxes(rows)]
-    if tables and len(tables[-1]):
-        groups = [(f"surest {share:.0%}", int(total)) for share, _, total in tables[-1].itertuples(index=False)]
-        values = [[float(table["acc_0.5"].iloc[i]) for table in tables] for i in range(len(groups))]
-        found: list[tuple[str, int, list[float | None]]] = [
-            (name, total, list(own)) for (name, total), own in zip(groups, values, strict=True)
-        ]
-        yield Breakdown("By confidence", "The surest answers alone: level where confidence tells nothing.", found)
 
 
 def _accuracies(tables: list[pd.DataFrame], name: object) -> list[float | None]:

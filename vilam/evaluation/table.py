@@ -73,7 +73,7 @@ def summary_table(metrics: Mapping[str, Metrics]) -> str:
     for row in headline(metrics):
         table.add_row("" if row.task == previous else row.task, *_cells(row))
         previous = row.task
-    return _as_text(table)
+    return as_text(table)
 
 
 def _cells(row: HeadlineRow) -> list[str]:
@@ -83,7 +83,8 @@ def _cells(row: HeadlineRow) -> list[str]:
     return [row.metric, *values, change, interval, f"{row.invalid:.1%}", str(row.total)]
 
 
-def _as_text(table: Table) -> str:
+def as_text(table: Table) -> str:
+    """A table for the terminal, without colours."""
     console = Console(file=StringIO(), width=WIDTH)
     with console.capture() as captured:
         console.print(table)

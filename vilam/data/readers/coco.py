@@ -19,6 +19,7 @@ from vilam.data.masks import mask_to_polygons, rle_to_mask
 from vilam.data.readers.source import (
     ALL,
     PARTS,
+    TRAIN_AND_VAL,
     Problem,
     RawRecord,
     Source,
@@ -196,7 +197,7 @@ def _roles(tags: list[str]) -> dict[str, tuple[str, ...]]:
     if named["val"] and named["test"]:
         return {tag: (role,) * 10 for role, some in named.items() for tag in some}
     held_out = {tag: ("test",) * 10 for tag in named["val"] + named["test"]}
-    rest = ("val", "train", *("train",) * 8) if held_out else PARTS[ALL]
+    rest = PARTS[TRAIN_AND_VAL if held_out else ALL]
     return {tag: held_out.get(tag, rest) for tag in tags}
 
 

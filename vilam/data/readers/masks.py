@@ -17,8 +17,17 @@ from scipy.ndimage import label
 
 from vilam.data.masks import Mask, mask_box, mask_to_polygons
 from vilam.data.readers.pictures import read_picture
-from vilam.data.readers.source import Problem, RawRecord, Source, divided, files_beside, group_of, split_order
-from vilam.data.readers.table import read_table
+from vilam.data.readers.source import (
+    Problem,
+    RawRecord,
+    Source,
+    divided,
+    files_alone,
+    files_beside,
+    group_of,
+    split_order,
+)
+from vilam.data.readers.table import named, read_table
 from vilam.data.recipes import CategoryTable, MasksReader, Recipe
 from vilam.data.records import ImageRecord, Region
 from vilam.errors import VilamError
@@ -45,7 +54,7 @@ def open_masks(root: Path, recipe: Recipe, reader: MasksReader) -> Source:
     images = [
         _image(root, reader, split, path, table)
         for split, pattern in reader.images.items()
-        for path in _pictures(root, pattern, _pattern(reader, split))
+        for path in files_alone(root, pattern, _pattern(reader, split))
     ]
     if not images:
         raise VilamError(f"{root}: no images {', '.join(reader.images.values())}: check prepare.root")
@@ -60,10 +69,9 @@ def _table(root: Path, table: CategoryTable) -> dict[str, tuple[str | None, str]
     """Category and what is divided, by image."""
     columns = [table.image, table.category, *([table.together] if table.together else [])]
     rows = read_table(root / table.file, ",", columns)
-    known = table.categories
     return {
         row[table.image]: (
-            (known.get(row[table.category]) if known else row[table.category]) or None,
+            named(row[table.category], table.categories),
             row[table.together or table.image],
         )
         for row in rows
@@ -82,13 +90,6 @@ def _image(root: Path, reader: MasksReader, split: str, path: Path, table: dict[
 
 def _pattern(reader: MasksReader, split: str) -> str:
     return reader.mask[split] if isinstance(reader.mask, dict) else reader.mask
-
-
-def _pictures(root: Path, pattern: str, mask: str) -> list[Path]:
-    """The pictures that are no masks of others."""
-    found = sorted(path for path in root.glob(pattern) if path.is_file())
-    masks = {file for path in found for file in files_beside(root, mask, path)}
-    return [path for path in found if path not in masks]
 
 
 def _rows(root: Path, recipe: Recipe, reader: MasksReader, image: _Image) -> Iterator[RawRecord | Problem]:

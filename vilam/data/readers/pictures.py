@@ -28,11 +28,11 @@ def read_picture(path: Path, window: Window | None = None) -> tuple[bytes, int, 
     annotations count its pixels. Raises VilamError where DICOM is met and SimpleITK is not installed.
     """
     if path.name.lower().endswith(MEDICAL):
-        return _shown(_flat(read_volume(path)[0]), window)
+        return shown(_flat(read_volume(path)[0]), window)
     content = path.read_bytes()
     with Image.open(BytesIO(content)) as image:
         if image.mode.startswith(("I", "F")):
-            return _shown(np.asarray(image, dtype=np.float64), window)
+            return shown(np.asarray(image, dtype=np.float64), window)
         if image.format in KEPT:
             return content, image.width, image.height
         return _encoded(image if image.mode in EIGHT_BITS else image.convert("RGB"))
@@ -67,8 +67,8 @@ def _flat(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _shown(values: NDArray[Any], window: Window | None) -> tuple[bytes, int, int]:
-    """Values [height, width] as a grey PNG; colours of 8 bits as they are."""
+def shown(values: NDArray[Any], window: Window | None) -> tuple[bytes, int, int]:
+    """Values [height, width] as a grey PNG, its width and height; colours of 8 bits as they are."""
     if values.ndim == 3:
         return _encoded(Image.fromarray(values.astype(np.uint8)))
     return _encoded(Image.fromarray(as_grey(values, window)))
@@ -91,8 +91,3 @@ def _encoded(image: Image.Image) -> tuple[bytes, int, int]:
     made = BytesIO()
     image.save(made, "PNG")
     return made.getvalue(), image.width, image.height
-
-
-def encoded_slice(values: NDArray[Any], window: Window | None) -> tuple[bytes, int, int]:
-    """A slice [height, width] of a volume as a grey PNG, its width and height."""
-    return _shown(values, window)

@@ -14,8 +14,8 @@ from zlib import crc32
 from vilam.data.records import ImageRecord, KeypointSchema
 from vilam.errors import VilamError
 
-ALL = "all"
-PARTS = {ALL: ("val", "test", *("train",) * 8), "train+val": ("val", *("train",) * 9)}
+ALL, TRAIN_AND_VAL = "all", "train+val"
+PARTS = {ALL: ("val", "test", *("train",) * 8), TRAIN_AND_VAL: ("val", *("train",) * 9)}
 """What nobody has divided into splits, by its name in recipes, and the split of each tenth of it."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """In lower case."""
@@ -103,6 +103,13 @@ def files_beside(root: Path, pattern: str, image: Path) -> list[Path]:
     parts = {"stem": stem(image), **folders}
     asked = pattern.format(**{name: glob.escape(part) for name, part in parts.items()})
     return sorted(path for path in root.glob(asked) if path != image)
+
+
+def files_alone(root: Path, pattern: str, beside: str | None) -> list[Path]:
+    """Files of a pattern, without those that another pattern finds beside them: images without their masks."""
+    found = sorted(path for path in root.glob(pattern) if path.is_file())
+    belonging = {file for path in found for file in files_beside(root, beside, path)} if beside else set()
+    return [path for path in found if path not in belonging]
 
 
 def tidy(text: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -89,7 +89,7 @@ def read_table(path: Path, separator: str, columns: Sequence[str]) -> list[Row]:
 def _split(file_split: str, image: str, row: Row, reader: TableReader) -> str | None:
     if reader.columns.split is not None:
         value = row[reader.columns.split].strip()
-        return reader.split_names.get(value) if reader.split_names else value or None
+        return named(value, reader.split_names)
     return divided(group_of(image, reader.together), file_split)
 
 
@@ -98,7 +98,12 @@ def _category(row: Row, reader: TableReader) -> str | None:
     if reader.columns.category is None:
         return reader.category
     value = row[reader.columns.category].strip()
-    return (reader.categories.get(value) if reader.categories else value) or None
+    return named(value, reader.categories)
+
+
+def named(value: str, names: Mapping[str, str] | None) -> str | None:
+    """What a recipe calls what stands in a column; None where it names no such value, or nothing stands there."""
+    return (names.get(value) if names else value) or None
 
 
 def _rows(root: Path, recipe: Recipe, reader: TableReader, image: _Image) -> Iterator[RawRecord | Problem]:

@@ -15,8 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vilam.data.readers.masks import region_of_mask
-from vilam.data.readers.pictures import encoded_slice, read_volume
-from vilam.data.readers.source import Problem, RawRecord, Source, divided, files_beside, group_of, split_order, stem
+from vilam.data.readers.pictures import read_volume, shown
+from vilam.data.readers.source import (
+    Problem,
+    RawRecord,
+    Source,
+    divided,
+    files_alone,
+    files_beside,
+    group_of,
+    split_order,
+    stem,
+)
 from vilam.data.readers.table import read_table
 from vilam.data.recipes import Nodules, Recipe, VolumesReader
 from vilam.data.records import ImageRecord, Region
@@ -29,7 +39,9 @@ Objects = dict[int, list[Region]]
 
 def open_volumes(root: Path, recipe: Recipe, reader: VolumesReader) -> Source:
     """List the volumes; they are read one by one as the rows are taken, and each may give several images."""
-    files = [(split, path) for split, pattern in reader.images.items() for path in _files(root, reader, pattern)]
+    files = [
+        (split, path) for split, pattern in reader.images.items() for path in files_alone(root, pattern, reader.mask)
+    ]
     if not files:
         raise VilamError(f"{root}: no volumes {', '.join(reader.images.values())}: check prepare.root")
     balls = _balls(root, reader.nodules) if reader.nodules else {}
@@ -42,12 +54,6 @@ def open_volumes(root: Path, recipe: Recipe, reader: VolumesReader) -> Source:
     )
     splits = tuple(dict.fromkeys(split for split, _ in placed))
     return Source(recipe.name, _categories(reader), {}, splits, (recipe.licence,), len(files), rows)
-
-
-def _files(root: Path, reader: VolumesReader, pattern: str) -> list[Path]:
-    found = sorted(path for path in root.glob(pattern) if path.is_file())
-    masks = {mask for path in found for mask in files_beside(root, reader.mask, path)} if reader.mask else set()
-    return [path for path in found if path not in masks]
 
 
 def _balls(root: Path, nodules: Nodules) -> dict[str, list[Row]]:
@@ -80,7 +86,7 @@ def _rows(
         yield Problem(split, str(path), f"cannot be read: {error}")
         return
     for z, regions in sorted(objects.items()):
-        content, width, height = encoded_slice(values[z], reader.window)
+        content, width, height = shown(values[z], reader.window)
         record = ImageRecord(
             f"{name}_{z:04d}", split, content, width, height, recipe.name, recipe.licence, (), tuple(regions)
         )

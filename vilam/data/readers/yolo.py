@@ -15,7 +15,7 @@ from typing import Any
 
 from vilam.config import read_yaml
 from vilam.data.readers.pictures import read_picture
-from vilam.data.readers.source import IMAGE_SUFFIXES, Problem, RawRecord, Source, share
+from vilam.data.readers.source import IMAGE_SUFFIXES, TRAIN_AND_VAL, Problem, RawRecord, Source, divided
 from vilam.data.recipes import Recipe, YoloReader
 from vilam.data.records import ImageRecord, Polygon, Region
 from vilam.errors import VilamError
@@ -66,8 +66,7 @@ def _images(base: Path, listed: object) -> Iterator[Path]:
 def _with_test(images: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
     if any(split == "test" for split, _ in images):
         return images
-    roles = {"val": "test"}
-    return [(roles.get(split) or ("val" if share(image.name, 10) == 0 else "train"), image) for split, image in images]
+    return [("test" if split == "val" else divided(image.name, TRAIN_AND_VAL), image) for split, image in images]
 
 
 def _rows(root: Path, recipe: Recipe, names: dict[int, str], split: str, path: Path) -> Iterator[RawRecord | Problem]:
