@@ -172,15 +172,18 @@ def predict(
     locate: Annotated[str | None, typer.Option(help="An expression; answers its box.")] = None,
     segment: Annotated[str | None, typer.Option(help="An expression; answers its outline.")] = None,
     keypoints: Annotated[str | None, typer.Option(help="An expression; answers its keypoints.")] = None,
+    find_all: Annotated[str | None, typer.Option(help="An expression; answers the boxes of all that fits.")] = None,
+    presence: Annotated[str | None, typer.Option(help="An expression; answers whether there is any.")] = None,
     classify: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers its class.")] = None,
     describe: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers in words.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the answer on the image and save it here.")] = None,
 ) -> None:
     """Ask a trained model about a picture; the answer is JSON on stdout."""
-    asked = {"locate": locate, "segment": segment, "keypoints": keypoints, "classify": classify, "describe": describe}
+    asked = {"locate": locate, "segment": segment, "keypoints": keypoints, "find_all": find_all, "presence": presence}
+    asked |= {"classify": classify, "describe": describe}
     given = [(task, words) for task, words in asked.items() if words is not None]
     if len(given) != 1:
-        raise VilamError("predict: ask one thing: --locate, --segment, --keypoints, --classify or --describe")
+        raise VilamError("predict: ask one thing: --" + ", --".join(asked).replace("_", "-"))
     task, words = given[0]
     box = parse_box(words, task) if task in ("classify", "describe") else None
     from vilam.inference import command

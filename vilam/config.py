@@ -43,6 +43,8 @@ class PrepareSettings(Section):
     source: scenes (generated), a recipe of configs/datasets by name, or the path of a recipe's file. max_invalid: bad
     rows that are skipped before the stage stops. shots: regions of each category to which train is cut, drawn by the
     seed; null: all of them. unseen: categories that train does not hold, by name or so many drawn by the seed.
+    absent_categories: where every object is marked, each category of an image is asked about as a whole, and so many
+    that it lacks; null: none is.
     """
 
     source: Annotated[str, Field(min_length=1)]
@@ -50,6 +52,7 @@ class PrepareSettings(Section):
     max_invalid: Annotated[int, Field(ge=0)]
     shots: Count | None
     unseen: Annotated[list[str], Field(min_length=1)] | Count | None
+    absent_categories: Annotated[int, Field(ge=0)] | None
     shard_size: Count
     scenes: ScenesSettings
 

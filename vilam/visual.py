@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from vilam.data.records import Point
+from vilam.geometry.boxes import Box
 from vilam.tasks.base import Reading
 
 GREEN = "#1a9850"
@@ -42,7 +43,7 @@ def draw(
     scale: float = 1,
     width: int = LINE_WIDTH,
 ) -> Image.Image:
-    """A copy of the picture (RGB) with what a reading holds: its box, polygons (lightly filled), points and a label.
+    """A copy of the picture (RGB) with what a reading holds: its boxes, polygons (lightly filled), points and a label.
 
     Coordinates are pixels of the original; ``scale`` is the factor by which ``image`` was enlarged since. bones:
     pairs of indices of points to join. A point at (0, 0) is one that nobody labelled and is left out. width: of
@@ -51,8 +52,8 @@ def draw(
     canvas = Image.new("RGBA", (image.width * SMOOTHING, image.height * SMOOTHING))
     pen = _Pen(canvas, colour, scale * SMOOTHING, width)
     pen.polygons(reading.polygons or ())
-    if reading.box_xyxy:
-        pen.box(reading.box_xyxy)
+    for box in _boxes(reading):
+        pen.box(box)
     pen.points(reading.points or (), bones)
     shapes = canvas.resize(image.size, Image.Resampling.BOX)
     drawn = Image.alpha_composite(image.convert("RGBA"), shapes).convert("RGB")
@@ -99,12 +100,16 @@ class _Pen:
         return [(x * self.scale, y * self.scale) for x, y in points]
 
 
+def _boxes(reading: Reading) -> list[Box]:
+    return [*([reading.box_xyxy] if reading.box_xyxy else []), *(reading.boxes or ())]
+
+
 def _labelled(point: Point) -> bool:
     return point != (0, 0)
 
 
 def _top_left(reading: Reading, scale: float) -> Point:
-    corners = [reading.box_xyxy[:2]] if reading.box_xyxy else []
+    corners = [box[:2] for box in _boxes(reading)]
     points = [*corners, *(reading.points or ()), *(point for ring in reading.polygons or () for point in ring)]
     shown = [point for point in points if _labelled(point)] or [(0.0, 0.0)]
     return min(x for x, _ in shown) * scale, min(y for _, y in shown) * scale

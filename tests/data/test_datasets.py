@@ -21,7 +21,7 @@ from vilam.geometry.polygons import area
 BOX = (10.0, 6.0, 30.0, 21.0)
 """Of every object here, in a picture of 40 x 30."""
 GENERIC = {"coco", "voc", "yolo", "parquet", "refer"}
-ELSEWHERE = {"bccd", "refcoco", "refcoco_plus", "refcocog_umd", "refcocog_google"}
+ELSEWHERE = {"bccd", "grefcoco", "refcoco", "refcoco_plus", "refcocog_umd", "refcocog_google"}
 """Read in the tests of their readers."""
 
 

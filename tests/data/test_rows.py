@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 
+from vilam.data.records import Group
 from vilam.data.rows import schema, to_record, to_row
 from vilam.data.scenes import generate_scene
 
@@ -14,6 +16,15 @@ def test_a_record_survives_the_table() -> None:
     record = generate_scene(1, 0, "train", 64)
     table = pa.Table.from_pylist([to_row(record)], schema=schema())
     assert to_record(table.to_pylist()[0]) == record
+
+
+def test_groups_survive_the_table_and_older_tables_have_none() -> None:
+    scene = generate_scene(1, 0, "train", 64)
+    ids = tuple(region.region_id for region in scene.regions)
+    record = replace(scene, groups=(Group("1", "all of it", ids), Group("2", "a cat", (), "class", "rule")))
+    table = pa.Table.from_pylist([to_row(record)], schema=schema())
+    assert to_record(table.to_pylist()[0]) == record
+    assert to_record(table.drop_columns("groups").to_pylist()[0]) == scene
 
 
 def test_the_image_column_follows_the_hugging_face_convention() -> None:

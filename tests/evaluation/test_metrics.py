@@ -47,7 +47,7 @@ def test_every_metric_has_an_interval_around_it() -> None:
             "oks": np.random.default_rng(3).random(120),
             "pck": np.random.default_rng(4).random(120),
             "correct": np.random.default_rng(5).integers(0, 2, 120),
-            "category": np.random.default_rng(6).choice(["a", "b", "c"], 120, p=[0.8, 0.15, 0.05]),
+            "truth": np.random.default_rng(6).choice(["a", "b", "c"], 120, p=[0.8, 0.15, 0.05]),
             "exact": np.random.default_rng(7).random(120),
             "cider": np.random.default_rng(8).random(120),
             "invalid": False,
@@ -89,7 +89,7 @@ def test_balanced_accuracy_is_the_mean_recall_of_the_categories() -> None:
     random = np.random.default_rng(0)
     truth = random.choice(["cell", "platelet", "blast"], 200, p=[0.9, 0.08, 0.02])
     said = np.where(random.random(200) < 0.7, truth, random.choice(["cell", "platelet", "blast"], 200))
-    rows = pd.DataFrame({"image_id": 0, "correct": (truth == said).astype(float), "category": truth, "invalid": False})
+    rows = pd.DataFrame({"image_id": 0, "correct": (truth == said).astype(float), "truth": truth, "invalid": False})
     assert values("t", rows)["t/balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, said))
 
 
@@ -136,7 +136,7 @@ def test_cumulative_iou_weighs_by_area_and_counts_the_union_of_an_unreadable_ans
 )
 def test_a_filled_score_column_is_a_metric(column: str, expected: dict[str, float]) -> None:
     rows = pd.DataFrame({column: [1.0, 0.25], "invalid": [False, False], "iou": [math.nan, math.nan]})
-    rows = rows.assign(image_id=["a", "b"], category=["c", "d"])
+    rows = rows.assign(image_id=["a", "b"], truth=["c", "d"])
     expected |= {"total": 2, "invalid": 0}
     assert values("t", rows) == {f"t/{name}": value for name, value in expected.items()}
 

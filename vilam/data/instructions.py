@@ -32,9 +32,10 @@ _REPEATED |= {"expression_source", "expression_model"}
 class Instruction:
     """A rendered question/answer pair; coordinates in both are the paper's integers 0-1000.
 
-    template: index of the question template. expression, expression_kind and expression_source are those of the
-    expression that the instruction uses ("" where it uses none, as in region classification). expression_model,
-    expression_confidence and expression_round_trip_iou are its provenance where a model wrote it (see `Provenance`).
+    region_id: of a task on a group of regions, the group's id. template: index of the question template. expression,
+    expression_kind and expression_source are those of the expression that the instruction uses ("" where it uses none,
+    as in region classification). expression_model, expression_confidence and expression_round_trip_iou are its
+    provenance where a model wrote it (see `Provenance`).
     """
 
     instruction_id: str

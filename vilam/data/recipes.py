@@ -26,7 +26,7 @@ FOLDER = Path("configs/datasets")
 Text = Annotated[str, Field(min_length=1)]
 Glob = Annotated[str, Field(min_length=1)]
 """A pattern of paths under the root."""
-RefcocoSet = Literal["refcoco", "refcoco_plus", "refcocog_umd", "refcocog_google"]
+RefcocoSet = Literal["refcoco", "refcoco_plus", "refcocog_umd", "refcocog_google", "grefcoco"]
 BySplit = Annotated[dict[str, Glob], Field(min_length=1)]
 """Patterns by split; ``all`` is divided 8 : 1 : 1 and ``train+val`` 9 : 1, by a hash of the image's name."""
 
@@ -305,7 +305,10 @@ Reader = Annotated[
 
 
 class Recipe(Section):
-    """A data set. ``name``: the stem of its file. What is words here is for people."""
+    """A data set. ``name``: the stem of its file. What is words here is for people.
+
+    exhaustive: whether every object of its categories is marked in every image, so that others are known to be absent.
+    """
 
     name: Text
     title: Text
@@ -314,6 +317,7 @@ class Recipe(Section):
     layout: Text
     splits: Text
     leakage: Text
+    exhaustive: bool = False
     reader: Reader
 
 

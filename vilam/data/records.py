@@ -1,8 +1,9 @@
-"""The nouns of the data: an expression, a region, an image record and the card of a data set."""
+"""The nouns of the data: an expression, a region, a group of them, an image record and the card of a data set."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 Point = tuple[float, float]
 Polygon = tuple[Point, ...]
@@ -60,10 +61,25 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Words that mean any number of an image's regions: several, one, or none where nothing in the image fits.
+
+    ``kind`` and ``source`` are those of an `Expression`; of the kind "class" the words are a category's name.
+    """
+
+    group_id: str
+    text: str
+    region_ids: tuple[str, ...] = ()
+    kind: str = "free"
+    source: str = "human"
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One image with its regions: a row of the data set.
 
     image: the encoded file (PNG or JPEG) as bytes. width, height: pixels. captions: sentences on the whole image.
+    groups: whose regions are all among ``regions``.
     """
 
     image_id: str
@@ -75,10 +91,25 @@ class ImageRecord:
     licence: str
     captions: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
+    groups: tuple[Group, ...] = ()
 
     def region(self, region_id: str) -> Region:
         """The region of this id; StopIteration where the image has none such."""
         return next(region for region in self.regions if region.region_id == region_id)
+
+    def group(self, group_id: str) -> Group:
+        """The group of this id; StopIteration where the image has none such."""
+        return next(group for group in self.groups if group.group_id == group_id)
+
+    def members(self, group: Group) -> tuple[Region, ...]:
+        """The regions that a group means, in the order of the image's."""
+        return tuple(region for region in self.regions if region.region_id in group.region_ids)
+
+    def with_regions(self, regions: Iterable[Region]) -> ImageRecord:
+        """The record with these regions alone; a group that means another one falls away."""
+        kept = tuple(regions)
+        ids = {region.region_id for region in kept}
+        return replace(self, regions=kept, groups=tuple(one for one in self.groups if ids.issuperset(one.region_ids)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
-from vilam.data.records import Expression, ImageRecord, Region
+from vilam.data.records import Expression, Group, ImageRecord, Region
 
 _EXPRESSION = pa.struct([("text", pa.string()), ("kind", pa.string()), ("source", pa.string())])
 _REGION = pa.struct(
@@ -23,6 +24,15 @@ _REGION = pa.struct(
         ("polygons", pa.list_(pa.list_(pa.float64()))),
         ("keypoints", pa.list_(pa.float64())),
         ("expressions", pa.list_(_EXPRESSION)),
+    ]
+)
+_GROUP = pa.struct(
+    [
+        ("group_id", pa.string()),
+        ("text", pa.string()),
+        ("region_ids", pa.list_(pa.string())),
+        ("kind", pa.string()),
+        ("source", pa.string()),
     ]
 )
 _COLUMNS = pa.schema(
@@ -36,6 +46,7 @@ _COLUMNS = pa.schema(
         ("licence", pa.string()),
         ("captions", pa.list_(pa.string())),
         ("regions", pa.list_(_REGION)),
+        ("groups", pa.list_(_GROUP)),
     ]
 )
 
@@ -67,6 +78,7 @@ def to_row(record: ImageRecord) -> dict[str, Any]:
         "licence": record.licence,
         "captions": list(record.captions),
         "regions": [_region_row(region) for region in record.regions],
+        "groups": [{**asdict(group), "region_ids": list(group.region_ids)} for group in record.groups],
     }
 
 
@@ -82,6 +94,7 @@ def to_record(row: dict[str, Any]) -> ImageRecord:
         row["licence"],
         tuple(row["captions"]),
         tuple(_region(region) for region in row["regions"]),
+        tuple(_group(group) for group in row.get("groups", ())),  # older data sets have none
     )
 
 
@@ -106,6 +119,10 @@ def _region(row: dict[str, Any]) -> Region:
         _keypoints(row["keypoints"]),
         tuple(Expression(one["text"], one["kind"], one["source"]) for one in row["expressions"]),
     )
+
+
+def _group(row: dict[str, Any]) -> Group:
+    return Group(row["group_id"], row["text"], tuple(row["region_ids"]), row["kind"], row["source"])
 
 
 def _keypoints(flat: Sequence[float]) -> tuple[tuple[float, float, int], ...]:

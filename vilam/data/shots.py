@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from heapq import heappush, heapreplace
 
 from vilam.data.records import ImageRecord
@@ -42,7 +41,7 @@ def draw_shots(records: Iterator[ImageRecord], shots: int | None, seed: int) -> 
             held = _wanted(held, drawn)
     chosen = {region_id for lots in drawn.values() for _, _, region_id in lots}
     for record in _wanted(held, drawn).values():
-        yield replace(record, regions=tuple(each for each in record.regions if each.region_id in chosen))
+        yield record.with_regions(each for each in record.regions if each.region_id in chosen)
 
 
 def _wanted(held: dict[str, ImageRecord], drawn: dict[str, list[Drawn]]) -> dict[str, ImageRecord]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -40,4 +39,4 @@ def without_unseen(records: Iterator[ImageRecord], unseen: Sequence[str]) -> Ite
         if record.split != TRAIN or len(kept) == len(record.regions):
             yield record
         elif kept:
-            yield replace(record, regions=kept)
+            yield record.with_regions(kept)

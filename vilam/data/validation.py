@@ -60,7 +60,7 @@ class Validator:
                 self._count(Problem(row.record.split, row.place, what))
             else:
                 self._image_ids.add(row.record.image_id)
-                yield replace(row.record, regions=tuple(self._good_regions(row)))
+                yield row.record.with_regions(self._good_regions(row))
 
     def _count(self, problem: Problem) -> None:
         line = f"{problem.place}: {problem.what}"

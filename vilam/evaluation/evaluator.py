@@ -6,18 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from vilam.data.instructions import Instruction
-from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
+from vilam.data.records import DatasetCard, Expression, Group, ImageRecord, Region
 from vilam.errors import VilamError
 from vilam.evaluation import metrics
 from vilam.evaluation.captions import cider
 from vilam.evaluation.coco_captions import coco_caption_metrics
 from vilam.evaluation.diversity import diversity
+from vilam.evaluation.groups import average_precision, ranking
 from vilam.geometry import boxes
-from vilam.tasks import TASKS
-from vilam.tasks.base import GroundingTask, Reading
+from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
+from vilam.tasks.base import Reading
+from vilam.tasks.presence import probability_of_yes
 
 Key = tuple[str, str]
 """image_id, region_id."""
@@ -28,11 +31,14 @@ class Prediction:
     """The model's answer to an instruction.
 
     answer: as generated, constrained to the task's grammar. confidence: geometric mean of its tokens' probabilities.
+    probability: of the whole answer among those that it could have been. coordinates: of each one that it names.
     """
 
     instruction: Instruction
     answer: str
     confidence: float
+    probability: float = 1.0
+    coordinates: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,9 @@ class Evaluation:
     expression_kind, expression_length, truth, answer, confidence, invalid, category, seen (or unseen; "" where nothing
     is held out), size (small, medium, large),
     references (the region's expressions), the score columns of the tasks (iou, intersection, union, oks, pck, correct,
-    exact, cider; NaN where another task's) and, of reg_caption with round trips, round_trip_answer and round_trip_iou.
+    exact, cider, f1, perfect, is_told_apart, num_true; NaN where another task's) and, of reg_caption with round trips,
+    round_trip_answer and round_trip_iou; of rec_every, true_boxes, boxes and box_scores; of presence, present (the
+    probability of "yes"). Of tasks on groups region_id is the group's.
     metrics: by name, e.g. ``rec_box/acc_0.5``; never NaN.
     """
 
@@ -82,10 +90,12 @@ def evaluate(
 
 
 def _metrics(rows: pd.DataFrame, bootstrap: int, seed: int) -> Iterator[metrics.Metric]:
-    for task in TASKS:
+    asked = {*rows["task"]}
+    for task in (*TASKS, *(name for name in GROUP_TASKS if name in asked)):
         own = rows[rows["task"] == task]
         yield from metrics.task_metrics(task, own, bootstrap, seed)
         yield from metrics.seen_metrics(task, own)
+    yield from _group_metrics(rows, bootstrap, seed)
     found = rows[rows["task"] == "rec_box"]
     yield from metrics.breakdown_metrics("rec_box", found)
     yield from metrics.round_trip_metrics(rows)
@@ -97,6 +107,15 @@ def _metrics(rows: pd.DataFrame, bootstrap: int, seed: int) -> Iterator[metrics.
         yield f"reg_caption/{name}", value
 
 
+def _group_metrics(rows: pd.DataFrame, bootstrap: int, seed: int) -> Iterator[metrics.Metric]:
+    every, presence = (rows[rows["task"] == task] for task in GROUP_TASKS)
+    if len(every):
+        yield from ((f"rec_every/{name}", value) for name, value in average_precision(every))
+    if len(presence):
+        draws = metrics.Bootstrap(presence["image_id"], bootstrap, seed)
+        yield from ((f"presence/{name}", value) for name, value in ranking(presence, draws))
+
+
 def _rows(
     predictions: Sequence[Prediction], records: Records, card: DatasetCard, round_trips: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
@@ -106,15 +125,22 @@ def _rows(
     }  # the pixels are not held
     regions = _described_regions(truths, _words(predictions))
     for prediction in predictions:
-        record, region = truths[prediction.instruction.image_id], _region(regions, prediction.instruction)
-        row = _row(prediction, record, region, card)
-        yield row | _round_trip(row, record, region, card, round_trips)
+        asked = prediction.instruction
+        record = truths[asked.image_id]
+        reading = _read(prediction, record)
+        common = _common(prediction, reading is None)
+        # an answer that says nothing: 0 in every score, yet its mask's union is the true area, as cumulative IoU wants
+        said = reading or Reading()
+        if asked.task in GROUP_TASKS:
+            yield common | _group_row(prediction, said, record, card)
+        else:
+            region = _region(regions, asked)
+            row = common | _region_row(asked, said, record, region, card)
+            yield row | _round_trip(row, record, region, card, round_trips)
 
 
-def _row(prediction: Prediction, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, Any]:
+def _common(prediction: Prediction, is_invalid: bool) -> dict[str, Any]:
     asked = prediction.instruction
-    task = _task(asked)
-    reading = task.parse(prediction.answer, record.width, record.height)
     return {
         "instruction_id": asked.instruction_id,
         "task": asked.task,
@@ -127,14 +153,56 @@ def _row(prediction: Prediction, record: ImageRecord, region: Region, card: Data
         "truth": asked.answer,
         "answer": prediction.answer,
         "confidence": prediction.confidence,
-        "invalid": reading is None,
+        "invalid": is_invalid,
+    }
+
+
+def _region_row(
+    asked: Instruction, said: Reading, record: ImageRecord, region: Region, card: DatasetCard
+) -> dict[str, Any]:
+    return {
         "category": region.category,
-        "seen": ("unseen" if region.category in card.unseen else "seen") if card.unseen else "",
+        "seen": _seen(region.category, card),
         "size": metrics.size_name(float(boxes.area(region.box_xyxy)), record.width * record.height),
         "references": tuple(expression.text for expression in region.expressions),
-        # an answer that says nothing: 0 in every score, yet its mask's union is the true area, as cumulative IoU wants
-        **task.score(reading or Reading(), record, region, card),
+        **TASKS[asked.task].score(said, record, region, card),
     }
+
+
+def _group_row(prediction: Prediction, said: Reading, record: ImageRecord, card: DatasetCard) -> dict[str, Any]:
+    asked = prediction.instruction
+    group = _group(record, asked)
+    category = group.text if group.kind == "class" else ""
+    seen = _seen(category, card) if category else ""
+    row: dict[str, Any] = {"category": category, "seen": seen, "size": "", "references": ()}
+    row |= GROUP_TASKS[asked.task].score(said, record, group)
+    if asked.task == "presence":
+        return row | {"present": probability_of_yes(said, prediction.probability)}
+    sure = np.asarray(prediction.coordinates, dtype=float).reshape(-1, 4)
+    found = [list(box) for box in said.boxes or ()]
+    scores = np.exp(np.log(np.maximum(sure, 1e-12)).mean(axis=1)).tolist()
+    true = [list(region.box_xyxy) for region in record.members(group)]
+    return row | {"true_boxes": true, "boxes": found, "box_scores": scores[: len(found)]}
+
+
+def _seen(category: str, card: DatasetCard) -> str:
+    return ("unseen" if category in card.unseen else "seen") if card.unseen else ""
+
+
+def _read(prediction: Prediction, record: ImageRecord) -> Reading | None:
+    asked = prediction.instruction
+    if asked.task not in ALL_TASKS:
+        known = ", ".join(ALL_TASKS)
+        raise VilamError(f"instruction {asked.instruction_id}: {asked.task} is no evaluated task ({known})")
+    return ALL_TASKS[asked.task].parse(prediction.answer, record.width, record.height)
+
+
+def _group(record: ImageRecord, asked: Instruction) -> Group:
+    try:
+        return record.group(asked.region_id)
+    except StopIteration:
+        where = f"instruction {asked.instruction_id}: image {asked.image_id} has no group {asked.region_id}"
+        raise VilamError(f"{where}: run synthesize again") from None
 
 
 def _round_trip(
@@ -187,9 +255,3 @@ def _region(regions: Mapping[Key, Region], asked: Instruction) -> Region:
     except KeyError:
         where = f"instruction {asked.instruction_id}: image {asked.image_id} has no region {asked.region_id}"
         raise VilamError(f"{where}: run synthesize again") from None
-
-
-def _task(asked: Instruction) -> GroundingTask:
-    if asked.task not in TASKS:
-        raise VilamError(f"instruction {asked.instruction_id}: {asked.task} is no evaluated task ({', '.join(TASKS)})")
-    return TASKS[asked.task]

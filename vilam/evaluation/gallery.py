@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from vilam.data.records import DatasetCard, ImageRecord, Region
+from vilam.data.records import DatasetCard, ImageRecord
 from vilam.evaluation.evaluator import Records
-from vilam.tasks import TASKS
+from vilam.tasks import ALL_TASKS
 from vilam.tasks.base import Reading
 from vilam.visual import GREEN, LINE_WIDTH, ORANGE, Bones, draw, fit
 
-SCORES = ("iou", "oks", "correct", "cider")
+SCORES = ("iou", "oks", "correct", "cider", "f1")
 """The score that a task's answers are ranked by: the first of these columns that it fills."""
 GROUPS = ("worst", "random", "best")
 
@@ -46,7 +46,7 @@ def exhibits(
     before: rows of the same instructions after the step before, if any.
     """
     earlier = {} if before is None else {row["instruction_id"]: row for row in before.to_dict("records")}
-    for task in (task for task in TASKS if (rows["task"] == task).any()):
+    for task in (task for task in ALL_TASKS if (rows["task"] == task).any()):
         of_task = rows[rows["task"] == task]
         score = score_column(of_task)
         for group, chosen in choose(of_task, score, count, seed).items():
@@ -75,12 +75,11 @@ def choose(rows: pd.DataFrame, score: str, count: int, seed: int) -> dict[str, p
 
 
 def _picture(row: Row, record: ImageRecord, card: DatasetCard) -> bytes:
-    region = record.region(row["region_id"])
-    schema = card.keypoints.get(region.category)
+    schema = card.keypoints.get(row["category"])
     bones: Bones = schema.skeleton if schema else ()
     with Image.open(BytesIO(record.image)) as image:
         picture, scale = fit(image)
-    truth, answer = _readings(row, record, region)
+    truth, answer = _readings(row, record)
     thin = max(LINE_WIDTH, round(max(picture.size) / 160))
     # the truth's wider line is seen under the answer's where they are the same
     picture = draw(picture, truth, colour=GREEN, bones=bones, scale=scale, width=2 * thin + 1)
@@ -90,9 +89,13 @@ def _picture(row: Row, record: ImageRecord, card: DatasetCard) -> bytes:
     return stream.getvalue()
 
 
-def _readings(row: Row, record: ImageRecord, region: Region) -> tuple[Reading, Reading]:
+def _readings(row: Row, record: ImageRecord) -> tuple[Reading, Reading]:
     """What to draw as truth and as answer; where the answer is words, the region and where those words led back to."""
-    if TASKS[row["task"]].direction == "reg":
+    if row["task"] == "presence":
+        members = record.members(record.group(row["region_id"]))
+        return Reading(boxes=tuple(region.box_xyxy for region in members)), Reading()
+    if ALL_TASKS[row["task"]].direction == "reg":
+        region = record.region(row["region_id"])
         return Reading(box_xyxy=region.box_xyxy), _read("rec_box", row.get("round_trip_answer"), record)
     truth = _read(row["task"], row["truth"], record)
     return truth, _counted(_read(row["task"], row["answer"], record), truth)
@@ -107,5 +110,5 @@ def _counted(answer: Reading, truth: Reading) -> Reading:
 
 
 def _read(task: str, answer: Any, record: ImageRecord) -> Reading:
-    reading = TASKS[task].parse(answer, record.width, record.height) if isinstance(answer, str) else None
+    reading = ALL_TASKS[task].parse(answer, record.width, record.height) if isinstance(answer, str) else None
     return reading or Reading()

@@ -104,6 +104,10 @@ class Bootstrap:
         times = [np.bincount(random.integers(0, count, count), minlength=count) for _ in range(draws)]
         self._times = np.stack(times).astype(np.float64)
 
+    def weights(self) -> Iterator[Floats]:
+        """How often each answer (N,) is in each draw."""
+        return (times[self._codes] for times in self._times)
+
     def interval(self, estimate: Estimate) -> tuple[float, float]:
         """Low and high of a metric of the same answers."""
         over, under = estimate.sums(self._codes, self._count)
@@ -137,8 +141,10 @@ def estimates(rows: pd.DataFrame) -> Iterator[Estimate]:
     """The metrics of a task's answers.
 
     iou -> acc_0.5, acc_0.75, acc_0.9, acc_mean (over 0.5 to 0.95) and miou; intersection and union -> ciou; oks -> oks,
-    acc_oks_0.5 and acc_oks_mean; pck -> pck_0.2; correct -> accuracy and balanced_accuracy (the mean over categories of
-    the share of their regions that are named rightly); exact -> exact_match; cider -> cider.
+    acc_oks_0.5 and acc_oks_mean; pck -> pck_0.2; correct -> accuracy and balanced_accuracy (the mean over true answers
+    of the share of their questions that are answered rightly); exact -> exact_match; cider -> cider; f1, perfect and
+    is_told_apart -> f1, pr_f1 (the share of perfect ones), n_acc (of questions about nothing, how many are told
+    apart) and t_acc (of the others).
     """
     if _filled(rows, "iou"):
         yield from (mean_of(f"acc_{each}", rows["iou"] >= each) for each in HEADLINE_THRESHOLDS)
@@ -153,10 +159,22 @@ def estimates(rows: pd.DataFrame) -> Iterator[Estimate]:
         yield mean_of("acc_oks_mean", _mean_reached(rows["oks"]))
     if _filled(rows, "correct"):
         yield mean_of("accuracy", rows["correct"])
-        yield mean_of("balanced_accuracy", rows["correct"], rows["category"].tolist())
+        yield mean_of("balanced_accuracy", rows["correct"], rows["truth"].tolist())
+    if _filled(rows, "f1"):
+        yield mean_of("f1", rows["f1"])
+        yield mean_of("pr_f1", rows["perfect"])
+        for name, about in (("n_acc", rows["num_true"] == 0), ("t_acc", rows["num_true"] > 0)):
+            if about.any():
+                yield _share_of(name, rows["is_told_apart"], about)
     for column, name in {"pck": "pck_0.2", "exact": "exact_match", "cider": "cider"}.items():
         if _filled(rows, column):
             yield mean_of(name, rows[column])
+
+
+def _share_of(name: str, values: ArrayLike, about: ArrayLike) -> Estimate:
+    """The mean of those of the values (N,) that the metric is about (N,)."""
+    counted = np.asarray(about, dtype=np.float64)
+    return Estimate(name, np.asarray(values, dtype=np.float64) * counted, counted, np.zeros(len(counted), dtype=int))
 
 
 def seen_metrics(task: str, rows: pd.DataFrame) -> Iterator[Metric]:

@@ -44,8 +44,8 @@ def scores(rows: pd.DataFrame) -> Scores:
 
 
 def _metrics(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.Series]]:
-    tasks = ("rec_box", "rec_mask", "rec_keypoints", "reg_caption", "reg_class")
-    found, outlined, pointed, told, named = (rows[rows["task"] == task] for task in tasks)
+    tasks = ("rec_box", "rec_mask", "rec_keypoints", "reg_caption", "reg_class", "rec_every", "presence")
+    found, outlined, pointed, told, named, every, presence = (rows[rows["task"] == task] for task in tasks)
     if len(found):
         yield "rec_box/acc_0.5", found, found["iou"] >= IOU_THRESHOLD
         yield "rec_box/miou", found, found["iou"]
@@ -62,6 +62,11 @@ def _metrics(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.Series]
         yield "cycle/round_trip_acc_0.5", trips, trips["round_trip_iou"] >= IOU_THRESHOLD
     if len(named):
         yield "reg_class/accuracy", named, named["correct"]
+    if len(every):
+        yield "rec_every/f1", every, every["f1"]
+        yield "rec_every/pr_f1", every, every["perfect"]
+    if len(presence):
+        yield "presence/accuracy", presence, presence["correct"]
     yield "invalid", rows, rows["invalid"]
 
 

@@ -19,7 +19,7 @@ from vilam.evaluation import metrics
 from vilam.evaluation.evaluator import Evaluation, Records
 from vilam.evaluation.gallery import Exhibit, exhibits
 from vilam.evaluation.table import STEPS, headline
-from vilam.tasks import TASKS
+from vilam.tasks import ALL_TASKS, TASKS
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "index.html"
@@ -61,7 +61,7 @@ def write_report(
         facts=facts,
         steps=[STEPS.get(stage, stage) for stage in stages],
         headline=headline({stage: evaluation.metrics for stage, evaluation in evaluations.items()}),
-        directions={name: task.direction for name, task in TASKS.items()},
+        directions={name: task.direction for name, task in ALL_TASKS.items()},
         absent=[task for task in TASKS if not evaluations[stages[-1]].metrics.get(f"{task}/total")],
         curves=[metrics.accuracy_by_threshold(frame).values.tolist() for frame in _boxes(rows)],
         breakdowns=list(_breakdowns(rows)),

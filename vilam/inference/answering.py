@@ -12,7 +12,7 @@ from vilam.data.records import DatasetCard, ImageRecord
 from vilam.inference.generate import Answer, Request, generate
 from vilam.models.constraints import GrammarCompiler, TokenGrammar
 from vilam.models.family import GroundingModel, Tokens
-from vilam.tasks import TASKS
+from vilam.tasks import ALL_TASKS
 
 
 class Records(Protocol):
@@ -26,7 +26,7 @@ class Records(Protocol):
 def compile_grammars(tokenizer: Tokens, card: DatasetCard) -> dict[str, TokenGrammar]:
     """Each task's grammar on a data set, for a tokenizer."""
     compiler = GrammarCompiler(tokenizer)
-    return {name: compiler.compile(task.grammar(card)) for name, task in TASKS.items()}
+    return {name: compiler.compile(task.grammar(card)) for name, task in ALL_TASKS.items()}
 
 
 def answer_all(

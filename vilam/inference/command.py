@@ -34,7 +34,7 @@ def open_picture(path: Path) -> Image.Image:
 
 def save_picture(image: Image.Image, found: Found, box: Box | None, label: str, path: Path) -> None:
     """Draw the answer, or the box that was asked about, on the picture and save it."""
-    reading = Reading(found.box_xyxy or box, found.points, found.polygons)
+    reading = Reading(found.box_xyxy or box, found.boxes, found.points, found.polygons)
     enlarged, scale = fit(image)
     try:
         draw(enlarged, reading, f"{label} {found.confidence:.2f}", scale=scale).save(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -29,11 +30,20 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The words, their token ids, and the geometric mean of the tokens' probabilities among those allowed."""
+    """The words, their token ids, and the geometric mean of the tokens' probabilities among those allowed.
+
+    coordinates: the probability of each coordinate that the answer names, in their order.
+    """
 
     text: str
     ids: tuple[int, ...]
     confidence: float
+    coordinates: tuple[float, ...] = ()
+
+    @property
+    def probability(self) -> float:
+        """Of the whole answer among those that its grammar allows."""
+        return float(self.confidence ** len(self.ids))
 
 
 @torch.no_grad()
@@ -59,8 +69,10 @@ def generate(
     model.speak(tokenizer, pictures, [(request.image, request.question) for request in requests], speech)
     model.train(was_training)
     return [
-        Answer(tokenizer.decode_answer(ids, frames[request.image]), tuple(ids), confidence)
-        for request, ids, confidence in zip(requests, speech.chosen, speech.confidences(), strict=True)
+        Answer(tokenizer.decode_answer(ids, frames[request.image]), tuple(ids), confidence, coordinates)
+        for request, ids, confidence, coordinates in zip(
+            requests, speech.chosen, speech.confidences(), speech.coordinates(), strict=True
+        )
     ]
 
 
@@ -76,6 +88,7 @@ class _Speech:
         self.dice = [np.random.default_rng(request.seed) for request in requests] if temperature > 0 else []
         self.chosen: list[list[int]] = [[] for _ in requests]
         self.totals = [0.0] * len(requests)
+        self.named: list[dict[int, float]] = [{} for _ in requests]
         self.alive = list(range(len(requests)))
         self.masks = _Masks()
 
@@ -94,6 +107,8 @@ class _Speech:
         for i, token, score in zip(rows, tokens.tolist(), scores.tolist(), strict=True):
             self.chosen[i].append(token)
             self.totals[i] += score
+            if (coordinate := self.walkers[i].coordinate) is not None:
+                self.named[i][coordinate] = self.named[i].get(coordinate, 0.0) + score
             self.walkers[i].advance(token)
         self.alive = [i for i in self.alive if not self.walkers[i].done]
         return tokens, [row for row, i in enumerate(rows) if not self.walkers[i].done]
@@ -102,6 +117,10 @@ class _Speech:
         """The geometric mean of the probabilities of each answer's tokens."""
         means = [score / len(ids) for score, ids in zip(self.totals, self.chosen, strict=True)]
         return [float(torch.tensor(mean).exp()) for mean in means]
+
+    def coordinates(self) -> list[tuple[float, ...]]:
+        """The probability of each coordinate of each answer: of a coordinate of digits, that of all of them."""
+        return [tuple(math.exp(total) for total in named.values()) for named in self.named]
 
     def _drawn(self, rows: Sequence[int], log_probs: Tensor) -> Tensor:
         return _draw(log_probs, self.temperature, [self.dice[i].random() for i in rows])

@@ -20,7 +20,8 @@ from vilam.inference.answering import autocast, compile_grammars
 from vilam.inference.generate import Request, generate
 from vilam.models.build import Trained, load_trained
 from vilam.models.device import best_device, precision
-from vilam.tasks import TASKS
+from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
+from vilam.tasks.presence import probability_of_yes
 
 Box = tuple[float, float, float, float]
 
@@ -30,6 +31,7 @@ class Found:
     """An answer. Geometry is in absolute pixels of the picture that was given; only what was asked for is set.
 
     text: the model's own words, coordinates 0-1000. confidence: geometric mean of its tokens' probabilities, 0..1.
+    boxes: all that were asked for; () where it found none. probability: that there is any, where that was asked.
     """
 
     task: str
@@ -39,6 +41,8 @@ class Found:
     polygons: tuple[Polygon, ...] | None = None
     points: tuple[Point, ...] | None = None
     words: str | None = None
+    boxes: tuple[Box, ...] | None = None
+    probability: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """What is set, for JSON."""
@@ -54,6 +58,7 @@ class Predictor:
         self.model.settle(precision("auto"))
         self.tokenizer = trained.tokenizer
         self.card = trained.card
+        self.trained_tasks = frozenset(trained.info.get("tasks", ()))
         self.grammars = compile_grammars(trained.tokenizer, trained.card)
 
     @classmethod
@@ -67,6 +72,14 @@ class Predictor:
     def locate(self, image: Image.Image, expression: str) -> Found:
         """The box of what an expression means."""
         return self._ask("rec_box", image, expression=expression)
+
+    def find_all(self, image: Image.Image, expression: str) -> Found:
+        """The boxes of everything that an expression means, none where nothing fits."""
+        return self._ask_of_groups("rec_every", image, expression)
+
+    def presence(self, image: Image.Image, expression: str) -> Found:
+        """Whether there is anything that an expression means, and how probable that is."""
+        return self._ask_of_groups("presence", image, expression)
 
     def segment(self, image: Image.Image, expression: str) -> Found:
         """The outline of what an expression means, as polygons."""
@@ -85,17 +98,22 @@ class Predictor:
         return self._ask("reg_caption", image, box_xyxy=box_xyxy)
 
     def _ask(self, name: str, image: Image.Image, expression: str = "", box_xyxy: Box | None = None) -> Found:
-        task = TASKS[name]
         if not self.grammars[name].alternatives:
             raise VilamError(f"{name}: the model was trained on {self.card.name}, which has none: ask something else")
-        record = ImageRecord("", "", b"", image.width, image.height, "", "")
         region = Region("", _inside(box_xyxy, image), "")
         words = Words(_clean(expression)) if box_xyxy is None else None
-        request = Request(0, task.question(0, record, region, words), self.grammars[name])
+        return self._answer(name, image, TASKS[name].question(0, _record(image), region, words))
+
+    def _ask_of_groups(self, name: str, image: Image.Image, expression: str) -> Found:
+        if name not in self.trained_tasks:
+            raise VilamError(f"{name}: the model was not trained on it: add it to train.tasks and train again")
+        return self._answer(name, image, GROUP_TASKS[name].question(0, _record(image), _clean(expression)))
+
+    def _answer(self, name: str, image: Image.Image, question: str) -> Found:
         pixels = self.model.see([image])
         with autocast(self.model, precision("auto")):
-            answer = generate(self.model, self.tokenizer, pixels, [request])[0]
-        reading = task.parse(answer.text, image.width, image.height)
+            answer = generate(self.model, self.tokenizer, pixels, [Request(0, question, self.grammars[name])])[0]
+        reading = ALL_TASKS[name].parse(answer.text, image.width, image.height)
         if reading is None:
             return Found(name, answer.text, answer.confidence)
         return Found(
@@ -106,7 +124,14 @@ class Predictor:
             reading.polygons,
             reading.points,
             reading.text,
+            reading.boxes,
+            probability_of_yes(reading, answer.probability) if name == "presence" else None,
         )
+
+
+def _record(image: Image.Image) -> ImageRecord:
+    """The picture as questions are asked about it."""
+    return ImageRecord("", "", b"", image.width, image.height, "", "")
 
 
 def model_folder(source: str, root: Path) -> Path:

@@ -254,6 +254,12 @@ class Walker:
         return any(not thread.at_end and thread.slots[thread.index].trie is None for thread in self.threads)
 
     @property
+    def coordinate(self) -> int | None:
+        """Which coordinate of the answer comes next, from 0 on; None where it is something else."""
+        places = (thread for thread in self.threads if not thread.at_end)
+        return next((len(one.numbers) for one in places if one.slots[one.index].axis is not None), None)
+
+    @property
     def place(self) -> Hashable:
         """What `allowed` depends on: two answers of one grammar at the same place may go on alike."""
         if self.in_words:

@@ -22,7 +22,7 @@ from vilam.inference.answering import answer_all, autocast, compile_grammars
 from vilam.models.build import Trained, keep_features, load_trained
 from vilam.models.device import best_device, precision
 from vilam.progress import Progress
-from vilam.tasks import TASKS
+from vilam.tasks import ALL_TASKS, TASKS
 from vilam.tracking import open_run
 
 logger = logging.getLogger(__name__)
@@ -34,8 +34,8 @@ def run(settings: Settings, root: Path) -> None:
     Raises VilamError where a task or the split is unknown or a model is missing.
     """
     chosen = settings.evaluate
-    if unknown := set(chosen.tasks or ()) - TASKS.keys():
-        raise VilamError(f"evaluate.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(TASKS)}")
+    if unknown := set(chosen.tasks or ()) - ALL_TASKS.keys():
+        raise VilamError(f"evaluate.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(ALL_TASKS)}")
     records = RecordStore(root / "data" / "records", chosen.split)
     stages = ("activate", "train") if chosen.step_1 else ("train",)
     trained = {stage: load_trained(root / "models" / stage) for stage in stages}
@@ -69,7 +69,7 @@ def run(settings: Settings, root: Path) -> None:
 
 def instructions_of(root: Path, settings: EvaluateSettings) -> list[Instruction]:
     """All instructions of the tasks that are asked on the first ``max_images`` images of the split."""
-    found = read_instructions(root / "data" / "instructions", settings.split, set(settings.tasks or TASKS))
+    found = read_instructions(root / "data" / "instructions", settings.split, set(settings.tasks or ALL_TASKS))
     images: set[str] = set()
     chosen = []
     for instruction in found:
@@ -135,7 +135,8 @@ class _Answerer:
                 progress.advance,
             )
         return [
-            Prediction(each, answer.text, answer.confidence) for each, answer in zip(instructions, answers, strict=True)
+            Prediction(each, answer.text, answer.confidence, answer.probability, answer.coordinates)
+            for each, answer in zip(instructions, answers, strict=True)
         ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vilam.config import Settings
+from vilam.data.groups import with_categories
 from vilam.data.readers import open_source
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.shots import draw_shots
@@ -29,7 +30,8 @@ def run(settings: Settings, root: Path) -> None:
     card = DatasetCard(source.name, source.categories, source.keypoints, source.splits, source.licences, {}, unseen)
     with Progress(source.num_images, "prepare", "images") as progress:
         checked = _counted(validator.check(source.rows), progress)
-        records = draw_shots(without_unseen(checked, unseen), prepare.shots, settings.seed)
+        grouped = with_categories(checked, source, unseen, prepare.absent_categories, settings.seed)
+        records = draw_shots(without_unseen(grouped, unseen), prepare.shots, settings.seed)
         written = write_dataset(records, card, root / RECORDS, prepare.shard_size, validator.num_invalid)
     write_whole(root / METRICS, json.dumps(written.counts, indent=2) + "\n")
 

@@ -19,8 +19,8 @@ from vilam.errors import VilamError
 from vilam.files import write_whole
 from vilam.launch import launch
 from vilam.progress import track
-from vilam.tasks import ACTIVATION, TASKS
-from vilam.tasks.synthesis import render
+from vilam.tasks import ACTIVATION, GROUP_TASKS, TASKS
+from vilam.tasks.synthesis import render, render_groups
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -69,6 +69,7 @@ def _rendered(folder: Path, card: DatasetCard, said: Descriptions, settings: Set
     for record in track(read_records(folder, images=False), num_images, "synthesize", "images"):
         told = said.told(_given(record, settings))
         yield from render(told, card, tasks, settings.synthesize.expressions_per_region, settings.seed)
+        yield from render_groups(told, GROUP_TASKS.values(), settings.seed)
 
 
 def _with_train(instructions: Iterable[Instruction], folder: Path) -> Iterator[Instruction]:

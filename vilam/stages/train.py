@@ -12,7 +12,7 @@ from vilam.errors import VilamError
 from vilam.files import checksum, write_whole
 from vilam.launch import launch
 from vilam.models.build import Trained, load_trained
-from vilam.tasks import TASKS
+from vilam.tasks import ALL_TASKS
 from vilam.training.checkpoint import Checkpoints
 from vilam.training.cycle import Cycle
 from vilam.training.engine import rank
@@ -21,8 +21,8 @@ from vilam.training.run import RECORDS, checkpoints_for, run_job
 
 def run(settings: Settings, root: Path) -> None:
     """Train step 2 from models/activate as one MLflow run; write models/train, metrics/train.json, the loss curve."""
-    if unknown := settings.train.tasks.keys() - TASKS.keys():
-        raise VilamError(f"train.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(TASKS)}")
+    if unknown := settings.train.tasks.keys() - ALL_TASKS.keys():
+        raise VilamError(f"train.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(ALL_TASKS)}")
     if launch("train", settings.train, root):
         return
     from vilam.tracking import open_run
@@ -37,7 +37,8 @@ def run(settings: Settings, root: Path) -> None:
     with tracked as tracker:
         if tracker is not None:
             _keep_run_id(checkpoints, tracker.run_id)
-        info = {"stage": "train", "run_id": tracker.run_id if tracker else None}
+        trained = [name for name, weight in settings.train.tasks.items() if weight]
+        info = {"stage": "train", "run_id": tracker.run_id if tracker else None, "tasks": trained}
         start = Trained(before.model, before.tokenizer, card, info, before.seen)
         log = tracker.log_metrics if tracker else lambda *_: None
         run_job(

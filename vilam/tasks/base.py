@@ -1,4 +1,4 @@
-"""What a grounding task is: how to ask, how to answer, how to read the answer back, how to score it."""
+"""What a task is: how to ask, how to answer, how to read the answer back, how to score it."""
 
 from __future__ import annotations
 
@@ -6,32 +6,52 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vilam.data.records import DatasetCard, Expression, ImageRecord, Point, Polygon, Region
+from vilam.data.records import DatasetCard, Expression, Group, ImageRecord, Point, Polygon, Region
+from vilam.geometry.boxes import Box
 from vilam.tasks.answers import box_text
 from vilam.tasks.grammar import Grammar
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An answer read back, in absolute pixels of the original image; only what the task speaks of is set."""
+    """An answer read back, in absolute pixels of the original image; only what the task speaks of is set.
 
-    box_xyxy: tuple[float, float, float, float] | None = None
+    boxes: of an answer that tells of any number of them; () where it says that there is none.
+    """
+
+    box_xyxy: Box | None = None
+    boxes: tuple[Box, ...] | None = None
     points: tuple[Point, ...] | None = None
     polygons: tuple[Polygon, ...] | None = None
     text: str | None = None
 
 
-class GroundingTask(ABC):
-    """One task; one file each, registered in ``vilam.tasks.TASKS``.
+class Task(ABC):
+    """One task; one file each.
 
     ``direction`` is "rec" (expression -> region), "reg" (region -> words) or "both" (activation).
     ``templates`` are at least ten questions, each with the one slot ``{expression}`` (rec) or ``{region}`` (reg).
-    ``uses`` says which expressions of a region make an instruction: "every" one, "one" of them, "none".
     """
 
     name: ClassVar[str]
     direction: ClassVar[Literal["rec", "reg", "both"]]
     templates: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def grammar(self, card: DatasetCard) -> Grammar:
+        """All answers that the task can give on this data set."""
+
+    @abstractmethod
+    def parse(self, answer: str, width: int, height: int) -> Reading | None:
+        """Read an answer back into pixels of a width x height image; None where it cannot be read."""
+
+
+class GroundingTask(Task):
+    """A task on one region, registered in ``vilam.tasks.TASKS``.
+
+    ``uses`` says which expressions of a region make an instruction: "every" one, "one" of them, "none".
+    """
+
     uses: ClassVar[Literal["every", "one", "none"]] = "every"
 
     @abstractmethod
@@ -50,13 +70,26 @@ class GroundingTask(ABC):
         """The true answer in words, coordinates 0-1000; only activation heeds the template."""
 
     @abstractmethod
-    def grammar(self, card: DatasetCard) -> Grammar:
-        """All answers that the task can give on this data set."""
-
-    @abstractmethod
-    def parse(self, answer: str, width: int, height: int) -> Reading | None:
-        """Read an answer back into pixels of a width x height image; None where it cannot be read."""
-
-    @abstractmethod
     def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
         """Score a readable answer against the true region; the keys are the task's own (see its module)."""
+
+
+class GroupTask(Task):
+    """A task on all that an expression means, be it several regions or none, registered in `vilam.tasks.GROUP_TASKS`.
+
+    It is always asked with an expression.
+    """
+
+    direction = "rec"
+
+    def question(self, template: int, record: ImageRecord, expression: str) -> str:
+        """The question in words."""
+        return self.templates[template].format(expression=expression)
+
+    @abstractmethod
+    def answer(self, record: ImageRecord, group: Group) -> str:
+        """The true answer in words, coordinates 0-1000."""
+
+    @abstractmethod
+    def score(self, reading: Reading, record: ImageRecord, group: Group) -> dict[str, float]:
+        """Score an answer against the true regions; the keys are the task's own (see its module)."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from itertools import product
 
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
-from vilam.tasks.base import GroundingTask
+from vilam.tasks.base import GroundingTask, GroupTask
 
 
 def render(
@@ -26,6 +27,25 @@ def render(
             if task.applies(region, card):
                 for index in _used(task, region, indices, seed):
                     yield _instruction(task, record, region, index, seed)
+
+
+def render_groups(record: ImageRecord, tasks: Iterable[GroupTask], seed: int) -> Iterator[Instruction]:
+    """Yield the instructions of an image's groups, one of each task; templates are chosen as those of `render` are."""
+    for task, group in product(tasks, record.groups):
+        template = _number(f"{seed}\n{task.name}\n{group.group_id}\n{group.text}") % len(task.templates)
+        yield Instruction(
+            instruction_id=f"{task.name}/{record.image_id}/{group.group_id}/0",
+            task=task.name,
+            split=record.split,
+            image_id=record.image_id,
+            region_id=group.group_id,
+            question=task.question(template, record, group.text),
+            answer=task.answer(record, group),
+            template=template,
+            expression=group.text,
+            expression_kind=group.kind,
+            expression_source=group.source,
+        )
 
 
 def _chosen(region: Region, count: int, seed: int) -> list[int]:
@@ -69,5 +89,8 @@ def _instruction(task: GroundingTask, record: ImageRecord, region: Region, index
 
 def _hash(seed: int, purpose: str, region: Region, expression: Expression | None) -> int:
     """A number below 2**64, the same on every machine and in every run."""
-    words = f"{seed}\n{purpose}\n{region.region_id}\n{expression.text if expression else ''}"
+    return _number(f"{seed}\n{purpose}\n{region.region_id}\n{expression.text if expression else ''}")
+
+
+def _number(words: str) -> int:
     return int.from_bytes(blake2b(words.encode(), digest_size=8).digest(), "big")

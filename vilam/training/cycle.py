@@ -39,9 +39,8 @@ from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard
 from vilam.evaluation.diversity import diversity
 from vilam.inference.answering import Records
-from vilam.inference.round_trip import Traveller, Trip
+from vilam.inference.round_trip import FINDERS, Traveller, Trip
 from vilam.models.family import GroundingModel, Tokens
-from vilam.tasks import TASKS
 from vilam.training.engine import rank, world_size
 from vilam.training.mean_teacher import MeanTeacher
 from vilam.training.middles import Middles, Source
@@ -64,7 +63,8 @@ class Cycle:
         seed: int,
     ) -> None:
         traveller = Traveller(tokenizer, card)
-        rec_tasks = {name: weight for name, weight in tasks.items() if weight and TASKS[name].direction == "rec"}
+        finders = {task.name for task in FINDERS}
+        rec_tasks = {name: weight for name, weight in tasks.items() if weight and name in finders}
         self.settings = settings
         self.seed = seed
         self.middles = Middles(settings, rec_tasks, traveller, seed)

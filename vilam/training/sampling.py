@@ -10,6 +10,7 @@ import numpy as np
 
 from vilam.data.instructions import Instruction
 from vilam.errors import VilamError
+from vilam.tasks import GROUP_TASKS
 
 Thing = TypeVar("Thing")
 
@@ -137,7 +138,9 @@ class Epochs:
 
 
 def _is_described(by_task: Mapping[str, Sequence[Instruction]]) -> bool:
-    return any(each.expression for found in by_task.values() for each in found)
+    """Whether some region of an image has words; words of a whole group of regions describe none of them."""
+    regional = (found for task, found in by_task.items() if task not in GROUP_TASKS)
+    return any(each.expression for found in regional for each in found)
 
 
 def some(things: Sequence[Thing], count: int, rng: np.random.Generator) -> list[Thing]:

@@ -31,7 +31,11 @@ def _folder(root: Path, **files: list[dict[str, Any]]) -> Path:
 
 
 def _read(root: Path) -> tuple[dict[str, ImageRecord], list[Problem]]:
-    rows = list(opened("refer", root).rows)
+    return _read_set("refer", root)
+
+
+def _read_set(name: str, root: Path) -> tuple[dict[str, ImageRecord], list[Problem]]:
+    rows = list(opened(name, root).rows)
     records = {row.record.image_id: row.record for row in rows if isinstance(row, RawRecord)}
     return records, [row for row in rows if isinstance(row, Problem)]
 
@@ -225,3 +229,43 @@ def test_a_release_that_is_none_is_one_line(tmp_path: Path, content: Any) -> Non
     with pytest.raises(VilamError, match=r"refs\(unc\)\.p: (not read as a pickle|expected a list)") as error:
         _read(root)
     assert "\n" not in str(error.value)
+
+
+def _grefs(root: Path, *refs: dict[str, Any]) -> Path:
+    """As gRefCOCO has it: a man and a dog on the second image, which is a squashed copy."""
+    (root / "grefcoco").mkdir(parents=True, exist_ok=True)
+    dog = {"id": 11, "image_id": 2, "category_id": 2, "bbox": [100, 50, 40, 50], "segmentation": []}
+    content = INSTANCES | {"annotations": [ANNOTATION, dog]}
+    content["categories"] = [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}]
+    (root / "grefcoco" / "instances.json").write_text(json.dumps(content))
+    (root / "grefcoco" / "grefs(unc).json").write_text(json.dumps(list(refs)))
+    return root
+
+
+def _gref(number: int, words: str, ids: list[int], **change: Any) -> dict[str, Any]:
+    sentences = [{"sent_id": 10 * number + i, "sent": sent} for i, sent in enumerate(words.split(", "))]
+    ref = {"ref_id": number, "image_id": 2, "split": "testB", "ann_id": ids, "no_target": ids == [-1]}
+    return ref | {"file_name": "COCO_train2014_000000000002.jpg", "sentences": sentences} | change
+
+
+def test_an_expression_of_grefcoco_means_several_regions_one_or_none(tmp_path: Path) -> None:
+    refs = _gref(1, "both of them, man and dog", [9, 11]), _gref(2, "a cat", [-1]), _gref(3, "the dog", [11])
+    records, problems = _read_set("grefcoco", _grefs(_folder(tmp_path), *refs, _gref(4, "a cow", [])))
+    (record,) = records.values()
+    man, dog = record.regions
+    assert problems == [] and record.split == "grefcoco_testB"
+    assert (man.category, dog.category) == ("person", "dog")
+    assert dog.box_xyxy == pytest.approx((25, 25, 35, 50))
+    meant = {group.text: [region.region_id for region in record.members(group)] for group in record.groups}
+    both = [man.region_id, dog.region_id]
+    expected = {"both of them": both, "man and dog": both, "a cat": [], "the dog": both[1:], "a cow": []}
+    assert meant == expected
+    assert len({group.group_id for group in record.groups}) == 5
+    assert [[one.text for one in region.expressions] for region in record.regions] == [[], ["the dog"]]
+
+
+@pytest.mark.parametrize("change", [{"ann_id": [99]}, {"image_id": 99}, {"sentences": None}, {"ann_id": None}])
+def test_a_bad_reference_of_grefcoco_is_a_problem(tmp_path: Path, change: dict[str, Any]) -> None:
+    refs = _gref(1, "both of them", [9, 11]), _gref(2, "a cat", [-1], **change)
+    records, (problem,) = _read_set("grefcoco", _grefs(_folder(tmp_path), *refs))
+    assert len(records) == 1 and problem.place.endswith("grefs(unc).json: reference 2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import PrepareSettings
@@ -50,7 +51,7 @@ def open_source(settings: PrepareSettings, seed: int, project: Path) -> Source:
     root = Path(settings.root or ".")
     if not root.is_dir():
         raise VilamError(f"{root}: no such folder: set prepare.root to the folder of {recipe.name}")
-    return open_files(recipe, root)
+    return replace(open_files(recipe, root), is_exhaustive=recipe.exhaustive)
 
 
 def open_files(recipe: Recipe, root: Path) -> Source:

@@ -1,4 +1,4 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg: human expressions in any of the forms of vilam/data/readers/refcoco_forms.py.
+"""RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO: human expressions in the forms of vilam/data/readers/refcoco_forms.py.
 
 Images of train2014 lie in ``images`` or the root, or as in the `refer` release; ``instances*.json`` of COCO, where
 there is one, tells outline, keypoints and category. Boxes are in pixels of the original image and are scaled where the
@@ -6,14 +6,14 @@ file at hand has another size (plain resize, as in squashed copies).
 
 Splits keep the field's names (refcoco_testA, refcoco_plus_val, refcocog_umd_test); every set's train is the one split
 train, without the images of the others: the three sets share images, and their splits overlap. An image that two splits
-use is a record in each.
+use is a record in each. An expression of gRefCOCO that means one region alone is that region's too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -22,10 +22,10 @@ from typing import Any
 from PIL import Image
 
 from vilam.data.readers import coco
-from vilam.data.readers.refcoco_forms import all_rows
+from vilam.data.readers.refcoco_forms import ToldOfGroup, all_rows
 from vilam.data.readers.source import Problem, RawRecord, Source, find_image
 from vilam.data.recipes import Recipe, RefcocoReader
-from vilam.data.records import Expression, ImageRecord, Region
+from vilam.data.records import Expression, Group, ImageRecord, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import box_iou, xywh_to_xyxy
 
@@ -58,6 +58,7 @@ class _Image:
     width: int
     height: int
     refs: dict[str, _Ref] = field(default_factory=dict)
+    groups: list[Group] = field(default_factory=list)
 
 
 def open_refcoco(root: Path, recipe: Recipe, reader: RefcocoReader) -> Source:
@@ -108,11 +109,24 @@ def _group(root: Path, sets: Container[str], instances: _Instances, problems: li
         elif told.sets in sets:
             new = _Image(told.split, told.place, told.name, told.width, told.height)
             image = images.setdefault((told.split, told.name), new)
+            if isinstance(told, ToldOfGroup):
+                _add_group(image, told)
+                continue
             known = told.annotation
             annotation = instances.find(_number(told.name), told.box_xywh) if known is None else known
             entry = image.refs.setdefault(f"{told.sets}_{told.ref}", _Ref(told.box_xywh, annotation))
             entry.expressions.append(told.words)
     return list(images.values())
+
+
+def _add_group(image: _Image, told: ToldOfGroup) -> None:
+    own = f"{told.sets}_"
+    for ref, box, annotation in told.members:
+        image.refs.setdefault(own + ref, _Ref(box, annotation))
+    if len(told.members) == 1:
+        image.refs[own + told.members[0][0]].expressions.append(told.words)
+    ids = tuple(f"{told.split}_{own}{ref}" for ref, _, _ in told.members)
+    image.groups.append(Group(f"{told.split}_{own}{told.group}", told.words, ids))
 
 
 def _number(name: str) -> int | None:
@@ -146,8 +160,8 @@ def _row(root: Path, recipe: Recipe, image: _Image) -> Iterator[RawRecord | Prob
         except (KeyError, TypeError, ValueError) as error:
             yield Problem(image.split, f"{image.place}, region {ref_id}", str(error))
     image_id = f"{image.split}_{Path(image.name).stem}"
-    record = ImageRecord(image_id, image.split, content, width, height, recipe.name, recipe.licence, (), tuple(regions))
-    yield RawRecord(record, image.place)
+    record = ImageRecord(image_id, image.split, content, width, height, recipe.name, recipe.licence)
+    yield RawRecord(replace(record, regions=tuple(regions), groups=tuple(image.groups)), image.place)
 
 
 def _region(region_id: str, ref: _Ref, scale: tuple[float, float]) -> Region:

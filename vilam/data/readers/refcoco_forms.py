@@ -3,6 +3,7 @@
 - flat: ``refcoco_val.json``, a list of ``{img_id, sents, bbox, height, width}``;
 - lines: ``refs.jsonl``, an expression a line, which may carry the COCO annotation of its region;
 - refer: the folders of the `refer` release, ``refcoco/refs(unc).p`` and ``instances.json`` beside it;
+- gRefCOCO: ``grefcoco/grefs(unc).json`` and ``instances.json``; its expressions mean several regions, one or none;
 - MDETR: ``finetune_refcoco_val.json``, COCO's lists in which an image is an expression, its caption.
 
 Boxes are xywh in pixels of the original image.
@@ -21,6 +22,7 @@ from vilam.data.readers.coco import coco_content
 from vilam.data.readers.pickles import read_pickle
 from vilam.data.readers.source import Problem, read_json, tidy
 from vilam.errors import VilamError
+from vilam.geometry.boxes import Box
 
 Row = dict[str, Any]
 
@@ -29,6 +31,7 @@ SET_NAMES = {
     "refcoco+": "refcoco_plus",
     "refcocog": "refcocog_umd",
     "refcocog_google": "refcocog_google",
+    "grefcoco": "grefcoco",
 }
 """Names of the sets in names of splits; refcocog is divided in two ways."""
 REFER = {
@@ -38,6 +41,7 @@ REFER = {
     "refcocog/refs(google).p": "refcocog_google",
 }
 """Files of the `refer` release, and their sets."""
+GREFCOCO = "grefcoco/grefs(unc).json"
 MDETR = re.compile(r"finetune_(refcoco[+g]?)_(train|val|test[AB]?)")
 
 
@@ -52,12 +56,27 @@ class Told:
     width: int
     height: int
     ref: str
-    box_xywh: tuple[float, float, float, float]
+    box_xywh: Box
     words: str
     annotation: Row | None = None
 
 
-def all_rows(root: Path) -> Iterator[Told | Problem]:
+@dataclass(frozen=True, slots=True)
+class ToldOfGroup:
+    """One expression that means any number of regions. members: name, box and annotation of each."""
+
+    sets: str
+    split: str
+    place: str
+    name: str
+    width: int
+    height: int
+    group: str
+    words: str
+    members: tuple[tuple[str, Box, Row], ...]
+
+
+def all_rows(root: Path) -> Iterator[Told | ToldOfGroup | Problem]:
     """Every expression under a root, in whatever forms it is there; what cannot be read is a problem."""
     if (root / "refs.jsonl").is_file():
         yield from _lines(root / "refs.jsonl")
@@ -68,6 +87,8 @@ def all_rows(root: Path) -> Iterator[Told | Problem]:
     for name, sets in REFER.items():
         if (root / name).is_file():
             yield from _refer(root / name, sets)
+    if (root / GREFCOCO).is_file():
+        yield from _grefcoco(root / GREFCOCO)
 
 
 def _set_and_split(sets: str, part: str) -> tuple[str, str]:
@@ -125,11 +146,35 @@ def _mdetr(path: Path) -> Iterator[Told | Problem]:
             yield Problem(split, place, f"cannot be read: {error!r}")
 
 
-def _refer(path: Path, sets: str) -> Iterator[Told | Problem]:
+def _grefcoco(path: Path) -> Iterator[ToldOfGroup | Problem]:
+    """What means nothing has the annotation -1, or none."""
+    images, annotations = _instances(path)
+    for number, ref in enumerate(read_json(path), start=1):
+        split, place = "train", f"{path}: reference {number}"
+        try:
+            own, split = _set_and_split("grefcoco", str(ref["split"]))
+            image = images[ref["image_id"]]
+            size, name = (int(image["width"]), int(image["height"])), Path(image["file_name"]).name
+            ids = [one for one in ref["ann_id"] if one != -1]
+            members = tuple((str(one), _box(annotations[one]["bbox"]), annotations[one]) for one in ids)
+            for sentence in ref["sentences"]:
+                group = f"{ref['ref_id']}_{sentence['sent_id']}"
+                yield ToldOfGroup(own, split, place, name, *size, group, tidy(sentence["sent"]), members)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            yield Problem(split, place, f"cannot be read: {error!r}")
+
+
+def _instances(path: Path) -> tuple[dict[Any, Row], dict[Any, Row]]:
+    """Images and annotations by their ids, of the ``instances.json`` beside a file; annotations with their category."""
     content = coco_content(path.with_name("instances.json"))
-    images = {one["id"]: one for one in content["images"]}
     names = {one["id"]: one["name"] for one in content["categories"]}
-    annotations = {one["id"]: one for one in content["annotations"]}
+    images = {one["id"]: one for one in content["images"]}
+    known = (one for one in content["annotations"] if one["category_id"] in names)
+    return images, {one["id"]: {**one, "category": names[one["category_id"]]} for one in known}
+
+
+def _refer(path: Path, sets: str) -> Iterator[Told | Problem]:
+    images, annotations = _instances(path)
     refs = read_pickle(path)
     if not isinstance(refs, list):
         raise VilamError(f"{path}: expected a list of references, found {type(refs).__name__}")
@@ -137,9 +182,8 @@ def _refer(path: Path, sets: str) -> Iterator[Told | Problem]:
         split, place = "train", f"{path}: reference {number}"
         try:
             own, split = _set_and_split(sets, str(ref["split"]))
-            image, one = images[ref["image_id"]], annotations[ref["ann_id"]]
-            size, box = (int(image["width"]), int(image["height"])), _box(one["bbox"])
-            annotation = {**one, "category": names[one["category_id"]]}
+            image, annotation = images[ref["image_id"]], annotations[ref["ann_id"]]
+            size, box = (int(image["width"]), int(image["height"])), _box(annotation["bbox"])
             for sentence in ref["sentences"]:
                 words = tidy(sentence["sent"])
                 name = Path(image["file_name"]).name
@@ -148,6 +192,6 @@ def _refer(path: Path, sets: str) -> Iterator[Told | Problem]:
             yield Problem(split, place, f"cannot be read: {error!r}")
 
 
-def _box(values: Any) -> tuple[float, float, float, float]:
+def _box(values: Any) -> Box:
     x, y, width, height = (float(value) for value in values)
     return x, y, width, height

@@ -28,7 +28,7 @@ def open_scenes(settings: ScenesSettings, seed: int) -> Source:
     rows = (RawRecord(record, f"scene {record.image_id}") for record in read_scenes(settings, seed))
     splits = tuple(settings.num_images)
     total = sum(settings.num_images.values())
-    return Source("scenes", CATEGORIES, keypoint_schemas(), splits, (LICENCE,), total, rows)
+    return Source("scenes", CATEGORIES, keypoint_schemas(), splits, (LICENCE,), total, rows, is_exhaustive=True)
 
 
 def read_scenes(settings: ScenesSettings, seed: int) -> Iterator[ImageRecord]:

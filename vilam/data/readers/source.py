@@ -40,7 +40,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A data set to read. ``rows`` is lazy and may be iterated once; ``num_images`` is known in advance."""
+    """A data set to read.
+
+    rows: lazy, to be iterated once. num_images: known in advance. is_exhaustive: whether every object of the
+    categories is a region.
+    """
 
     name: str
     categories: tuple[str, ...]
@@ -49,6 +53,7 @@ class Source:
     licences: tuple[str, ...]
     num_images: int
     rows: Iterator[RawRecord | Problem]
+    is_exhaustive: bool = False
 
 
 def share(name: str, parts: int) -> int:

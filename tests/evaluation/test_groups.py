@@ -1,0 +1,180 @@
+"""Average precision and ranking of answers about groups, against pycocotools on plain detections and scipy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from scipy.stats import mannwhitneyu
+
+from vilam.data.instructions import Instruction
+from vilam.data.records import DatasetCard, Group, ImageRecord
+from vilam.errors import VilamError
+from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
+from vilam.evaluation.groups import area_under_curve, average_precision
+from vilam.tasks import GROUP_TASKS
+
+Records = dict[str, ImageRecord]
+
+
+@pytest.fixture
+def grouped(records: Records) -> Records:
+    """Of each image: its star, what there is none of, and a star and circle together."""
+    groups = (
+        Group("every star", "star", ("star",), "class", "rule"),
+        Group("every cat", "cat", (), "class", "rule"),
+        Group("both", "the two shapes", ("star", "circle")),
+    )
+    return {name: replace(record, groups=groups) for name, record in records.items()}
+
+
+def ask(
+    records: Records, task: str, group_id: str, answer: str | None = None, image_id: str = "a", **sure: Any
+) -> Prediction:
+    """A prediction about a group; without an answer it is the true one."""
+    record = records[image_id]
+    group = record.group(group_id)
+    true = GROUP_TASKS[task].answer(record, group)
+    name, words = f"{task}/{image_id}/{group_id}", (group.text, group.kind, group.source)
+    asked = Instruction(name, task, "test", image_id, group_id, "?", true, 0, *words)
+    return Prediction(asked, true if answer is None else answer, 0.5, **sure)
+
+
+def run(records: Records, card: DatasetCard, predictions: Sequence[Prediction]) -> Evaluation:
+    return evaluate(predictions, records, card, bootstrap=50, seed=0)
+
+
+def test_right_answers_are_perfect(grouped: Records, card: DatasetCard) -> None:
+    groups = ("every star", "every cat", "both")
+    asked = [ask(grouped, "rec_every", group, coordinates=(0.9,) * 4 * (1 + (group == "both"))) for group in groups]
+    asked[1] = replace(asked[1], coordinates=())
+    found = run(grouped, card, asked).metrics
+    for name in ("f1", "pr_f1", "n_acc", "t_acc", "ap", "ap_0.5", "ap_0.75"):
+        assert found[f"rec_every/{name}"] == pytest.approx(1), name
+    assert found["rec_every/total"] == 3 and found["rec_every/invalid"] == 0
+
+
+def test_wrong_and_unreadable_answers_count(grouped: Records, card: DatasetCard) -> None:
+    answers = {"every star": "none", "every cat": "1 box: [0, 0, 10, 10]", "both": "??"}
+    asked = [ask(grouped, "rec_every", group, answer, coordinates=(0.5,) * 4) for group, answer in answers.items()]
+    found = run(grouped, card, asked).metrics
+    for name in ("f1", "pr_f1", "n_acc", "t_acc", "ap"):
+        assert found[f"rec_every/{name}"] == 0, name
+    assert found["rec_every/invalid"] == pytest.approx(1 / 3)
+
+
+def test_presence_is_ranked_by_the_probability_of_yes(grouped: Records, card: DatasetCard) -> None:
+    asked = [
+        ask(grouped, "presence", "every star", "yes", probability=0.8),
+        ask(grouped, "presence", "every star", "no", "b", probability=0.6),  # 0.4 of yes
+        ask(grouped, "presence", "every cat", "yes", probability=0.5),
+        ask(grouped, "presence", "every cat", "no", "b", probability=0.7),  # 0.3 of yes
+    ]
+    found = run(grouped, card, asked).metrics
+    assert found["presence/accuracy"] == 0.5
+    assert found["presence/auc"] == 3 / 4  # of the four pairs only 0.4 and 0.5 stand the wrong way round
+    assert found["presence/auc_low"] <= 3 / 4 <= found["presence/auc_high"]
+    alike = run(grouped, card, asked[:2]).metrics
+    assert "presence/auc" not in alike
+
+
+def test_answers_about_regions_have_the_same_metrics_beside_those_about_groups(
+    grouped: Records, card: DatasetCard, predict: Callable[..., Prediction]
+) -> None:
+    alone = run(grouped, card, [predict("rec_box"), predict("reg_class")]).metrics
+    both = run(grouped, card, [predict("rec_box"), ask(grouped, "presence", "both"), predict("reg_class")])
+    assert {name: value for name, value in both.metrics.items() if not name.startswith("presence")} == alone
+    assert not [name for name in alone if name.startswith(("rec_every", "presence"))]
+
+
+def test_the_rows_survive_parquet(
+    grouped: Records, card: DatasetCard, predict: Callable[..., Prediction], tmp_path: Path
+) -> None:
+    rows = run(grouped, card, [predict("rec_box"), ask(grouped, "rec_every", "both", coordinates=(0.5,) * 8)]).rows
+    rows.to_parquet(tmp_path / "rows.parquet", index=False)
+    again = pd.read_parquet(tmp_path / "rows.parquet")
+    assert [list(map(float, box)) for box in again["true_boxes"][1]] == rows["true_boxes"][1]
+    assert again["box_scores"][1].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_a_group_that_is_not_there_is_one_line(grouped: Records, card: DatasetCard) -> None:
+    asked = ask(grouped, "presence", "both")
+    lost = replace(asked, instruction=replace(asked.instruction, region_id="gone"))
+    with pytest.raises(VilamError, match="has no group gone: run synthesize again"):
+        run(grouped, card, [lost])
+
+
+def random_rows(seed: int) -> pd.DataFrame:
+    """Answers about categories of images: true boxes, and found ones near them or anywhere."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for image in range(40):
+        for name in ("ant", "bee", "cat"):
+            if rng.random() < 0.3:
+                continue
+            true = [_box(rng) for _ in range(rng.integers(0, 4))]
+            found = [[*(np.array(box) + rng.normal(0, 2, 4) * [1, 1, 0, 0])] for box in true if rng.random() < 0.8]
+            found += [_box(rng) for _ in range(rng.integers(0, 2))]
+            row = {"image_id": f"i{image}", "expression": name, "expression_kind": "class", "true_boxes": true}
+            rows.append(row | {"boxes": found, "box_scores": rng.random(len(found)).tolist()})
+    return pd.DataFrame(rows)
+
+
+def _box(rng: np.random.Generator) -> list[float]:
+    x, y, width, height = rng.uniform(10, 60, 4)
+    return [float(x), float(y), float(x + width), float(y + height)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_average_precision_is_that_of_pycocotools_on_files(seed: int, tmp_path: Path) -> None:
+    rows = random_rows(seed)
+    names, images = sorted({*rows["expression"]}), sorted({*rows["image_id"]})
+    true, found = [], []
+    for row in rows.to_dict("records"):
+        where = {"image_id": images.index(row["image_id"]) + 7, "category_id": names.index(row["expression"]) + 3}
+        for x1, y1, x2, y2 in row["true_boxes"]:
+            size = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+            true.append({"id": len(true) + 1, **where, **size})
+        for (x1, y1, x2, y2), score in zip(row["boxes"], row["box_scores"], strict=True):
+            found.append({**where, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
+    content = {"images": [{"id": i + 7} for i in range(len(images))], "annotations": true}
+    content["categories"] = [{"id": i + 3, "name": name} for i, name in enumerate(names)]
+    (tmp_path / "true.json").write_text(json.dumps(content))
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    with redirect_stdout(StringIO()):
+        coco = COCO(str(tmp_path / "true.json"))
+        scored = COCOeval(coco, coco.loadRes(str(tmp_path / "found.json")), "bbox")
+        scored.evaluate()
+        scored.accumulate()
+        scored.summarize()
+    ours = dict(average_precision(rows))
+    assert list(ours.values()) == pytest.approx(scored.stats[:3].tolist(), abs=1e-12)
+    assert 0.1 < ours["ap"] < ours["ap_0.5"] < 0.95
+
+
+def test_where_there_is_nothing_to_find_there_is_no_precision() -> None:
+    rows = random_rows(0)
+    assert not dict(average_precision(rows.assign(true_boxes=[[]] * len(rows))))
+    assert not dict(average_precision(rows.assign(expression_kind="free")))
+    none = rows.assign(boxes=[[]] * len(rows), box_scores=[[]] * len(rows))
+    assert set(dict(average_precision(none)).values()) == {0.0}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_area_under_the_curve_is_that_of_mann_and_whitney(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores, is_true, times = rng.random(60).round(1), rng.random(60) < 0.4, rng.integers(0, 3, 60)
+    repeated = np.repeat(scores, times), np.repeat(is_true, times)
+    expected = mannwhitneyu(repeated[0][repeated[1]], repeated[0][~repeated[1]])
+    pairs = repeated[1].sum() * (~repeated[1]).sum()
+    assert area_under_curve(scores, is_true, times.astype(float)) == pytest.approx(expected.statistic / pairs)

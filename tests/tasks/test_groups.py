@@ -1,0 +1,123 @@
+"""Tasks on whatever an expression means: several regions, one, or none."""
+
+from __future__ import annotations
+
+import string
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+
+from vilam.data.records import DatasetCard, Group, ImageRecord, Region
+from vilam.geometry import boxes
+from vilam.tasks import GROUP_TASKS, TASKS
+from vilam.tasks.base import GroupTask, Reading
+from vilam.tasks.presence import probability_of_yes
+from vilam.tasks.rec_every import MAX_BOXES, box_f1
+from vilam.tasks.synthesis import render_groups
+
+EVERY, PRESENCE = GROUP_TASKS.values()
+CARD = DatasetCard("toy", ("dot",), {}, ("train",), ("CC0-1.0",), {})
+
+
+def image(count: int) -> ImageRecord:
+    """An image of 1000 x 500 pixels with a row of dots, and groups of none, of the second and of all of them."""
+    regions = [Region(str(i), (20.0 * i, 100.0, 20.0 * i + 10, 110.0 + i), "dot") for i in range(count)]
+    ids = tuple(region.region_id for region in regions)
+    groups = (Group("0", "a cat"), Group("1", "the second dot", ids[1:2]), Group("2", "dots", ids))
+    return ImageRecord("img", "train", b"", 1000, 500, "toy", "CC0-1.0", (), tuple(regions), groups)
+
+
+@pytest.mark.parametrize("task", GROUP_TASKS.values(), ids=lambda task: task.name)
+def test_templates_are_many_distinct_and_no_other_tasks(task: GroupTask) -> None:
+    others = {
+        template for other in (*TASKS.values(), *GROUP_TASKS.values()) if other != task for template in other.templates
+    }
+    assert len(set(task.templates) - others) == len(task.templates) >= 10
+    for template in task.templates:
+        assert [name for _, name, _, _ in string.Formatter().parse(template) if name] == ["expression"]
+
+
+@pytest.mark.parametrize("count", [2, 5, MAX_BOXES])
+@pytest.mark.parametrize("task", GROUP_TASKS.values(), ids=lambda task: task.name)
+def test_the_true_answer_is_read_back_and_scores_full_marks(task: GroupTask, count: int) -> None:
+    record = image(count)
+    for group in record.groups:
+        reading = task.parse(task.answer(record, group), record.width, record.height)
+        assert reading is not None
+        scores = task.score(reading, record, group)
+        assert scores.pop("num_true", len(group.region_ids)) == len(group.region_ids)
+        assert set(scores.values()) == {1.0}
+
+
+def test_boxes_are_told_from_left_to_right_and_the_largest_ones() -> None:
+    record = image(MAX_BOXES + 2)
+    answer = EVERY.answer(record, record.groups[2])
+    reading = EVERY.parse(answer, record.width, record.height)
+    assert answer.startswith(f"{MAX_BOXES} boxes: [40, 200, 50, ")  # the two smallest stand on the left
+    assert reading is not None and reading.boxes == tuple(sorted(reading.boxes or ()))
+    found = EVERY.score(reading, record, record.groups[2])
+    assert found["f1"] == pytest.approx(2 * MAX_BOXES / (2 * MAX_BOXES + 2)) and found["perfect"] == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["", "None", "none ", "0 boxes: ", "1 boxes: [1, 1, 2, 2]", "2 boxes: [1, 1, 2, 2]", "1 box: [1, 1, 2, 2] and",
+     "2 boxes: [1, 1, 2, 2] and [3, 3, 3, 4]", "1 box: [1, 1, 2, 2]\n", "1 box: [[1, 1], [2, 2]]"],
+)  # fmt: skip
+def test_what_is_no_answer_is_not_read_and_scores_nothing(answer: str) -> None:
+    record = image(3)
+    assert EVERY.parse(answer, 1000, 500) is None
+    for group in record.groups:  # not even about nothing is saying nothing right
+        scores = EVERY.score(Reading(), record, group)
+        assert (scores["f1"], scores["perfect"], scores["is_told_apart"]) == (0, 0, 0)
+        assert PRESENCE.score(Reading(), record, group) == {"correct": 0}
+
+
+def test_none_is_right_of_nothing_alone() -> None:
+    record = image(3)
+    none, some = Reading(boxes=()), EVERY.parse("1 box: [0, 200, 10, 220]", 1000, 500)
+    assert some is not None
+    assert [EVERY.score(none, record, group)["f1"] for group in record.groups] == [1, 0, 0]
+    assert [EVERY.score(none, record, group)["is_told_apart"] for group in record.groups] == [1, 0, 0]
+    assert [EVERY.score(some, record, group)["is_told_apart"] for group in record.groups] == [0, 1, 1]
+    assert [EVERY.score(some, record, group)["f1"] for group in record.groups] == [0, 0, 0.5]
+
+
+def corners(draw: st.DrawFn) -> boxes.Box:
+    x, y = (float(draw(st.integers(0, 6))) for _ in range(2))
+    return x, y, x + draw(st.integers(1, 6)), y + draw(st.integers(1, 6))
+
+
+BOXES = st.lists(st.composite(corners)(), max_size=6)
+
+
+@settings(max_examples=200)
+@given(BOXES, BOXES, st.randoms())
+def test_f1_is_between_half_and_all_of_the_best_pairing_and_knows_no_order(
+    found: list[boxes.Box], true: list[boxes.Box], random: np.random.Generator
+) -> None:
+    value = box_f1(found, true)
+    if found and true:
+        reached = boxes.iou(found, true) >= 0.5
+        best = 2 * int(reached[linear_sum_assignment(reached, maximize=True)].sum()) / (len(found) + len(true))
+        assert best / 2 <= value <= best
+    assert box_f1(true, found) == pytest.approx(value)
+    assert box_f1(true, true) == 1
+
+
+@pytest.mark.parametrize(("text", "probability", "expected"), [("yes", 0.9, 0.9), ("no", 0.9, 0.1), (None, 1.0, 0.5)])
+def test_the_probability_of_yes_is_that_of_either_answer(text: str | None, probability: float, expected: float) -> None:
+    assert probability_of_yes(Reading(text=text), probability) == pytest.approx(expected)
+
+
+def test_every_group_is_asked_about_in_every_task_in_words_that_the_seed_alone_decides() -> None:
+    record = image(3)
+    made = list(render_groups(record, GROUP_TASKS.values(), seed=0))
+    assert [(one.task, one.region_id) for one in made] == [(task, i) for task in GROUP_TASKS for i in "012"]
+    assert [one.answer for one in made[3:]] == ["no", "yes", "yes"]
+    assert all(one.expression in one.question and one.split == "train" for one in made)
+    assert made == list(render_groups(record, GROUP_TASKS.values(), seed=0))
+    assert made != list(render_groups(record, GROUP_TASKS.values(), seed=1))

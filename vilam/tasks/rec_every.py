@@ -1,0 +1,101 @@
+"""``rec_every``: all regions that an expression means, as boxes: several of them, one, or none.
+
+Scores, as in generalized referring expression comprehension (GREC, arXiv 2308.16182): ``f1`` of the boxes found, at
+IoU 0.5; ``perfect``, 1 where F1 is; ``is_told_apart``, 1 where it says rightly whether there is any; ``num_true``, the
+regions that there are. Where there are none, "none" has an F1 of 1 and anything else of 0.
+
+An answer tells of MAX_BOXES boxes at most, the largest ones from left to right; it is scored against all regions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from vilam.data.records import DatasetCard, Group, ImageRecord
+from vilam.geometry import boxes
+from vilam.tasks.answers import box_text, read_box
+from vilam.tasks.base import GroupTask, Reading
+from vilam.tasks.grammar import Box, Element, Grammar, Literal
+
+MAX_BOXES = 20
+MIN_IOU = 0.5
+NONE = "none"
+_AND = " and "
+_ANSWER = re.compile(r"([1-9][0-9]?) box(?:es)?: (\[.*\])")
+
+
+class RecEvery(GroupTask):
+    """Generalized referring box detection; ``2 boxes: [x1, y1, x2, y2] and [x1, y1, x2, y2]`` or ``none``."""
+
+    name = "rec_every"
+    templates = (
+        "Find everything that fits {expression}.",
+        "Locate everything that fits {expression}.",
+        "Detect everything that fits {expression}.",
+        "Mark everything that fits {expression}.",
+        "Where is everything that fits {expression}?",
+        "Which bounding boxes fit {expression}?",
+        "Give all bounding boxes of {expression}.",
+        "Show all bounding boxes of {expression}.",
+        "List all bounding boxes of {expression}.",
+        "What are the bounding boxes of {expression}?",
+    )
+
+    def answer(self, record: ImageRecord, group: Group) -> str:
+        """The number of boxes and each of them."""
+        true = [region.box_xyxy for region in record.members(group)]
+        largest = sorted(true, key=lambda box: -float(boxes.area(box)))[:MAX_BOXES]
+        told = [box_text(box, record.width, record.height) for box in sorted(largest)]
+        return _count(len(told)) + _AND.join(told) if told else NONE
+
+    def grammar(self, card: DatasetCard) -> Grammar:
+        """None, or an alternative for each number of boxes."""
+        return ((Literal(NONE),), *(_boxes(count) for count in range(1, MAX_BOXES + 1)))
+
+    def parse(self, answer: str, width: int, height: int) -> Reading | None:
+        """Read ``none``, or the number and just as many boxes."""
+        if answer == NONE:
+            return Reading(boxes=())
+        match = _ANSWER.fullmatch(answer)
+        if match is None or not answer.startswith(_count(int(match[1]))):
+            return None
+        read = [read_box(text, width, height) for text in match[2].split(_AND)]
+        found = tuple(box for box in read if box)
+        return Reading(boxes=found) if len(found) == len(read) == int(match[1]) <= MAX_BOXES else None
+
+    def score(self, reading: Reading, record: ImageRecord, group: Group) -> dict[str, float]:
+        """``f1``, ``perfect``, ``is_told_apart`` and ``num_true``."""
+        true = [region.box_xyxy for region in record.members(group)]
+        f1 = 0.0 if reading.boxes is None else box_f1(reading.boxes, true)
+        is_told_apart = reading.boxes is not None and bool(reading.boxes) == bool(true)
+        scores = {"f1": f1, "perfect": f1 == 1, "is_told_apart": is_told_apart, "num_true": len(true)}
+        return {name: float(value) for name, value in scores.items()}
+
+
+def box_f1(found: Sequence[boxes.Box], true: Sequence[boxes.Box]) -> float:
+    """F1 of boxes at IoU 0.5; 1 where both are none.
+
+    Pairs are made one by one, of the boxes that overlap most, as in the evaluation of gRefCOCO's authors.
+    """
+    if not found or not true:
+        return float(not found and not true)
+    ious = boxes.iou(found, true)
+    pairs = 0
+    while ious.max() >= MIN_IOU:
+        row, column = divmod(int(ious.argmax()), ious.shape[1])
+        ious[row, :] = ious[:, column] = -1.0
+        pairs += 1
+    return 2 * pairs / (len(found) + len(true))
+
+
+def _count(count: int) -> str:
+    """``1 box: ``, ``4 boxes: ``."""
+    return "1 box: " if count == 1 else f"{count} boxes: "
+
+
+def _boxes(count: int) -> tuple[Element, ...]:
+    elements: list[Element] = [Literal(_count(count))]
+    for number in range(count):
+        elements += [Literal(_AND)] * (number > 0) + [Box()]
+    return tuple(elements)
