@@ -336,9 +336,12 @@ def make_projects(folder: Path, database: Path) -> None:
     """The projects of runs.py, run; ``database``: a fresh one of MLflow. Fails with what was said."""
     # Everything that a checkpoint of the cycle holds: a teacher, drawn answers with their log probabilities.
     rewarded = {"mode": "reward", "samples": 2, "teacher": 0.9, "rec_then_reg": 1.0}
+    tasks = {"rec_box": 3, "rec_keypoints": 1, "rec_mask": 1, "reg_class": 2, "reg_caption": 2}
+    tasks |= {"rec_every": 1, "presence": 1}
     for name in ("whole", "killed"):
-        cycle = {f"train__cycle__{key}": value for key, value in rewarded.items()}
-        project = write_settings(folder / name, train__steps=STEPS, activate__steps=2, **cycle)
+        changes = {f"train__cycle__{key}": value for key, value in rewarded.items()}
+        changes |= {"prepare__absent_categories": 1, "train__tasks": tasks}
+        project = write_settings(folder / name, train__steps=STEPS, activate__steps=2, **changes)
         put_database(project, database)
     for stage in (0, 2, 3):
         changes = {f"{step}__deepspeed": f"configs/deepspeed/zero{stage}.json" for step in ("activate", "train")}

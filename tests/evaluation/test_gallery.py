@@ -1,5 +1,6 @@
 """What is shown: each answer once, the worst first, a fair sample among them."""
 
+from dataclasses import replace
 from io import BytesIO
 
 import pandas as pd
@@ -8,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vilam.data.records import DatasetCard, ImageRecord
-from vilam.evaluation.evaluator import evaluate
+from vilam.data.instructions import Instruction
+from vilam.data.records import DatasetCard, Group, ImageRecord
+from vilam.evaluation.evaluator import Prediction, evaluate
 from vilam.evaluation.gallery import choose, exhibits
-from vilam.tasks import TASKS
+from vilam.tasks import GROUP_TASKS, TASKS
 
 
 @settings(max_examples=30, deadline=None)
@@ -31,6 +33,19 @@ def test_the_worst_begin_with_the_surest_and_the_draw_repeats() -> None:
     first, again = (choose(rows, "iou", 6, seed=5)["random"] for _ in range(2))
     assert list(first.index) == list(again.index)
     assert len(first) == 2
+
+
+@pytest.mark.parametrize("task", GROUP_TASKS)
+def test_tasks_on_groups_are_drawn_too(task: str, records: dict[str, ImageRecord], card: DatasetCard) -> None:
+    group = Group("both", "the shapes", ("star", "circle"))
+    record = replace(records["a"], groups=(group,))
+    answer = {"rec_every": "1 box: [500, 500, 900, 900]", "presence": "yes"}[task]
+    asked = Instruction("i", task, "test", "a", "both", "?", GROUP_TASKS[task].answer(record, group), 0, "the shapes")
+    rows = evaluate([Prediction(asked, answer, 0.5, 0.5, (0.5,) * 4)], {"a": record}, card, bootstrap=2, seed=0).rows
+    (shown,) = exhibits(rows, rows, {"a": record}, card, count=5, seed=0)
+    colours = [colour for _, colour in Image.open(BytesIO(shown.picture)).getcolors(40000)]
+    assert any(green > max(red, blue) + 30 for red, green, blue in colours)
+    assert any(red > max(green, blue) + 100 for red, green, blue in colours) is (task == "rec_every")
 
 
 @pytest.mark.parametrize("task", TASKS)

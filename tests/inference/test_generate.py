@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from vilam.inference.generate import MAX_WORDS, Answer, Request, generate
 from vilam.models.constraints import GrammarCompiler, TokenGrammar, Walker
 from vilam.models.vilam import VilamForConditionalGeneration
-from vilam.tasks import TASKS
+from vilam.tasks import ALL_TASKS, TASKS
 from vilam.tasks.grammar import Words
 
 LANGUAGES = {
@@ -49,7 +50,7 @@ def make(kind: str) -> VilamForConditionalGeneration:
 
 def grammars(kind: str) -> dict[str, TokenGrammar]:
     compiler = GrammarCompiler(toy.tokenizer("text" if kind == "text" else "token"))
-    return {name: compiler.compile(task.grammar(toy.card())) for name, task in TASKS.items()}
+    return {name: compiler.compile(task.grammar(toy.card())) for name, task in ALL_TASKS.items()}
 
 
 def ask(kind: str, num_images: int = 2) -> list[Request]:
@@ -102,15 +103,29 @@ def test_a_batch_as_one_by_one(kind):
 
 
 @pytest.mark.parametrize("form", ["token", "text"])
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", ALL_TASKS)
 def test_every_answer_can_be_read(form, name):
     """Of a model that has learnt nothing, likeliest or drawn."""
     model, grammar = toy.model(coordinates=form), grammars(form)[name]
     requests = [Request(i, f"Tell {i} of [100, 200, 300, 400]", grammar, seed=i) for i in range(3)]
     for temperature in (0.0, 2.0):
         for answer in generate(model, toy.tokenizer(form), toy.pixels(3), requests, temperature):
-            assert TASKS[name].parse(answer.text, 64, 48) is not None, answer.text
+            assert ALL_TASKS[name].parse(answer.text, 64, 48) is not None, answer.text
             assert 0 < answer.confidence <= 1
+
+
+@pytest.mark.parametrize("form", ["token", "text"])
+@pytest.mark.parametrize("name", ["rec_box", "rec_every", "rec_mask", "presence"])
+def test_every_coordinate_has_a_probability_of_its_own(form, name):
+    requests = [Request(i, f"Tell {i} of it", grammars(form)[name], seed=i) for i in range(4)]
+    for answer in generate(toy.model(coordinates=form), toy.tokenizer(form), toy.pixels(4), requests, 1.0):
+        numbers = re.findall(r"[0-9]+", answer.text.partition(":")[2] or answer.text)
+        assert len(answer.coordinates) == len(numbers)
+        assert all(0 < each <= 1 for each in answer.coordinates)
+        # what is no coordinate was sure, or made the whole answer less likely
+        assert answer.probability <= math.prod(answer.coordinates) * (1 + 1e-5)
+        if name == "rec_box":
+            assert answer.probability == pytest.approx(math.prod(answer.coordinates), rel=1e-4)
 
 
 def test_draws_are_a_matter_of_each_request_s_seed():

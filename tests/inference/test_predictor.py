@@ -22,7 +22,9 @@ from vilam.models.build import Trained, save_trained
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that has learnt nothing, and ``scene.png``, 96 x 64."""
     folder = tmp_path_factory.mktemp("predictor")
-    save_trained(Trained(toy.model(), toy.tokenizer(), toy.card(), {"stage": "train"}), folder / "model")
+    save_trained(
+        Trained(toy.model(), toy.tokenizer(), toy.card(), {"tasks": ["rec_every", "presence"]}), folder / "model"
+    )
     Image.effect_mandelbrot((96, 64), (-2, -1, 1, 1), 50).convert("RGB").save(folder / "scene.png")
     return folder
 
@@ -51,6 +53,15 @@ def test_every_question_has_an_answer_in_pixels(predictor, image):
     described = predictor.describe(image, (5, 5, 40, 40))
     assert described.words and described.words == described.text.strip()
     assert all(0 < found.confidence <= 1 for found in (box, outline, described))
+
+
+def test_all_of_it_is_found_or_none_and_whether_there_is_any(predictor, image):
+    every = predictor.find_all(image, "the red circle")
+    assert every.boxes is not None and every.text.startswith("none" if not every.boxes else f"{len(every.boxes)} box")
+    assert all(inside([box[:2], box[2:]]) for box in every.boxes)
+    any_ = predictor.presence(image, "the red circle")
+    assert any_.probability is not None and (any_.words == "yes") is (any_.probability > 0.5)
+    assert set(any_.as_dict()) == {"task", "text", "confidence", "words", "probability"}
 
 
 def test_only_what_was_asked_for_is_told(predictor, image):
@@ -94,6 +105,13 @@ def test_what_the_data_set_had_not_cannot_be_asked(image):
         bare.keypoints(image, "the circle")
 
 
+@pytest.mark.parametrize("question", ["find_all", "presence"])
+def test_what_was_not_trained_cannot_be_asked(image, question):
+    bare = Predictor(Trained(toy.model(), toy.tokenizer(), toy.card(), {"tasks": ["rec_box"]}))
+    with pytest.raises(VilamError, match=r"the model was not trained on it: add it to train\.tasks"):
+        getattr(bare, question)(image, "the circle")
+
+
 def test_without_a_model_it_says_where_it_looked(tmp_path):
     with pytest.raises(VilamError, match="nowhere: no trained model here"):
         Predictor.from_pretrained(tmp_path / "nowhere")
@@ -109,7 +127,7 @@ def test_the_command_prints_json_and_draws(folder, capsys, tmp_path):
         assert len(set(drawn.convert("RGB").getdata())) > 1
 
 
-@pytest.mark.parametrize("task", ["segment", "keypoints"])
+@pytest.mark.parametrize("task", ["segment", "keypoints", "find_all", "presence"])
 def test_the_command_draws_outlines_and_points(folder, capsys, tmp_path, task):
     command.predict(str(folder / "model"), folder / "scene.png", task, "the circle", None, tmp_path / "drawn.jpg")
     assert json.loads(capsys.readouterr().out)["confidence"] > 0 and (tmp_path / "drawn.jpg").stat().st_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import toy
@@ -95,6 +96,13 @@ def test_described_images_have_their_share_of_a_step(share, wanted):
     others = [counts[image_id] for image_id in own.ids if image_id not in worded]
     assert max(others) - min(others) <= 1  # each of the others once an epoch
     assert own.image_ids(7, 8) == described(share, wanted)[0].image_ids(7, 8)
+
+
+def test_words_of_groups_describe_no_region():
+    kept = [each for each in toy.of_split("train") if not each.expression]
+    asked = {each.image_id: replace(each, task="presence", expression="circle") for each in kept}
+    own = InstructionSampler([*kept, *asked.values()], {"presence": 1.0, "reg_class": 1.0}, 2, 1, 0.5)
+    assert own.described_share == 0
 
 
 @pytest.mark.parametrize(("share", "wanted"), [(1.0, 0.5), (0.75, 0.5), (0.0, 0.5), (0.5, 0.0)])
