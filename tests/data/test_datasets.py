@@ -195,7 +195,7 @@ SETS: dict[str, tuple[Callable[[Path], None], list[list[str]]]] = {
     "chestxray14": (chestxray14, [["Atelectasis"], ["Mass"]]),
     "ldpolypvideo": (ldpolypvideo, [["polyp"], [], ["polyp"]]),
     "object_cxr": (object_cxr, [["foreign object"] * 2, ["foreign object"], []]),
-    "flickr30k_entities": (flickr30k_entities, [["bodyparts"]] * 3),
+    "flickr30k_entities": (flickr30k_entities, [["people", "people", "bodyparts"]] * 3),
     "visual_genome": (visual_genome, [["region"]] * 20),
 }
 """How a few files of a set are made, and the categories of each image's objects, by image."""
@@ -233,7 +233,16 @@ def test_phrases_of_one_box_describe_it(tmp_path: Path) -> None:
     flickr30k_entities(tmp_path)
     record = read("flickr30k_entities", tmp_path)[0][0]
     assert record.captions == ("Two young guys with shaggy hair look at hands .", "Hair there .")
-    assert [one.text for one in record.regions[0].expressions] == ["shaggy hair", "Hair"]
+    said = {region.region_id: [one.text for one in region.expressions] for region in record.regions}
+    assert said == {"1000092795_1_0": [], "1000092795_1_1": [], "1000092795_2": ["shaggy hair", "Hair"]}
+
+
+def test_phrases_of_several_boxes_mean_all_of_them(tmp_path: Path) -> None:
+    flickr30k_entities(tmp_path)
+    record = read("flickr30k_entities", tmp_path)[0][0]
+    assert [(group.text, group.region_ids) for group in record.groups] == [
+        ("Two young guys", ("1000092795_1_0", "1000092795_1_1"))
+    ]
 
 
 def test_descriptions_of_regions_are_expressions(tmp_path: Path) -> None:

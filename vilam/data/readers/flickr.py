@@ -2,8 +2,8 @@
 
 ``Sentences/ID.txt`` holds an image's captions, in which phrases are marked ``[/EN#4/people Two young men]``,
 ``Annotations/ID.xml`` the boxes by such a number, ``train.txt``, ``val.txt`` and ``test.txt`` the images of each split;
-images lie in ``flickr30k-images`` or ``images``. A phrase with several boxes fits no single region and is left out, as
-is one without a box. The category is the first of the phrase's types.
+images lie in ``flickr30k-images`` or ``images``. A phrase with several boxes means a group of regions; one without a box
+is left out. The category is the first of the phrase's types.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from vilam.data.readers.pictures import read_picture
 from vilam.data.readers.source import Problem, RawRecord, Source, find_image, tidy
 from vilam.data.recipes import Recipe
-from vilam.data.records import Expression, ImageRecord, Region
+from vilam.data.records import Expression, Group, ImageRecord, Region
 from vilam.errors import VilamError
 
 SPLITS = ("train", "val", "test")
@@ -53,8 +53,8 @@ def _row(root: Path, recipe: Recipe, split: str, name: str) -> Iterator[RawRecor
         yield Problem(split, str(place), f"cannot be read: {error}")
         return
     captions = tuple(tidy(PHRASE.sub(r"\3", sentence)) for sentence in sentences if sentence.strip())
-    regions = tuple(_regions(name, sentences, boxes))
-    record = ImageRecord(name, split, content, width, height, recipe.name, recipe.licence, captions, regions)
+    regions, groups = _things(name, sentences, boxes)
+    record = ImageRecord(name, split, content, width, height, recipe.name, recipe.licence, captions, regions, groups)
     yield RawRecord(record, str(place))
 
 
@@ -70,14 +70,23 @@ def _boxes(path: Path) -> dict[str, list[Box]]:
     return boxes
 
 
-def _regions(image: str, sentences: list[str], boxes: dict[str, list[Box]]) -> Iterator[Region]:
-    """One of each thing that has one box, with every phrase that speaks of it."""
+def _things(
+    image: str, sentences: list[str], boxes: dict[str, list[Box]]
+) -> tuple[tuple[Region, ...], tuple[Group, ...]]:
+    """The regions of all that a phrase speaks of; a phrase of several boxes is a group's, one of a single box its own."""
     regions: dict[str, Region] = {}
+    groups: dict[tuple[str, str], Group] = {}
     for sentence in sentences:
         for number, types, words in PHRASE.findall(sentence):
-            if len(boxes.get(number, ())) == 1:
-                new = Region(f"{image}_{number}", boxes[number][0], types.split("/")[1])
-                known = regions.get(number, new)
-                said = dict.fromkeys([*known.expressions, Expression(tidy(words))])
-                regions[number] = replace(known, expressions=tuple(said))
-    yield from regions.values()
+            own = boxes.get(number, [])
+            ids = tuple(f"{image}_{number}_{i}" if len(own) > 1 else f"{image}_{number}" for i in range(len(own)))
+            for name, box in zip(ids, own, strict=True):
+                regions.setdefault(name, Region(name, box, types.split("/")[1]))
+            said = tidy(words)
+            if len(ids) == 1:
+                known = regions[ids[0]]
+                expressions = tuple(dict.fromkeys([*known.expressions, Expression(said)]))
+                regions[ids[0]] = replace(known, expressions=expressions)
+            elif ids:
+                groups.setdefault((number, said), Group(f"{image}_{number}_{said}", said, ids))
+    return tuple(regions.values()), tuple(groups.values())
