@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,8 +107,7 @@ def test_a_box_of_two_regions_earns_nothing(monkeypatch):
             type(first)(region.region_id, first.box_xyxy, region.category, expressions=region.expressions)
             for region in source.record.regions
         )
-        record = type(source.record)(*(getattr(source.record, name) for name in source.record.__slots__[:-1]), regions)
-        twins.append(type(source)(record, source.described))
+        twins.append(type(source)(replace(source.record, regions=regions), source.described))
     scripted.script(monkeypatch, lambda _: WORDS, lambda each: scripted.box_of(twins[each.image].record.regions[0]))
     own = scripted.settings(reg_then_rec=1.0, rec_then_reg=1.0, retell=1.0)
     examples, trips = Middles(own, {"rec_box": 1.0}, scripted.traveller(), 1).examples(toy.model(), twins, 0)
