@@ -2,8 +2,8 @@
 
 ``Sentences/ID.txt`` holds an image's captions, in which phrases are marked ``[/EN#4/people Two young men]``,
 ``Annotations/ID.xml`` the boxes by such a number, ``train.txt``, ``val.txt`` and ``test.txt`` the images of each split;
-images lie in ``flickr30k-images`` or ``images``. A phrase with several boxes means a group of regions; one without a box
-is left out. The category is the first of the phrase's types.
+images lie in ``flickr30k-images`` or ``images``. A phrase with several boxes means a group of regions; one without a
+box is left out. The category is the first of the phrase's types.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _boxes(path: Path) -> dict[str, list[Box]]:
 def _things(
     image: str, sentences: list[str], boxes: dict[str, list[Box]]
 ) -> tuple[tuple[Region, ...], tuple[Group, ...]]:
-    """The regions of all that a phrase speaks of; a phrase of several boxes is a group's, one of a single box its own."""
+    """The regions that phrases speak of, with the phrases of each alone, and groups with the phrases of several."""
     regions: dict[str, Region] = {}
     groups: dict[tuple[str, str], Group] = {}
     for sentence in sentences:
