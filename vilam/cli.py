@@ -67,8 +67,24 @@ def stage_command(stage: str) -> Callable[[Path], None]:
     return command
 
 
+def evaluate(
+    params: ParamsFile = Path("params.yaml"),
+    protocol: Annotated[str | None, typer.Option(help="strict or vilam-oracle, in place of the setting.")] = None,
+) -> None:
+    """Check the settings, with the protocol that was named, and evaluate in the project folder, the current one."""
+    from vilam.config import check_settings, load_settings, read_yaml
+    from vilam.overrides import override
+
+    settings = load_settings(params)
+    if protocol is not None:
+        content = read_yaml(params)
+        override(content, {"evaluate.protocol": protocol}, "--protocol")
+        settings = check_settings(content, "--protocol")
+    importlib.import_module("vilam.stages.evaluate").run(settings, Path.cwd())
+
+
 for _stage, _help in STAGES.items():
-    app.command(_stage, help=_help)(stage_command(_stage))
+    app.command(_stage, help=_help)(evaluate if _stage == "evaluate" else stage_command(_stage))
 
 
 @app.command()

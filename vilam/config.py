@@ -296,11 +296,13 @@ class TrainSettings(OptimiserSettings):
 
 
 class EvaluateSettings(Section):
-    """The strict evaluation. ``max_images`` bounds it; gallery counts pictures a task.
+    """The evaluation. ``max_images`` bounds it; gallery counts pictures a task.
 
+    protocol: strict, or besides the strict numbers those of the best of all templates (see vilam/evaluation/oracle.py).
     tasks: those that are asked, null for all. step_1: whether the model of step 1 is asked too.
     """
 
+    protocol: Literal["strict", "vilam-oracle"]
     split: str
     tasks: Annotated[tuple[str, ...], Field(min_length=1)] | None
     step_1: bool
@@ -316,6 +318,12 @@ class RegisterSettings(Section):
     model_name: Annotated[str, Field(min_length=1)]
     primary: str
     guards: dict[str, Weight]
+
+    @model_validator(mode="after")
+    def _strict_numbers_alone(self) -> RegisterSettings:
+        if chosen := [name for name in (self.primary, *self.guards) if "oracle" in name]:
+            raise ValueError(f"{chosen[0]} is chosen by the truth: name a strict metric")
+        return self
 
 
 class Settings(Section):

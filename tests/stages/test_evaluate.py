@@ -57,6 +57,28 @@ def test_the_same_numbers_come_out_again(root):
     assert again.metrics == pytest.approx(kept, nan_ok=True)
 
 
+def test_what_a_protocol_asks_besides_changes_no_strict_number(root):
+    from vilam.models.build import load_trained
+
+    own = toy.settings().evaluate
+    records = RecordStore(root / "data" / "records", own.split)
+    asked = evaluate.instructions_of(root, own)
+    strict, oracle = (
+        evaluate.evaluate_model(
+            load_trained(root / "models" / "train"), records, asked, own.model_copy(update={"protocol": name}), 1, "x"
+        )
+        for name in ("strict", "vilam-oracle")
+    )
+    pd.testing.assert_frame_equal(strict.rows, oracle.rows, check_exact=True)
+    more = {name: value for name, value in oracle.metrics.items() if name not in strict.metrics}
+    assert oracle.metrics == strict.metrics | more
+    assert set(more) == {
+        f"rec_box_oracle/{name}" for name in ("acc_0.5", "acc_0.5_low", "acc_0.5_high", "total", "templates")
+    }
+    assert more["rec_box_oracle/total"] == strict.metrics["rec_box/total"]
+    assert more["rec_box_oracle/acc_0.5"] >= strict.metrics["rec_box/acc_0.5"]
+
+
 def test_a_model_knows_the_images_that_it_was_trained_on(root):
     from vilam.models.build import load_trained
 
