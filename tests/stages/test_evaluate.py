@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import toy
 
-from vilam.data.instructions import read_instructions
+from vilam.data.instructions import read_instructions, write_instructions
 from vilam.data.leakage import content_hash, content_hashes
-from vilam.data.store import RecordStore
+from vilam.data.store import RecordStore, write_dataset
 from vilam.errors import VilamError
-from vilam.stages import evaluate
+from vilam.stages import evaluate, register
 from vilam.tasks import TASKS
+from vilam.tasks.synthesis import render
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,65 @@ def test_the_run_of_the_training_is_gone_on_with(root):
     assert logged["after_step_1/rec_box/acc_0.5"] == metrics["activate"]["rec_box/acc_0.5"]
     names = {item.path for item in client.list_artifacts(run_id)}
     assert {"report", "predictions"} <= names
+
+
+@pytest.fixture
+def elsewhere(root, tmp_path, monkeypatch):
+    """A project with another data set, whose categories bear other names, and the registry of ``whole``; no model."""
+    folder = toy.write_settings(tmp_path / "elsewhere")
+    scenes = [
+        replace(record, regions=tuple(replace(each, category=f"odd {each.category}") for each in record.regions))
+        for record in toy.scenes()
+    ]
+    names = tuple(f"odd {name}" for name in toy.card().categories)
+    card = replace(toy.card(), name="odd scenes", categories=names, keypoints={})
+    write_dataset(scenes, card, folder / "data" / "records", 100)
+    tasks = [task for task in TASKS.values() if task.name != "rec_keypoints"]
+    asked = [each for record in scenes for each in render(record, card, tasks, 2, seed=3)]
+    write_instructions(folder / "data" / "instructions", asked)
+    toy.put_database(folder, root / "mlruns" / "mlflow.db")
+    return folder
+
+
+def test_another_model_is_asked_about_this_data_and_its_numbers_are_its_own(elsewhere, root):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{elsewhere / 'mlruns' / 'mlflow.db'}")
+    training = json.loads((root / "models" / "train" / "run.json").read_text())["run_id"]
+    before = client.get_run(training).data
+    (elsewhere / "predictions").mkdir()
+    (elsewhere / "predictions" / "train.parquet").write_bytes(b"answers of an earlier model")
+    evaluate.run(toy.settings(evaluate__model="models:/vilam@champion"), elsewhere)
+    metrics = json.loads((elsewhere / "metrics" / "evaluate.json").read_text())
+    assert set(metrics) == {"other"}
+    assert [path.name for path in (elsewhere / "predictions").iterdir()] == ["other.parquet"]
+    rows = pd.read_parquet(elsewhere / "predictions" / "other.parquet")
+    named = rows[rows["task"] == "reg_class"]["answer"]
+    assert len(named) and set(named) <= {f"odd {name}" for name in toy.card().categories}
+    assert client.get_run(training).data.metrics == before.metrics and before.tags == client.get_run(training).data.tags
+    (run,) = client.search_runs(["1"], "tags.evaluated_model = 'models:/vilam/1'")
+    assert run.data.metrics["rec_box/miou"] == metrics["other"]["rec_box/miou"]
+    assert (run.data.tags["trained_on"], run.data.tags["data_set"]) == ("scenes", "odd scenes")
+    assert run.data.params["evaluate.model"] == "models:/vilam@champion"
+    page = (elsewhere / "reports" / "index.html").read_text()
+    assert "another model" in page and "models:/vilam/1" in page and "after step 2" not in page
+
+
+def test_a_model_folder_will_do_and_is_never_registered(elsewhere, root):
+    shutil.copytree(root / "models" / "train", elsewhere / "models" / "train")
+    evaluate.run(toy.settings(evaluate__model="models/train", evaluate__tasks=["reg_class"]), elsewhere)
+    with pytest.raises(VilamError, match=r"evaluate\.json: of another model than models/train: set evaluate\.model to"):
+        register.run(toy.settings(), elsewhere)
+    assert not (elsewhere / "metrics" / "register.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "line"), [("nowhere", "no model in .*nowhere: name a model folder"), ("models:/vilam@chief", "not found")]
+)
+def test_another_model_that_is_not_there_is_told(elsewhere, model, line):
+    with pytest.raises(VilamError, match=f"^evaluate.model {model}: .*{line}") as told:
+        evaluate.run(toy.settings(evaluate__model=model), elsewhere)
+    assert "\n" not in str(told.value) and not (elsewhere / "metrics").exists()
 
 
 def test_only_the_first_images_are_asked_about(root):

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from vilam.evaluation import oracle
 
-STEPS = {"activate": "after step 1", "train": "after step 2"}
-"""What people call the model that a stage leaves."""
+STEPS = {"activate": "after step 1", "train": "after step 2", "other": "another model"}
+"""What people call the model that a stage leaves, and one of elsewhere."""
 ORACLE_NOTE = (
     f"{oracle.NAME}: the best of all templates' answers, chosen by the truth: not comparable with strict numbers."
 )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,18 +23,22 @@ from vilam.evaluation.oracle import oracle_metrics, rewordings
 from vilam.evaluation.plots import plots
 from vilam.evaluation.report import write_report
 from vilam.files import write_whole
+from vilam.inference.addresses import Addressed, find_model
 from vilam.inference.answering import answer_all, autocast, compile_grammars
 from vilam.models.build import Trained, keep_features, load_trained
 from vilam.models.device import best_device, precision
 from vilam.progress import Progress
 from vilam.tasks import TASKS
-from vilam.tracking import open_run
+from vilam.tracking import Tracker, open_run
+
+OTHER = "other"
+"""What the numbers of `evaluate.model` stand under, where those of this project's models stand under their stages."""
 
 logger = logging.getLogger(__name__)
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Score models/activate and models/train on settings.evaluate.split; write metrics, plots, predictions, report.
+    """Score models/activate and models/train, or evaluate.model; write metrics, plots, predictions and the report.
 
     Raises VilamError where a task or the split is unknown or a model is missing.
     """
@@ -41,8 +46,8 @@ def run(settings: Settings, root: Path) -> None:
     if unknown := set(chosen.tasks or ()) - TASKS.keys():
         raise VilamError(f"evaluate.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(TASKS)}")
     records = RecordStore(root / "data" / "records", chosen.split)
-    stages = ("activate", "train") if chosen.step_1 else ("train",)
-    trained = {stage: load_trained(root / "models" / stage) for stage in stages}
+    models = models_of(chosen, root)
+    trained = {stage: load_trained(model.folder) for stage, model in models.items()}
     seen = frozenset().union(*(each.seen for each in trained.values()))
     leaked = leaked_images(records, seen)
     asked = [each for each in instructions_of(root, chosen) if each.image_id not in leaked]
@@ -50,7 +55,8 @@ def run(settings: Settings, root: Path) -> None:
         raise VilamError(f"evaluate: every image of the split {chosen.split!r} was trained on: choose another split")
     for each in trained.values():
         each.model.settle(precision("auto"))
-        keep_features(each.model, settings.model)
+        if chosen.model is None:
+            keep_features(each.model, settings.model)
     evaluations = {
         stage: evaluate_model(model, records, asked, chosen, settings.seed, stage) for stage, model in trained.items()
     }
@@ -58,17 +64,43 @@ def run(settings: Settings, root: Path) -> None:
     _write_tables(evaluations, root)
     facts = {"data": records.card.name, "split": chosen.split, "images": str(_num_images(asked))}
     facts |= {"left out, since trained on": str(len(leaked))} if leaked else {}
-    with open_run(root, "train", trained["train"].info.get("run_id")) as tracker:
+    facts |= {"model": models[OTHER].version, "trained on": trained[OTHER].card.name} if OTHER in models else {}
+    with _open_run(settings, root, trained, facts) as tracker:
         facts |= {"MLflow run": tracker.run_id, "git commit": tracker.origin.get("git_commit", "unknown")}
         write_report(
             root / "reports", evaluations, records, records.card, gallery=chosen.gallery, title="vilam", facts=facts
         )
-        tracker.log_metrics(metrics["train"])
+        tracker.log_metrics(list(metrics.values())[-1])
         before = metrics.get("activate", {})
         tracker.log_metrics({f"after_step_1/{name}": value for name, value in before.items()})
         tracker.log_artifacts(root / "reports", "report")
         tracker.log_artifacts(root / "predictions", "predictions")
     write_whole(root / "metrics" / "evaluate.json", json.dumps(metrics, indent=2) + "\n")
+
+
+def models_of(settings: EvaluateSettings, root: Path) -> dict[str, Addressed]:
+    """The models that are asked, by what their numbers stand under: their stage, or OTHER for evaluate.model.
+
+    Raises VilamError where there is no such evaluate.model.
+    """
+    if settings.model is None:
+        stages = ("activate", "train") if settings.step_1 else ("train",)
+        return {stage: Addressed(f"models/{stage}", root / "models" / stage) for stage in stages}
+    try:
+        return {OTHER: find_model(settings.model, root)}
+    except VilamError as error:
+        raise VilamError(f"evaluate.model {settings.model}: {error}") from error
+
+
+def _open_run(
+    settings: Settings, root: Path, trained: Mapping[str, Trained], facts: Mapping[str, str]
+) -> AbstractContextManager[Tracker]:
+    """The run of the training; for another model one of its own, as its numbers here are not those of its training."""
+    if OTHER not in trained:
+        return open_run(root, "train", trained["train"].info.get("run_id"))
+    tags = {"evaluated_model": facts["model"], "trained_on": facts["trained on"], "data_set": facts["data"]}
+    params = {"seed": settings.seed, "evaluate": settings.evaluate}
+    return open_run(root, f"{facts['model']} on {facts['data']}", params=params, tags=tags)
 
 
 def instructions_of(root: Path, settings: EvaluateSettings) -> list[Instruction]:
@@ -164,6 +196,9 @@ def _round_trip_questions(predictions: Sequence[Prediction], records: RecordStor
 
 
 def _write_tables(evaluations: dict[str, Evaluation], root: Path) -> None:
+    """Write the answers and the plots; answers of models that were asked before are taken away."""
+    for stale in (root / "predictions").glob("*.parquet"):
+        stale.unlink()
     for stage, evaluation in evaluations.items():
         write_whole(root / "predictions" / f"{stage}.parquet", evaluation.rows.to_parquet(None, index=False))
     for name, table in plots(evaluations).items():
