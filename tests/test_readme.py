@@ -27,7 +27,7 @@ DOCUMENTS = [
 ]
 MADE = ("reports/", "metrics/", "models/", "predictions/", "checkpoints/", "mlruns/", "data/")
 """What a run makes: not there in a fresh clone."""
-METRICS = ("rec_", "reg_", "cycle/")
+METRICS = ("rec_", "reg_", "cycle/", "dialogue/")
 """How names of metrics begin, which look like paths."""
 
 

@@ -190,6 +190,7 @@ def predict(
     keypoints: Annotated[str | None, typer.Option(help="An expression; answers its keypoints.")] = None,
     classify: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers its class.")] = None,
     describe: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers in words.")] = None,
+    then: Annotated[str | None, typer.Option(help="classify or describe the box that --locate has found.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the answer on the image and save it here.")] = None,
 ) -> None:
     """Ask a trained model about a picture; the answer is JSON on stdout."""
@@ -198,10 +199,12 @@ def predict(
     if len(given) != 1:
         raise VilamError("predict: ask one thing: --locate, --segment, --keypoints, --classify or --describe")
     task, words = given[0]
+    if then is not None and (task != "locate" or then not in ("classify", "describe")):
+        raise VilamError(f"--then {then}: expected classify or describe, after --locate")
     box = parse_box(words, task) if task in ("classify", "describe") else None
     from vilam.inference import command
 
-    command.predict(model, image, task, None if box else words, box, picture)
+    command.predict(model, image, task, None if box else words, box, picture, then)
 
 
 @app.command()

@@ -302,13 +302,15 @@ class EvaluateSettings(Section):
 
     model: the one that is asked, whatever it was trained on; null: those of this project.
     protocol: strict, or besides the strict numbers those of the best of all templates (see vilam/evaluation/oracle.py).
-    tasks: those that are asked, null for all. step_1: whether the model of step 1 is asked too.
+    tasks: those that are asked, null for all. dialogue: whether each box that was found is then asked for its category.
+    step_1: whether the model of step 1 is asked too.
     """
 
     model: Address | None
     protocol: Literal["strict", "vilam-oracle"]
     split: str
     tasks: Annotated[tuple[str, ...], Field(min_length=1)] | None
+    dialogue: bool
     step_1: bool
     max_images: Count
     batch_size: Count

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vilam.data.records import DatasetCard
 from vilam.errors import VilamError
-from vilam.evaluation import metrics, oracle
+from vilam.evaluation import dialogue, metrics, oracle
 from vilam.evaluation.evaluator import Evaluation, Records
 from vilam.evaluation.gallery import Exhibit, exhibits
 from vilam.evaluation.table import ORACLE_NOTE, STEPS, has_oracle, headline
@@ -23,7 +23,11 @@ from vilam.tasks import TASKS
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "index.html"
-WAYS = {"cycle": "region → words → region", oracle.NAME: "words → region, not comparable with strict rows"}
+WAYS = {
+    "cycle": "region → words → region",
+    dialogue.NAME: "words → region → category",
+    oracle.NAME: "words → region, not comparable with strict rows",
+}
 """Of what is no task but has a row."""
 
 

@@ -18,6 +18,7 @@ from vilam.data.leakage import content_hash
 from vilam.data.records import Expression
 from vilam.data.store import RecordStore
 from vilam.errors import VilamError
+from vilam.evaluation.dialogue import dialogue_metrics, second_turns
 from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
 from vilam.evaluation.oracle import oracle_metrics, rewordings
 from vilam.evaluation.plots import plots
@@ -138,18 +139,21 @@ def evaluate_model(
     seed: int,
     stage: str,
 ) -> Evaluation:
-    """Answers and scores of one model, with the round trip region -> words -> region and what the protocol asks."""
+    """Answers and scores of one model, with the round trip region -> words -> region, second turns and the protocol."""
     answerer = _Answerer(trained, records, settings.batch_size)
     predictions = answerer.predict(instructions, f"evaluate {stage}")
     trips = _round_trip_questions(predictions, records)
     back = answerer.predict(trips, f"evaluate {stage}, round trip")
     boxes = {prediction.instruction.instruction_id: prediction.answer for prediction in back}
     strict = evaluate(predictions, records, records.card, bootstrap=settings.bootstrap, seed=seed, round_trips=boxes)
-    if settings.protocol == "strict":
-        return strict
-    others = answerer.predict(rewordings(predictions, records), f"evaluate {stage}, oracle")
-    best = oracle_metrics(predictions, others, records, records.card, settings.bootstrap, seed)
-    return replace(strict, metrics=strict.metrics | dict(best))
+    more: dict[str, float] = {}
+    if settings.dialogue:
+        said = answerer.predict(second_turns(predictions, records, records.card), f"evaluate {stage}, dialogue")
+        more |= dialogue_metrics(predictions, said, records, records.card, settings.bootstrap, seed)
+    if settings.protocol == "vilam-oracle":
+        others = answerer.predict(rewordings(predictions, records), f"evaluate {stage}, oracle")
+        more |= oracle_metrics(predictions, others, records, records.card, settings.bootstrap, seed)
+    return replace(strict, metrics=strict.metrics | more)
 
 
 class _Answerer:
