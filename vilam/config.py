@@ -303,7 +303,7 @@ class EvaluateSettings(Section):
     model: the one that is asked, whatever it was trained on; null: those of this project.
     protocol: strict, or besides the strict numbers those of the best of all templates (see vilam/evaluation/oracle.py).
     tasks: those that are asked, null for all. dialogue: whether each box that was found is then asked for its category.
-    step_1: whether the model of step 1 is asked too.
+    step_1: whether the model of step 1 is asked too. processes: that share the answering.
     """
 
     model: Address | None
@@ -316,6 +316,8 @@ class EvaluateSettings(Section):
     batch_size: Count
     gallery: Count
     bootstrap: Count
+    processes: Count
+    threads: Annotated[int, Field(ge=0)]
 
 
 class RegisterSettings(Section):

@@ -53,7 +53,8 @@ def test_the_same_numbers_come_out_again(root):
     records = RecordStore(root / "data" / "records", own.split)
     asked = evaluate.instructions_of(root, own)
     trained = load_trained(root / "models" / "train")
-    again = evaluate.evaluate_model(trained, records, asked, own, toy.settings().seed, "train")
+    answers = evaluate.ask(evaluate.Answerer(trained, records, own.batch_size), asked, own, "train")
+    again = evaluate.score(answers, records, own, toy.settings().seed)
     kept = json.loads((root / "metrics" / "evaluate.json").read_text())["train"]
     assert again.metrics == pytest.approx(kept, nan_ok=True)
 
@@ -71,17 +72,48 @@ def test_what_is_asked_besides_changes_no_strict_number(root, changes, prefix, n
     own = toy.settings().evaluate
     records = RecordStore(root / "data" / "records", own.split)
     asked = evaluate.instructions_of(root, own)
-    trained = load_trained(root / "models" / "train")
-    strict, both = (
-        evaluate.evaluate_model(trained, records, asked, own.model_copy(update=each), 1, "train")
-        for each in ({}, changes)
-    )
+    answerer = evaluate.Answerer(load_trained(root / "models" / "train"), records, own.batch_size)
+    chosen = [own.model_copy(update=each) for each in ({}, changes)]
+    strict, both = (evaluate.score(evaluate.ask(answerer, asked, each, "train"), records, each, 1) for each in chosen)
     pd.testing.assert_frame_equal(strict.rows, both.rows, check_exact=True)
     more = {name: value for name, value in both.metrics.items() if name not in strict.metrics}
     assert both.metrics == strict.metrics | more
     ends = {f"{name}_{end}" for name in names - {"templates"} for end in ("low", "high")}
     assert set(more) == {f"{prefix}/{name}" for name in names | ends | {"total"}}
     assert more[f"{prefix}/total"] == strict.metrics["rec_box/total"]
+
+
+FILES = [f"predictions/{stage}.parquet" for stage in ("activate", "train")]
+FILES += ["metrics/evaluate.json", "metrics/plots/evaluate_tasks.csv", "metrics/plots/evaluate_coverage.csv"]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_two_processes_write_the_same_as_one(projects, file):
+    """With second turns and all templates; see tests/runs.py."""
+    one, two = (projects / f"shared{number}" / file for number in (1, 2))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_second_turns_and_the_best_of_all_templates_stand_beside_the_strict_numbers(projects, root):
+    alone, shared = (
+        json.loads((each / "metrics" / "evaluate.json").read_text()) for each in (root, projects / "shared2")
+    )
+    assert set(alone) == set(shared) == {"activate", "train"}
+    for stage, told in shared.items():
+        assert {name.partition("/")[0] for name in told.keys() - alone[stage].keys()} == {"rec_box_oracle", "dialogue"}
+        assert told["rec_box/total"] == told["rec_box_oracle/total"] == told["dialogue/total"] > 0
+        assert told["rec_box_oracle/acc_0.5"] >= told["rec_box/acc_0.5"]
+        assert told["dialogue/found_and_named"] <= min(told["dialogue/accuracy"], told["rec_box/acc_0.5"])
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_first_process_alone_tells(projects, number):
+    from mlflow import MlflowClient
+
+    project = projects / f"shared{number}"
+    assert len(MlflowClient(f"sqlite:///{project / 'mlruns' / 'mlflow.db'}").search_runs(["1"])) == 1
+    said = [(project / f"log-{rank}.txt").read_text() for rank in range(number)]
+    assert "evaluate train, oracle: " in said[0] and not any("evaluate" in each for each in said[1:])
 
 
 def test_a_model_knows_the_images_that_it_was_trained_on(root):
@@ -176,12 +208,13 @@ def test_a_model_folder_will_do_and_is_never_registered(elsewhere, root):
     assert not (elsewhere / "metrics" / "register.json").exists()
 
 
+@pytest.mark.parametrize("processes", [1, 2])  # told before processes are started
 @pytest.mark.parametrize(
     ("model", "line"), [("nowhere", "no model in .*nowhere: name a model folder"), ("models:/vilam@chief", "not found")]
 )
-def test_another_model_that_is_not_there_is_told(elsewhere, model, line):
+def test_another_model_that_is_not_there_is_told(elsewhere, model, line, processes):
     with pytest.raises(VilamError, match=f"^evaluate.model {model}: .*{line}") as told:
-        evaluate.run(toy.settings(evaluate__model=model), elsewhere)
+        evaluate.run(toy.settings(evaluate__model=model, evaluate__processes=processes), elsewhere)
     assert "\n" not in str(told.value) and not (elsewhere / "metrics").exists()
 
 

@@ -9,8 +9,11 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
+
+import torch
 
 from vilam.config import EvaluateSettings, Settings
 from vilam.data.instructions import Instruction, read_instructions
@@ -26,6 +29,7 @@ from vilam.evaluation.report import write_report
 from vilam.files import write_whole
 from vilam.inference.addresses import Addressed, find_model
 from vilam.inference.answering import answer_all, autocast, compile_grammars
+from vilam.launch import ALONE, Team, is_first, launch, team
 from vilam.models.build import Trained, keep_features, load_trained
 from vilam.models.device import best_device, precision
 from vilam.progress import Progress
@@ -46,8 +50,20 @@ def run(settings: Settings, root: Path) -> None:
     chosen = settings.evaluate
     if unknown := set(chosen.tasks or ()) - TASKS.keys():
         raise VilamError(f"evaluate.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(TASKS)}")
+    models = models_of(chosen, root) if is_first() else {}  # told before others are started
+    if launch("evaluate", chosen, root, "--protocol", chosen.protocol):
+        return
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    with team() as processes:
+        logger.disabled = processes.rank > 0  # the first one tells
+        _evaluate(processes.share(models)[0], settings, root, processes)
+
+
+def _evaluate(models: Mapping[str, Addressed], settings: Settings, root: Path, processes: Team) -> None:
+    """All processes answer, the first one scores and writes."""
+    chosen = settings.evaluate
     records = RecordStore(root / "data" / "records", chosen.split)
-    models = models_of(chosen, root)
     trained = {stage: load_trained(model.folder) for stage, model in models.items()}
     seen = frozenset().union(*(each.seen for each in trained.values()))
     leaked = leaked_images(records, seen)
@@ -58,9 +74,13 @@ def run(settings: Settings, root: Path) -> None:
         each.model.settle(precision("auto"))
         if chosen.model is None:
             keep_features(each.model, settings.model)
-    evaluations = {
-        stage: evaluate_model(model, records, asked, chosen, settings.seed, stage) for stage, model in trained.items()
+    answers = {
+        stage: ask(Answerer(model, records, chosen.batch_size, processes), asked, chosen, stage)
+        for stage, model in trained.items()
     }
+    if processes.rank > 0:
+        return
+    evaluations = {stage: score(each, records, chosen, settings.seed) for stage, each in answers.items()}
     metrics = {stage: evaluation.metrics for stage, evaluation in evaluations.items()}
     _write_tables(evaluations, root)
     facts = {"data": records.card.name, "split": chosen.split, "images": str(_num_images(asked))}
@@ -131,45 +151,64 @@ def _num_images(instructions: Sequence[Instruction]) -> int:
     return len({instruction.image_id for instruction in instructions})
 
 
-def evaluate_model(
-    trained: Trained,
-    records: RecordStore,
-    instructions: Sequence[Instruction],
-    settings: EvaluateSettings,
-    seed: int,
-    stage: str,
-) -> Evaluation:
-    """Answers and scores of one model, with the round trip region -> words -> region, second turns and the protocol."""
-    answerer = _Answerer(trained, records, settings.batch_size)
-    predictions = answerer.predict(instructions, f"evaluate {stage}")
-    trips = _round_trip_questions(predictions, records)
-    back = answerer.predict(trips, f"evaluate {stage}, round trip")
-    boxes = {prediction.instruction.instruction_id: prediction.answer for prediction in back}
-    strict = evaluate(predictions, records, records.card, bootstrap=settings.bootstrap, seed=seed, round_trips=boxes)
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model said: the strict answers, and those to what follows from them.
+
+    back: to its own words of regions. turns: on the boxes that it found. others: to the other templates of rec_box.
+    """
+
+    strict: list[Prediction]
+    back: list[Prediction]
+    turns: list[Prediction]
+    others: list[Prediction]
+
+
+def ask(answerer: Answerer, instructions: Sequence[Instruction], settings: EvaluateSettings, stage: str) -> Answers:
+    """The answers of one model, with the round trip region -> words -> region, and second turns and the protocol's."""
+    records, title = answerer.records, f"evaluate {stage}"
+    strict = answerer.predict(instructions, title)
+    back = answerer.predict(_round_trip_questions(strict, records), f"{title}, round trip")
+    turns = second_turns(strict, records, records.card) if settings.dialogue else []
+    others = rewordings(strict, records) if settings.protocol == "vilam-oracle" else []
+    return Answers(
+        strict,
+        back,
+        answerer.predict(turns, f"{title}, dialogue") if turns else [],
+        answerer.predict(others, f"{title}, oracle") if others else [],
+    )
+
+
+def score(answers: Answers, records: RecordStore, settings: EvaluateSettings, seed: int) -> Evaluation:
+    """The metrics of one model."""
+    card, draws = records.card, settings.bootstrap
+    boxes = {each.instruction.instruction_id: each.answer for each in answers.back}
+    strict = evaluate(answers.strict, records, card, bootstrap=draws, seed=seed, round_trips=boxes)
     more: dict[str, float] = {}
     if settings.dialogue:
-        said = answerer.predict(second_turns(predictions, records, records.card), f"evaluate {stage}, dialogue")
-        more |= dialogue_metrics(predictions, said, records, records.card, settings.bootstrap, seed)
+        more |= dialogue_metrics(answers.strict, answers.turns, records, card, draws, seed)
     if settings.protocol == "vilam-oracle":
-        others = answerer.predict(rewordings(predictions, records), f"evaluate {stage}, oracle")
-        more |= oracle_metrics(predictions, others, records, records.card, settings.bootstrap, seed)
+        more |= oracle_metrics(answers.strict, answers.others, records, card, draws, seed)
     return replace(strict, metrics=strict.metrics | more)
 
 
-class _Answerer:
-    """A model that answers instructions about the records of a split."""
+class Answerer:
+    """A model that answers instructions about the records of a split, together with other processes."""
 
-    def __init__(self, trained: Trained, records: RecordStore, batch_size: int) -> None:
-        self.model = trained.model.to(best_device())
+    def __init__(self, trained: Trained, records: RecordStore, batch_size: int, processes: Team = ALONE) -> None:
+        self.model = trained.model.to(best_device(processes.rank))
         self.tokenizer = trained.tokenizer
         self.records = records
         self.batch_size = batch_size
+        self.processes = processes
         # What may be answered is a matter of the data set that is asked about, not of the one that was trained on.
         self.grammars = compile_grammars(trained.tokenizer, records.card)
 
     def predict(self, instructions: Sequence[Instruction], title: str) -> list[Prediction]:
-        """One prediction for each instruction."""
-        with Progress(len(instructions), title, "answers") as progress, autocast(self.model, precision("auto")):
+        """One prediction for each instruction; the first process shows how far they are."""
+        stream = None if self.processes.rank == 0 else StringIO()
+        progress = Progress(len(instructions), title, "answers", stream=stream)
+        with progress, autocast(self.model, precision("auto")):
             answers = answer_all(
                 self.model,
                 self.tokenizer,
@@ -178,6 +217,7 @@ class _Answerer:
                 instructions,
                 self.batch_size,
                 progress.advance,
+                self.processes,
             )
         return [
             Prediction(each, answer.text, answer.confidence) for each, answer in zip(instructions, answers, strict=True)
