@@ -19,13 +19,15 @@ WORST = "*_worst_0[12].jpg"
 
 def show_stage(stage: str, root: Path) -> None:
     """Make the artifacts of one stage from the files that it has left."""
-    metrics = root / "metrics" / f"{stage}.json"
-    if metrics.is_file():
-        show_metrics(stage, json.loads(metrics.read_text(encoding="utf-8")))
+    path = root / "metrics" / f"{stage}.json"
+    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if metrics:
+        show_metrics(stage, metrics)
     if stage == "train" and (run_id := _run_id(root)):
         show_run(run_id)
     if stage == "evaluate" and (run_id := _run_id(root)):
-        show_report(run_id)
+        if "other" not in metrics:  # evaluate.model has a run of its own
+            show_report(run_id)
         show_gallery(root / "reports" / "gallery")
 
 

@@ -4,9 +4,10 @@ One process imports torch, DeepSpeed and MLflow, which takes most of the time, a
 does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where a test wants that.
 
 FOLDER holds the projects ``whole`` and ``killed`` with the same settings, ``zero0``, ``zero2``, ``zero3`` with data and
-other settings, whose step 1 and step 2 are run, ``taught1``, ``taught2`` with data and a teacher, ``pretrained`` with
-data and checkpoints to start from, ``compared`` with the file of an ablation, and one ``stock-NAME`` with data for each
-checkpoint of stock.py, which is written here. What each run said stands in ``PROJECT/log-N.txt``.
+other settings, whose step 1 and step 2 are run, ``taught1``, ``taught2`` with data and a teacher, ``shared1``,
+``shared2`` with the settings of an evaluation, ``pretrained`` with data and checkpoints to start from, ``compared``
+with the file of an ablation, and one ``stock-NAME`` with data for each checkpoint of stock.py, which is written here.
+What each run said stands in ``PROJECT/log-N.txt``.
 """
 
 from __future__ import annotations
@@ -140,6 +141,15 @@ def be_shy(module: Any) -> None:
     module.Traveller = Shy
 
 
+def share(folder: Path) -> None:
+    """One process and two ask the models of ``whole``."""
+    for processes in (1, 2):
+        root = folder / f"shared{processes}"
+        for part in ("data", "models"):
+            shutil.copytree(folder / "whole" / part, root / part)
+        spread(root, "evaluate", processes)
+
+
 def adapt(folder: Path) -> None:
     """Every whole model is trained and scored; two processes share the training of one, another one teaches."""
     from stock import STOCK
@@ -195,6 +205,7 @@ def main(folder: Path) -> None:
         for stage in ("activate", "train"):
             spread(folder / name, stage, processes)
     teach(folder)
+    share(folder)
     for number, stage in enumerate(("activate", "train", "evaluate")):
         finish(start(folder / "pretrained", stage, number, VILAM_CACHE=str(folder / "pretrained" / "cache")))
     ablate(folder / "compared")

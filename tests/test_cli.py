@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from vilam.cli import STAGES, app, main, parse_box
-from vilam.config import Settings
+from vilam.config import Settings, load_settings
 from vilam.errors import VilamError
 
 
@@ -40,6 +40,26 @@ def test_a_stage_gets_the_settings_and_the_folder(
     ((settings, root),) = got
     assert root == tmp_path
     assert settings.train.steps > 0
+
+
+@pytest.mark.parametrize(("words", "protocol"), [([], "strict"), (["--protocol", "vilam-oracle"], "vilam-oracle")])
+def test_the_protocol_is_that_of_the_command_line_or_of_the_settings(
+    words: list[str], protocol: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[Settings] = []
+    module = ModuleType("evaluate")
+    vars(module)["run"] = lambda settings, _root: got.append(settings)
+    monkeypatch.setitem(sys.modules, "vilam.stages.evaluate", module)
+    monkeypatch.chdir(tmp_path)
+    app(["evaluate", "--params", str(project / "params.yaml"), *words], standalone_mode=False)
+    own = load_settings(project / "params.yaml")
+    assert got == [own.model_copy(update={"evaluate": own.evaluate.model_copy(update={"protocol": protocol})})]
+
+
+def test_a_protocol_that_is_none_is_one_line(project: Path, tmp_path: Path) -> None:
+    done = vilam("evaluate", "--params", str(project / "params.yaml"), "--protocol", "kind", folder=tmp_path)
+    line = "vilam: --protocol: evaluate.protocol: Input should be 'strict' or 'vilam-oracle' (found 'kind')"
+    assert done.returncode == 1 and done.stderr.splitlines() == [line]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,13 @@ def test_the_projects_own_settings_are_whole(project: Path) -> None:
         ("synthesize.teacher", "models:/vilam/first", "synthesize.teacher: expected models:/NAME@ALIAS"),
         ("synthesize.teacher", "", "synthesize.teacher: expected models:/NAME@ALIAS"),
         ("synthesize.teacher", 3, "synthesize.teacher: Input should be a valid string (found 3)"),
+        (
+            "evaluate.model",
+            "models:/vilam",
+            "evaluate.model: expected models:/NAME@ALIAS, models:/NAME/VERSION, a model",
+        ),
+        ("evaluate.protocol", "kind", "evaluate.protocol: Input should be 'strict' or 'vilam-oracle' (found 'kind')"),
+        ("register.primary", "rec_box_oracle/acc_0.5", "register: rec_box_oracle/acc_0.5 is chosen by the truth"),
         ("prepare.source", "voc", "prepare: source voc reads files: set prepare.root"),
         ("model.coordinate_bins", 12, "model: coordinate_bins - 1 must divide 1000"),
         ("model.vision.checkpoint", "some/folder", "model.vision: set one of checkpoint and model_type"),

@@ -20,9 +20,10 @@ def test_one_process_is_not_started_again(monkeypatch):
     assert not module.launch("train", toy.settings(train__processes=2).train, Path())
 
 
-@pytest.mark.parametrize("stage", ["train", "synthesize"])
+@pytest.mark.parametrize("stage", ["train", "synthesize", "evaluate"])
 @pytest.mark.parametrize("code", [0, 1])
-def test_several_processes_are_started_by_torch(monkeypatch, tmp_path, code, stage):
+@pytest.mark.parametrize("words", [(), ("--protocol", "strict")])
+def test_several_processes_are_started_by_torch(monkeypatch, tmp_path, code, stage, words):
     started: list[Any] = []
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setattr(
@@ -33,11 +34,16 @@ def test_several_processes_are_started_by_torch(monkeypatch, tmp_path, code, sta
     own = getattr(toy.settings(**{f"{stage}__processes": 2}), stage)
     if code:
         with pytest.raises(VilamError, match="one of 2 processes failed"):
-            module.launch(stage, own, tmp_path)
+            module.launch(stage, own, tmp_path, *words)
     else:
-        assert module.launch(stage, own, tmp_path)
+        assert module.launch(stage, own, tmp_path, *words)
     command, folder = started[0]
-    assert command[1:3] == ["-m", "torch.distributed.run"] and command[-3:] == ["-m", "vilam", stage]
+    assert command[1:3] == ["-m", "torch.distributed.run"] and command[command.index("vilam") - 1 :] == [
+        "-m",
+        "vilam",
+        stage,
+        *words,
+    ]
     assert command[command.index("--nproc-per-node") + 1] == "2" and folder == tmp_path
 
 
@@ -48,4 +54,12 @@ def test_a_process_alone_waits_for_nobody(monkeypatch, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with module.team() as team:
-        assert (team.rank, team.size) == (0, 1) and team.gather("found") == ["found"]
+        assert (team.rank, team.size) == (0, 1) and team.gather("found") == team.share("found") == ["found"]
+
+
+@pytest.mark.parametrize(("environment", "first"), [({}, True), ({"RANK": "0"}, True), ({"RANK": "1"}, False)])
+def test_the_first_process_knows_that_it_is(monkeypatch, environment, first):
+    monkeypatch.delenv("RANK", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert module.is_first() is first

@@ -66,6 +66,13 @@ TAUGHT = {
     "synthesize__min_iou": 0.02,
 }
 """A model of eight steps hardly ever finds its way back: what overlaps at all counts."""
+SHARED = {
+    "evaluate__protocol": "vilam-oracle",
+    "evaluate__dialogue": True,
+    "evaluate__batch_size": 5,
+    "evaluate__threads": 1,
+}
+"""An evaluation of everything, in batches so small that there are some for each process."""
 
 
 PRETRAINED = {
@@ -353,6 +360,7 @@ def make_projects(folder: Path, database: Path) -> None:
         project = write_settings(folder / f"taught{processes}", train__steps=2, **TAUGHT)
         write_dataset(scenes(), card(), project / "data" / "records", 100)
         put_database(project, database)
+        put_database(write_settings(folder / f"shared{processes}", **SHARED), database)
     pretrained = write_project(folder / "pretrained", activate__steps=2, train__steps=STEPS, **PRETRAINED)
     write_checkpoints(pretrained)
     put_database(pretrained, database)

@@ -67,8 +67,24 @@ def stage_command(stage: str) -> Callable[[Path], None]:
     return command
 
 
+def evaluate(
+    params: ParamsFile = Path("params.yaml"),
+    protocol: Annotated[str | None, typer.Option(help="strict or vilam-oracle, in place of the setting.")] = None,
+) -> None:
+    """Check the settings, with the protocol that was named, and evaluate in the project folder, the current one."""
+    from vilam.config import check_settings, load_settings, read_yaml
+    from vilam.overrides import override
+
+    settings = load_settings(params)
+    if protocol is not None:
+        content = read_yaml(params)
+        override(content, {"evaluate.protocol": protocol}, "--protocol")
+        settings = check_settings(content, "--protocol")
+    importlib.import_module("vilam.stages.evaluate").run(settings, Path.cwd())
+
+
 for _stage, _help in STAGES.items():
-    app.command(_stage, help=_help)(stage_command(_stage))
+    app.command(_stage, help=_help)(evaluate if _stage == "evaluate" else stage_command(_stage))
 
 
 @app.command()
@@ -176,6 +192,7 @@ def predict(
     presence: Annotated[str | None, typer.Option(help="An expression; answers whether there is any.")] = None,
     classify: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers its class.")] = None,
     describe: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers in words.")] = None,
+    then: Annotated[str | None, typer.Option(help="classify or describe the box that --locate has found.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the answer on the image and save it here.")] = None,
 ) -> None:
     """Ask a trained model about a picture; the answer is JSON on stdout."""
@@ -185,10 +202,12 @@ def predict(
     if len(given) != 1:
         raise VilamError("predict: ask one thing: --" + ", --".join(asked).replace("_", "-"))
     task, words = given[0]
+    if then is not None and (task != "locate" or then not in ("classify", "describe")):
+        raise VilamError(f"--then {then}: expected classify or describe, after --locate")
     box = parse_box(words, task) if task in ("classify", "describe") else None
     from vilam.inference import command
 
-    command.predict(model, image, task, None if box else words, box, picture)
+    command.predict(model, image, task, None if box else words, box, picture, then)
 
 
 @app.command()

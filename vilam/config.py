@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vilam.errors import VilamError
 
@@ -28,6 +28,16 @@ class Section(BaseModel):
 
 
 Block = TypeVar("Block", bound=Section)
+
+
+def _is_address(text: str) -> str:
+    if text == "" or (text.startswith("models:") and not REGISTERED.fullmatch(text)):
+        raise ValueError("expected models:/NAME@ALIAS, models:/NAME/VERSION, a model folder or null")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_is_address)]
+"""A model: a version of the registry, or a model folder."""
 
 
 class ScenesSettings(Section):
@@ -74,7 +84,7 @@ class SynthesizeSettings(Section):
 
     expressions_per_region: Count
     described_share: Fraction
-    teacher: str | None
+    teacher: Address | None
     samples: Count
     temperature: Weight
     min_iou: Annotated[float, Field(gt=0, le=1)]
@@ -82,14 +92,6 @@ class SynthesizeSettings(Section):
     batch_size: Count
     processes: Count
     threads: Annotated[int, Field(ge=0)]
-
-    @field_validator("teacher")
-    @classmethod
-    def _address(cls, teacher: str | None) -> str | None:
-        wrong = teacher is not None and teacher.startswith("models:") and not REGISTERED.fullmatch(teacher)
-        if wrong or teacher == "":
-            raise ValueError("expected models:/NAME@ALIAS, models:/NAME/VERSION, a model folder or null")
-        return teacher
 
 
 class TowerSettings(Section):
@@ -299,18 +301,26 @@ class TrainSettings(OptimiserSettings):
 
 
 class EvaluateSettings(Section):
-    """The strict evaluation. ``max_images`` bounds it; gallery counts pictures a task.
+    """The evaluation. ``max_images`` bounds it; gallery counts pictures a task.
 
-    tasks: those that are asked, null for all. step_1: whether the model of step 1 is asked too.
+    model: the one that is asked, whatever it was trained on; null: those of this project.
+    protocol: strict, or besides the strict numbers those of the best of all templates (see vilam/evaluation/oracle.py).
+    tasks: those that are asked, null for all. dialogue: whether each box that was found is then asked for its category.
+    step_1: whether the model of step 1 is asked too. processes: that share the answering.
     """
 
+    model: Address | None
+    protocol: Literal["strict", "vilam-oracle"]
     split: str
     tasks: Annotated[tuple[str, ...], Field(min_length=1)] | None
+    dialogue: bool
     step_1: bool
     max_images: Count
     batch_size: Count
     gallery: Count
     bootstrap: Count
+    processes: Count
+    threads: Annotated[int, Field(ge=0)]
 
 
 class RegisterSettings(Section):
@@ -319,6 +329,12 @@ class RegisterSettings(Section):
     model_name: Annotated[str, Field(min_length=1)]
     primary: str
     guards: dict[str, Weight]
+
+    @model_validator(mode="after")
+    def _strict_numbers_alone(self) -> RegisterSettings:
+        if chosen := [name for name in (self.primary, *self.guards) if "oracle" in name]:
+            raise ValueError(f"{chosen[0]} is chosen by the truth: name a strict metric")
+        return self
 
 
 class Settings(Section):

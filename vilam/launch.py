@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from vilam.config import OptimiserSettings, SynthesizeSettings
+from vilam.config import EvaluateSettings, OptimiserSettings, SynthesizeSettings
 from vilam.errors import VilamError
 
 Found = TypeVar("Found")
@@ -20,15 +20,25 @@ PATIENCE = timedelta(days=1)
 """How long one process waits for the others; the launcher ends all as soon as one fails."""
 
 
-def launch(stage: str, settings: OptimiserSettings | SynthesizeSettings, root: Path) -> bool:
-    """Start the stage again as several processes where the settings ask for it; returns whether that was done."""
+def launch(
+    stage: str, settings: OptimiserSettings | SynthesizeSettings | EvaluateSettings, root: Path, *words: str
+) -> bool:
+    """Start the stage again as several processes where the settings ask for it; returns whether that was done.
+
+    words: of the command line, after the stage.
+    """
     if settings.processes == 1 or "RANK" in os.environ:
         return False
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(settings.processes), "-m", "vilam", stage]
+    command += ["--nproc-per-node", str(settings.processes), "-m", "vilam", stage, *words]
     if subprocess.run(command, cwd=root).returncode:
         raise VilamError(f"{stage}: one of {settings.processes} processes failed: its message stands above")
     return True
+
+
+def is_first() -> bool:
+    """Whether this is the first of several processes, the one that starts them, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +58,27 @@ class Team:
         distributed.gather_object(found, parts)
         return parts
 
+    def share(self, found: Found) -> list[Found]:
+        """What every process found, in the order of their ranks, in all of them. All must call it."""
+        if self.size == 1:
+            return [found]
+        from torch import distributed
+
+        parts = [found] * self.size
+        distributed.all_gather_object(parts, found)
+        return parts
+
+
+ALONE = Team(0, 1)
+"""A process that works by itself."""
+
 
 @contextmanager
 def team() -> Iterator[Team]:
     """Join the processes that `launch` started, by gloo, which any machine has; a process alone joins nobody."""
     size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
     if size == 1:
-        yield Team(0, 1)
+        yield ALONE
         return
     from torch import distributed
 

@@ -65,3 +65,9 @@ def test_what_the_champion_lacks_is_not_held_against_the_challenger() -> None:
 
 def test_all_objections_are_told() -> None:
     assert len(gate(challenger(0.1, 0.1), CHAMPION, SETTINGS).reasons) == 2
+
+
+def test_the_best_of_all_templates_changes_nothing() -> None:
+    oracle = {"rec_box_oracle/acc_0.5": 1.0}
+    assert gate(challenger(0.5) | oracle, CHAMPION, SETTINGS) == gate(challenger(0.5), CHAMPION, SETTINGS)
+    assert gate(challenger(), CHAMPION | oracle, SETTINGS) == gate(challenger(), CHAMPION, SETTINGS)

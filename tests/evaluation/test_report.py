@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -79,6 +80,17 @@ def test_both_steps_stand_side_by_side(
     assert "acc_0.5 0.000 0.750 +0.750" in page
     assert "oks 0.000 1.000 +1.000" in page
     assert "after step 1 (0.00)" in page
+
+
+def test_the_best_of_all_templates_stands_apart(
+    tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
+) -> None:
+    assert "oracle" not in write(tmp_path, evaluations)
+    told = evaluations["train"].metrics | {"rec_box_oracle/acc_0.5": 0.875, "rec_box_oracle/total": 4.0}
+    page = write(tmp_path, evaluations | {"train": replace(evaluations["train"], metrics=told)})
+    words = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert "rec_box_oracle words → region, not comparable with strict rows acc_0.5 – 0.875" in words
+    assert "acc_0.5 0.000 0.750 +0.750" in words and "not comparable with strict numbers." in words
 
 
 def test_one_step_and_few_tasks_make_a_page(

@@ -1,6 +1,6 @@
 """The headline's rows and its text."""
 
-from vilam.evaluation.table import headline, summary_table
+from vilam.evaluation.table import ORACLE_NOTE, headline, summary_table
 
 BEFORE = {"rec_box/total": 9.0, "rec_box/invalid": 0.5, "rec_box/acc_0.5": 0.1, "reg_class/total": 0.0}
 AFTER = {
@@ -35,3 +35,13 @@ def test_the_text_names_each_task_once_and_fits_a_terminal() -> None:
     ]
     assert "after step 1" in text
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_the_best_of_all_templates_has_a_row_and_a_note() -> None:
+    oracle = {"rec_box_oracle/total": 10.0, "rec_box_oracle/templates": 12.0, "rec_box_oracle/acc_0.5": 0.9}
+    lines = summary_table({"activate": BEFORE, "train": {**AFTER, **oracle}}).splitlines()
+    assert [line.split()[:4] for line in lines if "oracle" in line][:-1] == [
+        ["rec_box_oracle", "acc_0.5", "-", "0.900"]
+    ]
+    assert lines[-1] == ORACLE_NOTE and "not comparable" in ORACLE_NOTE and len(ORACLE_NOTE) <= 120
+    assert "oracle" not in summary_table({"train": AFTER})

@@ -57,3 +57,10 @@ def test_the_worst_pictures_of_each_task_are_shown(shown: dict[str, str], tmp_pa
         "### reg_class_worst_02",
     ]
     assert "data:image/jpeg;base64,cGljdHVyZQ==" in shown["gallery"]
+
+
+def test_the_report_of_another_model_does_not_lie_in_the_run_of_this_one(shown: dict[str, str], tmp_path: Path) -> None:
+    (trained(tmp_path, {"run_id": "abc"}) / "metrics").mkdir()
+    (tmp_path / "metrics" / "evaluate.json").write_text(json.dumps({"other": {"rec_box/acc_0.5": 0.5}}))
+    artifacts.show_stage("evaluate", tmp_path)
+    assert shown.keys() == {"metrics-evaluate"}

@@ -127,6 +127,21 @@ def test_the_command_prints_json_and_draws(folder, capsys, tmp_path):
         assert len(set(drawn.convert("RGB").getdata())) > 1
 
 
+@pytest.mark.parametrize("then", ["classify", "describe"])
+def test_the_second_turn_is_about_the_box_that_was_found(folder, predictor, image, capsys, then):
+    command.predict(str(folder / "model"), folder / "scene.png", "locate", "the circle", None, None, then)
+    said = json.loads(capsys.readouterr().out)
+    found = predictor.locate(image, "the circle")
+    assert said["box_xyxy"] == list(found.box_xyxy)
+    assert said["then"] == getattr(predictor, then)(image, found.box_xyxy).as_dict()
+
+
+def test_of_a_box_that_cannot_be_read_nothing_is_asked(folder, capsys, monkeypatch):
+    monkeypatch.setattr(Predictor, "locate", lambda *_: Found("rec_box", "nowhere", 0.5))
+    command.predict(str(folder / "model"), folder / "scene.png", "locate", "the circle", None, None, "classify")
+    assert json.loads(capsys.readouterr().out)["then"] is None
+
+
 @pytest.mark.parametrize("task", ["segment", "keypoints", "find_all", "presence"])
 def test_the_command_draws_outlines_and_points(folder, capsys, tmp_path, task):
     command.predict(str(folder / "model"), folder / "scene.png", task, "the circle", None, tmp_path / "drawn.jpg")
@@ -163,6 +178,8 @@ def test_a_picture_of_no_known_kind_cannot_be_written(folder, tmp_path):
         (["--classify", "1,2,3"], "expected x1,y1,x2,y2"),
         (["--classify", "9,2,3,4"], "the box is empty"),
         (["--classify", "nan,2,3,4"], "the box is empty"),
+        (["--locate", "a", "--then", "segment"], "--then segment: expected classify or describe, after --locate"),
+        (["--segment", "a", "--then", "classify"], "--then classify: expected classify or describe, after --locate"),
         (["--locate", " "], "the expression is empty"),
         (["--describe", "200,2,300,4"], "outside of the 96 x 64 picture"),
     ],

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import toy
 
-from vilam.data.instructions import read_instructions
+from vilam.data.instructions import read_instructions, write_instructions
 from vilam.data.leakage import content_hash, content_hashes
-from vilam.data.store import RecordStore
+from vilam.data.store import RecordStore, write_dataset
 from vilam.errors import VilamError
-from vilam.stages import evaluate
-from vilam.tasks import ALL_TASKS, GROUP_TASKS
+from vilam.stages import evaluate, register
+from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
+from vilam.tasks.synthesis import render
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,67 @@ def test_the_same_numbers_come_out_again(root):
     records = RecordStore(root / "data" / "records", own.split)
     asked = evaluate.instructions_of(root, own)
     trained = load_trained(root / "models" / "train")
-    again = evaluate.evaluate_model(trained, records, asked, own, toy.settings().seed, "train")
+    answers = evaluate.ask(evaluate.Answerer(trained, records, own.batch_size), asked, own, "train")
+    again = evaluate.score(answers, records, own, toy.settings().seed)
     kept = json.loads((root / "metrics" / "evaluate.json").read_text())["train"]
     assert again.metrics == pytest.approx(kept, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "prefix", "names"),
+    [
+        ({"protocol": "vilam-oracle"}, "rec_box_oracle", {"acc_0.5", "templates"}),
+        ({"dialogue": True}, "dialogue", {"accuracy", "found_and_named"}),
+    ],
+)
+def test_what_is_asked_besides_changes_no_strict_number(root, changes, prefix, names):
+    from vilam.models.build import load_trained
+
+    own = toy.settings().evaluate
+    records = RecordStore(root / "data" / "records", own.split)
+    asked = evaluate.instructions_of(root, own)
+    answerer = evaluate.Answerer(load_trained(root / "models" / "train"), records, own.batch_size)
+    chosen = [own.model_copy(update=each) for each in ({}, changes)]
+    strict, both = (evaluate.score(evaluate.ask(answerer, asked, each, "train"), records, each, 1) for each in chosen)
+    pd.testing.assert_frame_equal(strict.rows, both.rows, check_exact=True)
+    more = {name: value for name, value in both.metrics.items() if name not in strict.metrics}
+    assert both.metrics == strict.metrics | more
+    ends = {f"{name}_{end}" for name in names - {"templates"} for end in ("low", "high")}
+    assert set(more) == {f"{prefix}/{name}" for name in names | ends | {"total"}}
+    assert more[f"{prefix}/total"] == strict.metrics["rec_box/total"]
+
+
+FILES = [f"predictions/{stage}.parquet" for stage in ("activate", "train")]
+FILES += ["metrics/evaluate.json", "metrics/plots/evaluate_tasks.csv", "metrics/plots/evaluate_coverage.csv"]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_two_processes_write_the_same_as_one(projects, file):
+    """With second turns and all templates; see tests/runs.py."""
+    one, two = (projects / f"shared{number}" / file for number in (1, 2))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_second_turns_and_the_best_of_all_templates_stand_beside_the_strict_numbers(projects, root):
+    alone, shared = (
+        json.loads((each / "metrics" / "evaluate.json").read_text()) for each in (root, projects / "shared2")
+    )
+    assert set(alone) == set(shared) == {"activate", "train"}
+    for stage, told in shared.items():
+        assert {name.partition("/")[0] for name in told.keys() - alone[stage].keys()} == {"rec_box_oracle", "dialogue"}
+        assert told["rec_box/total"] == told["rec_box_oracle/total"] == told["dialogue/total"] > 0
+        assert told["rec_box_oracle/acc_0.5"] >= told["rec_box/acc_0.5"]
+        assert told["dialogue/found_and_named"] <= min(told["dialogue/accuracy"], told["rec_box/acc_0.5"])
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_first_process_alone_tells(projects, number):
+    from mlflow import MlflowClient
+
+    project = projects / f"shared{number}"
+    assert len(MlflowClient(f"sqlite:///{project / 'mlruns' / 'mlflow.db'}").search_runs(["1"])) == 1
+    said = [(project / f"log-{rank}.txt").read_text() for rank in range(number)]
+    assert "evaluate train, oracle: " in said[0] and not any("evaluate" in each for each in said[1:])
 
 
 def test_a_model_knows_the_images_that_it_was_trained_on(root):
@@ -98,6 +157,66 @@ def test_the_run_of_the_training_is_gone_on_with(root):
     assert logged["after_step_1/rec_box/acc_0.5"] == metrics["activate"]["rec_box/acc_0.5"]
     names = {item.path for item in client.list_artifacts(run_id)}
     assert {"report", "predictions"} <= names
+
+
+@pytest.fixture
+def elsewhere(root, tmp_path, monkeypatch):
+    """A project with another data set, whose categories bear other names, and the registry of ``whole``; no model."""
+    folder = toy.write_settings(tmp_path / "elsewhere")
+    scenes = [
+        replace(record, regions=tuple(replace(each, category=f"odd {each.category}") for each in record.regions))
+        for record in toy.scenes()
+    ]
+    names = tuple(f"odd {name}" for name in toy.card().categories)
+    card = replace(toy.card(), name="odd scenes", categories=names, keypoints={})
+    write_dataset(scenes, card, folder / "data" / "records", 100)
+    tasks = [task for task in TASKS.values() if task.name != "rec_keypoints"]
+    asked = [each for record in scenes for each in render(record, card, tasks, 2, seed=3)]
+    write_instructions(folder / "data" / "instructions", asked)
+    toy.put_database(folder, root / "mlruns" / "mlflow.db")
+    return folder
+
+
+def test_another_model_is_asked_about_this_data_and_its_numbers_are_its_own(elsewhere, root):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{elsewhere / 'mlruns' / 'mlflow.db'}")
+    training = json.loads((root / "models" / "train" / "run.json").read_text())["run_id"]
+    before = client.get_run(training).data
+    (elsewhere / "predictions").mkdir()
+    (elsewhere / "predictions" / "train.parquet").write_bytes(b"answers of an earlier model")
+    evaluate.run(toy.settings(evaluate__model="models:/vilam@champion"), elsewhere)
+    metrics = json.loads((elsewhere / "metrics" / "evaluate.json").read_text())
+    assert set(metrics) == {"other"}
+    assert [path.name for path in (elsewhere / "predictions").iterdir()] == ["other.parquet"]
+    rows = pd.read_parquet(elsewhere / "predictions" / "other.parquet")
+    named = rows[rows["task"] == "reg_class"]["answer"]
+    assert len(named) and set(named) <= {f"odd {name}" for name in toy.card().categories}
+    assert client.get_run(training).data.metrics == before.metrics and before.tags == client.get_run(training).data.tags
+    (run,) = client.search_runs(["1"], "tags.evaluated_model = 'models:/vilam/1'")
+    assert run.data.metrics["rec_box/miou"] == metrics["other"]["rec_box/miou"]
+    assert (run.data.tags["trained_on"], run.data.tags["data_set"]) == ("scenes", "odd scenes")
+    assert run.data.params["evaluate.model"] == "models:/vilam@champion"
+    page = (elsewhere / "reports" / "index.html").read_text()
+    assert "another model" in page and "models:/vilam/1" in page and "after step 2" not in page
+
+
+def test_a_model_folder_will_do_and_is_never_registered(elsewhere, root):
+    shutil.copytree(root / "models" / "train", elsewhere / "models" / "train")
+    evaluate.run(toy.settings(evaluate__model="models/train", evaluate__tasks=["reg_class"]), elsewhere)
+    with pytest.raises(VilamError, match=r"evaluate\.json: of another model than models/train: set evaluate\.model to"):
+        register.run(toy.settings(), elsewhere)
+    assert not (elsewhere / "metrics" / "register.json").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])  # told before processes are started
+@pytest.mark.parametrize(
+    ("model", "line"), [("nowhere", "no model in .*nowhere: name a model folder"), ("models:/vilam@chief", "not found")]
+)
+def test_another_model_that_is_not_there_is_told(elsewhere, model, line, processes):
+    with pytest.raises(VilamError, match=f"^evaluate.model {model}: .*{line}") as told:
+        evaluate.run(toy.settings(evaluate__model=model, evaluate__processes=processes), elsewhere)
+    assert "\n" not in str(told.value) and not (elsewhere / "metrics").exists()
 
 
 def test_only_the_first_images_are_asked_about(root):

@@ -8,7 +8,7 @@ of intersections over sum of unions); OKS from COCO. An unreadable answer counts
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,8 +129,12 @@ def task_metrics(task: str, rows: pd.DataFrame, draws: int, seed: int) -> Iterat
     if rows.empty:
         return
     yield f"{task}/invalid", float(rows["invalid"].mean())
-    bootstrap = Bootstrap(rows["image_id"], draws, seed)
-    for estimate in estimates(rows):
+    yield from with_intervals(task, estimates(rows), Bootstrap(rows["image_id"], draws, seed))
+
+
+def with_intervals(task: str, found: Iterable[Estimate], bootstrap: Bootstrap) -> Iterator[Metric]:
+    """Each estimate's value and, as ``_low`` and ``_high``, its interval."""
+    for estimate in found:
         yield f"{task}/{estimate.name}", estimate.value
         low, high = bootstrap.interval(estimate)
         yield f"{task}/{estimate.name}_low", low

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from vilam.evaluation import metrics
+from vilam.evaluation import metrics, oracle
 from vilam.evaluation.evaluator import Evaluation
 from vilam.evaluation.table import STEPS, headline
 
@@ -14,9 +14,9 @@ from vilam.evaluation.table import STEPS, headline
 def plots(evaluations: Mapping[str, Evaluation]) -> dict[str, pd.DataFrame]:
     """Tables by name, each with a column ``step`` ("after step 1", ...); evaluations by stage, first step first.
 
-    evaluate_tasks: step, metric (``rec_box/acc_0.5``), value. evaluate_iou: step, threshold, accuracy.
-    evaluate_coverage: step, coverage, acc_0.5, total. evaluate_kinds: step, expression_kind, acc_0.5, total.
-    evaluate_sizes: step, size, acc_0.5, total.
+    evaluate_tasks: step, metric (``rec_box/acc_0.5``), value; strict ones alone.
+    evaluate_iou: step, threshold, accuracy. evaluate_coverage: step, coverage, acc_0.5, total.
+    evaluate_kinds: step, expression_kind, acc_0.5, total. evaluate_sizes: step, size, acc_0.5, total.
     """
     return {
         "evaluate_tasks": _tasks({stage: evaluation.metrics for stage, evaluation in evaluations.items()}),
@@ -32,7 +32,7 @@ def _tasks(found: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
         (STEPS.get(stage, stage), f"{row.task}/{row.metric}", value)
         for row in headline(found)
         for stage, value in zip(found, row.values, strict=True)
-        if value is not None
+        if value is not None and row.task != oracle.NAME
     ]
     return pd.DataFrame(rows, columns=["step", "metric", "value"])
 

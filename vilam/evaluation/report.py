@@ -15,14 +15,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vilam.data.records import DatasetCard
 from vilam.errors import VilamError
-from vilam.evaluation import metrics
+from vilam.evaluation import dialogue, metrics, oracle
 from vilam.evaluation.evaluator import Evaluation, Records
 from vilam.evaluation.gallery import Exhibit, exhibits
-from vilam.evaluation.table import STEPS, headline
+from vilam.evaluation.table import ORACLE_NOTE, STEPS, has_oracle, headline
 from vilam.tasks import ALL_TASKS, TASKS
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "index.html"
+WAYS = {
+    "cycle": "region → words → region",
+    dialogue.NAME: "words → region → category",
+    oracle.NAME: "words → region, not comparable with strict rows",
+}
+"""Of what is no task but has a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +62,15 @@ def write_report(
     before = rows[stages[-2]] if len(stages) > 1 else None
     shown = list(exhibits(rows[stages[-1]], before, records, card, gallery, seed))
     named = {f"{name}.jpg": exhibit.picture for name, exhibit in zip(_names(shown), shown, strict=True)}
+    results = headline({stage: evaluation.metrics for stage, evaluation in evaluations.items()})
     page = _render(
         title=title,
         facts=facts,
         steps=[STEPS.get(stage, stage) for stage in stages],
-        headline=headline({stage: evaluation.metrics for stage, evaluation in evaluations.items()}),
+        headline=results,
+        oracle_note=ORACLE_NOTE if has_oracle(results) else "",
         directions={name: task.direction for name, task in ALL_TASKS.items()},
+        ways=WAYS,
         absent=[task for task in TASKS if not evaluations[stages[-1]].metrics.get(f"{task}/total")],
         curves=[metrics.accuracy_by_threshold(frame).values.tolist() for frame in _boxes(rows)],
         breakdowns=list(_breakdowns(rows)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import StringIO
 
@@ -10,8 +10,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-STEPS = {"activate": "after step 1", "train": "after step 2"}
-"""What people call the model that a stage leaves."""
+from vilam.evaluation import oracle
+
+STEPS = {"activate": "after step 1", "train": "after step 2", "other": "another model"}
+"""What people call the model that a stage leaves, and one of elsewhere."""
+ORACLE_NOTE = (
+    f"{oracle.NAME}: the best of all templates' answers, chosen by the truth: not comparable with strict numbers."
+)
+"""Stands wherever such a number does."""
+COUNTS = ("total", "invalid", "templates")
+"""Metrics that tell of others."""
 WIDTH = 120
 
 Metrics = Mapping[str, float]
@@ -42,7 +50,7 @@ def headline(metrics: Mapping[str, Metrics]) -> list[HeadlineRow]:
 
 
 def _leads(rest: list[str]) -> bool:
-    return len(rest) == 1 and rest[0] not in ("total", "invalid") and not rest[0].endswith(("_low", "_high"))
+    return len(rest) == 1 and rest[0] not in COUNTS and not rest[0].endswith(("_low", "_high"))
 
 
 def _row(task: str, metric: str, steps: list[Metrics]) -> HeadlineRow:
@@ -70,10 +78,16 @@ def summary_table(metrics: Mapping[str, Metrics]) -> str:
     for title in ("change", "95 % interval", "invalid", "answers"):
         table.add_column(title, justify="right", no_wrap=True)
     previous = ""
-    for row in headline(metrics):
+    rows = headline(metrics)
+    for row in rows:
         table.add_row("" if row.task == previous else row.task, *_cells(row))
         previous = row.task
-    return as_text(table)
+    return "\n".join([as_text(table), *([ORACLE_NOTE] if has_oracle(rows) else [])])
+
+
+def has_oracle(rows: Iterable[HeadlineRow]) -> bool:
+    """Whether a number among them was chosen by the truth."""
+    return any(row.task == oracle.NAME for row in rows)
 
 
 def _cells(row: HeadlineRow) -> list[str]:

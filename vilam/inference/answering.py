@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.inference.generate import Answer, Request, generate
+from vilam.launch import ALONE, Team
 from vilam.models.constraints import GrammarCompiler, TokenGrammar
 from vilam.models.family import GroundingModel, Tokens
 from vilam.tasks import ALL_TASKS
@@ -37,15 +39,23 @@ def answer_all(
     instructions: Sequence[Instruction],
     batch_size: int,
     advance: Callable[[int], None] = lambda _: None,
+    processes: Team = ALONE,
 ) -> list[Answer]:
-    """One answer for each instruction, in their order; ``batch_size`` counts questions, ``advance`` is told of each."""
+    """One answer for each instruction, in their order; ``batch_size`` counts questions, ``advance`` is told of each.
+
+    Batches are dealt out to the processes in turn, so that each is the same for any number; all get all answers.
+    """
     order = sorted(range(len(instructions)), key=lambda i: (instructions[i].task, instructions[i].image_id))
+    batches = list(_batches(order, instructions, batch_size))
     answers: dict[int, Answer] = {}
-    for indices in _batches(order, instructions, batch_size):
-        chunk = [instructions[index] for index in indices]
-        answers.update(zip(indices, _answer(model, tokenizer, grammars, records, chunk), strict=True))
-        advance(len(indices))
-    return [answers[index] for index in range(len(instructions))]
+    for start in range(0, len(batches), processes.size):
+        dealt = batches[start : start + processes.size]
+        for indices in dealt[processes.rank : processes.rank + 1]:
+            chunk = [instructions[index] for index in indices]
+            answers.update(zip(indices, _answer(model, tokenizer, grammars, records, chunk), strict=True))
+        advance(sum(map(len, dealt)))
+    shared = dict(chain.from_iterable(part.items() for part in processes.share(answers)))
+    return [shared[index] for index in range(len(instructions))]
 
 
 def _batches(order: Iterable[int], instructions: Sequence[Instruction], size: int) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""``vilam predict``: one question about one picture, JSON on stdout, the answer drawn on request."""
+"""``vilam predict``: one question about one picture, or two, JSON on stdout, the answer drawn on request."""
 
 from __future__ import annotations
 
@@ -13,13 +13,28 @@ from vilam.tasks.base import Reading
 from vilam.visual import draw, fit
 
 
-def predict(model: str, image: Path, task: str, text: str | None, box: Box | None, picture: Path | None) -> None:
-    """Ask ``task`` (locate, segment, keypoints, classify, describe) and print the answer; VilamError on bad input."""
-    opened = open_picture(image)
-    found = getattr(Predictor.from_pretrained(model), task)(opened, box if box is not None else text)
+def predict(
+    model: str,
+    image: Path,
+    task: str,
+    text: str | None,
+    box: Box | None,
+    picture: Path | None,
+    then: str | None = None,
+) -> None:
+    """Ask ``task`` (locate, segment, keypoints, classify, describe) and print the answer; VilamError on bad input.
+
+    then: what is asked of the box that was found, in a second turn: classify, describe. Its answer stands under "then";
+    null where the box could not be read.
+    """
+    opened, predictor = open_picture(image), Predictor.from_pretrained(model)
+    found = getattr(predictor, task)(opened, box if box is not None else text)
+    told = {"image": str(image), **found.as_dict()}
+    if then is not None:
+        told["then"] = getattr(predictor, then)(opened, found.box_xyxy).as_dict() if found.box_xyxy else None
     if picture is not None:
         save_picture(opened, found, box, text or found.words or "", picture)
-    print(json.dumps({"image": str(image), **found.as_dict()}, indent=2))
+    print(json.dumps(told, indent=2))
 
 
 def open_picture(path: Path) -> Image.Image:

@@ -54,7 +54,7 @@ def describe(teacher: Teacher, folder: Path, regions: Wordless, settings: Settin
     traveller, found = Traveller(trained.tokenizer, store.card), [Descriptions(teacher.version)]
     drawing = Drawing(own.samples, own.temperature, own.max_words, settings.seed)
     with team() as processes:
-        model = trained.model.to(_device(processes)).eval()
+        model = trained.model.to(best_device(processes.rank)).eval()
         model.settle(precision("auto"))
         for ids in _shown(_share(list(regions), own.batch_size, processes), processes):
             places = [(i, region) for i, image_id in enumerate(ids) for region in regions[image_id]]
@@ -101,8 +101,3 @@ def _shown(batches: Sequence[Sequence[str]], processes: Team) -> Iterator[Sequen
         for batch in batches:
             yield batch
             progress.advance(len(batch))
-
-
-def _device(processes: Team) -> torch.device:
-    device = best_device()
-    return torch.device("cuda", processes.rank % torch.cuda.device_count()) if device.type == "cuda" else device

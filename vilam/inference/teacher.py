@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from vilam.config import ModelSettings
 from vilam.errors import VilamError
+from vilam.inference.addresses import find_model
 from vilam.models.build import Trained, load_trained
 from vilam.models.stock_folder import ABOUT
 
@@ -39,50 +37,11 @@ def find_teacher(name: str, root: Path, settings: ModelSettings) -> Teacher:
     ``settings`` have it: before several processes are started, each of which would say so.
     """
     try:
-        found = _registered(name, root) if name.startswith("models:/") else _folder(name, root)
-        check_weights(found.folder)
+        found = find_model(name, root)
         check_coordinates(found.folder, settings)
     except VilamError as error:
         raise _of(name, error) from error
-    return found
-
-
-def _registered(name: str, root: Path) -> Teacher:
-    from vilam.tracking import download_model, pinned
-
-    version = pinned(name, root)
-    return Teacher(name, version, download_model(version, root))
-
-
-def _folder(name: str, root: Path) -> Teacher:
-    folder = root / name
-    return Teacher(name, f"{name} sha256:{fingerprint(folder)}", folder)
-
-
-def fingerprint(folder: Path) -> str:
-    """The first digits of the SHA-256 of a model folder's weights; raises VilamError where there are none."""
-    digest = hashlib.sha256()
-    for file in _weights(folder):
-        with file.open("rb") as stream:
-            hashlib.file_digest(stream, lambda: digest)
-    return digest.hexdigest()[:12]
-
-
-def check_weights(folder: Path) -> None:
-    """Raise VilamError where a file of weights is cut off or none; nothing is loaded."""
-    for file in _weights(folder):
-        try:
-            with safe_open(file, "pt"):
-                pass
-        except (OSError, SafetensorError) as error:
-            raise VilamError(f"{file}: damaged: {error}: train or copy it again") from None
-
-
-def _weights(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise VilamError(f"no model in {folder}: name a model folder such as models/train, or one of the registry")
-    return files
+    return Teacher(name, found.version, found.folder)
 
 
 def check_coordinates(folder: Path, settings: ModelSettings) -> None:

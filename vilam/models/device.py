@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 
-def best_device() -> torch.device:
-    """The first GPU, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def best_device(rank: int = 0) -> torch.device:
+    """The GPU of a process by its number, which several share where there are fewer; without any, the CPU."""
+    return torch.device("cuda", rank % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def precision(setting: str) -> torch.dtype:

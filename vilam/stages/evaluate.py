@@ -1,12 +1,19 @@
-"""``evaluate``: one answer per expression from both models, scored strictly: metrics, CSVs, predictions, the report."""
+"""``evaluate``: one answer per expression from both models, scored strictly: metrics, CSVs, predictions, the report.
+
+What a protocol asks besides comes after the strict answers, which are the same with any.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
+
+import torch
 
 from vilam.config import EvaluateSettings, Settings
 from vilam.data.instructions import Instruction, read_instructions
@@ -14,31 +21,50 @@ from vilam.data.leakage import content_hash
 from vilam.data.records import Expression
 from vilam.data.store import RecordStore
 from vilam.errors import VilamError
+from vilam.evaluation.dialogue import dialogue_metrics, second_turns
 from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
+from vilam.evaluation.oracle import oracle_metrics, rewordings
 from vilam.evaluation.plots import plots
 from vilam.evaluation.report import write_report
 from vilam.files import write_whole
+from vilam.inference.addresses import Addressed, find_model
 from vilam.inference.answering import answer_all, autocast, compile_grammars
+from vilam.launch import ALONE, Team, is_first, launch, team
 from vilam.models.build import Trained, keep_features, load_trained
 from vilam.models.device import best_device, precision
 from vilam.progress import Progress
 from vilam.tasks import ALL_TASKS, TASKS
-from vilam.tracking import open_run
+from vilam.tracking import Tracker, open_run
+
+OTHER = "other"
+"""What the numbers of `evaluate.model` stand under, where those of this project's models stand under their stages."""
 
 logger = logging.getLogger(__name__)
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Score models/activate and models/train on settings.evaluate.split; write metrics, plots, predictions, report.
+    """Score models/activate and models/train, or evaluate.model; write metrics, plots, predictions and the report.
 
     Raises VilamError where a task or the split is unknown or a model is missing.
     """
     chosen = settings.evaluate
     if unknown := set(chosen.tasks or ()) - ALL_TASKS.keys():
         raise VilamError(f"evaluate.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(ALL_TASKS)}")
+    models = models_of(chosen, root) if is_first() else {}  # told before others are started
+    if launch("evaluate", chosen, root, "--protocol", chosen.protocol):
+        return
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    with team() as processes:
+        logger.disabled = processes.rank > 0  # the first one tells
+        _evaluate(processes.share(models)[0], settings, root, processes)
+
+
+def _evaluate(models: Mapping[str, Addressed], settings: Settings, root: Path, processes: Team) -> None:
+    """All processes answer, the first one scores and writes."""
+    chosen = settings.evaluate
     records = RecordStore(root / "data" / "records", chosen.split)
-    stages = ("activate", "train") if chosen.step_1 else ("train",)
-    trained = {stage: load_trained(root / "models" / stage) for stage in stages}
+    trained = {stage: load_trained(model.folder) for stage, model in models.items()}
     seen = frozenset().union(*(each.seen for each in trained.values()))
     leaked = leaked_images(records, seen)
     asked = [each for each in instructions_of(root, chosen) if each.image_id not in leaked]
@@ -46,25 +72,56 @@ def run(settings: Settings, root: Path) -> None:
         raise VilamError(f"evaluate: every image of the split {chosen.split!r} was trained on: choose another split")
     for each in trained.values():
         each.model.settle(precision("auto"))
-        keep_features(each.model, settings.model)
-    evaluations = {
-        stage: evaluate_model(model, records, asked, chosen, settings.seed, stage) for stage, model in trained.items()
+        if chosen.model is None:
+            keep_features(each.model, settings.model)
+    answers = {
+        stage: ask(Answerer(model, records, chosen.batch_size, processes), asked, chosen, stage)
+        for stage, model in trained.items()
     }
+    if processes.rank > 0:
+        return
+    evaluations = {stage: score(each, records, chosen, settings.seed) for stage, each in answers.items()}
     metrics = {stage: evaluation.metrics for stage, evaluation in evaluations.items()}
     _write_tables(evaluations, root)
     facts = {"data": records.card.name, "split": chosen.split, "images": str(_num_images(asked))}
     facts |= {"left out, since trained on": str(len(leaked))} if leaked else {}
-    with open_run(root, "train", trained["train"].info.get("run_id")) as tracker:
+    facts |= {"model": models[OTHER].version, "trained on": trained[OTHER].card.name} if OTHER in models else {}
+    with _open_run(settings, root, trained, facts) as tracker:
         facts |= {"MLflow run": tracker.run_id, "git commit": tracker.origin.get("git_commit", "unknown")}
         write_report(
             root / "reports", evaluations, records, records.card, gallery=chosen.gallery, title="vilam", facts=facts
         )
-        tracker.log_metrics(metrics["train"])
+        tracker.log_metrics(list(metrics.values())[-1])
         before = metrics.get("activate", {})
         tracker.log_metrics({f"after_step_1/{name}": value for name, value in before.items()})
         tracker.log_artifacts(root / "reports", "report")
         tracker.log_artifacts(root / "predictions", "predictions")
     write_whole(root / "metrics" / "evaluate.json", json.dumps(metrics, indent=2) + "\n")
+
+
+def models_of(settings: EvaluateSettings, root: Path) -> dict[str, Addressed]:
+    """The models that are asked, by what their numbers stand under: their stage, or OTHER for evaluate.model.
+
+    Raises VilamError where there is no such evaluate.model.
+    """
+    if settings.model is None:
+        stages = ("activate", "train") if settings.step_1 else ("train",)
+        return {stage: Addressed(f"models/{stage}", root / "models" / stage) for stage in stages}
+    try:
+        return {OTHER: find_model(settings.model, root)}
+    except VilamError as error:
+        raise VilamError(f"evaluate.model {settings.model}: {error}") from error
+
+
+def _open_run(
+    settings: Settings, root: Path, trained: Mapping[str, Trained], facts: Mapping[str, str]
+) -> AbstractContextManager[Tracker]:
+    """The run of the training; for another model one of its own, as its numbers here are not those of its training."""
+    if OTHER not in trained:
+        return open_run(root, "train", trained["train"].info.get("run_id"))
+    tags = {"evaluated_model": facts["model"], "trained_on": facts["trained on"], "data_set": facts["data"]}
+    params = {"seed": settings.seed, "evaluate": settings.evaluate}
+    return open_run(root, f"{facts['model']} on {facts['data']}", params=params, tags=tags)
 
 
 def instructions_of(root: Path, settings: EvaluateSettings) -> list[Instruction]:
@@ -94,37 +151,64 @@ def _num_images(instructions: Sequence[Instruction]) -> int:
     return len({instruction.image_id for instruction in instructions})
 
 
-def evaluate_model(
-    trained: Trained,
-    records: RecordStore,
-    instructions: Sequence[Instruction],
-    settings: EvaluateSettings,
-    seed: int,
-    stage: str,
-) -> Evaluation:
-    """Answers and scores of one model, the round trip region -> words -> region among them."""
-    answerer = _Answerer(trained, records, settings.batch_size)
-    predictions = answerer.predict(instructions, f"evaluate {stage}")
-    trips = _round_trip_questions(predictions, records)
-    back = answerer.predict(trips, f"evaluate {stage}, round trip")
-    boxes = {prediction.instruction.instruction_id: prediction.answer for prediction in back}
-    return evaluate(predictions, records, records.card, bootstrap=settings.bootstrap, seed=seed, round_trips=boxes)
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model said: the strict answers, and those to what follows from them.
+
+    back: to its own words of regions. turns: on the boxes that it found. others: to the other templates of rec_box.
+    """
+
+    strict: list[Prediction]
+    back: list[Prediction]
+    turns: list[Prediction]
+    others: list[Prediction]
 
 
-class _Answerer:
-    """A model that answers instructions about the records of a split."""
+def ask(answerer: Answerer, instructions: Sequence[Instruction], settings: EvaluateSettings, stage: str) -> Answers:
+    """The answers of one model, with the round trip region -> words -> region, and second turns and the protocol's."""
+    records, title = answerer.records, f"evaluate {stage}"
+    strict = answerer.predict(instructions, title)
+    back = answerer.predict(_round_trip_questions(strict, records), f"{title}, round trip")
+    turns = second_turns(strict, records, records.card) if settings.dialogue else []
+    others = rewordings(strict, records) if settings.protocol == "vilam-oracle" else []
+    return Answers(
+        strict,
+        back,
+        answerer.predict(turns, f"{title}, dialogue") if turns else [],
+        answerer.predict(others, f"{title}, oracle") if others else [],
+    )
 
-    def __init__(self, trained: Trained, records: RecordStore, batch_size: int) -> None:
-        self.model = trained.model.to(best_device())
+
+def score(answers: Answers, records: RecordStore, settings: EvaluateSettings, seed: int) -> Evaluation:
+    """The metrics of one model."""
+    card, draws = records.card, settings.bootstrap
+    boxes = {each.instruction.instruction_id: each.answer for each in answers.back}
+    strict = evaluate(answers.strict, records, card, bootstrap=draws, seed=seed, round_trips=boxes)
+    more: dict[str, float] = {}
+    if settings.dialogue:
+        more |= dialogue_metrics(answers.strict, answers.turns, records, card, draws, seed)
+    if settings.protocol == "vilam-oracle":
+        more |= oracle_metrics(answers.strict, answers.others, records, card, draws, seed)
+    return replace(strict, metrics=strict.metrics | more)
+
+
+class Answerer:
+    """A model that answers instructions about the records of a split, together with other processes."""
+
+    def __init__(self, trained: Trained, records: RecordStore, batch_size: int, processes: Team = ALONE) -> None:
+        self.model = trained.model.to(best_device(processes.rank))
         self.tokenizer = trained.tokenizer
         self.records = records
         self.batch_size = batch_size
+        self.processes = processes
         # What may be answered is a matter of the data set that is asked about, not of the one that was trained on.
         self.grammars = compile_grammars(trained.tokenizer, records.card)
 
     def predict(self, instructions: Sequence[Instruction], title: str) -> list[Prediction]:
-        """One prediction for each instruction."""
-        with Progress(len(instructions), title, "answers") as progress, autocast(self.model, precision("auto")):
+        """One prediction for each instruction; the first process shows how far they are."""
+        stream = None if self.processes.rank == 0 else StringIO()
+        progress = Progress(len(instructions), title, "answers", stream=stream)
+        with progress, autocast(self.model, precision("auto")):
             answers = answer_all(
                 self.model,
                 self.tokenizer,
@@ -133,6 +217,7 @@ class _Answerer:
                 instructions,
                 self.batch_size,
                 progress.advance,
+                self.processes,
             )
         return [
             Prediction(each, answer.text, answer.confidence, answer.probability, answer.coordinates)
@@ -156,6 +241,9 @@ def _round_trip_questions(predictions: Sequence[Prediction], records: RecordStor
 
 
 def _write_tables(evaluations: dict[str, Evaluation], root: Path) -> None:
+    """Write the answers and the plots; answers of models that were asked before are taken away."""
+    for stale in (root / "predictions").glob("*.parquet"):
+        stale.unlink()
     for stage, evaluation in evaluations.items():
         write_whole(root / "predictions" / f"{stage}.parquet", evaluation.rows.to_parquet(None, index=False))
     for name, table in plots(evaluations).items():

@@ -16,10 +16,11 @@ from vilam.registry import register_model
 def run(settings: Settings, root: Path) -> None:
     """Read metrics/evaluate.json and models/train, register the model, write metrics/register.json.
 
-    Raises VilamError where one of them is missing or broken, or MLflow cannot be used.
+    Raises VilamError where one of them is missing or broken, the metrics are another model's, or MLflow cannot be used.
     """
-    model = root / "models" / "train"
-    metrics = _read(root / "metrics" / "evaluate.json")["train"]
+    model, scored = root / "models" / "train", root / "metrics" / "evaluate.json"
+    if (metrics := _read(scored).get("train")) is None:
+        raise VilamError(f"{scored}: of another model than models/train: set evaluate.model to null and evaluate again")
     run_id = _read(model / "run.json")["run_id"]
     made = register_model(root, model, run_id, metrics, settings.register_)
     write_whole(root / "metrics" / "register.json", json.dumps(asdict(made), indent=2) + "\n")
