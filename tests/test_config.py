@@ -33,6 +33,9 @@ def test_the_projects_own_settings_are_whole(project: Path) -> None:
     [
         ("sead", 1, "sead: no such setting: check its spelling"),
         ("train.stepz", 1, "train.stepz: no such setting"),
+        ("prepare.domain", "A chest", "prepare.domain: expected a sentence with its end, such as A chest. (found"),
+        ("prepare.domain", "See [0, 1].", "prepare.domain: expected a sentence without square brackets"),
+        ("prepare.absent_categories", -1, "prepare.absent_categories: Input should be greater than or equal to 0"),
         ("train.steps", 0, "train.steps: Input should be greater than or equal to 1 (found 0)"),
         ("train.steps", "many", "train.steps: Input should be a valid integer"),
         ("train.learning_rate", float("nan"), "train.learning_rate: Input should be"),

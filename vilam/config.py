@@ -40,6 +40,19 @@ Address = Annotated[str, AfterValidator(_is_address)]
 """A model: a version of the registry, or a model folder."""
 
 
+def _is_sentence(text: str) -> str:
+    tidy = " ".join(text.split())
+    if tidy and not tidy.endswith((".", "!", "?")):
+        raise ValueError(f"expected a sentence with its end, such as {tidy}.")
+    if set(tidy) & set("[]"):
+        raise ValueError("expected a sentence without square brackets, which mark coordinates")
+    return tidy
+
+
+Sentence = Annotated[str, AfterValidator(_is_sentence)]
+"""A whole sentence, or none."""
+
+
 class ScenesSettings(Section):
     """Generated scenes; sizes in pixels, counts in images by split."""
 
@@ -53,6 +66,7 @@ class PrepareSettings(Section):
     source: scenes (generated), a recipe of configs/datasets by name, or the path of a recipe's file. max_invalid: bad
     rows that are skipped before the stage stops. shots: regions of each category to which train is cut, drawn by the
     seed; null: all of them. unseen: categories that train does not hold, by name or so many drawn by the seed.
+    domain: a sentence before every question, in place of the recipe's own; "" for none, null for the recipe's.
     absent_categories: where every object is marked, each category of an image is asked about as a whole, and so many
     that it lacks; null: none is.
     """
@@ -63,6 +77,7 @@ class PrepareSettings(Section):
     shots: Count | None
     unseen: Annotated[list[str], Field(min_length=1)] | Count | None
     absent_categories: Annotated[int, Field(ge=0)] | None
+    domain: Sentence | None
     shard_size: Count
     scenes: ScenesSettings
 

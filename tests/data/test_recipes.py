@@ -69,6 +69,7 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
             "shots": None,
             "unseen": None,
             "absent_categories": None,
+            "domain": None,
             "shard_size": 1,
             "scenes": {"image_size": 32, "num_images": {}},
         }

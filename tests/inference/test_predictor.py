@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,16 @@ def test_all_of_it_is_found_or_none_and_whether_there_is_any(predictor, image):
     assert set(any_.as_dict()) == {"task", "text", "confidence", "words", "probability"}
 
 
+@pytest.mark.parametrize("task", ["locate", "classify", "presence"])
+def test_questions_begin_with_the_domain_of_the_data_that_it_learnt_from(image, monkeypatch, task):
+    card = replace(toy.card(), domain="This is a scene.")
+    scan = Predictor(Trained(toy.model(), toy.tokenizer(), card, {"tasks": ["presence"]}))
+    asked = []
+    monkeypatch.setattr(scan, "_answer", lambda _, __, question: asked.append(question))
+    getattr(scan, task)(image, (5, 5, 40, 40) if task == "classify" else "the circle")
+    assert asked[0].startswith("This is a scene. ") and len(asked[0]) > 17
+
+
 def test_only_what_was_asked_for_is_told(predictor, image):
     assert set(predictor.locate(image, "it").as_dict()) == {"task", "text", "confidence", "box_xyxy"}
     assert set(predictor.classify(image, (5, 5, 40, 40)).as_dict()) == {"task", "text", "confidence", "words"}
@@ -98,8 +109,6 @@ def test_what_cannot_be_asked_is_told_in_one_line(predictor, image, told):
 
 
 def test_what_the_data_set_had_not_cannot_be_asked(image):
-    from dataclasses import replace
-
     bare = Predictor(Trained(toy.model(), toy.tokenizer(), replace(toy.card(), keypoints={}), {}))
     with pytest.raises(VilamError, match="rec_keypoints"):
         bare.keypoints(image, "the circle")

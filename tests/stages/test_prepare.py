@@ -52,6 +52,27 @@ def test_scenes_are_written_with_card_and_metrics(project: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("own", "asked", "expected"),
+    [(None, None, ""), ("A chest.", None, "A chest."), ("A chest.", "", ""), (None, " A  cup. ", "A cup.")],
+)
+def test_the_domain_is_the_recipe_s_or_what_the_settings_say(
+    project: Path, tmp_path: Path, own: str | None, asked: str | None, expected: str
+) -> None:
+    recipe = (project / "configs" / "datasets" / "coco.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(recipe + (f"domain: {own}\n" if own else ""))
+    root = _coco(tmp_path / "set")
+    source = {"source": str(tmp_path / "own.yaml"), "root": root, "domain": asked}
+    prepare.run(_settings(project, **source), tmp_path)
+    folder = tmp_path / "data" / "records"
+    assert read_card(folder).domain == expected
+    assert {record.domain for record in read_records(folder)} == {expected}
+    kept = tmp_path / "kept"
+    folder.rename(kept)  # nor is it lost where the records are read once more
+    prepare.run(_settings(project, source="parquet", root=kept), tmp_path)
+    assert {record.domain for record in read_records(folder)} == {expected}
+
+
+@pytest.mark.parametrize(
     "bad",
     [
         {"bbox": [2, 2, float("nan"), 9]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,6 +112,12 @@ def test_f1_is_between_half_and_all_of_the_best_pairing_and_knows_no_order(
 @pytest.mark.parametrize(("text", "probability", "expected"), [("yes", 0.9, 0.9), ("no", 0.9, 0.1), (None, 1.0, 0.5)])
 def test_the_probability_of_yes_is_that_of_either_answer(text: str | None, probability: float, expected: float) -> None:
     assert probability_of_yes(Reading(text=text), probability) == pytest.approx(expected)
+
+
+def test_the_domain_stands_before_every_question() -> None:
+    scan = replace(image(2), domain="This is a picture of dots.")
+    for alone, told in zip(*(render_groups(each, GROUP_TASKS.values(), 0) for each in (image(2), scan)), strict=True):
+        assert told.question == f"{scan.domain} {alone.question}"
 
 
 def test_every_group_is_asked_about_in_every_task_in_words_that_the_seed_alone_decides() -> None:

@@ -2,6 +2,7 @@
 
 import re
 import string
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,14 @@ def test_the_true_answer_of_every_template_is_read_back_and_scores_full_marks(ta
             reading = task.parse(answer, record.width, record.height)
             assert reading is not None
             assert task.score(reading, record, square, card) == pytest.approx(PERFECT[task.name], rel=0.02)
+
+
+@pytest.mark.parametrize("task", EVERY, ids=lambda task: task.name)
+def test_the_domain_stands_before_every_question(task, record, square):
+    scan = replace(record, domain="This is a picture of a chest x-ray.")
+    for template in range(len(task.templates)):
+        alone = task.question(template, record, square, square.expressions[0])
+        assert task.question(template, scan, square, square.expressions[0]) == f"{scan.domain} {alone}"
 
 
 @pytest.mark.parametrize("task", EVERY, ids=lambda task: task.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import toy
@@ -9,7 +11,7 @@ import toy
 from vilam.models.images import load_pixels
 from vilam.models.losses import IGNORED, Policy, policy_losses
 from vilam.training.batching import collate
-from vilam.training.sampling import Example, Sampled
+from vilam.training.sampling import Example, FirstLeg, Sampled
 
 
 def test_instructions_stand_one_after_the_other_with_their_answers_labelled():
@@ -37,6 +39,19 @@ def test_instructions_stand_one_after_the_other_with_their_answers_labelled():
         assert not batch.inputs["segments"][row, place:].any() and not batch.weights[row, place:].any()
         assert set(batch.inputs["input_ids"][row, place:].tolist()) <= {tokenizer.pad_id}
         assert set(batch.labels[row, place:].tolist()) <= {IGNORED}
+
+
+def test_the_middle_stands_where_the_question_names_it_and_not_in_the_domain():
+    tokenizer, record = toy.tokenizer(), toy.scenes()[0]
+    question = "This is a picture of the red disc. Find the red disc."
+    asked = replace(toy.of_split("train")[0], task="rec_box", question=question, answer="[100, 100, 300, 300]")
+    example = Example(asked, first=FirstLeg("What is it?", "the red disc"))
+    batch = collate([record.image], [[example]], tokenizer, toy.model())
+    assert batch.middle is not None
+    places = batch.middle.target[:, 1].tolist()
+    words = tokenizer.encode(" the red disc")
+    assert batch.inputs["input_ids"][0, places].tolist() == words
+    assert places[0] == len(tokenizer.encode(question + "\n")) - len(tokenizer.encode(".\n")) - len(words)
 
 
 def test_an_image_without_examples_is_all_padding():

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from vilam.config import RECIPE_SUFFIXES, Section, checked, read_yaml
+from vilam.config import RECIPE_SUFFIXES, Section, Sentence, checked, read_yaml
 from vilam.errors import VilamError
 
 FOLDER = Path("configs/datasets")
@@ -308,6 +308,7 @@ class Recipe(Section):
     """A data set. ``name``: the stem of its file. What is words here is for people.
 
     exhaustive: whether every object of its categories is marked in every image, so that others are known to be absent.
+    domain: a sentence that stands before every question, such as "This is a picture of a person's chest x-ray."
     """
 
     name: Text
@@ -318,6 +319,7 @@ class Recipe(Section):
     splits: Text
     leakage: Text
     exhaustive: bool = False
+    domain: Sentence = ""
     reader: Reader
 
 

@@ -79,7 +79,8 @@ class ImageRecord:
     """One image with its regions: a row of the data set.
 
     image: the encoded file (PNG or JPEG) as bytes. width, height: pixels. captions: sentences on the whole image.
-    groups: whose regions are all among ``regions``.
+    groups: whose regions are all among ``regions``. domain: a sentence that stands before every question about the
+    image, such as "This is a picture of a person's chest x-ray."; "" for none.
     """
 
     image_id: str
@@ -92,6 +93,7 @@ class ImageRecord:
     captions: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
     groups: tuple[Group, ...] = ()
+    domain: str = ""
 
     def region(self, region_id: str) -> Region:
         """The region of this id; StopIteration where the image has none such."""
@@ -126,7 +128,7 @@ class DatasetCard:
     """What holds for a whole data set; written last, beside the shards, so that its presence means they are whole.
 
     keypoints: schema by category, only for categories that have one. unseen: categories of which train has no region,
-    because they were held out. counts: by split, e.g.
+    because they were held out. domain: the sentence that its images have. counts: by split, e.g.
     ``{"train": {"num_images": 10, "num_regions": 41, "num_expressions": 120, "num_invalid": 0, ...}}``.
     """
 
@@ -137,3 +139,4 @@ class DatasetCard:
     licences: tuple[str, ...]
     counts: dict[str, dict[str, int]]
     unseen: tuple[str, ...] = ()
+    domain: str = ""

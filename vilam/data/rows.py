@@ -47,6 +47,7 @@ _COLUMNS = pa.schema(
         ("captions", pa.list_(pa.string())),
         ("regions", pa.list_(_REGION)),
         ("groups", pa.list_(_GROUP)),
+        ("domain", pa.string()),
     ]
 )
 
@@ -79,6 +80,7 @@ def to_row(record: ImageRecord) -> dict[str, Any]:
         "captions": list(record.captions),
         "regions": [_region_row(region) for region in record.regions],
         "groups": [{**asdict(group), "region_ids": list(group.region_ids)} for group in record.groups],
+        "domain": record.domain,
     }
 
 
@@ -94,7 +96,8 @@ def to_record(row: dict[str, Any]) -> ImageRecord:
         row["licence"],
         tuple(row["captions"]),
         tuple(_region(region) for region in row["regions"]),
-        tuple(_group(group) for group in row.get("groups", ())),  # older data sets have none
+        tuple(_group(group) for group in row.get("groups", ())),  # older data sets have none, nor a domain
+        row.get("domain", ""),
     )
 
 

@@ -102,12 +102,16 @@ class Predictor:
             raise VilamError(f"{name}: the model was trained on {self.card.name}, which has none: ask something else")
         region = Region("", _inside(box_xyxy, image), "")
         words = Words(_clean(expression)) if box_xyxy is None else None
-        return self._answer(name, image, TASKS[name].question(0, _record(image), region, words))
+        return self._answer(name, image, TASKS[name].question(0, self._record(image), region, words))
 
     def _ask_of_groups(self, name: str, image: Image.Image, expression: str) -> Found:
         if name not in self.trained_tasks:
             raise VilamError(f"{name}: the model was not trained on it: add it to train.tasks and train again")
-        return self._answer(name, image, GROUP_TASKS[name].question(0, _record(image), _clean(expression)))
+        return self._answer(name, image, GROUP_TASKS[name].question(0, self._record(image), _clean(expression)))
+
+    def _record(self, image: Image.Image) -> ImageRecord:
+        """The picture as questions are asked about it."""
+        return ImageRecord("", "", b"", image.width, image.height, "", "", domain=self.card.domain)
 
     def _answer(self, name: str, image: Image.Image, question: str) -> Found:
         pixels = self.model.see([image])
@@ -127,11 +131,6 @@ class Predictor:
             reading.boxes,
             probability_of_yes(reading, answer.probability) if name == "presence" else None,
         )
-
-
-def _record(image: Image.Image) -> ImageRecord:
-    """The picture as questions are asked about it."""
-    return ImageRecord("", "", b"", image.width, image.height, "", "")
 
 
 def model_folder(source: str, root: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import Settings
@@ -27,9 +28,11 @@ def run(settings: Settings, root: Path) -> None:
     source = open_source(prepare, settings.seed, root)
     validator = Validator(source.categories, source.keypoints, prepare.max_invalid, source.name)
     unseen = unseen_categories(source.categories, prepare.unseen, settings.seed)
-    card = DatasetCard(source.name, source.categories, source.keypoints, source.splits, source.licences, {}, unseen)
+    domain = source.domain if prepare.domain is None else prepare.domain
+    facts = source.categories, source.keypoints, source.splits, source.licences
+    card = DatasetCard(source.name, *facts, {}, unseen, domain)
     with Progress(source.num_images, "prepare", "images") as progress:
-        checked = _counted(validator.check(source.rows), progress)
+        checked = _counted((replace(record, domain=domain) for record in validator.check(source.rows)), progress)
         grouped = with_categories(checked, source, unseen, prepare.absent_categories, settings.seed)
         records = draw_shots(without_unseen(grouped, unseen), prepare.shots, settings.seed)
         written = write_dataset(records, card, root / RECORDS, prepare.shard_size, validator.num_invalid)

@@ -45,7 +45,7 @@ class Activation(GroundingTask):
         """Every region; one that nobody described is called by its category."""
         return True
 
-    def question(self, template: int, record: ImageRecord, region: Region, expression: Expression | None) -> str:
+    def ask(self, template: int, record: ImageRecord, region: Region, expression: Expression | None) -> str:
         """A prompt that asks for a caption."""
         return QUESTIONS[template % len(QUESTIONS)]
 

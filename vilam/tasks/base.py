@@ -59,7 +59,11 @@ class GroundingTask(Task):
         """Whether this region has what the task asks for (keypoints, polygons, ...)."""
 
     def question(self, template: int, record: ImageRecord, region: Region, expression: Expression | None) -> str:
-        """The question in words, coordinates 0-1000."""
+        """The question in words, coordinates 0-1000, after the domain of the image."""
+        return _in_domain(record, self.ask(template, record, region, expression))
+
+    def ask(self, template: int, record: ImageRecord, region: Region, expression: Expression | None) -> str:
+        """The question without the domain."""
         if self.direction == "reg":
             return self.templates[template].format(region=box_text(region.box_xyxy, record.width, record.height))
         assert expression is not None, f"{self.name} asks with an expression"
@@ -83,8 +87,8 @@ class GroupTask(Task):
     direction = "rec"
 
     def question(self, template: int, record: ImageRecord, expression: str) -> str:
-        """The question in words."""
-        return self.templates[template].format(expression=expression)
+        """The question in words, after the domain of the image."""
+        return _in_domain(record, self.templates[template].format(expression=expression))
 
     @abstractmethod
     def answer(self, record: ImageRecord, group: Group) -> str:
@@ -93,3 +97,7 @@ class GroupTask(Task):
     @abstractmethod
     def score(self, reading: Reading, record: ImageRecord, group: Group) -> dict[str, float]:
         """Score an answer against the true regions; the keys are the task's own (see its module)."""
+
+
+def _in_domain(record: ImageRecord, question: str) -> str:
+    return f"{record.domain} {question}" if record.domain else question

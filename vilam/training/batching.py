@@ -137,9 +137,10 @@ def _first_leg(first: FirstLeg, tokenizer: GroundingTokenizer) -> tuple[list[int
 def _softened(answer: list[int], question: list[int], tokenizer: GroundingTokenizer) -> Iterator[tuple[int, int]]:
     """Index in the answer and in the question of each token that both have; none where the tokens differ there.
 
-    The mark of a box is no choice of the model and stays as it is.
+    The mark of a box is no choice of the model and stays as it is. The last place counts: the sentence on the domain,
+    which comes first, may hold the same words.
     """
-    for start in range(len(question) - len(answer) + 1):
+    for start in reversed(range(len(question) - len(answer) + 1)):
         if question[start : start + len(answer)] == answer:
             yield from ((i, start + i) for i, token in enumerate(answer) if token != tokenizer.first_coordinate)
             return

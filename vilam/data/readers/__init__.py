@@ -51,7 +51,8 @@ def open_source(settings: PrepareSettings, seed: int, project: Path) -> Source:
     root = Path(settings.root or ".")
     if not root.is_dir():
         raise VilamError(f"{root}: no such folder: set prepare.root to the folder of {recipe.name}")
-    return replace(open_files(recipe, root), is_exhaustive=recipe.exhaustive)
+    source = open_files(recipe, root)
+    return replace(source, is_exhaustive=recipe.exhaustive, domain=recipe.domain or source.domain)
 
 
 def open_files(recipe: Recipe, root: Path) -> Source:

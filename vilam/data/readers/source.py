@@ -43,7 +43,7 @@ class Source:
     """A data set to read.
 
     rows: lazy, to be iterated once. num_images: known in advance. is_exhaustive: whether every object of the
-    categories is a region.
+    categories is a region. domain: a sentence on all of its images; see `ImageRecord`.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Source:
     num_images: int
     rows: Iterator[RawRecord | Problem]
     is_exhaustive: bool = False
+    domain: str = ""
 
 
 def share(name: str, parts: int) -> int:
