@@ -1,5 +1,7 @@
 """The tables of `dvc plots`: one line a step and point, also where a task was not asked."""
 
+from dataclasses import replace
+
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.evaluation.evaluator import evaluate
 from vilam.evaluation.plots import plots
@@ -37,3 +39,10 @@ def test_no_box_was_asked_for(predict, records: dict[str, ImageRecord], card: Da
         and tables["evaluate_sizes"].empty
         and tables["evaluate_iou"].empty
     )
+
+
+def test_strict_numbers_alone_are_drawn(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
+    strict = evaluate([predict("rec_box")], records, card, bootstrap=2, seed=0)
+    both = replace(strict, metrics={**strict.metrics, "rec_box_oracle/acc_0.5": 1.0})
+    drawn, alone = (plots({"train": each})["evaluate_tasks"] for each in (both, strict))
+    assert drawn.equals(alone)

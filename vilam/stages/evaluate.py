@@ -81,22 +81,40 @@ def _evaluate(models: Mapping[str, Addressed], settings: Settings, root: Path, p
     if processes.rank > 0:
         return
     evaluations = {stage: score(each, records, chosen, settings.seed) for stage, each in answers.items()}
-    metrics = {stage: evaluation.metrics for stage, evaluation in evaluations.items()}
-    _write_tables(evaluations, root)
     facts = {"data": records.card.name, "split": chosen.split, "images": str(_num_images(asked))}
     facts |= {"left out, since trained on": str(len(leaked))} if leaked else {}
     facts |= {"model": models[OTHER].version, "trained on": trained[OTHER].card.name} if OTHER in models else {}
     with _open_run(settings, root, trained, facts) as tracker:
-        facts |= {"MLflow run": tracker.run_id, "git commit": tracker.origin.get("git_commit", "unknown")}
-        write_report(
-            root / "reports", evaluations, records, records.card, gallery=chosen.gallery, title="vilam", facts=facts
-        )
-        tracker.log_metrics(list(metrics.values())[-1])
-        before = metrics.get("activate", {})
-        tracker.log_metrics({f"after_step_1/{name}": value for name, value in before.items()})
-        tracker.log_artifacts(root / "reports", "report")
-        tracker.log_artifacts(root / "predictions", "predictions")
+        _tell(evaluations, records, facts, chosen, root, tracker)
+    metrics = {stage: evaluation.metrics for stage, evaluation in evaluations.items()}
     write_whole(root / "metrics" / "evaluate.json", json.dumps(metrics, indent=2) + "\n")
+
+
+def _tell(
+    evaluations: dict[str, Evaluation],
+    records: RecordStore,
+    facts: Mapping[str, str],
+    settings: EvaluateSettings,
+    root: Path,
+    tracker: Tracker,
+) -> None:
+    """Write the answers, the plots and the report, and log them with the metrics of the last model and of step 1."""
+    _write_tables(evaluations, root)
+    made = {"MLflow run": tracker.run_id, "git commit": tracker.origin.get("git_commit", "unknown")}
+    write_report(
+        root / "reports",
+        evaluations,
+        records,
+        records.card,
+        gallery=settings.gallery,
+        title="vilam",
+        facts={**facts, **made},
+    )
+    tracker.log_metrics(list(evaluations.values())[-1].metrics)
+    if before := evaluations.get("activate"):
+        tracker.log_metrics({f"after_step_1/{name}": value for name, value in before.metrics.items()})
+    tracker.log_artifacts(root / "reports", "report")
+    tracker.log_artifacts(root / "predictions", "predictions")
 
 
 def models_of(settings: EvaluateSettings, root: Path) -> dict[str, Addressed]:
