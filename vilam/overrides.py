@@ -25,10 +25,11 @@ def override(content: MutableMapping[str, Any], overrides: Overrides, where: str
             inner = inner.get(section) if isinstance(inner, MutableMapping) else None
         if not isinstance(inner, MutableMapping):
             raise VilamError(f"{where}: {name}: no such setting: check its spelling")
-        inner[last] = _expanded(value, f"{where}: {name}")
+        inner[last] = expanded(value, f"{where}: {name}")
 
 
-def _expanded(value: Any, where: str) -> Any:
+def expanded(value: Any, where: str) -> Any:
+    """A text with what ``${NAME}`` is in the environment, anything else as it is; VilamError where it is not set."""
     if not isinstance(value, str):
         return value
     try:

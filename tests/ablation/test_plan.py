@@ -14,6 +14,7 @@ from vilam.ablation.plan import changed, read_plan, settings_of
 from vilam.config import check_settings
 from vilam.errors import VilamError
 
+PROJECT = Path(__file__).parents[2]
 NONE = {"train.cycle.mode": "none"}
 
 
@@ -26,6 +27,22 @@ def test_a_run_has_the_settings_of_all_then_of_its_arm_then_its_own(write: Calla
     assert settings_of(plan, base, "none", 0.5, 3, path.parent)["train"]["steps"] == 7
     assert base == yaml.safe_load(path.with_name("params.yaml").read_text())  # and the project's own are left alone
     check_settings(long, "made")
+
+
+def test_the_name_may_be_of_the_environment(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOTS", "5")
+    path = write(name="few-${SHOTS}", settings={"prepare.shots": "${SHOTS}"})
+    plan, base = read_plan(path, path.with_name("params.yaml"))
+    assert plan.name == "few-5"
+    made = check_settings(settings_of(plan, base, "none", 1.0, 0, path.parent), Path("made"))
+    assert made.prepare.shots == 5
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (PROJECT / "configs" / "ablations").glob("*.yaml")))
+def test_the_project_s_own_files_are_whole(name: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("VILAM_BCCD", "VILAM_SHOTS"):
+        monkeypatch.setenv(variable, "5")
+    assert read_plan(project / "configs" / "ablations" / name, project / "params.yaml")[0].arms
 
 
 def test_a_source_is_looked_for_from_the_project(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +61,7 @@ def test_a_source_is_looked_for_from_the_project(write: Callable[..., Path], mon
         ({"shares": [1.5]}, "shares.0: Input should be less than or equal to 1 (found 1.5)"),
         ({"jobs": 0}, "jobs: Input should be greater than or equal to 1 (found 0)"),
         ({"name": "a b"}, "name: String should match pattern"),
+        ({"name": "a-${NOWHERE_AT_ALL}"}, "name: the environment variable NOWHERE_AT_ALL is not set"),
         ({"speed": 1}, "speed: no such setting: check its spelling"),
         ({"arms": {"pseudo": {}}}, "arms: the baseline none is missing: there are pseudo"),
         ({"arms": {"none": NONE, "loop": {"teacher": "nobody"}}}, "arms.loop.teacher: nobody is no arm before it"),

@@ -48,6 +48,12 @@ def test_what_arms_share_is_made_once(write: Callable[..., Path], fake) -> None:
     ]  # fmt: skip
 
 
+def test_each_seed_draws_shots_of_its_own(write: Callable[..., Path], fake) -> None:
+    run(write(settings={"prepare.shots": 5}), fake)
+    made = [step for step in fake.started if step.stage == "prepare"]
+    assert [step.params["seed"] for step in made] == [0, 1]
+
+
 def test_an_arm_is_run_at_its_shares_and_matched_at_those_that_are_asked(write: Callable[..., Path], fake) -> None:
     arms = {**LOOP, "pseudo": {"train.cycle.mode": "pseudo"}}
     arms["loop"] = {**arms["loop"], "shares": [0.2]}

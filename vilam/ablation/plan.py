@@ -13,6 +13,9 @@
     time_arms: [pseudo, loop]
     time_shares: [0.05]
 
+``${NAME}`` in the name or in a setting is of the environment. Where `prepare.shots` draws regions, each seed has a draw
+of its own; else all seeds have the same data.
+
 An arm with a ``teacher`` trains on the words that the finished model of that arm, at the same share and seed, wrote
 for the regions without any: one turn of the synthesis loop. One with ``shares`` is run at these only. For each of
 ``time_arms``, at each of ``time_shares``, the baseline is trained once more, with as many steps as take the processor
@@ -31,7 +34,7 @@ from pydantic import Field, model_validator
 
 from vilam.config import RECIPE_SUFFIXES, Count, Fraction, Section, check_settings, checked, read_yaml
 from vilam.errors import VilamError
-from vilam.overrides import Overrides, override
+from vilam.overrides import Overrides, expanded, override
 
 BASELINE = "none"
 TEACHER, SHARES = "teacher", "shares"
@@ -108,7 +111,10 @@ def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:
 
     Raises VilamError of one line that names the arm and the setting where one is unknown or impossible.
     """
-    plan = checked(Plan, read_yaml(path, _Strict), path)
+    content = read_yaml(path, _Strict)
+    if isinstance(content, dict):
+        content |= {"name": expanded(content.get("name"), f"{path}: name")}
+    plan = checked(Plan, content, path)
     base = read_yaml(params)
     check_settings(base, params)
     parts = {"settings": plan.settings, **{f"arms.{arm}": plan.overrides(arm) for arm in plan.arms}}

@@ -195,7 +195,8 @@ class Laboratory:
         matches: str | None = None,
     ) -> Run:
         label, where = f"{share:g} {arm} {seed}", self.folder / f"{share:g}" / f"{arm}-{seed}"
-        records = self._shared("prepare", {**params, "seed": self.base["seed"]}, (), {})
+        drawn = params["prepare"]["shots"] is not None  # by the seed of the run
+        records = self._shared("prepare", params if drawn else {**params, "seed": self.base["seed"]}, (), {})
         data = {RECORDS: records.folder / RECORDS}
         # With a teacher, the arm's own settings of `synthesize` are those of the describing.
         plain = {**params, "synthesize": teacher.train.params["synthesize"]} if teacher else params
