@@ -158,11 +158,13 @@ def compare(
 
 
 @app.command()
-def table() -> None:
+def table(
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table alone, with its protocol, to paste.")] = False,
+) -> None:
     """Print every task's metric after step 1 and step 2, and where to look."""
     from vilam.summary import show_table
 
-    show_table(Path.cwd())
+    show_table(Path.cwd(), markdown)
 
 
 @app.command()

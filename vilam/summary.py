@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from vilam.config import load_settings
+from vilam.data.store import read_card
 from vilam.errors import VilamError
-from vilam.evaluation.table import summary_table
+from vilam.evaluation.table import markdown_table, summary_table
 
 
-def show_table(root: Path) -> None:
-    """Print the table of metrics/evaluate.json; raises VilamError where nothing was evaluated yet."""
+def show_table(root: Path, markdown: bool = False) -> None:
+    """Print the table of metrics/evaluate.json, or that alone in Markdown; VilamError where nothing was evaluated."""
     path = root / "metrics" / "evaluate.json"
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
@@ -18,6 +20,10 @@ def show_table(root: Path) -> None:
         raise VilamError(f"{path}: not found: run `dvc repro` first") from None
     except ValueError as error:
         raise VilamError(f"{path}: broken ({error}): run `dvc repro -f -s evaluate`") from None
+    if markdown:
+        card, split = read_card(root / "data" / "records"), load_settings(root / "params.yaml").evaluate.split
+        print(markdown_table(metrics, f"{card.name}, split {split}"))
+        return
     print(summary_table(metrics))
     print("\n".join(where_to_look(root)))
 

@@ -1,6 +1,6 @@
 """The headline's rows and its text."""
 
-from vilam.evaluation.table import ORACLE_NOTE, headline, summary_table
+from vilam.evaluation.table import ORACLE_NOTE, headline, markdown_table, summary_table
 
 BEFORE = {"rec_box/total": 9.0, "rec_box/invalid": 0.5, "rec_box/acc_0.5": 0.1, "reg_class/total": 0.0}
 AFTER = {
@@ -45,3 +45,14 @@ def test_the_best_of_all_templates_has_a_row_and_a_note() -> None:
     ]
     assert lines[-1] == ORACLE_NOTE and "not comparable" in ORACLE_NOTE and len(ORACLE_NOTE) <= 120
     assert "oracle" not in summary_table({"train": AFTER})
+
+
+def test_in_markdown_every_line_has_as_many_cells_and_the_protocol_stands_above():
+    oracle = {"rec_box_oracle/acc_0.5": 0.9, "rec_box_oracle/total": 4.0, "rec_box_oracle/templates": 12.0}
+    metrics = {"activate": BEFORE, "train": {**AFTER, **oracle}}
+    first, blank, *table, last_blank, note = markdown_table(metrics, "coco, split test").splitlines()
+    assert first.startswith("coco, split test. One question and one answer each") and blank == last_blank == ""
+    assert note == ORACLE_NOTE
+    assert {line.count("|") for line in table} == {table[0].count("|")}
+    assert len(table) == 2 + len(headline(metrics))
+    assert "oracle" not in markdown_table({"train": AFTER}, "coco")

@@ -18,6 +18,8 @@ ORACLE_NOTE = (
     f"{oracle.NAME}: the best of all templates' answers, chosen by the truth: not comparable with strict numbers."
 )
 """Stands wherever such a number does."""
+STRICT_NOTE = "One question and one answer each; what cannot be read is wrong; intervals by drawing images."
+"""The protocol, in a line."""
 COUNTS = ("total", "invalid", "templates")
 """Metrics that tell of others."""
 WIDTH = 120
@@ -83,6 +85,24 @@ def summary_table(metrics: Mapping[str, Metrics]) -> str:
         table.add_row("" if row.task == previous else row.task, *_cells(row))
         previous = row.task
     return "\n".join([as_text(table), *([ORACLE_NOTE] if has_oracle(rows) else [])])
+
+
+def markdown_table(metrics: Mapping[str, Metrics], where: str) -> str:
+    """The headline in Markdown, to be pasted beside numbers of others: with its protocol, intervals and counts.
+
+    where: data set and split, for the line above the table.
+    """
+    rows = headline(metrics)
+    titles = ["task", "metric", *(STEPS.get(stage, stage) for stage in metrics), "95 % interval", "invalid", "answers"]
+    lines = [f"{where}. {STRICT_NOTE}", "", _line(titles), _line(["---"] * len(titles))]
+    for row in rows:
+        name, *values, _, interval, invalid, total = _cells(row)
+        lines.append(_line([f"`{row.task}`", f"`{name}`", *values, interval, invalid, total]))
+    return "\n".join([*lines, *(["", ORACLE_NOTE] if has_oracle(rows) else [])])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def has_oracle(rows: Iterable[HeadlineRow]) -> bool:
