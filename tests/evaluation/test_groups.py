@@ -21,7 +21,7 @@ from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Group, ImageRecord
 from vilam.errors import VilamError
 from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
-from vilam.evaluation.groups import area_under_curve, average_precision
+from vilam.evaluation.groups import area_under_curve, average_precision, box_scores
 from vilam.tasks import GROUP_TASKS
 
 Records = dict[str, ImageRecord]
@@ -160,6 +160,14 @@ def test_average_precision_is_that_of_pycocotools_on_files(seed: int, tmp_path: 
     ours = dict(average_precision(rows))
     assert list(ours.values()) == pytest.approx(scored.stats[:3].tolist(), abs=1e-12)
     assert 0.1 < ours["ap"] < ours["ap_0.5"] < 0.95
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "count", "expected"),
+    [([0.5] * 4 + [0.2, 0.8, 0.2, 0.8], 2, [0.5, 0.4]), ([0.9, 0.4], 1, [0.6]), ([], 0, []), ([0.3, 0.2], 0, [])],
+)
+def test_a_box_is_as_sure_as_its_coordinates(coordinates: list[float], count: int, expected: list[float]) -> None:
+    assert box_scores(coordinates, count) == pytest.approx(expected)
 
 
 def test_where_there_is_nothing_to_find_there_is_no_precision() -> None:

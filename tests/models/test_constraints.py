@@ -7,12 +7,14 @@ import random
 import pytest
 import toy
 
+from vilam.data.records import Group
 from vilam.models.constraints import GrammarCompiler, Walker
-from vilam.tasks import TASKS
+from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
 from vilam.tasks.grammar import Box, OneOf, Words
 
 FORMS = ("token", "text")
 WALKS = {"rec_box": 60, "rec_keypoints": 20, "rec_mask": 12, "reg_class": 30, "reg_caption": 60}
+WALKS |= {"rec_every": 30, "presence": 4}
 
 
 TOKENIZERS = {
@@ -38,16 +40,15 @@ def walk(walker: Walker, rng: random.Random) -> list[int]:
     return ids
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", ALL_TASKS)
 def test_every_walk_ends_at_a_readable_answer(compiler, name):
-    task, rng = TASKS[name], random.Random(0)
+    task, rng = ALL_TASKS[name], random.Random(0)
     grammar = compiler.compile(task.grammar(toy.card()))
     for _ in range(WALKS[name]):
         answer = compiler.tokenizer.decode_answer(walk(Walker(grammar, 30), rng))
         reading = task.parse(answer, 640, 480)
         assert reading is not None, answer
-        if reading.box_xyxy:
-            x1, y1, x2, y2 = reading.box_xyxy
+        for x1, y1, x2, y2 in reading.boxes or ([reading.box_xyxy] if reading.box_xyxy else []):
             assert 0 <= x1 < x2 <= 640 and 0 <= y1 < y2 <= 480
         for part in answer.partition(": ")[2].split(" and ") if name == "rec_mask" else ():
             numbers = part.strip("[]").split("], [")
@@ -59,14 +60,28 @@ def test_every_true_answer_is_a_walk(compiler, name):
     """As it is encoded for training, token by token: else the model is held to what it was never taught."""
     grammar = compiler.compile(TASKS[name].grammar(toy.card()))
     for instruction in [each for each in toy.of_split("train") if each.task == name][:20]:
-        walker = Walker(grammar, 60)
-        for token in compiler.tokenizer.encode_answer(instruction.answer):
-            if walker.done:
-                assert token == compiler.tokenizer.eos_id
-                break
-            assert token in walker.allowed(), (instruction.answer, compiler.tokenizer.tokenizer.decode([token]))
-            walker.advance(token)
-        assert walker.done or compiler.tokenizer.eos_id in walker.allowed()
+        assert_walk(compiler, Walker(grammar, 60), instruction.answer)
+
+
+@pytest.mark.parametrize("name", GROUP_TASKS)
+def test_every_true_answer_about_a_group_is_a_walk(compiler, name):
+    task = GROUP_TASKS[name]
+    grammar = compiler.compile(task.grammar(toy.card()))
+    for record in toy.scenes():
+        for count in range(len(record.regions) + 1):
+            group = Group("g", "it", tuple(region.region_id for region in record.regions[:count]))
+            assert_walk(compiler, Walker(grammar, 60), task.answer(record, group))
+
+
+def assert_walk(compiler, walker, answer):
+    """The tokens of an answer lead to the end."""
+    for token in compiler.tokenizer.encode_answer(answer):
+        if walker.done:
+            assert token == compiler.tokenizer.eos_id
+            break
+        assert token in walker.allowed(), (answer, compiler.tokenizer.tokenizer.decode([token]))
+        walker.advance(token)
+    assert walker.done or compiler.tokenizer.eos_id in walker.allowed()
 
 
 def test_words_hold_no_coordinates_and_no_special_tokens(compiler):

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
 
 from vilam.data.instructions import Instruction
@@ -16,7 +15,7 @@ from vilam.evaluation import metrics
 from vilam.evaluation.captions import cider
 from vilam.evaluation.coco_captions import coco_caption_metrics
 from vilam.evaluation.diversity import diversity
-from vilam.evaluation.groups import average_precision, ranking
+from vilam.evaluation.groups import average_precision, box_scores, ranking
 from vilam.geometry import boxes
 from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
 from vilam.tasks.base import Reading
@@ -178,11 +177,9 @@ def _group_row(prediction: Prediction, said: Reading, record: ImageRecord, card:
     row |= GROUP_TASKS[asked.task].score(said, record, group)
     if asked.task == "presence":
         return row | {"present": probability_of_yes(said, prediction.probability)}
-    sure = np.asarray(prediction.coordinates, dtype=float).reshape(-1, 4)
     found = [list(box) for box in said.boxes or ()]
-    scores = np.exp(np.log(np.maximum(sure, 1e-12)).mean(axis=1)).tolist()
     true = [list(region.box_xyxy) for region in record.members(group)]
-    return row | {"true_boxes": true, "boxes": found, "box_scores": scores[: len(found)]}
+    return row | {"true_boxes": true, "boxes": found, "box_scores": box_scores(prediction.coordinates, len(found))}
 
 
 def _seen(category: str, card: DatasetCard) -> str:

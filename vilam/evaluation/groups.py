@@ -16,6 +16,7 @@ from vilam.evaluation.metrics import Bootstrap, Floats, Metric
 from vilam.geometry.boxes import area
 from vilam.tasks.presence import YES
 
+TINY = 1e-12
 AVERAGE_PRECISION = {"ap": 0, "ap_0.5": 1, "ap_0.75": 2}
 """Names, and where COCO's evaluation has them."""
 
@@ -40,6 +41,17 @@ def average_precision(rows: pd.DataFrame) -> Iterator[Metric]:
         scored.accumulate()
         scored.summarize()
     yield from ((name, float(scored.stats[place])) for name, place in AVERAGE_PRECISION.items())
+
+
+def box_scores(coordinates: Sequence[float], count: int) -> list[float]:
+    """How sure each of ``count`` boxes is: the geometric mean of its share of the coordinates' probabilities.
+
+    A box has four of them, or two where a model names cells of a grid.
+    """
+    if not count:
+        return []
+    by_box = np.log(np.maximum(np.asarray(coordinates, dtype=float).reshape(count, -1), TINY))
+    return [float(score) for score in np.exp(by_box.mean(axis=1))]
 
 
 def ranking(rows: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[Metric]:
