@@ -62,6 +62,11 @@ def test_what_is_held_out_is_not_spoken_of_in_train() -> None:
     assert {group.text for group in test.groups} == {"ant", "bee", "cat", "dog"}
 
 
+def test_what_is_not_all_marked_is_not_spoken_of() -> None:
+    (record,) = grouped(replace(image(1, "ab"), unmarked=("bee", "dog")), absent=9)
+    assert [(group.text, len(group.region_ids)) for group in record.groups] == [("ant", 1), ("cat", 0)]
+
+
 def test_a_group_of_which_a_region_was_not_drawn_falls_away() -> None:
     few = list(draw_shots(grouped(image(1, "aab"), image(2, "b"), absent=0), 1, seed=0))
     assert {group.text for record in few for group in record.groups} == {"bee"}

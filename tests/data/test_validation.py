@@ -72,6 +72,12 @@ def test_a_bad_image_is_left_out(change: dict[str, object], told: str, caplog: p
     assert told in caplog.text
 
 
+def test_of_what_was_left_out_something_is_unmarked() -> None:
+    bad = replace(GOOD, region_id="bad", category="dog", box_xyxy=(5, 5, 5, 9), keypoints=())
+    record, whole = _check(_validator(), replace(SCENE, regions=(GOOD, bad)), replace(SCENE, image_id="other"))
+    assert record.unmarked == ("dog",) and whole.unmarked == ()
+
+
 def test_what_hangs_over_is_clipped() -> None:
     over = replace(GOOD, box_xyxy=(-3, 2, 70, 40), polygons=(((-3, 2), (70, 2), (30, 90)),), keypoints=((70, 6, 2),))
     ((region,),) = (record.regions for record in _check(_validator(), replace(SCENE, regions=(over,))))

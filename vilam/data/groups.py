@@ -18,7 +18,8 @@ def with_categories(
 ) -> Iterator[ImageRecord]:
     """The records with a group for each category that an image has, and for ``absent`` that it lacks; None: for none.
 
-    Which of them, the seed and the image's id decide. In train the ``unseen`` categories are not spoken of.
+    Which of them, the seed and the image's id decide. In train the ``unseen`` categories are not spoken of, and of no
+    image those of which it has something unmarked.
     Raises VilamError where not every object of the source is a region: what is not marked would be taken for absent.
     """
     if absent is None:
@@ -30,7 +31,8 @@ def with_categories(
             "set it to null, or exhaustive: true in a recipe of your own"
         )
     for record in records:
-        spoken_of = [name for name in source.categories if record.split != TRAIN or name not in unseen]
+        silent = {*record.unmarked, *(unseen if record.split == TRAIN else ())}
+        spoken_of = [name for name in source.categories if name not in silent]
         yield replace(record, groups=(*record.groups, *_of_categories(record, spoken_of, absent, seed)))
 
 

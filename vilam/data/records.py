@@ -80,7 +80,8 @@ class ImageRecord:
 
     image: the encoded file (PNG or JPEG) as bytes. width, height: pixels. captions: sentences on the whole image.
     groups: whose regions are all among ``regions``. domain: a sentence that stands before every question about the
-    image, such as "This is a picture of a person's chest x-ray."; "" for none.
+    image, such as "This is a picture of a person's chest x-ray."; "" for none. unmarked: categories of which the image
+    has objects that are no regions: crowds, and what was left out.
     """
 
     image_id: str
@@ -94,6 +95,7 @@ class ImageRecord:
     regions: tuple[Region, ...] = ()
     groups: tuple[Group, ...] = ()
     domain: str = ""
+    unmarked: tuple[str, ...] = ()
 
     def region(self, region_id: str) -> Region:
         """The region of this id; StopIteration where the image has none such."""

@@ -48,6 +48,7 @@ _COLUMNS = pa.schema(
         ("regions", pa.list_(_REGION)),
         ("groups", pa.list_(_GROUP)),
         ("domain", pa.string()),
+        ("unmarked", pa.list_(pa.string())),
     ]
 )
 
@@ -81,6 +82,7 @@ def to_row(record: ImageRecord) -> dict[str, Any]:
         "regions": [_region_row(region) for region in record.regions],
         "groups": [{**asdict(group), "region_ids": list(group.region_ids)} for group in record.groups],
         "domain": record.domain,
+        "unmarked": list(record.unmarked),
     }
 
 
@@ -96,8 +98,9 @@ def to_record(row: dict[str, Any]) -> ImageRecord:
         row["licence"],
         tuple(row["captions"]),
         tuple(_region(region) for region in row["regions"]),
-        tuple(_group(group) for group in row.get("groups", ())),  # older data sets have none, nor a domain
+        tuple(_group(group) for group in row.get("groups", ())),  # older data sets have none, nor what follows
         row.get("domain", ""),
+        tuple(row.get("unmarked", ())),
     )
 
 

@@ -60,7 +60,7 @@ class Validator:
                 self._count(Problem(row.record.split, row.place, what))
             else:
                 self._image_ids.add(row.record.image_id)
-                yield row.record.with_regions(self._good_regions(row))
+                yield self._without_bad(row)
 
     def _count(self, problem: Problem) -> None:
         line = f"{problem.place}: {problem.what}"
@@ -88,6 +88,13 @@ class Validator:
         if size != (record.width, record.height):
             return f"the image is {size[0]}x{size[1]}, the annotation says {record.width}x{record.height}"
         return None
+
+    def _without_bad(self, row: RawRecord) -> ImageRecord:
+        """The record with its good regions; of the categories of others it has something unmarked."""
+        record = row.record.with_regions(self._good_regions(row))
+        good = {region.region_id for region in record.regions}
+        lost = {region.category for region in row.record.regions if region.region_id not in good}
+        return replace(record, unmarked=tuple(sorted({*record.unmarked, *lost})))
 
     def _good_regions(self, row: RawRecord) -> Iterator[Region]:
         for region in row.record.regions:

@@ -82,8 +82,9 @@ def test_run_lengths_become_outlines(tmp_path: Path) -> None:
 
 def test_crowds_and_unlabelled_keypoints_are_left_out(tmp_path: Path) -> None:
     crowd = _annotation(id=2, iscrowd=1, segmentation={"size": [30, 40], "counts": [1200]})
-    region = _region(_folder(tmp_path, annotations=[_annotation(keypoints=[0] * 6), crowd]))
-    assert region.keypoints == ()
+    root = _folder(tmp_path, annotations=[_annotation(keypoints=[0] * 6), crowd])
+    assert _region(root).keypoints == ()
+    assert [row.record.unmarked for row in _rows(root)[0]] == [("person",), ()]
 
 
 @pytest.mark.parametrize(

@@ -244,8 +244,15 @@ def _image(
         content = path.read_bytes()
     except (KeyError, TypeError, ValueError, OSError) as error:
         return Problem(split, place, f"cannot be read: {error!r}")
-    record = ImageRecord(image_id, split, content, width, height, recipe.name, licence, captions, tuple(regions))
+    facts = recipe.name, licence, captions, tuple(regions)
+    record = ImageRecord(image_id, split, content, width, height, *facts, unmarked=_crowded(file, row))
     return RawRecord(record, place)
+
+
+def _crowded(file: _File, image: Annotation) -> tuple[str, ...]:
+    """The categories of which an image has a crowd."""
+    crowds = [one.get("category_id") for one in file.regions.get(image.get("id"), []) if one.get("iscrowd")]
+    return tuple(sorted({str(file.categories[one]["name"]) for one in crowds if one in file.categories}))
 
 
 def _regions(file: _File, image: Annotation, split: str) -> tuple[list[Region], list[Problem]]:
