@@ -22,7 +22,10 @@ def test_groups_and_domain_survive_the_table_and_older_tables_have_none() -> Non
     scene = generate_scene(1, 0, "train", 64)
     ids = tuple(region.region_id for region in scene.regions)
     record = replace(
-        scene, groups=(Group("1", "all of it", ids), Group("2", "a cat", (), "class", "rule")), domain="It is odd.", unmarked=("cat", "dog")
+        scene,
+        groups=(Group("1", "all of it", ids), Group("2", "a cat", (), "class", "rule")),
+        domain="It is odd.",
+        unmarked=("cat", "dog"),
     )
     table = pa.Table.from_pylist([to_row(record)], schema=schema())
     assert to_record(table.to_pylist()[0]) == record
