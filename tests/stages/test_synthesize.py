@@ -119,6 +119,14 @@ def test_nothing_to_train_on_is_told_in_one_line(tmp_path, settings):
     assert not (tmp_path / "data" / "instructions").exists()
 
 
+def test_data_without_a_split_train_are_for_evaluation(tmp_path, settings):
+    record = generate_scene(5, 1, "test", 64)
+    card = DatasetCard("scenes", tuple(CATEGORIES), keypoint_schemas(), ("test",), ("CC0-1.0",), {})
+    write_dataset([record], card, tmp_path / "data" / "records", 9)
+    synthesize.run(settings, tmp_path)
+    assert {each.split for each in read_instructions(tmp_path / "data" / "instructions", "test")} == {"test"}
+
+
 def test_a_full_disk_is_told_in_one_line(tmp_path, settings, monkeypatch):
     _scenes(tmp_path)
 

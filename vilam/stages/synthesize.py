@@ -22,19 +22,22 @@ from vilam.progress import track
 from vilam.tasks import ACTIVATION, GROUP_TASKS, TASKS
 from vilam.tasks.synthesis import render, render_groups
 
+TRAIN = "train"
+
 
 def run(settings: Settings, root: Path) -> None:
     """Read data/records, write data/instructions, metrics/synthesize.json and metrics/plots/synthesize_*.csv.
 
     Raises VilamError where the records are missing or broken, there is no such teacher, the disk is full, or nothing
-    is left to train on.
+    is left to train on. Data without a split train are for evaluation alone.
     """
     records, instructions, metrics = root / "data" / "records", root / "data" / "instructions", root / "metrics"
     card = read_card(records)
     said = _said(settings, root)
     if said is None:  # the first process writes
         return
-    write_instructions(instructions, _with_train(_rendered(records, card, said, settings), records))
+    rendered = _rendered(records, card, said, settings)
+    write_instructions(instructions, _with_train(rendered, records) if TRAIN in card.splits else rendered)
     table = read_table(instructions)
     write_whole(metrics / "plots" / "synthesize_counts.csv", _counts(table).to_csv(index=False))
     write_whole(metrics / "plots" / "synthesize_lengths.csv", _lengths(table).to_csv(index=False))
@@ -54,7 +57,7 @@ def _said(settings: Settings, root: Path) -> Descriptions | None:
     if launch("synthesize", settings.synthesize, root):
         return None
     records = root / "data" / "records"
-    given = (_given(record, settings) for record in read_records(records, "train", images=False))
+    given = (_given(record, settings) for record in read_records(records, TRAIN, images=False))
     return describe(teacher, records, wordless(given), settings)
 
 
@@ -76,7 +79,7 @@ def _with_train(instructions: Iterable[Instruction], folder: Path) -> Iterator[I
     """The same instructions; raises VilamError at the end where none was of the split train."""
     found = False
     for instruction in instructions:
-        found = found or instruction.split == "train"
+        found = found or instruction.split == TRAIN
         yield instruction
     if not found:
         raise VilamError(f"{folder}: no region to ask about in the split train: check prepare's source and splits")
