@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import toy
@@ -15,6 +16,7 @@ from vilam.inference.generate import Answer, Request
 from vilam.inference.round_trip import Traveller
 from vilam.models.constraints import Walker
 from vilam.tasks import TASKS
+from vilam.tasks.synthesis import render
 from vilam.training.middles import Source
 from vilam.training.sampling import by_image
 
@@ -40,6 +42,15 @@ def sources(count: int = 2, wordless: bool = False) -> list[Source]:
     """The first images of the toy's training split, whole and with their instructions."""
     chosen = instructions(wordless)
     return [Source(toy.records()[image_id], chosen[image_id]) for image_id in sorted(chosen)[:count]]
+
+
+def of_domain(domain: str) -> list[Source]:
+    """The same with a sentence in front of all that is asked about them."""
+    records = [replace(source.record, domain=domain) for source in sources()]
+    return [
+        Source(record, by_image(render(record, toy.card(), TASKS.values(), 2, seed=3))[record.image_id])
+        for record in records
+    ]
 
 
 def traveller() -> Traveller:

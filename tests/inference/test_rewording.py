@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import scripted
@@ -116,6 +117,15 @@ def test_the_likeliest_shorter_forms_are_tried(monkeypatch):
             TASKS["rec_box"].templates[0].format(expression=form.words) in {a.question for a in asked} for form in more
         )
         assert all(form.found.answer == "[0, 0, 10, 10]" for form in more)
+
+
+def test_forms_are_asked_for_behind_the_domain(monkeypatch):
+    asked = scripted.script(monkeypatch, lambda _: "", lambda _: "[0, 0, 10, 10]")
+    domain = "This is a picture of shapes."
+    images = [replace(record, domain=domain) for record in records()]
+    said = [[Trip("What?", f"the red {region.category} up", (1, 2, 3), 0.5, ASTRAY)] for _, region in places()]
+    reworded(scripted.traveller(), toy.model(), images, places(), said, 0.5, 30)
+    assert asked and all(each.question.startswith(f"{domain} Where is ") for each in asked)
 
 
 def test_what_names_no_category_or_was_cut_off_has_no_other_form(monkeypatch):

@@ -217,7 +217,7 @@ def test_outlines_and_keypoints_are_found_too(monkeypatch, task):
     said = iter(answers.values())
     monkeypatch.setattr(module, "generate", lambda *a: [Answer(next(said), (1,), 0.5) for _ in a[3]])
     traveller = Traveller(toy.tokenizer(), toy.card())
-    asked = [ask(finder, i, 0, region, f"thing {i}") for i, region in enumerate(record.regions)]
+    asked = [ask(finder, i, [record], (0, region), f"thing {i}") for i, region in enumerate(record.regions)]
     found = traveller.find(toy.model(), toy.pixels(1), [record], asked)
     for region, where in zip(record.regions, found, strict=True):
         assert where.iou > 0.9 and where.answer == answers[region.region_id]
@@ -240,6 +240,14 @@ def test_the_words_are_asked_back_and_the_box_is_in_pixels(script):
     trips = travel([record])
     assert asked[-1] == module.REC.templates[0].format(expression="the red disc")
     assert {trip.found.box_xyxy for made in trips for trip in made} == {(50.0, 50.0, 150.0, 100.0)}
+
+
+def test_both_ways_are_asked_for_behind_the_domain(script):
+    asked = script(lambda _: "the red disc", lambda _: "[250, 500, 750, 1000]")
+    domain = "This is a picture of the red disc."
+    travel([replace(record, domain=domain) for record in images(2)])
+    assert asked[-1] == f"{domain} {module.REC.templates[0].format(expression='the red disc')}"
+    assert all(question.startswith(f"{domain} ") for question in asked)
 
 
 def test_an_answer_that_cannot_be_read_leads_nowhere(script):

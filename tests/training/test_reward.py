@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from typing import Any
@@ -79,6 +80,26 @@ def test_log_probabilities_are_those_of_the_model_and_of_the_reference(monkeypat
             after = len(batch.inputs["input_ids"][0]) - len(sampled.ids)
             expected = [float(logits[after + i - 1].log_softmax(0)[token]) for i, token in enumerate(sampled.ids)]
             assert list(known) == pytest.approx(expected, abs=1e-4)
+
+
+def test_words_and_boxes_are_asked_for_behind_the_domain(monkeypatch):
+    domain, given = "This is a picture of the thing.", []
+
+    def watched(model: Any, tokenizer: Any, pixels: Any, answers: Any) -> Any:
+        given.extend(answers)
+        return log_probabilities(model, tokenizer, pixels, answers)
+
+    log_probabilities = module.log_probabilities
+    monkeypatch.setattr(module, "log_probabilities", watched)
+    turn = itertools.cycle(["[0, 0, 500, 500]", "[500, 500, 1000, 1000]"])
+    asked = scripted.script(monkeypatch, lambda _: "the thing", lambda _: next(turn))
+    own = scripted.settings(mode="reward", samples=2, rec_then_reg=1.0)
+    rewards = Rewards(own, scripted.traveller(), seed=1)
+    examples, _ = rewards.examples(toy.model(), toy.model(seed=1), scripted.of_domain(domain), 0)
+    assert {example.instruction.task for made in examples for example in made} >= {"rec_box"} and given
+    questions = [each.question for each in [*asked, *given]]
+    questions += [example.instruction.question for made in examples for example in made]
+    assert all(question.startswith(f"{domain} ") and domain not in question[1:] for question in questions)
 
 
 def test_answers_of_equal_worth_teach_nothing(monkeypatch):

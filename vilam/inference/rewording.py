@@ -76,7 +76,7 @@ def reworded(
         return more
     pixels = model.see([record.image for record in records])
     forms = _likeliest(traveller, model, pixels, possible)
-    asked = [ask(REC, 0, *places[form.region], form.words) for form, _ in forms]
+    asked = [ask(REC, 0, records, places[form.region], form.words) for form, _ in forms]
     for (form, scores), found in zip(forms, traveller.find(model, pixels, records, asked), strict=True):
         confidence = math.exp(sum(scores) / len(scores))
         more[form.region].append(Trip(form.answer.question, form.words, form.answer.ids, confidence, found))

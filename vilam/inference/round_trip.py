@@ -14,7 +14,7 @@ from hashlib import blake2b
 import numpy as np
 from torch import Tensor
 
-from vilam.data.records import DatasetCard, ImageRecord, Region
+from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
 from vilam.geometry.boxes import Box
 from vilam.inference.generate import Answer, Request, generate
 from vilam.models.constraints import GrammarCompiler
@@ -94,9 +94,11 @@ class Asked:
     question: str
 
 
-def ask(task: GroundingTask, template: int, image: int, region: Region, words: str) -> Asked:
-    """The question of a REC task, in the words of one of its templates."""
-    return Asked(image, region, task.name, task.templates[template].format(expression=words))
+def ask(task: GroundingTask, template: int, records: Sequence[ImageRecord], place: Place, words: str) -> Asked:
+    """The question of a REC task about words that were said of a place, by one of the task's templates."""
+    index, region = place
+    question = task.question(template, records[index], region, Expression(words, source="model"))
+    return Asked(index, region, task.name, question)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Traveller:
             for i, answer in enumerate(said)
             if ended(answer.ids, drawing.max_words) and self.may_say(words[i], records, owners[i])
         ]
-        back = [ask(REC, 0, *owners[i], words[i]) for i in usable]
+        back = [ask(REC, 0, records, owners[i], words[i]) for i in usable]
         found = dict(zip(usable, self.find(model, pixels, records, back), strict=True))
         trips = [
             Trip(request.question, words[i], answer.ids, answer.confidence, found.get(i, Found()))
