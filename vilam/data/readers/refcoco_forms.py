@@ -46,8 +46,8 @@ MDETR = re.compile(r"finetune_(refcoco[+g]?)_(train|val|test[AB]?)")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One expression. sets: of SET_NAMES. name: the image's file. annotation: COCO's, where the form knows it."""
+class _Said:
+    """Where an expression was said. sets: of SET_NAMES. name: the image's file."""
 
     sets: str
     split: str
@@ -55,6 +55,12 @@ class Told:
     name: str
     width: int
     height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told(_Said):
+    """One expression. annotation: COCO's, where the form knows it."""
+
     ref: str
     box_xywh: Box
     words: str
@@ -62,15 +68,9 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class ToldOfGroup:
+class ToldOfGroup(_Said):
     """One expression that means any number of regions. members: name, box and annotation of each."""
 
-    sets: str
-    split: str
-    place: str
-    name: str
-    width: int
-    height: int
     group: str
     words: str
     members: tuple[tuple[str, Box, Row], ...]
