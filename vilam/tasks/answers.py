@@ -52,9 +52,9 @@ def read_points(text: str, width: int, height: int) -> tuple[Point, ...] | None:
     return tuple((x, y) for x, y in pixels.tolist())
 
 
-def counted(count: int, noun: str) -> str:
-    """How a counted answer begins: ``1 part: ``, ``4 keypoints: ``."""
-    return f"{count} {noun}: " if count == 1 else f"{count} {noun}s: "
+def counted(count: int, noun: str, ending: str = "s") -> str:
+    """How a counted answer begins: ``1 part: ``, ``4 keypoints: ``; ``ending`` makes several of the noun."""
+    return f"{count} {noun}: " if count == 1 else f"{count} {noun}{ending}: "
 
 
 def _apart(low: int, high: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from vilam.data.records import DatasetCard, Group, ImageRecord
 from vilam.geometry import boxes
-from vilam.tasks.answers import box_text, read_box
+from vilam.tasks.answers import box_text, counted, read_box
 from vilam.tasks.base import GroupTask, Reading
 from vilam.tasks.grammar import Box, Element, Grammar, Literal
 
@@ -90,8 +90,7 @@ def box_f1(found: Sequence[boxes.Box], true: Sequence[boxes.Box]) -> float:
 
 
 def _count(count: int) -> str:
-    """``1 box: ``, ``4 boxes: ``."""
-    return "1 box: " if count == 1 else f"{count} boxes: "
+    return counted(count, "box", "es")
 
 
 def _boxes(count: int) -> tuple[Element, ...]:
