@@ -13,7 +13,6 @@ from vilam.data.records import DatasetCard, ImageRecord
 from vilam.evaluation.evaluator import Prediction, Records
 from vilam.evaluation.metrics import IOU_THRESHOLD, Bootstrap, Metric, mean_of, with_intervals
 from vilam.tasks import TASKS
-from vilam.tasks.base import Reading
 
 NAME = "dialogue"
 """What its metrics begin with, in place of a task."""
@@ -71,10 +70,9 @@ def dialogue_metrics(
 
 
 def _named(answer: str, asked: Prediction, record: ImageRecord, card: DatasetCard) -> bool:
-    reading = SECOND.parse(answer, record.width, record.height) or Reading()
-    return SECOND.score(reading, record, record.region(asked.instruction.region_id), card)["correct"] == 1
+    return SECOND.judge(answer, record, record.region(asked.instruction.region_id), card)["correct"] == 1
 
 
 def _found(asked: Prediction, record: ImageRecord, card: DatasetCard) -> bool:
-    reading = FIRST.parse(asked.answer, record.width, record.height) or Reading()
-    return FIRST.score(reading, record, record.region(asked.instruction.region_id), card)["iou"] >= IOU_THRESHOLD
+    region = record.region(asked.instruction.region_id)
+    return FIRST.judge(asked.answer, record, region, card)["iou"] >= IOU_THRESHOLD

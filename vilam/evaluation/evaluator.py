@@ -209,9 +209,7 @@ def _round_trip(
     answer = round_trips.get(row["instruction_id"], "" if round_trips and row["invalid"] else None)
     if row["task"] != "reg_caption" or answer is None:
         return {}
-    finder = TASKS["rec_box"]
-    reading = finder.parse(answer, record.width, record.height) or Reading()
-    return {"round_trip_answer": answer, "round_trip_iou": finder.score(reading, record, region, card)["iou"]}
+    return {"round_trip_answer": answer, "round_trip_iou": TASKS["rec_box"].judge(answer, record, region, card)["iou"]}
 
 
 def _cider(rows: pd.DataFrame) -> pd.Series:

@@ -15,7 +15,6 @@ from vilam.data.records import DatasetCard, Expression, ImageRecord
 from vilam.evaluation.evaluator import Prediction, Records
 from vilam.evaluation.metrics import IOU_THRESHOLD, Bootstrap, Metric, mean_of, with_intervals
 from vilam.tasks import TASKS
-from vilam.tasks.base import Reading
 
 NAME = "rec_box_oracle"
 """What its metrics begin with, in place of a task."""
@@ -67,5 +66,4 @@ def oracle_metrics(
 def _best(answers: Sequence[str], asked: Instruction, record: ImageRecord, card: DatasetCard) -> float:
     """The IoU of the best of the answers to one expression; one that cannot be read has 0."""
     region = record.region(asked.region_id)
-    readings = [TASK.parse(answer, record.width, record.height) or Reading() for answer in answers]
-    return max(TASK.score(reading, record, region, card)["iou"] for reading in readings)
+    return max(TASK.judge(answer, record, region, card)["iou"] for answer in answers)

@@ -77,6 +77,10 @@ class GroundingTask(Task):
     def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
         """Score a readable answer against the true region; the keys are the task's own (see its module)."""
 
+    def judge(self, answer: str, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
+        """Read an answer and score it; one that cannot be read says nothing."""
+        return self.score(self.parse(answer, record.width, record.height) or Reading(), record, region, card)
+
 
 class GroupTask(Task):
     """A task on all that an expression means, be it several regions or none, registered in `vilam.tasks.GROUP_TASKS`.
