@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from vilam.data.readers.source import Source
-from vilam.data.records import Group, ImageRecord
+from vilam.data.records import TRAIN, Group, ImageRecord
 from vilam.errors import VilamError
-
-TRAIN = "train"
 
 
 def with_categories(

@@ -9,6 +9,8 @@ Point = tuple[float, float]
 Polygon = tuple[Point, ...]
 Keypoint = tuple[float, float, int]
 
+TRAIN = "train"
+"""The split that is trained on."""
 EXPRESSION_KINDS = ("attribute", "position", "order", "relation", "class", "free")
 EXPRESSION_SOURCES = ("human", "generated", "rule", "model")
 

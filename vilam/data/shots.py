@@ -7,9 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from heapq import heappush, heapreplace
 
-from vilam.data.records import ImageRecord
-
-TRAIN = "train"
+from vilam.data.records import TRAIN, ImageRecord
 
 SPARE = 100
 """Images that are held beside those that are wanted before they are looked through."""

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from vilam.data.records import ImageRecord
+from vilam.data.records import TRAIN, ImageRecord
 from vilam.errors import VilamError
-
-TRAIN = "train"
 
 
 def unseen_categories(categories: Sequence[str], asked: Sequence[str] | int | None, seed: int) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from vilam.config import Settings
 from vilam.data.descriptions import Descriptions
 from vilam.data.expressions import describe_the_undescribed, keep_share
 from vilam.data.instructions import Instruction, read_table, write_instructions
-from vilam.data.records import DatasetCard, ImageRecord
+from vilam.data.records import TRAIN, DatasetCard, ImageRecord
 from vilam.data.store import read_card, read_records
 from vilam.errors import VilamError
 from vilam.files import write_whole
@@ -21,8 +21,6 @@ from vilam.launch import launch
 from vilam.progress import track
 from vilam.tasks import ACTIVATION, GROUP_TASKS, TASKS
 from vilam.tasks.synthesis import render, render_groups
-
-TRAIN = "train"
 
 
 def run(settings: Settings, root: Path) -> None:
