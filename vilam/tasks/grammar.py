@@ -42,3 +42,15 @@ class Words:
 Element = Literal | Box | Points | OneOf | Words
 Grammar = tuple[tuple[Element, ...], ...]
 """Alternatives; each is a sequence of elements that the answer consists of."""
+
+
+AND = " and "
+"""Stands between the elements of a row."""
+
+
+def row(begin: str, element: Element, count: int) -> tuple[Element, ...]:
+    """So many of one element after a text, with AND between them."""
+    elements: list[Element] = [Literal(begin)]
+    for number in range(count):
+        elements += [Literal(AND)] * (number > 0) + [element]
+    return tuple(elements)

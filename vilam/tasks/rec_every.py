@@ -16,12 +16,11 @@ from vilam.data.records import DatasetCard, Group, ImageRecord
 from vilam.geometry import boxes
 from vilam.tasks.answers import box_text, counted, read_box
 from vilam.tasks.base import GroupTask, Reading
-from vilam.tasks.grammar import Box, Element, Grammar, Literal
+from vilam.tasks.grammar import AND, Box, Grammar, Literal, row
 
 MAX_BOXES = 20
 MIN_IOU = 0.5
 NONE = "none"
-_AND = " and "
 _ANSWER = re.compile(r"([1-9][0-9]?) box(?:es)?: (\[.*\])")
 
 
@@ -47,11 +46,11 @@ class RecEvery(GroupTask):
         true = [region.box_xyxy for region in record.members(group)]
         largest = sorted(true, key=lambda box: -float(boxes.area(box)))[:MAX_BOXES]
         told = [box_text(box, record.width, record.height) for box in sorted(largest)]
-        return _count(len(told)) + _AND.join(told) if told else NONE
+        return _count(len(told)) + AND.join(told) if told else NONE
 
     def grammar(self, card: DatasetCard) -> Grammar:
         """None, or an alternative for each number of boxes."""
-        return ((Literal(NONE),), *(_boxes(count) for count in range(1, MAX_BOXES + 1)))
+        return ((Literal(NONE),), *(row(_count(count), Box(), count) for count in range(1, MAX_BOXES + 1)))
 
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
         """Read ``none``, or the number and just as many boxes."""
@@ -60,7 +59,7 @@ class RecEvery(GroupTask):
         match = _ANSWER.fullmatch(answer)
         if match is None or not answer.startswith(_count(int(match[1]))):
             return None
-        read = [read_box(text, width, height) for text in match[2].split(_AND)]
+        read = [read_box(text, width, height) for text in match[2].split(AND)]
         found = tuple(box for box in read if box)
         return Reading(boxes=found) if len(found) == len(read) == int(match[1]) <= MAX_BOXES else None
 
@@ -91,10 +90,3 @@ def box_f1(found: Sequence[boxes.Box], true: Sequence[boxes.Box]) -> float:
 
 def _count(count: int) -> str:
     return counted(count, "box", "es")
-
-
-def _boxes(count: int) -> tuple[Element, ...]:
-    elements: list[Element] = [Literal(_count(count))]
-    for number in range(count):
-        elements += [Literal(_AND)] * (number > 0) + [Box()]
-    return tuple(elements)

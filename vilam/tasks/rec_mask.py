@@ -17,11 +17,10 @@ from vilam.geometry.boxes import scale_1000
 from vilam.geometry.polygons import area, resample
 from vilam.tasks.answers import counted, points_text, read_points
 from vilam.tasks.base import GroundingTask, Reading
-from vilam.tasks.grammar import Element, Grammar, Literal, Points
+from vilam.tasks.grammar import AND, Grammar, Points, row
 
 MAX_PARTS = 3
 NUM_POINTS = 25
-_AND = " and "
 _ANSWER = re.compile(r"([1-9]) parts?: (\[.*\])")
 
 
@@ -55,18 +54,20 @@ class RecMask(GroundingTask):
         areas = {ring: abs(area(ring)) for ring in region.polygons}
         largest = sorted((ring for ring in areas if areas[ring] > 0), key=areas.__getitem__, reverse=True)[:MAX_PARTS]
         scaled = (scale_1000(resample(ring, NUM_POINTS), record.width, record.height).tolist() for ring in largest)
-        return counted(len(largest), "part") + _AND.join(points_text(numbers, closed=True) for numbers in scaled)
+        return counted(len(largest), "part") + AND.join(points_text(numbers, closed=True) for numbers in scaled)
 
     def grammar(self, card: DatasetCard) -> Grammar:
         """One alternative for each number of parts."""
-        return tuple(_parts(count) for count in range(1, MAX_PARTS + 1))
+        return tuple(
+            row(counted(count, "part"), Points(NUM_POINTS, closed=True), count) for count in range(1, MAX_PARTS + 1)
+        )
 
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
         """Read the number and just as many closed outlines of NUM_POINTS points."""
         match = _ANSWER.fullmatch(answer)
         if match is None or not answer.startswith(counted(int(match[1]), "part")):
             return None
-        outlines = [read_points(text, width, height) for text in match[2].split(_AND)]
+        outlines = [read_points(text, width, height) for text in match[2].split(AND)]
         rings = tuple(ring[:-1] for ring in outlines if ring and len(ring) == NUM_POINTS + 1 and ring[0] == ring[-1])
         return Reading(polygons=rings) if len(rings) == len(outlines) == int(match[1]) <= MAX_PARTS else None
 
@@ -77,10 +78,3 @@ class RecMask(GroundingTask):
         intersection, union = np.count_nonzero(answered & truth), np.count_nonzero(answered | truth)
         iou = intersection / union if union else 0.0
         return {"iou": float(iou), "intersection": float(intersection), "union": float(union)}
-
-
-def _parts(count: int) -> tuple[Element, ...]:
-    elements: list[Element] = [Literal(counted(count, "part"))]
-    for part in range(count):
-        elements += [Literal(_AND)] * (part > 0) + [Points(NUM_POINTS, closed=True)]
-    return tuple(elements)
