@@ -57,6 +57,7 @@ def test_the_projects_own_settings_are_whole(project: Path) -> None:
         ("evaluate.protocol", "kind", "evaluate.protocol: Input should be 'strict' or 'vilam-oracle' (found 'kind')"),
         ("register.primary", "rec_box_oracle/acc_0.5", "register: rec_box_oracle/acc_0.5 is chosen by the truth"),
         ("prepare.source", "voc", "prepare: source voc reads files: set prepare.root"),
+        ("model.start", "models:/vilam", "model.start: expected models:/NAME@ALIAS"),
         ("model.coordinate_bins", 12, "model: coordinate_bins - 1 must divide 1000"),
         ("model.vision.checkpoint", "some/folder", "model.vision: set one of checkpoint and model_type"),
     ],

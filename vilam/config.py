@@ -169,11 +169,13 @@ class LanguageSettings(TowerSettings):
 class ModelSettings(Section):
     """Vision tower + alignment layer + language model, and how coordinates are written.
 
-    checkpoint: a whole vision-language model of transformers, or null to join the parts below; of these only what is
-    trained (frozen, freeze_aligner, lora) counts for a whole one. merge: so many patches by so many become one image
-    token, in the mlp.
+    start: a model that vilam trained, to go on from, with everything of it but vision.cache as it is there: its
+    coordinates must be the same; or null. checkpoint: a whole vision-language model of transformers, or null to join
+    the parts below; of these only what is trained (frozen, freeze_aligner, lora) counts for a whole one. merge: so many
+    patches by so many become one image token, in the mlp.
     """
 
+    start: Address | None
     checkpoint: str | None
     image_size: Annotated[int, Field(ge=16)]
     vision: VisionSettings
@@ -186,6 +188,12 @@ class ModelSettings(Section):
     coordinates: Literal["token", "text"]
     coordinate_bins: Annotated[int, Field(ge=11, le=1001)]
     grounder: bool
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> ModelSettings:
+        if self.start is not None and self.checkpoint is not None:
+            raise ValueError("start goes on from a whole model of vilam: set model.checkpoint to null, or start")
+        return self
 
     @model_validator(mode="after")
     def _bins_fall_on_integers(self) -> ModelSettings:

@@ -13,10 +13,10 @@ import toy
 from vilam.data.records import DatasetCard, Expression, Provenance, Region
 from vilam.data.store import write_dataset
 from vilam.inference import describing as module
+from vilam.inference.addresses import Addressed
 from vilam.inference.describing import counted, describe, kept, wordless
 from vilam.inference.rewording import ranked
 from vilam.inference.round_trip import Drawing, Found, Place, Trip
-from vilam.inference.teacher import Teacher
 from vilam.launch import Team
 from vilam.models.build import Trained
 from vilam.models.tokenization import GroundingTokenizer
@@ -94,11 +94,11 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def teacher(monkeypatch: pytest.MonkeyPatch) -> Teacher:
-    monkeypatch.setattr(Teacher, "open", lambda _: Trained(toy.model(), toy.tokenizer(), toy.card(), {}))
+def teacher(monkeypatch: pytest.MonkeyPatch) -> Addressed:
+    monkeypatch.setattr(Addressed, "open", lambda _: Trained(toy.model(), toy.tokenizer(), toy.card(), {}))
     monkeypatch.setattr(module, "Traveller", Scripted)
     monkeypatch.setattr(Scripted, "shown", [])
-    return Teacher("models/train", "models/train sha256:0", Path())
+    return Addressed("synthesize.teacher models/train", "models/train sha256:0", Path())
 
 
 def test_each_region_gets_its_own_words_and_no_other_is_asked_about(data, teacher):

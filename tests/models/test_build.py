@@ -9,7 +9,7 @@ import pytest
 import toy
 
 from vilam.errors import VilamError
-from vilam.models.build import Trained, load_trained, save_trained
+from vilam.models.build import Trained, keep_features, load_trained, save_trained
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +46,10 @@ def test_what_was_there_stays_until_the_new_model_is_whole(folder, tmp_path, mon
         save_trained(trained, tmp_path / "model")
     assert load_trained(tmp_path / "model").info == {"stage": "train"}
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_features_of_a_tower_that_is_trained_are_not_kept(folder):
+    vision = {**toy.params()["model"]["vision"], "frozen": True, "cache": True}
+    settings = toy.settings(model__start=str(folder), model__vision=vision).model
+    with pytest.raises(VilamError, match=r"^model\.vision\.cache: model\.start .* has no frozen tower"):
+        keep_features(load_trained(folder).model, settings)

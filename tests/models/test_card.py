@@ -8,6 +8,7 @@ import toy
 import yaml
 
 from vilam.models.build import Trained, load_trained, save_trained
+from vilam.models.card import model_card
 
 
 def test_it_tells_where_parts_come_from_and_what_was_trained(tmp_path, monkeypatch):
@@ -32,4 +33,9 @@ def test_it_tells_where_parts_come_from_and_what_was_trained(tmp_path, monkeypat
     count = sum(each.numel() for each in model.vision.parameters())
     assert rows["vision"] == ["Eyes (eyes==1)", "", "ab", f"{count:,}", "0"]
     assert rows["language"][0] == "nothing" and rows["language"][3] == rows["language"][4]
-    assert "Trained on scenes" in body
+    assert "Trained on scenes" in body and "It went on from" not in body
+
+
+def test_it_tells_which_model_it_went_on_from():
+    text = model_card(toy.model(), toy.card(), {"stage": "train", "start": "models:/vilam/3"})
+    assert "It went on from models:/vilam/3, which was trained before." in text.splitlines()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+import torch
 import toy
 
+from vilam.data.store import read_card
 from vilam.errors import VilamError
-from vilam.models.build import load_trained
+from vilam.inference.addresses import find_model
+from vilam.models.build import Trained, load_trained
 from vilam.stages import activate
+from vilam.training.checkpoint import Checkpoints
 
 
 def test_it_writes_a_model_of_the_settings(projects):
@@ -33,6 +39,51 @@ def test_its_tokenizer_reads_questions_and_answers_of_the_training_split(tmp_pat
     found = list(activate.texts(toy.write_project(tmp_path)))
     assert found[:2] == [toy.of_split("train")[0].question, toy.of_split("train")[0].answer]
     assert len(found) == 2 * len(toy.of_split("train"))
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """Calls step 1 up to its training, and gives the model that it would begin with and the run's checkpoints."""
+
+    def call(settings, root) -> tuple[Trained, Path]:
+        given = []
+        monkeypatch.setattr(activate, "run_job", lambda *values: given.extend(values))
+        activate.run(settings, root)
+        found = [value for value in given if isinstance(value, Trained | Checkpoints)]
+        return found[0], found[1].folder
+
+    return call
+
+
+def test_it_goes_on_from_a_trained_model_with_all_of_it_but_its_data(projects, tmp_path, begun):
+    root = toy.write_project(tmp_path)
+    folder = projects / "whole" / "models" / "train"
+    start, _ = begun(toy.settings(model__start=str(folder), model__language__config={"hidden_size": 64}), root)
+    before = load_trained(folder)
+    weights = before.model.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in start.model.state_dict().items())
+    assert start.tokenizer.tokenizer.get_vocab() == before.tokenizer.tokenizer.get_vocab()
+    assert start.card == read_card(root / "data" / "records") and start.seen == before.seen
+    assert start.info == {"stage": "activate", "start": find_model("", str(folder), root).version}
+
+
+def test_the_checkpoints_of_another_beginning_are_not_gone_on_with(projects, tmp_path, begun):
+    root = toy.write_project(tmp_path)
+    shutil.copytree(projects / "whole" / "models" / "activate", root / "model")
+    settings = toy.settings(model__start="model")
+    assert begun(settings, root)[1] == begun(settings, root)[1]
+    before = begun(settings, root)[1]
+    shutil.copy(projects / "whole" / "models" / "train" / "model.safetensors", root / "model")
+    assert begun(settings, root)[1] != before
+
+
+def test_what_cannot_be_gone_on_from_is_told(projects, tmp_path):
+    root = toy.write_project(tmp_path)
+    with pytest.raises(VilamError, match=r"^model\.start nowhere: no model in .*nowhere: name a model folder"):
+        activate.run(toy.settings(model__start="nowhere"), root)
+    stock = str(projects / "stock-llava" / "models" / "train")
+    with pytest.raises(VilamError, match=r"^model\.start .*stock-llava.*: train\.cycle\.mode soft is for parts"):
+        activate.run(toy.settings(model__start=stock, train__cycle__mode="soft"), root)
 
 
 def test_without_data_it_says_what_to_run(tmp_path):

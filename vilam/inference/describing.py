@@ -19,10 +19,10 @@ from vilam.config import Settings
 from vilam.data.descriptions import BINS, Descriptions, iou_bin, joined
 from vilam.data.records import Expression, ImageRecord, Provenance, Region
 from vilam.data.store import RecordStore
+from vilam.inference.addresses import Addressed
 from vilam.inference.answering import autocast
 from vilam.inference.rewording import ranked, reworded
 from vilam.inference.round_trip import Drawing, Traveller, Trip
-from vilam.inference.teacher import Teacher
 from vilam.launch import Team, team
 from vilam.models.device import best_device, precision
 from vilam.progress import Progress
@@ -42,7 +42,7 @@ def wordless(records: Iterable[ImageRecord]) -> dict[str, list[Region]]:
     return found
 
 
-def describe(teacher: Teacher, folder: Path, regions: Wordless, settings: Settings) -> Descriptions | None:
+def describe(teacher: Addressed, folder: Path, regions: Wordless, settings: Settings) -> Descriptions | None:
     """Words for the ``regions`` of the data set in ``folder``, from all processes; None in all but the first.
 
     Raises VilamError where the teacher or the data set is damaged.

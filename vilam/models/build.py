@@ -81,7 +81,7 @@ def save_trained(trained: Trained, folder: Path) -> None:
     with whole_folder(folder) as made:
         _save_model(trained.model, trained.tokenizer, made)
         write_card(trained.card, made)
-        (made / CARD).write_text(model_card(trained.model, trained.card), encoding="utf-8")
+        (made / CARD).write_text(model_card(trained.model, trained.card, trained.info), encoding="utf-8")
         (made / SEEN).write_text("".join(f"{each}\n" for each in sorted(trained.seen)), encoding="utf-8")
         (made / RUN).write_text(json.dumps(trained.info, indent=2) + "\n", encoding="utf-8")
 
@@ -96,8 +96,13 @@ def _save_model(model: GroundingModel, tokenizer: Tokens, folder: Path) -> None:
 
 
 def keep_features(model: GroundingModel, settings: ModelSettings) -> None:
-    """Keep the features of the vision tower in the user's cache, where the settings say so."""
+    """Keep the features of the vision tower in the user's cache, where the settings say so.
+
+    Raises VilamError where ``settings.start`` has no frozen tower.
+    """
     if settings.vision.cache:
+        if not isinstance(model, VilamForConditionalGeneration) or "vision" not in model.config.frozen:
+            raise VilamError(f"model.vision.cache: model.start {settings.start} has no frozen tower: set it to false")
         model.keep_features(cache_folder() / "features")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import yaml
 from torch import nn
@@ -23,8 +24,11 @@ predictor.describe(Image.open("picture.png"), (10, 20, 110, 90)).words
 """
 
 
-def model_card(model: GroundingModel, data: DatasetCard) -> str:
-    """The card's text: origin and licence of each part's weights, what was trained, the data set, and how to ask."""
+def model_card(model: GroundingModel, data: DatasetCard, info: Mapping[str, Any]) -> str:
+    """The card's text: origin and licence of each part's weights, what was trained, the data set, and how to ask.
+
+    info: of the training; ``start`` is the trained model that it went on from, if any.
+    """
     head = {"library_name": "transformers", "pipeline_tag": "image-text-to-text", "tags": ["vilam", "visual-grounding"]}
     lines = [
         "---",
@@ -41,6 +45,7 @@ def model_card(model: GroundingModel, data: DatasetCard) -> str:
         *(_row(part, model.origin(part), weights) for part, weights in model.parts().items()),
         "",
         f"Trained on {data.name} ({', '.join(data.licences)}): {_counts(data)}.",
+        *([f"It went on from {info['start']}, which was trained before."] if "start" in info else []),
         "",
         USE,
     ]

@@ -30,7 +30,7 @@ from vilam.files import write_whole
 from vilam.inference.addresses import Addressed, find_model
 from vilam.inference.answering import answer_all, autocast, compile_grammars
 from vilam.launch import ALONE, Team, is_first, launch, team
-from vilam.models.build import Trained, keep_features, load_trained
+from vilam.models.build import Trained, keep_features
 from vilam.models.device import best_device, precision
 from vilam.progress import Progress
 from vilam.tasks import ALL_TASKS, TASKS
@@ -64,7 +64,7 @@ def _evaluate(models: Mapping[str, Addressed], settings: Settings, root: Path, p
     """All processes answer, the first one scores and writes."""
     chosen = settings.evaluate
     records = RecordStore(root / "data" / "records", chosen.split)
-    trained = {stage: load_trained(model.folder) for stage, model in models.items()}
+    trained = {stage: model.open() for stage, model in models.items()}
     seen = frozenset().union(*(each.seen for each in trained.values()))
     leaked = leaked_images(records, seen)
     asked = [each for each in instructions_of(root, chosen) if each.image_id not in leaked]
@@ -124,11 +124,8 @@ def models_of(settings: EvaluateSettings, root: Path) -> dict[str, Addressed]:
     """
     if settings.model is None:
         stages = ("activate", "train") if settings.step_1 else ("train",)
-        return {stage: Addressed(f"models/{stage}", root / "models" / stage) for stage in stages}
-    try:
-        return {OTHER: find_model(settings.model, root)}
-    except VilamError as error:
-        raise VilamError(f"evaluate.model {settings.model}: {error}") from error
+        return {stage: Addressed("evaluate", f"models/{stage}", root / "models" / stage) for stage in stages}
+    return {OTHER: find_model("evaluate.model", settings.model, root)}
 
 
 def _open_run(

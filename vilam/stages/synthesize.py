@@ -48,10 +48,10 @@ def _said(settings: Settings, root: Path) -> Descriptions | None:
     """What the teacher says, if there is one, from all processes that the settings ask for; None in all but one."""
     if settings.synthesize.teacher is None:
         return Descriptions()
+    from vilam.inference.addresses import find_model
     from vilam.inference.describing import describe, wordless
-    from vilam.inference.teacher import find_teacher
 
-    teacher = find_teacher(settings.synthesize.teacher, root, settings.model)
+    teacher = find_model("synthesize.teacher", settings.synthesize.teacher, root, settings.model)
     if launch("synthesize", settings.synthesize, root):
         return None
     records = root / "data" / "records"

@@ -33,12 +33,13 @@ def run(settings: Settings, root: Path) -> None:
     checkpoints = checkpoints_for("train", settings, root, settings.train.model_dump(), weights)
     cycle = Cycle(settings.train.cycle, settings.train.tasks, before.tokenizer, card, settings.seed)
     name = f"{settings.prepare.source} {settings.train.cycle.mode}, seed {settings.seed}"
-    tracked = open_run(root, name, _run_id(checkpoints), settings) if rank() == 0 else nullcontext(None)
+    tags = {"start": before.info["start"]} if "start" in before.info else {}
+    tracked = open_run(root, name, _run_id(checkpoints), settings, tags) if rank() == 0 else nullcontext(None)
     with tracked as tracker:
         if tracker is not None:
             _keep_run_id(checkpoints, tracker.run_id)
         trained = [name for name, weight in settings.train.tasks.items() if weight]
-        info = {"stage": "train", "run_id": tracker.run_id if tracker else None, "tasks": trained}
+        info = {**before.info, "stage": "train", "run_id": tracker.run_id if tracker else None, "tasks": trained}
         start = Trained(before.model, before.tokenizer, card, info, before.seen)
         log = tracker.log_metrics if tracker else lambda *_: None
         run_job(
