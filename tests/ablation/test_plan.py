@@ -114,6 +114,18 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         read_plan(tmp_path / "none.yaml", tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize(
+    ("start", "expected"), [(None, None), ("models:/vilam@champion", "models:/vilam@champion"), ("old", "{root}/old")]
+)
+def test_a_model_to_go_on_from_is_found_from_a_run(
+    start: str | None, expected: str | None, write: Callable[..., Path]
+) -> None:
+    path = write(settings={"model.start": start})
+    plan, base = read_plan(path, path.with_name("params.yaml"))
+    found = settings_of(plan, base, "none", 1.0, 0, path.parent)["model"]["start"]
+    assert found == (expected and expected.format(root=path.parent))
+
+
 @pytest.mark.parametrize(("source", "expected"), [("voc", "voc"), ("data/cells.yaml", "{root}/data/cells.yaml")])
 def test_a_recipe_of_one_s_own_is_found_from_a_run(source: str, expected: str, write: Callable[..., Path]) -> None:
     path = write(settings={"prepare.source": source, "prepare.root": "pictures"})

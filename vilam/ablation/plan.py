@@ -32,7 +32,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, model_validator
 
-from vilam.config import RECIPE_SUFFIXES, Count, Fraction, Section, check_settings, checked, read_yaml
+from vilam.config import RECIPE_SUFFIXES, REGISTERED, Count, Fraction, Section, check_settings, checked, read_yaml
 from vilam.errors import VilamError
 from vilam.overrides import Overrides, expanded, override
 
@@ -127,7 +127,7 @@ def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:
 
 
 def settings_of(plan: Plan, base: Mapping[str, Any], arm: str, share: float, seed: int, root: Path) -> dict[str, Any]:
-    """The content of a run's params.yaml; the source's folder and recipe are made absolute: a run lies elsewhere."""
+    """The content of a run's params.yaml; folders and the recipe's file are made absolute: a run lies elsewhere."""
     given = {"seed": seed, "synthesize.described_share": share}
     threads = {"activate.threads": plan.threads, "train.threads": plan.threads}
     content = changed(base, {**plan.overrides(arm), **given, **threads}, plan.name)
@@ -136,6 +136,9 @@ def settings_of(plan: Plan, base: Mapping[str, Any], arm: str, share: float, see
         prepare["root"] = str((root / prepare["root"]).absolute())
     if prepare["source"].endswith(RECIPE_SUFFIXES):
         prepare["source"] = str((root / prepare["source"]).absolute())
+    start = content["model"]["start"]
+    if start is not None and not REGISTERED.fullmatch(start):
+        content["model"] = {**content["model"], "start": str((root / start).absolute())}
     return content
 
 
