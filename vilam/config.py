@@ -40,6 +40,12 @@ Address = Annotated[str, AfterValidator(_is_address)]
 """A model: a version of the registry, or a model folder."""
 
 
+def _are_different(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len({*names}) < len(names):
+        raise ValueError("expected each name once")
+    return names
+
+
 def _is_sentence(text: str) -> str:
     tidy = " ".join(text.split())
     if tidy and not tidy.endswith((".", "!", "?")):
@@ -328,13 +334,14 @@ class EvaluateSettings(Section):
 
     model: the one that is asked, whatever it was trained on; null: those of this project.
     protocol: strict, or besides the strict numbers those of the best of all templates (see vilam/evaluation/oracle.py).
-    tasks: those that are asked, null for all. dialogue: whether each box that was found is then asked for its category.
-    step_1: whether the model of step 1 is asked too. processes: that share the answering.
+    splits: of the data, asked about together. tasks: those that are asked, null for all. dialogue: whether each box
+    that was found is then asked for its category. step_1: whether the model of step 1 is asked too. processes: that
+    share the answering.
     """
 
     model: Address | None
     protocol: Literal["strict", "vilam-oracle"]
-    split: str
+    splits: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_are_different)]
     tasks: Annotated[tuple[str, ...], Field(min_length=1)] | None
     dialogue: bool
     step_1: bool

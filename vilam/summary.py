@@ -21,8 +21,8 @@ def show_table(root: Path, markdown: bool = False) -> None:
     except ValueError as error:
         raise VilamError(f"{path}: broken ({error}): run `dvc repro -f -s evaluate`") from None
     if markdown:
-        card, split = read_card(root / "data" / "records"), load_settings(root / "params.yaml").evaluate.split
-        print(markdown_table(metrics, f"{card.name}, split {split}"))
+        card, splits = read_card(root / "data" / "records"), load_settings(root / "params.yaml").evaluate.splits
+        print(markdown_table(metrics, f"{card.name}, split {', '.join(splits)}"))
         return
     print(summary_table(metrics))
     print("\n".join(where_to_look(root)))

@@ -122,6 +122,7 @@ def test_held_out_categories_are_scored_apart(
     named = [*named[:2], replace(named[2], answer=" circle")]
     found = evaluate(named, records, replace(card, unseen=("star",)), bootstrap=10, seed=0)
     assert list(found.rows["seen"]) == ["unseen", "unseen", "seen"]
+    assert found.metrics["reg_class/unseen/accuracy_low"] <= 0.5 <= found.metrics["reg_class/unseen/accuracy_high"]
     assert found.metrics["reg_class/unseen/accuracy"] == 0.5 and found.metrics["reg_class/unseen/total"] == 2
     assert found.metrics["reg_class/seen/accuracy"] == 1 and found.metrics["reg_class/seen/total"] == 1
     assert found.metrics["reg_class/accuracy"] == pytest.approx(2 / 3)
@@ -129,3 +130,18 @@ def test_held_out_categories_are_scored_apart(
 
 def test_where_nothing_is_held_out_nothing_is_apart(predict: Predict, score: Callable[..., Evaluation]) -> None:
     assert not [name for name in score(predict("reg_class")).metrics if "seen" in name]
+
+
+def test_several_splits_are_told_apart_beside_all_of_them(
+    predict: Callable[..., Prediction], score: Callable[..., Evaluation]
+) -> None:
+    right, wrong, other = predict("rec_box", "a"), predict("rec_box", "b", "[0, 0, 10, 10]"), predict("rec_box", "c")
+    other = replace(other, instruction=replace(other.instruction, split="testB"))
+    found = score(right, wrong, other).metrics
+    assert found["rec_box/acc_0.5"] == pytest.approx(2 / 3)
+    assert found["rec_box/split_test/acc_0.5"] == 0.5 and found["rec_box/split_testB/acc_0.5"] == 1
+    assert (found["rec_box/split_test/total"], found["rec_box/split_testB/total"]) == (2, 1)
+    alone = score(right, wrong).metrics
+    for name in ("acc_0.5", "acc_0.5_low", "acc_0.5_high", "miou"):
+        assert found[f"rec_box/split_test/{name}"] == alone[f"rec_box/{name}"]
+    assert not [name for name in alone if "split_" in name]

@@ -144,7 +144,7 @@ def test_a_filled_score_column_is_a_metric(column: str, expected: dict[str, floa
 def test_a_task_without_rows_has_a_total_of_nothing_and_no_nan() -> None:
     assert values("rec_box", box_rows()[:0]) == {"rec_box/total": 0}
     assert dict(metrics.breakdown_metrics("rec_box", box_rows()[:0])) == {}
-    assert dict(metrics.round_trip_metrics(pd.DataFrame())) == {}
+    assert dict(metrics.round_trip_metrics(pd.DataFrame(), 5, 0)) == {}
 
 
 def test_breakdowns_add_up_and_leave_nameless_kinds_out() -> None:
@@ -195,10 +195,12 @@ def test_all_answers_together_have_the_accuracy_of_all(answers: list[tuple[float
 
 
 def test_round_trips_leave_out_regions_that_took_no_part() -> None:
-    rows = pd.DataFrame({"round_trip_iou": [0.8, math.nan, 0.2, 0.5]})
-    assert dict(metrics.round_trip_metrics(rows)) == pytest.approx(
-        {"cycle/round_trip_iou": 0.5, "cycle/round_trip_acc_0.5": 2 / 3, "cycle/total": 3}
-    )
+    rows = pd.DataFrame({"round_trip_iou": [0.8, math.nan, 0.2, 0.5], "image_id": list("abcd")})
+    found = dict(metrics.round_trip_metrics(rows, 50, 0))
+    values = {"cycle/round_trip_iou": 0.5, "cycle/round_trip_acc_0.5": 2 / 3, "cycle/total": 3}
+    assert {name: found[name] for name in values} == pytest.approx(values)
+    low, high = metrics.bootstrap_interval([0.8, 0.2, 0.5], list("acd"), 50, 0)
+    assert (found["cycle/round_trip_iou_low"], found["cycle/round_trip_iou_high"]) == (low, high)
 
 
 @pytest.mark.parametrize(("side", "expected"), [(31, "small"), (32, "medium"), (95, "medium"), (96, "large")])

@@ -23,6 +23,17 @@ def test_a_row_is_a_metric_with_its_steps_interval_and_change() -> None:
     assert (trip.task, trip.values, trip.change, trip.invalid, trip.total) == ("cycle", (None, 0.4), None, 0.0, 3)
 
 
+def test_parts_of_the_answers_have_rows_of_their_leading_metrics_alone() -> None:
+    values = {"total": 4.0, "invalid": 0.25, "acc_0.5": 0.5, "acc_0.5_low": 0.4, "acc_0.5_high": 0.6, "miou": 0.3}
+    parts = {f"rec_box/{part}/{name}": value for part in ("unseen", "split_testA") for name, value in values.items()}
+    rows = headline({"train": {**AFTER, **parts}})[-2:]
+    assert [(row.task, row.metric) for row in rows] == [
+        ("rec_box/unseen", "acc_0.5"),
+        ("rec_box/split_testA", "acc_0.5"),
+    ]
+    assert all((row.values, row.interval, row.invalid, row.total) == ((0.5,), (0.4, 0.6), 0.25, 4) for row in rows)
+
+
 def test_one_step_has_no_change() -> None:
     assert [row.change for row in headline({"train": AFTER})] == [None, None]
 

@@ -51,7 +51,7 @@ def test_the_same_numbers_come_out_again(root):
     from vilam.models.build import load_trained
 
     own = toy.settings().evaluate
-    records = RecordStore(root / "data" / "records", own.split)
+    records = RecordStore(root / "data" / "records", *own.splits)
     asked = evaluate.instructions_of(root, own)
     trained = load_trained(root / "models" / "train")
     answers = evaluate.ask(evaluate.Answerer(trained, records, own.batch_size), asked, own, "train")
@@ -71,7 +71,7 @@ def test_what_is_asked_besides_changes_no_strict_number(root, changes, prefix, n
     from vilam.models.build import load_trained
 
     own = toy.settings().evaluate
-    records = RecordStore(root / "data" / "records", own.split)
+    records = RecordStore(root / "data" / "records", *own.splits)
     asked = evaluate.instructions_of(root, own)
     answerer = evaluate.Answerer(load_trained(root / "models" / "train"), records, own.batch_size)
     chosen = [own.model_copy(update=each) for each in ({}, changes)]
@@ -133,7 +133,7 @@ def test_an_image_that_was_trained_on_is_told_and_not_asked_about(root, caplog):
     seen = frozenset({content_hash(records[image_id].image), "0" * 64})
     assert evaluate.leaked_images(records, seen) == {image_id}
     assert [record.getMessage() for record in caplog.records] == [
-        f"evaluate: image {image_id} of the split was trained on: left out"
+        f"evaluate: image {image_id} was trained on: left out"
     ]
 
 
@@ -243,7 +243,7 @@ def test_the_round_trip_asks_for_the_words_that_were_given(root):
 
 def test_a_split_that_is_not_there_is_told(tmp_path):
     with pytest.raises(VilamError, match="testA"):
-        evaluate.run(toy.settings(evaluate__split="testA"), toy.write_project(tmp_path))
+        evaluate.run(toy.settings(evaluate__splits=["test", "testA"]), toy.write_project(tmp_path))
 
 
 def test_a_missing_model_is_told(root, tmp_path):

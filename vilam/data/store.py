@@ -80,12 +80,12 @@ def read_records(folder: Path, split: str | None = None, images: bool = True) ->
 
 
 class RecordStore:
-    """One split, by image id, in any order; row groups are read when asked for and kept up to CACHE_BYTES."""
+    """Some splits, by image id, in any order; row groups are read when asked for and kept up to CACHE_BYTES."""
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(self, folder: Path, *splits: str) -> None:
         """Open the shards and read the image ids; raises VilamError where the data set is not whole."""
         self.card = read_card(folder)
-        self._shards = [(path, _open(path)) for path in _shards(folder, self.card, split)]
+        self._shards = [(path, _open(path)) for split in splits for path in _shards(folder, self.card, split)]
         self._places: dict[str, tuple[int, int, int]] = {}
         for number, (path, shard) in enumerate(self._shards):
             for group in range(shard.num_row_groups):
@@ -95,7 +95,7 @@ class RecordStore:
         self._bytes = 0
 
     def __len__(self) -> int:
-        """Images of the split."""
+        """Images of the splits."""
         return len(self._places)
 
     @property
@@ -104,7 +104,7 @@ class RecordStore:
         return tuple(self._places)
 
     def __getitem__(self, image_id: str) -> ImageRecord:
-        """The record of an image; KeyError where the split has no such image."""
+        """The record of an image; KeyError where no split has such an image."""
         number, group, row = self._places[image_id]
         return to_record(self._group(number, group).slice(row, 1).to_pylist()[0])
 

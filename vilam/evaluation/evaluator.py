@@ -12,10 +12,11 @@ from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Expression, Group, ImageRecord, Region
 from vilam.errors import VilamError
 from vilam.evaluation import metrics
+from vilam.evaluation.average_precision import average_precision
 from vilam.evaluation.captions import cider
 from vilam.evaluation.coco_captions import coco_caption_metrics
 from vilam.evaluation.diversity import diversity
-from vilam.evaluation.groups import average_precision, box_scores, ranking
+from vilam.evaluation.groups import box_scores, ranking
 from vilam.geometry import boxes
 from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
 from vilam.tasks.base import Reading
@@ -44,7 +45,7 @@ class Prediction:
 class Evaluation:
     """What an evaluation found.
 
-    rows: one a prediction, in their order: instruction_id, task, image_id, region_id, question, expression,
+    rows: one a prediction, in their order: instruction_id, task, split, image_id, region_id, question, expression,
     expression_kind, expression_length, truth, answer, confidence, invalid, category, seen (or unseen; "" where nothing
     is held out), size (small, medium, large),
     references (the region's expressions), the score columns of the tasks (iou, intersection, union, oks, pck, correct,
@@ -81,7 +82,7 @@ def evaluate(
     Raises VilamError where there is nothing to score or a prediction speaks of an image, region or task unknown.
     """
     if not predictions:
-        raise VilamError("there are no answers to evaluate: does the split of evaluate.split hold instructions?")
+        raise VilamError("there are no answers to evaluate: do the splits of evaluate.splits hold instructions?")
     rows = pd.DataFrame(_rows(predictions, records, card, round_trips or {}))
     if (rows["task"] == "reg_caption").any():
         rows = rows.assign(cider=_cider(rows[rows["task"] == "reg_caption"]))
@@ -93,11 +94,11 @@ def _metrics(rows: pd.DataFrame, bootstrap: int, seed: int) -> Iterator[metrics.
     for task in (*TASKS, *(name for name in GROUP_TASKS if name in asked)):
         own = rows[rows["task"] == task]
         yield from metrics.task_metrics(task, own, bootstrap, seed)
-        yield from metrics.seen_metrics(task, own)
+        yield from metrics.part_metrics(task, own, bootstrap, seed)
     yield from _group_metrics(rows, bootstrap, seed)
     found = rows[rows["task"] == "rec_box"]
     yield from metrics.breakdown_metrics("rec_box", found)
-    yield from metrics.round_trip_metrics(rows)
+    yield from metrics.round_trip_metrics(rows, bootstrap, seed)
     told = rows[rows["task"] == "reg_caption"]
     for name, value in coco_caption_metrics(told["answer"].tolist(), told["references"].tolist()).items():
         yield f"reg_caption/{name}", value
@@ -109,7 +110,7 @@ def _metrics(rows: pd.DataFrame, bootstrap: int, seed: int) -> Iterator[metrics.
 def _group_metrics(rows: pd.DataFrame, bootstrap: int, seed: int) -> Iterator[metrics.Metric]:
     every, presence = (rows[rows["task"] == task] for task in GROUP_TASKS)
     if len(every):
-        yield from ((f"rec_every/{name}", value) for name, value in average_precision(every))
+        yield from ((f"rec_every/{name}", value) for name, value in average_precision(every, bootstrap, seed))
     if len(presence):
         draws = metrics.Bootstrap(presence["image_id"], bootstrap, seed)
         yield from ((f"presence/{name}", value) for name, value in ranking(presence, draws))
@@ -143,6 +144,7 @@ def _common(prediction: Prediction, is_invalid: bool) -> dict[str, Any]:
     return {
         "instruction_id": asked.instruction_id,
         "task": asked.task,
+        "split": asked.split,
         "image_id": asked.image_id,
         "region_id": asked.region_id,
         "question": asked.question,
@@ -183,7 +185,7 @@ def _group_row(prediction: Prediction, said: Reading, record: ImageRecord, card:
 
 
 def _seen(category: str, card: DatasetCard) -> str:
-    return ("unseen" if category in card.unseen else "seen") if card.unseen else ""
+    return (metrics.UNSEEN if category in card.unseen else metrics.SEEN) if card.unseen else ""
 
 
 def _read(prediction: Prediction, record: ImageRecord) -> Reading | None:

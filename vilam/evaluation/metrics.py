@@ -29,6 +29,8 @@ SIZES = ("small", "medium", "large")
 SMALL_SHARE = 32**2 / (640 * 480)
 LARGE_SHARE = 96**2 / (640 * 480)
 COVERAGES = tuple(round(0.1 * step, 1) for step in range(1, 11))
+SEEN, UNSEEN, OF_SPLIT = "seen", "unseen", "split_"
+"""Parts of a task's answers: of categories that were trained on or not, and of a split among several."""
 LENGTHS = {"1-2": 2, "3-5": 5, "6-9": 9, "10+": 10**9}
 """Lengths of expressions and the most words that each has."""
 
@@ -181,11 +183,18 @@ def _share_of(name: str, values: ArrayLike, about: ArrayLike) -> Estimate:
     return Estimate(name, np.asarray(values, dtype=np.float64) * counted, counted, np.zeros(len(counted), dtype=int))
 
 
-def seen_metrics(task: str, rows: pd.DataFrame) -> Iterator[Metric]:
-    """The metrics of a task apart for categories that were trained on, ``seen``, and that were held out, ``unseen``."""
-    for name, own in rows[rows["seen"] != ""].groupby("seen"):
+def part_metrics(task: str, rows: pd.DataFrame, draws: int, seed: int) -> Iterator[Metric]:
+    """The metrics of a task apart for parts of its rows, each with its interval over the images of that part.
+
+    SEEN and UNSEEN: categories that were trained on, and that were held out. OF_SPLIT and its name: each of several.
+    """
+    parts = {str(name): own for name, own in rows[rows["seen"] != ""].groupby("seen")}
+    if rows["split"].nunique() > 1:
+        parts |= {f"{OF_SPLIT}{name}": own for name, own in rows.groupby("split", sort=False)}
+    for name, own in parts.items():
         yield f"{task}/{name}/total", float(len(own))
-        yield from ((f"{task}/{name}/{estimate.name}", estimate.value) for estimate in estimates(own))
+        yield f"{task}/{name}/invalid", float(own["invalid"].mean())
+        yield from with_intervals(f"{task}/{name}", estimates(own), Bootstrap(own["image_id"], draws, seed))
 
 
 def _mean_reached(values: pd.Series) -> Floats:
@@ -206,17 +215,18 @@ def breakdown_metrics(task: str, rows: pd.DataFrame) -> Iterator[Metric]:
             yield f"{task}/{prefix}_{group[1]}/total", float(group[3])
 
 
-def round_trip_metrics(rows: pd.DataFrame) -> Iterator[Metric]:
-    """Region -> generated expression -> region: IoU of the box found from the model's own words.
+def round_trip_metrics(rows: pd.DataFrame, draws: int, seed: int) -> Iterator[Metric]:
+    """Region -> generated expression -> region: IoU of the box found from the model's own words, with its interval.
 
     Rows are those of reg_caption; the ones that took no part have NaN in ``round_trip_iou``.
     """
-    ious = rows["round_trip_iou"].dropna() if "round_trip_iou" in rows else pd.Series(dtype=float)
-    if ious.empty:
+    took_part = rows[rows["round_trip_iou"].notna()] if "round_trip_iou" in rows else rows[:0]
+    if took_part.empty:
         return
-    yield "cycle/round_trip_iou", float(ious.mean())
-    yield "cycle/round_trip_acc_0.5", float((ious >= IOU_THRESHOLD).mean())
-    yield "cycle/total", float(len(ious))
+    ious = took_part["round_trip_iou"]
+    found = mean_of("round_trip_iou", ious), mean_of("round_trip_acc_0.5", ious >= IOU_THRESHOLD)
+    yield from with_intervals("cycle", found, Bootstrap(took_part["image_id"], draws, seed))
+    yield "cycle/total", float(len(took_part))
 
 
 def accuracy_by_threshold(rows: pd.DataFrame, thresholds: Sequence[float] = THRESHOLDS) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vilam.evaluation import oracle
+from vilam.evaluation.metrics import OF_SPLIT, SEEN, UNSEEN
 
 STEPS = {"activate": "after step 1", "train": "after step 2", "other": "another model"}
 """What people call the model that a stage leaves, and one of elsewhere."""
@@ -22,6 +23,8 @@ STRICT_NOTE = "One question and one answer each; what cannot be read is wrong; i
 """The protocol, in a line."""
 COUNTS = ("total", "invalid", "templates")
 """Metrics that tell of others."""
+OF_PARTS = ("acc_0.5", "oks", "accuracy", "exact_match", "cider", "pr_f1")
+"""Metrics that parts of a task's answers have rows of; all that they have stand among all metrics."""
 WIDTH = 120
 
 Metrics = Mapping[str, float]
@@ -29,7 +32,8 @@ Metrics = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class HeadlineRow:
-    """One metric of one task: its value after each step (None where it has none), and of the last step the rest.
+    """One metric of one task, or of a part of its answers: its value after each step (None where it has none), and of
+    the last step the rest.
 
     interval: (low, high) of 95 %. change: last value less first; None with one step. invalid: share of unreadable
     answers, 0 where the metric tells of none. total: answers counted.
@@ -47,12 +51,15 @@ class HeadlineRow:
 def headline(metrics: Mapping[str, Metrics]) -> list[HeadlineRow]:
     """Rows of all tasks in the order of the last step's metrics; ``metrics`` by stage, first step first."""
     last = list(metrics.values())[-1]
-    parts = [name.split("/") for name in last]
-    return [_row(task, metric, list(metrics.values())) for task, *rest in parts for metric in rest if _leads(rest)]
+    names = [name.rpartition("/") for name in last]
+    return [_row(task, metric, list(metrics.values())) for task, _, metric in names if _leads(task, metric)]
 
 
-def _leads(rest: list[str]) -> bool:
-    return len(rest) == 1 and rest[0] not in COUNTS and not rest[0].endswith(("_low", "_high"))
+def _leads(task: str, metric: str) -> bool:
+    _, _, part = task.partition("/")
+    if part in (SEEN, UNSEEN) or part.startswith(OF_SPLIT):
+        return metric in OF_PARTS
+    return not part and metric not in COUNTS and not metric.endswith(("_low", "_high"))
 
 
 def _row(task: str, metric: str, steps: list[Metrics]) -> HeadlineRow:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -63,13 +63,13 @@ def run(settings: Settings, root: Path) -> None:
 def _evaluate(models: Mapping[str, Addressed], settings: Settings, root: Path, processes: Team) -> None:
     """All processes answer, the first one scores and writes."""
     chosen = settings.evaluate
-    records = RecordStore(root / "data" / "records", chosen.split)
+    records = RecordStore(root / "data" / "records", *chosen.splits)
     trained = {stage: model.open() for stage, model in models.items()}
     seen = frozenset().union(*(each.seen for each in trained.values()))
     leaked = leaked_images(records, seen)
     asked = [each for each in instructions_of(root, chosen) if each.image_id not in leaked]
     if not asked:
-        raise VilamError(f"evaluate: every image of the split {chosen.split!r} was trained on: choose another split")
+        raise VilamError(f"evaluate: every image of {_named(chosen)} was trained on: choose another split")
     for each in trained.values():
         each.model.settle(precision("auto"))
         if chosen.model is None:
@@ -81,7 +81,7 @@ def _evaluate(models: Mapping[str, Addressed], settings: Settings, root: Path, p
     if processes.rank > 0:
         return
     evaluations = {stage: score(each, records, chosen, settings.seed) for stage, each in answers.items()}
-    facts = {"data": records.card.name, "split": chosen.split, "images": str(_num_images(asked))}
+    facts = {"data": records.card.name, "split": ", ".join(chosen.splits), "images": str(_num_images(asked))}
     facts |= {"left out, since trained on": str(len(leaked))} if leaked else {}
     facts |= {"model": models[OTHER].version, "trained on": trained[OTHER].card.name} if OTHER in models else {}
     with _open_run(settings, root, trained, facts) as tracker:
@@ -140,25 +140,32 @@ def _open_run(
 
 
 def instructions_of(root: Path, settings: EvaluateSettings) -> list[Instruction]:
-    """All instructions of the tasks that are asked on the first ``max_images`` images of the split."""
-    found = read_instructions(root / "data" / "instructions", settings.split, set(settings.tasks or ALL_TASKS))
-    images: set[str] = set()
-    chosen = []
-    for instruction in found:
-        images.add(instruction.image_id)
-        if len(images) > settings.max_images:
-            break
-        chosen.append(instruction)
+    """All instructions of the tasks that are asked on the first ``max_images`` images of each split."""
+    chosen = [asked for split in settings.splits for asked in _of_split(split, root, settings)]
     if not chosen:
-        raise VilamError(f"evaluate: the split {settings.split!r} has no instructions: choose another split")
+        raise VilamError(f"evaluate: {_named(settings)} has no instructions: choose another split")
     return chosen
 
 
+def _of_split(split: str, root: Path, settings: EvaluateSettings) -> Iterator[Instruction]:
+    images: set[str] = set()
+    for asked in read_instructions(root / "data" / "instructions", split, set(settings.tasks or ALL_TASKS)):
+        images.add(asked.image_id)
+        if len(images) > settings.max_images:
+            return
+        yield asked
+
+
+def _named(settings: EvaluateSettings) -> str:
+    name = "the split" if len(settings.splits) == 1 else "the splits"
+    return f"{name} {', '.join(map(repr, settings.splits))}"
+
+
 def leaked_images(records: RecordStore, seen: frozenset[str]) -> set[str]:
-    """Ids of a split's images whose content was trained on; each is told, and none of them is asked about."""
+    """Ids of those images whose content was trained on; each is told, and none of them is asked about."""
     leaked = {image_id for image_id in records.ids if content_hash(records[image_id].image) in seen}
     for image_id in sorted(leaked):
-        logger.warning("evaluate: image %s of the split was trained on: left out", image_id)
+        logger.warning("evaluate: image %s was trained on: left out", image_id)
     return leaked
 
 
@@ -208,7 +215,7 @@ def score(answers: Answers, records: RecordStore, settings: EvaluateSettings, se
 
 
 class Answerer:
-    """A model that answers instructions about the records of a split, together with other processes."""
+    """A model that answers instructions about the records of some splits, together with other processes."""
 
     def __init__(self, trained: Trained, records: RecordStore, batch_size: int, processes: Team = ALONE) -> None:
         self.model = trained.model.to(best_device(processes.rank))
