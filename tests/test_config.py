@@ -54,6 +54,8 @@ def test_the_projects_own_settings_are_whole(project: Path) -> None:
             "models:/vilam",
             "evaluate.model: expected models:/NAME@ALIAS, models:/NAME/VERSION, a model",
         ),
+        ("evaluate.splits", ["test", "test"], "evaluate.splits: expected each name once"),
+        ("evaluate.splits", [], "evaluate.splits: Tuple should have at least 1 item"),
         ("evaluate.protocol", "kind", "evaluate.protocol: Input should be 'strict' or 'vilam-oracle' (found 'kind')"),
         ("register.primary", "rec_box_oracle/acc_0.5", "register: rec_box_oracle/acc_0.5 is chosen by the truth"),
         ("prepare.source", "voc", "prepare: source voc reads files: set prepare.root"),

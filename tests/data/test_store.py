@@ -57,6 +57,9 @@ def test_a_store_gives_any_record(folder: Path, monkeypatch: pytest.MonkeyPatch)
         assert store[RECORDS[index].image_id] == RECORDS[index]
     with pytest.raises(KeyError):
         store["none"]
+    both = RecordStore(folder, "val", "train")
+    assert both.ids == tuple(record.image_id for record in (*RECORDS[70:], *RECORDS[:70]))
+    assert all(both[RECORDS[index].image_id] == RECORDS[index] for index in (71, 0))
 
 
 def test_splits_may_come_mixed(tmp_path: Path) -> None:

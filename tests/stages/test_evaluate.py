@@ -227,6 +227,15 @@ def test_only_the_first_images_are_asked_about(root):
     assert evaluate.instructions_of(root, replace_max(own, 99)) == every
 
 
+def test_of_several_splits_the_first_images_of_each_are_asked_about(root):
+    asked = {
+        split: evaluate.instructions_of(root, replace_max(toy.settings(evaluate__splits=split).evaluate, 1))
+        for split in (("val",), ("test",), ("test", "val"))
+    }
+    assert asked["test", "val"] == [*asked["test",], *asked["val",]]
+    assert {each.split for each in asked["test", "val"]} == {"test", "val"}
+
+
 def replace_max(own: evaluate.EvaluateSettings, count: int) -> evaluate.EvaluateSettings:
     return own.model_copy(update={"max_images": count})
 
