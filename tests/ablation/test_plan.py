@@ -40,7 +40,7 @@ def test_the_name_may_be_of_the_environment(write: Callable[..., Path], monkeypa
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (PROJECT / "configs" / "ablations").glob("*.yaml")))
 def test_the_project_s_own_files_are_whole(name: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("VILAM_BCCD", "VILAM_SHOTS"):
+    for variable in ("VILAM_BCCD", "VILAM_SHOTS", "VILAM_START"):
         monkeypatch.setenv(variable, "5")
     assert read_plan(project / "configs" / "ablations" / name, project / "params.yaml")[0].arms
 

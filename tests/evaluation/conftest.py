@@ -25,9 +25,12 @@ SQUARE = ((10.0, 20.0), (50.0, 20.0), (50.0, 60.0), (10.0, 60.0))
 EXPRESSIONS = ("the red star", "star on the <script>alert(1)</script> left")
 
 
-def png(width: int = 100, height: int = 100) -> bytes:
+def png(width: int = 100, height: int = 100, shade: int = 0) -> bytes:
+    """A picture that has one pixel of a shade of its own."""
     buffer = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(buffer, "PNG")
+    picture = Image.linear_gradient("L").resize((width, height))
+    picture.putpixel((0, 0), shade)
+    picture.convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -42,7 +45,7 @@ def record(image_id: str, expressions: tuple[str, ...] = EXPRESSIONS) -> ImageRe
         expressions=tuple(Expression(text, "attribute") for text in expressions),
     )
     circle = Region("circle", (80.0, 80.0, 84.0, 84.0), "circle")
-    return ImageRecord(image_id, "test", png(), 100, 100, "made-up", "CC0", regions=(star, circle))
+    return ImageRecord(image_id, "test", png(shade=ord(image_id)), 100, 100, "made-up", "CC0", regions=(star, circle))
 
 
 @pytest.fixture

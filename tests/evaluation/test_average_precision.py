@@ -27,8 +27,16 @@ def random_rows(seed: int) -> pd.DataFrame:
             true = [_box(rng) for _ in range(rng.integers(0, 4))]
             found = [[*(np.array(box) + rng.normal(0, 2, 4) * [1, 1, 0, 0])] for box in true if rng.random() < 0.8]
             found += [_box(rng) for _ in range(rng.integers(0, 2))]
-            row = {"image_id": f"i{image}", "expression": name, "expression_kind": "class", "true_boxes": true}
-            rows.append(row | {"boxes": found, "box_scores": rng.random(len(found)).tolist()})
+            row = {
+                "image_id": f"i{image}",
+                "picture": f"i{image}",
+                "expression": name,
+                "expression_kind": "class",
+                "true_boxes": true,
+            }
+            rows.append(
+                row | {"expression_kind": "class", "boxes": found, "box_scores": rng.random(len(found)).tolist()}
+            )
     return pd.DataFrame(rows)
 
 

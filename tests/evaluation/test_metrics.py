@@ -15,7 +15,7 @@ def box_rows() -> pd.DataFrame:
     """Five answers on three images; one of them unreadable, one at the threshold itself."""
     return pd.DataFrame(
         {
-            "image_id": ["a", "a", "b", "b", "c"],
+            "picture": ["a", "a", "b", "b", "c"],
             "iou": [1.0, 0.5, 0.49, 0.0, 0.9],
             "invalid": [False, False, False, True, False],
             "expression_kind": ["order", "position", "position", "order", ""],
@@ -40,7 +40,7 @@ def test_a_box_task_counts_every_answer() -> None:
 def test_every_metric_has_an_interval_around_it() -> None:
     rows = pd.DataFrame(
         {
-            "image_id": np.repeat(np.arange(40), 3),
+            "picture": np.repeat(np.arange(40), 3),
             "iou": np.random.default_rng(0).random(120),
             "intersection": np.random.default_rng(1).random(120),
             "union": 1 + np.random.default_rng(2).random(120),
@@ -89,7 +89,7 @@ def test_balanced_accuracy_is_the_mean_recall_of_the_categories() -> None:
     random = np.random.default_rng(0)
     truth = random.choice(["cell", "platelet", "blast"], 200, p=[0.9, 0.08, 0.02])
     said = np.where(random.random(200) < 0.7, truth, random.choice(["cell", "platelet", "blast"], 200))
-    rows = pd.DataFrame({"image_id": 0, "correct": (truth == said).astype(float), "truth": truth, "invalid": False})
+    rows = pd.DataFrame({"picture": 0, "correct": (truth == said).astype(float), "truth": truth, "invalid": False})
     assert values("t", rows)["t/balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, said))
 
 
@@ -112,7 +112,7 @@ def test_lengths_are_counted_in_words(expression: str, name: str) -> None:
 def test_cumulative_iou_weighs_by_area_and_counts_the_union_of_an_unreadable_answer() -> None:
     rows = pd.DataFrame(
         {
-            "image_id": ["a", "b"],
+            "picture": ["a", "b"],
             "iou": [0.5, 0.0],
             "intersection": [10.0, 0.0],
             "union": [20.0, 80.0],
@@ -136,7 +136,7 @@ def test_cumulative_iou_weighs_by_area_and_counts_the_union_of_an_unreadable_ans
 )
 def test_a_filled_score_column_is_a_metric(column: str, expected: dict[str, float]) -> None:
     rows = pd.DataFrame({column: [1.0, 0.25], "invalid": [False, False], "iou": [math.nan, math.nan]})
-    rows = rows.assign(image_id=["a", "b"], truth=["c", "d"])
+    rows = rows.assign(picture=["a", "b"], truth=["c", "d"])
     expected |= {"total": 2, "invalid": 0}
     assert values("t", rows) == {f"t/{name}": value for name, value in expected.items()}
 
@@ -195,7 +195,7 @@ def test_all_answers_together_have_the_accuracy_of_all(answers: list[tuple[float
 
 
 def test_round_trips_leave_out_regions_that_took_no_part() -> None:
-    rows = pd.DataFrame({"round_trip_iou": [0.8, math.nan, 0.2, 0.5], "image_id": list("abcd")})
+    rows = pd.DataFrame({"round_trip_iou": [0.8, math.nan, 0.2, 0.5], "picture": list("abcd")})
     found = dict(metrics.round_trip_metrics(rows, 50, 0))
     values = {"cycle/round_trip_iou": 0.5, "cycle/round_trip_acc_0.5": 2 / 3, "cycle/total": 3}
     assert {name: found[name] for name in values} == pytest.approx(values)

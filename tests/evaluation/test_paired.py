@@ -14,7 +14,7 @@ from vilam.evaluation.paired import Difference, paired_difference, scores
 
 def answers(values: list[float], images: list[str]) -> pd.DataFrame:
     names = [f"question {number}" for number in range(len(values))]
-    return pd.DataFrame({"instruction_id": names, "image_id": images, "value": values})
+    return pd.DataFrame({"instruction_id": names, "picture": images, "value": values})
 
 
 def seeds(seed: int, shift: float = 0.0) -> list[pd.DataFrame]:
@@ -29,12 +29,12 @@ def slowly(arm: list[pd.DataFrame], baseline: list[pd.DataFrame], draws: int) ->
     random = np.random.default_rng(99)
     truth = [dict(zip(one["instruction_id"], one["value"], strict=True)) for one in baseline]
     means = []
-    names = sorted(arm[0]["image_id"].unique())
+    names = sorted(arm[0]["picture"].unique())
     for _ in range(draws):
         drawn = random.choice(names, size=len(names))
         of_seeds = []
         for ours, theirs in zip(arm, truth, strict=True):
-            by_image = {name: list(group.itertuples()) for name, group in ours.groupby("image_id")}
+            by_image = {name: list(group.itertuples()) for name, group in ours.groupby("picture")}
             gaps = [row.value - theirs[row.instruction_id] for name in drawn for row in by_image.get(name, [])]
             of_seeds.append(sum(gaps) / len(gaps))
         means.append(sum(of_seeds) / len(of_seeds))
@@ -94,7 +94,7 @@ def test_scores_of_each_metric() -> None:
             {"task": "reg_caption", "cider": 3.0, "exact": 1.0, "round_trip_iou": 0.7, "invalid": False},
             {"task": "reg_caption", "cider": 1.0, "exact": 0.0, "round_trip_iou": 0.1, "invalid": False},
         ]
-    ).assign(instruction_id=list("abcde"), image_id="i")
+    ).assign(instruction_id=list("abcde"), picture="i")
     assert {name: float(each["value"].mean()) for name, each in scores(rows).items()} == pytest.approx(
         {
             "rec_box/acc_0.5": 0.5,

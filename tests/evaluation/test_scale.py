@@ -36,7 +36,7 @@ def records(told: list[Told]) -> dict[str, ImageRecord]:
         regions.setdefault(image_id(row), {})[row.ref] = region
     sizes = {image_id(row): (row.width, row.height) for row in told}
     return {
-        name: ImageRecord(name, "test", b"", *sizes[name], "refcoco", "COCO", (), tuple(own.values()))
+        name: ImageRecord(name, "test", name.encode(), *sizes[name], "refcoco", "COCO", (), tuple(own.values()))
         for name, own in regions.items()
     }
 

@@ -44,7 +44,7 @@ def average_precision(rows: pd.DataFrame, draws: int, seed: int) -> Iterator[Met
         return
     ranked = rankings(asked)
     once = mean_precisions(ranked, np.ones(len(asked)))
-    weights = Bootstrap(asked["image_id"], min(draws, DRAWS), seed).weights()
+    weights = Bootstrap(asked["picture"], min(draws, DRAWS), seed).weights()
     drawn = np.array([mean_precisions(ranked, each) for each in weights])
     for name, thresholds in NAMES.items():
         value, error = float(once[thresholds].mean()), float(np.nanstd(drawn[:, thresholds].mean(axis=1)))

@@ -12,6 +12,7 @@ from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.evaluation.evaluator import Prediction, Records
 from vilam.evaluation.metrics import IOU_THRESHOLD, Bootstrap, Metric, mean_of, with_intervals
+from vilam.evaluation.pictures import same_pictures
 from vilam.tasks import TASKS
 
 NAME = "dialogue"
@@ -65,7 +66,8 @@ def dialogue_metrics(
     found = [_found(each, record, card) for each, record in turns]
     both = [right and there for right, there in zip(named, found, strict=True)]
     yield f"{NAME}/total", float(len(asked))
-    images = Bootstrap([each.instruction.image_id for each in asked], bootstrap, seed)
+    pictures = same_pictures((record.image_id, record) for _, record in turns)
+    images = Bootstrap([pictures[record.image_id] for _, record in turns], bootstrap, seed)
     yield from with_intervals(NAME, [mean_of("accuracy", named), mean_of("found_and_named", both)], images)
 
 

@@ -17,6 +17,7 @@ from vilam.evaluation.captions import cider
 from vilam.evaluation.coco_captions import coco_caption_metrics
 from vilam.evaluation.diversity import diversity
 from vilam.evaluation.groups import box_scores, ranking
+from vilam.evaluation.pictures import same_pictures
 from vilam.geometry import boxes
 from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
 from vilam.tasks.base import Reading
@@ -45,7 +46,8 @@ class Prediction:
 class Evaluation:
     """What an evaluation found.
 
-    rows: one a prediction, in their order: instruction_id, task, split, image_id, region_id, question, expression,
+    rows: one a prediction, in their order: instruction_id, task, split, image_id, picture (the first image_id that it
+    stands under), region_id, question, expression,
     expression_kind, expression_length, truth, answer, confidence, invalid, category, seen (or unseen; "" where nothing
     is held out), size (small, medium, large),
     references (the region's expressions), the score columns of the tasks (iou, intersection, union, oks, pck, correct,
@@ -112,7 +114,7 @@ def _group_metrics(rows: pd.DataFrame, bootstrap: int, seed: int) -> Iterator[me
     if len(every):
         yield from ((f"rec_every/{name}", value) for name, value in average_precision(every, bootstrap, seed))
     if len(presence):
-        draws = metrics.Bootstrap(presence["image_id"], bootstrap, seed)
+        draws = metrics.Bootstrap(presence["picture"], bootstrap, seed)
         yield from ((f"presence/{name}", value) for name, value in ranking(presence, draws))
 
 
@@ -120,6 +122,7 @@ def _rows(
     predictions: Sequence[Prediction], records: Records, card: DatasetCard, round_trips: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
     images = dict.fromkeys(prediction.instruction.image_id for prediction in predictions)
+    pictures = same_pictures((image_id, _record(records, image_id)) for image_id in images)
     truths = {
         image_id: replace(_record(records, image_id), image=b"") for image_id in images
     }  # the pixels are not held
@@ -128,7 +131,7 @@ def _rows(
         asked = prediction.instruction
         record = truths[asked.image_id]
         reading = _read(prediction, record)
-        common = _common(prediction, reading is None)
+        common = _common(prediction, reading is None) | {"picture": pictures[asked.image_id]}
         # an answer that says nothing: 0 in every score, yet its mask's union is the true area, as cumulative IoU wants
         said = reading or Reading()
         if asked.task in GROUP_TASKS:

@@ -131,7 +131,7 @@ def task_metrics(task: str, rows: pd.DataFrame, draws: int, seed: int) -> Iterat
     if rows.empty:
         return
     yield f"{task}/invalid", float(rows["invalid"].mean())
-    yield from with_intervals(task, estimates(rows), Bootstrap(rows["image_id"], draws, seed))
+    yield from with_intervals(task, estimates(rows), Bootstrap(rows["picture"], draws, seed))
 
 
 def with_intervals(task: str, found: Iterable[Estimate], bootstrap: Bootstrap) -> Iterator[Metric]:
@@ -194,7 +194,7 @@ def part_metrics(task: str, rows: pd.DataFrame, draws: int, seed: int) -> Iterat
     for name, own in parts.items():
         yield f"{task}/{name}/total", float(len(own))
         yield f"{task}/{name}/invalid", float(own["invalid"].mean())
-        yield from with_intervals(f"{task}/{name}", estimates(own), Bootstrap(own["image_id"], draws, seed))
+        yield from with_intervals(f"{task}/{name}", estimates(own), Bootstrap(own["picture"], draws, seed))
 
 
 def _mean_reached(values: pd.Series) -> Floats:
@@ -225,7 +225,7 @@ def round_trip_metrics(rows: pd.DataFrame, draws: int, seed: int) -> Iterator[Me
         return
     ious = took_part["round_trip_iou"]
     found = mean_of("round_trip_iou", ious), mean_of("round_trip_acc_0.5", ious >= IOU_THRESHOLD)
-    yield from with_intervals("cycle", found, Bootstrap(took_part["image_id"], draws, seed))
+    yield from with_intervals("cycle", found, Bootstrap(took_part["picture"], draws, seed))
     yield "cycle/total", float(len(took_part))
 
 

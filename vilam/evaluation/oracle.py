@@ -14,6 +14,7 @@ from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Expression, ImageRecord
 from vilam.evaluation.evaluator import Prediction, Records
 from vilam.evaluation.metrics import IOU_THRESHOLD, Bootstrap, Metric, mean_of, with_intervals
+from vilam.evaluation.pictures import same_pictures
 from vilam.tasks import TASKS
 
 NAME = "rec_box_oracle"
@@ -59,7 +60,8 @@ def oracle_metrics(
     best = [_best(answers[each.instruction_id], each, records[each.image_id], card) for each in asked]
     yield f"{NAME}/total", float(len(asked))
     yield f"{NAME}/templates", float(len(TASK.templates))
-    images = Bootstrap([each.image_id for each in asked], bootstrap, seed)
+    pictures = same_pictures((each.image_id, records[each.image_id]) for each in asked)
+    images = Bootstrap([pictures[each.image_id] for each in asked], bootstrap, seed)
     yield from with_intervals(NAME, [mean_of("acc_0.5", [iou >= IOU_THRESHOLD for iou in best])], images)
 
 

@@ -71,7 +71,7 @@ def _metrics(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.Series]
 
 
 def _score(rows: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
-    return rows[["instruction_id", "image_id"]].assign(value=values.astype(float))
+    return rows[["instruction_id", "picture"]].assign(value=values.astype(float))
 
 
 def paired_difference(
@@ -80,12 +80,12 @@ def paired_difference(
     """The difference of a metric: for each seed (in the same order) the scores of the arm and of the baseline.
 
     An answer is paired with the baseline's to the same instruction. Of each seed the mean difference is taken, and of
-    these the mean. Images are drawn again and again, whole, the same for all seeds. Source: the cluster bootstrap
+    these the mean. Pictures are drawn again and again, whole, the same for all seeds. Source: the cluster bootstrap
     (Efron and Tibshirani, 1993), percentile interval, as `vilam.evaluation.metrics.bootstrap_interval`.
     Raises VilamError where a seed's answers are not to the same instructions.
     """
     pairs = [_paired(ours, theirs) for ours, theirs in zip(arm, baseline, strict=True)]
-    images = sorted(set().union(*(pair["image_id"] for pair in pairs)))
+    images = sorted(set().union(*(pair["picture"] for pair in pairs)))
     sums, counts = (np.stack([_by_image(pair, images, how) for pair in pairs], axis=1) for how in ("sum", "count"))
     drawn = np.random.default_rng(seed).multinomial(len(images), np.full(len(images), 1 / len(images)), size=draws)
     means = ((drawn @ sums) / (drawn @ counts)).mean(axis=1)
@@ -95,13 +95,13 @@ def paired_difference(
 
 
 def _paired(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
-    """image_id and the difference of the values, one row an instruction."""
+    """picture and the difference of the values, one row an instruction."""
     if set(ours["instruction_id"]) != set(theirs["instruction_id"]):
         raise VilamError("the answers to compare are not to the same instructions: evaluate both on the same data")
-    both = ours.merge(theirs, on=["instruction_id", "image_id"], suffixes=("", "_baseline"), validate="one_to_one")
-    return both.assign(value=both["value"] - both["value_baseline"])[["image_id", "value"]]
+    both = ours.merge(theirs, on=["instruction_id", "picture"], suffixes=("", "_baseline"), validate="one_to_one")
+    return both.assign(value=both["value"] - both["value_baseline"])[["picture", "value"]]
 
 
 def _by_image(pair: pd.DataFrame, images: list[str], how: str) -> NDArray[np.float64]:
-    grouped = pair.groupby("image_id")["value"].agg(how)
+    grouped = pair.groupby("picture")["value"].agg(how)
     return np.asarray(grouped.reindex(images, fill_value=0.0), dtype=np.float64)
