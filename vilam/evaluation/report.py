@@ -100,6 +100,7 @@ def _breakdowns(rows: Mapping[str, pd.DataFrame]) -> Iterator[Breakdown]:
         ("expression_length", "By expression length", lengths),
         ("size", "By object size", sizes),
         ("seen", "By whether the category was trained on", "Unseen ones were held out by prepare.unseen."),
+        *([("split", "By split", "")] if any(frame["split"].nunique() > 1 for frame in _boxes(rows)) else []),
     ):
         yield from _breakdown(title, note, [metrics.accuracy_by(frame, column) for frame in _boxes(rows)], str)
     surest = "The surest answers alone: level where confidence tells nothing."
