@@ -22,10 +22,11 @@ def test_one_process_is_not_started_again(monkeypatch):
 
 @pytest.mark.parametrize("stage", ["train", "synthesize", "evaluate"])
 @pytest.mark.parametrize("code", [0, 1])
-@pytest.mark.parametrize("words", [(), ("--protocol", "strict")])
+@pytest.mark.parametrize("words", [[], ["--params", "other.yaml", "--protocol", "strict"]])
 def test_several_processes_are_started_by_torch(monkeypatch, tmp_path, code, stage, words):
     started: list[Any] = []
     monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(module.sys, "argv", ["vilam", stage, *words])
     monkeypatch.setattr(
         module.subprocess,
         "run",
@@ -34,9 +35,9 @@ def test_several_processes_are_started_by_torch(monkeypatch, tmp_path, code, sta
     own = getattr(toy.settings(**{f"{stage}__processes": 2}), stage)
     if code:
         with pytest.raises(VilamError, match="one of 2 processes failed"):
-            module.launch(stage, own, tmp_path, *words)
+            module.launch(stage, own, tmp_path)
     else:
-        assert module.launch(stage, own, tmp_path, *words)
+        assert module.launch(stage, own, tmp_path)
     command, folder = started[0]
     assert command[1:3] == ["-m", "torch.distributed.run"] and command[command.index("vilam") - 1 :] == [
         "-m",

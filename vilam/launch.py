@@ -20,17 +20,15 @@ PATIENCE = timedelta(days=1)
 """How long one process waits for the others; the launcher ends all as soon as one fails."""
 
 
-def launch(
-    stage: str, settings: OptimiserSettings | SynthesizeSettings | EvaluateSettings, root: Path, *words: str
-) -> bool:
-    """Start the stage again as several processes where the settings ask for it; returns whether that was done.
+def launch(stage: str, settings: OptimiserSettings | SynthesizeSettings | EvaluateSettings, root: Path) -> bool:
+    """Start this command line again as several processes where the settings ask for it; returns whether that was done.
 
-    words: of the command line, after the stage.
+    Raises VilamError that names the stage where one of them fails.
     """
     if settings.processes == 1 or "RANK" in os.environ:
         return False
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(settings.processes), "-m", "vilam", stage, *words]
+    command += ["--nproc-per-node", str(settings.processes), "-m", "vilam", *sys.argv[1:]]
     if subprocess.run(command, cwd=root).returncode:
         raise VilamError(f"{stage}: one of {settings.processes} processes failed: its message stands above")
     return True

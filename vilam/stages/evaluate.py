@@ -51,7 +51,7 @@ def run(settings: Settings, root: Path) -> None:
     if unknown := set(chosen.tasks or ()) - ALL_TASKS.keys():
         raise VilamError(f"evaluate.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(ALL_TASKS)}")
     models = models_of(chosen, root) if is_first() else {}  # told before others are started
-    if launch("evaluate", chosen, root, "--protocol", chosen.protocol):
+    if launch("evaluate", chosen, root):
         return
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
