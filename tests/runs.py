@@ -6,7 +6,8 @@ does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where
 FOLDER holds the projects ``whole`` and ``killed`` with the same settings, ``zero0``, ``zero2``, ``zero3`` with data and
 other settings, whose step 1 and step 2 are run, ``taught1``, ``taught2`` with data and a teacher, ``shared1``,
 ``shared2`` with the settings of an evaluation, ``pretrained`` with data and checkpoints to start from, ``compared``
-with the file of an ablation, and one ``stock-NAME`` with data for each checkpoint of stock.py, which is written here.
+with the file of an ablation, one ``stock-NAME`` with data for each checkpoint of stock.py, which is written here, and
+two ``onwards-NAME`` with data and the name of a model to go on from.
 What each run said stands in ``PROJECT/log-N.txt``.
 """
 
@@ -169,6 +170,15 @@ def adapt(folder: Path) -> None:
     finish(start(folder / TEACHING, "synthesize", 3))
 
 
+def go_on(folder: Path) -> None:
+    """Training goes on from models of other projects."""
+    from toy import ONWARDS
+
+    for name in ONWARDS:
+        for number, stage in enumerate(("activate", "train")):
+            finish(start(folder / name, stage, number))
+
+
 def spread(root: Path, stage: str, processes: int, **environment: str) -> None:
     """A stage in a project by one process or several."""
     with socket.socket() as listener:
@@ -210,6 +220,7 @@ def main(folder: Path) -> None:
         finish(start(folder / "pretrained", stage, number, VILAM_CACHE=str(folder / "pretrained" / "cache")))
     ablate(folder / "compared")
     adapt(folder)
+    go_on(folder)
 
 
 if __name__ == "__main__":

@@ -159,6 +159,8 @@ WHOLE_RUNS: dict[str, dict[str, Any]] = {
     "kosmos-2": {},
 }
 """What is particular to each of stock.py's: LoRA, a mode, ZeRO, tasks, a teacher."""
+ONWARDS = {"onwards-joined": "../pretrained/models/train", "onwards-whole": "../stock-blip2-opt/models/train"}
+"""Projects that go on from another one's model, frozen parts with adapters either, and that model."""
 
 ABLATION = """
 name: toy
@@ -366,6 +368,8 @@ def make_projects(folder: Path, database: Path) -> None:
     put_database(pretrained, database)
     for name, changes in WHOLE_RUNS.items():
         put_database(write_project(folder / f"stock-{name}", 0.5, **{**WHOLE, **changes}), database)
+    for name, model in ONWARDS.items():
+        put_database(write_project(folder / name, model__start=model, train__cycle__max_words=8), database)
     compared = write_settings(folder / "compared", activate__steps=2, train__steps=2)
     put_database(compared, database)
     (compared / "plan.yaml").write_text(ABLATION, encoding="utf-8")
