@@ -1,6 +1,6 @@
 """COCO's average precision of all boxes of a category, and its interval over images.
 
-pycocotools matches boxes; what it accumulates from that is done here too, since an interval takes a thousand draws.
+pycocotools matches boxes; what it accumulates from that is done here too, since an interval takes hundreds of draws.
 """
 
 from __future__ import annotations
