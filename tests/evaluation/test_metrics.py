@@ -55,7 +55,7 @@ def test_every_metric_has_an_interval_around_it() -> None:
     )
     found = dict(metrics.task_metrics("t", rows, draws=500, seed=0))
     names = [name for name in found if f"{name}_low" in found]
-    assert len(names) == 14 and len(found) == 3 * 14 + 2
+    assert len(names) == 16 and len(found) == 3 * 16 + 2
     for name in names:
         low, high = found[f"{name}_low"], found[f"{name}_high"]
         assert low < found[name] < high < low + 1
@@ -230,3 +230,13 @@ def test_the_interval_repeats_and_stays_within_the_values(answers: list[tuple[fl
     low, high = metrics.bootstrap_interval(values, groups, draws=20, seed=seed)
     assert (low, high) == metrics.bootstrap_interval(values, groups, draws=20, seed=seed)
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+
+
+def test_outlines_are_told_at_the_thresholds_of_referring_segmentation() -> None:
+    """Pr@0.5 to Pr@0.9, by hand."""
+    rows = pd.DataFrame({"picture": list("abcd"), "iou": [0.55, 0.65, 0.85, 0.1], "invalid": False})
+    found = values("rec_mask", rows.assign(intersection=rows["iou"], union=1.0))
+    expected = {"acc_0.5": 0.75, "acc_0.6": 0.5, "acc_0.7": 0.25, "acc_0.8": 0.25, "acc_0.9": 0}
+    assert {name: value for name, value in found.items() if "/acc_0" in name} == {
+        f"rec_mask/{name}": value for name, value in expected.items()
+    }
