@@ -240,3 +240,8 @@ def test_outlines_are_told_at_the_thresholds_of_referring_segmentation() -> None
     assert {name: value for name, value in found.items() if "/acc_0" in name} == {
         f"rec_mask/{name}": value for name, value in expected.items()
     }
+
+
+def test_of_one_image_there_is_no_interval() -> None:
+    found = dict(metrics.task_metrics("rec_box", box_rows().assign(picture="a"), draws=10, seed=0))
+    assert found["rec_box/acc_0.5"] == 0.6 and not [name for name in found if name.endswith(("_low", "_high"))]

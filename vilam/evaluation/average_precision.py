@@ -44,11 +44,13 @@ def average_precision(rows: pd.DataFrame, draws: int, seed: int) -> Iterator[Met
         return
     ranked = rankings(asked)
     once = mean_precisions(ranked, np.ones(len(asked)))
-    weights = Bootstrap(asked["picture"], min(draws, DRAWS), seed).weights()
-    drawn = np.array([mean_precisions(ranked, each) for each in weights])
+    bootstrap = Bootstrap(asked["picture"], min(draws, DRAWS), seed)
+    drawn = np.array([mean_precisions(ranked, each) for each in bootstrap.weights()])
     for name, thresholds in NAMES.items():
         value, error = float(once[thresholds].mean()), float(np.nanstd(drawn[:, thresholds].mean(axis=1)))
         yield name, value
+        if bootstrap.count == 1:
+            continue
         yield f"{name}_low", max(value - NORMAL * error, 0.0)
         yield f"{name}_high", min(value + NORMAL * error, 1.0)
 

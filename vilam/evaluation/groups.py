@@ -34,6 +34,8 @@ def ranking(rows: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[Metric]:
     if is_true.all() or not is_true.any():
         return
     yield "auc", area_under_curve(sure, is_true, np.ones(len(rows)))
+    if bootstrap.count == 1:
+        return
     drawn = [area_under_curve(sure, is_true, weights) for weights in bootstrap.weights()]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     yield "auc_low", float(low)

@@ -97,13 +97,13 @@ class Bootstrap:
     """95 % percentile intervals, resampling whole groups (images): answers on one image share its difficulty.
 
     Source: the cluster bootstrap (Efron and Tibshirani, 1993). All metrics get the same draws; the same seed gives the
-    same ones.
+    same ones. count: of groups; of one alone no interval is told, since all draws are alike.
     """
 
     def __init__(self, groups: ArrayLike, draws: int, seed: int) -> None:
         """``groups``: of each of N answers."""
         self._codes = np.unique(np.asarray(groups), return_inverse=True)[1]
-        self._count = count = int(self._codes.max()) + 1
+        self.count = count = int(self._codes.max()) + 1
         random = np.random.default_rng(seed)
         times = [np.bincount(random.integers(0, count, count), minlength=count) for _ in range(draws)]
         self._times = np.stack(times).astype(np.float64)
@@ -114,7 +114,7 @@ class Bootstrap:
 
     def interval(self, estimate: Estimate) -> tuple[float, float]:
         """Low and high of a metric of the same answers."""
-        over, under = estimate.sums(self._codes, self._count)
+        over, under = estimate.sums(self._codes, self.count)
         low, high = np.percentile(mean_ratio(self._times @ over, self._times @ under), [2.5, 97.5])
         return float(low), float(high)
 
@@ -137,9 +137,11 @@ def task_metrics(task: str, rows: pd.DataFrame, draws: int, seed: int) -> Iterat
 
 
 def with_intervals(task: str, found: Iterable[Estimate], bootstrap: Bootstrap) -> Iterator[Metric]:
-    """Each estimate's value and, as ``_low`` and ``_high``, its interval."""
+    """Each estimate's value and, as ``_low`` and ``_high``, its interval, where there is more than one image."""
     for estimate in found:
         yield f"{task}/{estimate.name}", estimate.value
+        if bootstrap.count == 1:
+            continue
         low, high = bootstrap.interval(estimate)
         yield f"{task}/{estimate.name}_low", low
         yield f"{task}/{estimate.name}_high", high
