@@ -31,6 +31,8 @@ def test_parts_of_the_answers_have_rows_of_their_leading_metrics_alone() -> None
         ("rec_box/unseen", "acc_0.5"),
         ("rec_box/split_testA", "acc_0.5"),
     ]
+    text = summary_table({"activate": BEFORE, "train": {**AFTER, **parts}}).splitlines()
+    assert [line.split()[0] for line in text if "split" in line or "unseen" in line] == ["unseen", "split_testA"]
     assert all((row.values, row.interval, row.invalid, row.total) == ((0.5,), (0.4, 0.6), 0.25, 4) for row in rows)
 
 

@@ -89,9 +89,15 @@ def summary_table(metrics: Mapping[str, Metrics]) -> str:
     previous = ""
     rows = headline(metrics)
     for row in rows:
-        table.add_row("" if row.task == previous else row.task, *_cells(row))
+        table.add_row("" if row.task == previous else _short(row.task), *_cells(row))
         previous = row.task
     return "\n".join([as_text(table), *([ORACLE_NOTE] if has_oracle(rows) else [])])
+
+
+def _short(task: str) -> str:
+    """A task's name; that of a part of its answers without the task, which stands above."""
+    name, _, part = task.partition("/")
+    return f"  {part}" if part else name
 
 
 def markdown_table(metrics: Mapping[str, Metrics], where: str) -> str:
