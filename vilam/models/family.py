@@ -6,6 +6,7 @@ of transformers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -90,7 +91,7 @@ class Chooser(Protocol):
         ...
 
 
-class GroundingModel(nn.Module):
+class GroundingModel(nn.Module, ABC):
     """A model that answers questions about pictures."""
 
     if TYPE_CHECKING:  # torch tells of a submodule that it is a tensor or a module; transformers' are not typed
@@ -98,25 +99,25 @@ class GroundingModel(nn.Module):
         def __getattr__(self, name: str) -> Any:
             """Any submodule or buffer."""
 
+    @abstractmethod
     def see(self, images: Sequence[bytes | Image.Image]) -> Pictures:
         """Encoded files or pictures of any size, as the model takes them, on its device."""
-        raise NotImplementedError
 
+    @abstractmethod
     def frames(self, pictures: Pictures) -> Sequence[Frame]:
         """What the places in each picture's answers are counted in."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pack(self, tokenizer: Any, pictures: Pictures, rows: Sequence[Sequence[Exchange]]) -> Packed:
         """Tensors of what is asked and answered about each of the pictures."""
-        raise NotImplementedError
 
+    @abstractmethod
     def speak(self, tokenizer: Any, pictures: Pictures, asked: Sequence[tuple[int, str]], chooser: Chooser) -> None:
         """Let ``chooser`` choose the answers to (number of the picture, question), token by token."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss_totals(self, labels: Tensor, weights: Tensor, policy: Policy | None = None) -> Tensor:
         """Summed weights (2,) of the answers' tokens and of their boxes: what the sums of a loss are divided by."""
-        raise NotImplementedError
 
     def weighed(
         self, labels: Tensor, weights: Tensor | None, totals: Tensor | None, policy: Policy | None
@@ -126,32 +127,32 @@ class GroundingModel(nn.Module):
             weights = torch.ones_like(labels, dtype=torch.float32)
         return weights, self.loss_totals(labels, weights, policy) if totals is None else totals
 
+    @abstractmethod
     def twin(self) -> GroundingModel:
         """A model of the same shape with weights of its own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """The weights of each part: vision, aligner, language."""
-        raise NotImplementedError
 
+    @abstractmethod
     def origin(self, part: str) -> dict[str, str]:
         """Where the weights that a part started from are from; empty where from nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def manner(self) -> str:
         """How pictures are seen and places written, in a sentence for the model card."""
-        raise NotImplementedError
 
+    @abstractmethod
     def freeze(self) -> None:
         """Stop the gradient of the parts that are not trained."""
-        raise NotImplementedError
 
     recomputes = False
     """Whether layers compute again on the way back what they would have to remember."""
 
+    @abstractmethod
     def frozen_modules(self) -> Iterable[nn.Module]:
         """The modules of the parts that are not trained; adapters beside their layers may be among them."""
-        raise NotImplementedError
 
     def train(self, mode: bool = True) -> Self:
         """Frozen parts are never in training mode: their dropout and their statistics stay off."""
