@@ -34,9 +34,7 @@ def random_rows(seed: int) -> pd.DataFrame:
                 "expression_kind": "class",
                 "true_boxes": true,
             }
-            rows.append(
-                row | {"expression_kind": "class", "boxes": found, "box_scores": rng.random(len(found)).tolist()}
-            )
+            rows.append(row | {"boxes": found, "box_scores": rng.random(len(found)).tolist()})
     return pd.DataFrame(rows)
 
 

@@ -15,7 +15,7 @@ FAR = "[100, 200, 500, 380]"  # IoU 0.45 with the star of 40 x 40 at (10, 20)
 def answered(first: list[Prediction], words: list[str], records, card) -> dict[str, float]:
     turns = second_turns(first, records, card)
     second = [Prediction(turn, answer, 0.5) for turn, answer in zip(turns, words, strict=True)]
-    return dict(dialogue_metrics(first, second, records, card, bootstrap=50, seed=0))
+    return dict(dialogue_metrics(first, second, records, card, {name: name for name in records}, bootstrap=50, seed=0))
 
 
 def test_the_box_that_was_found_is_asked_about_not_the_true_one(predict, records, card):

@@ -48,11 +48,8 @@ def average_precision(rows: pd.DataFrame, draws: int, seed: int) -> Iterator[Met
     drawn = np.array([mean_precisions(ranked, each) for each in bootstrap.weights()])
     for name, thresholds in NAMES.items():
         value, error = float(once[thresholds].mean()), float(np.nanstd(drawn[:, thresholds].mean(axis=1)))
-        yield name, value
-        if bootstrap.count == 1:
-            continue
-        yield f"{name}_low", max(value - NORMAL * error, 0.0)
-        yield f"{name}_high", min(value + NORMAL * error, 1.0)
+        interval = max(value - NORMAL * error, 0.0), min(value + NORMAL * error, 1.0)
+        yield from bootstrap.told(name, value, interval)
 
 
 @dataclass(frozen=True, slots=True)

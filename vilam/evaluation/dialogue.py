@@ -5,14 +5,13 @@ The second turn is about the box that the model found itself, not the true one: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.evaluation.evaluator import Prediction, Records
 from vilam.evaluation.metrics import IOU_THRESHOLD, Bootstrap, Metric, mean_of, with_intervals
-from vilam.evaluation.pictures import same_pictures
 from vilam.tasks import TASKS
 
 NAME = "dialogue"
@@ -49,14 +48,15 @@ def dialogue_metrics(
     answers: Sequence[Prediction],
     records: Records,
     card: DatasetCard,
+    pictures: Mapping[str, str],
     bootstrap: int,
     seed: int,
 ) -> Iterator[Metric]:
     """``accuracy``, ``found_and_named`` with their intervals, and ``total``, of all that rec_box was asked.
 
-    predictions: those of the first turn among them. answers: those to `second_turns`. accuracy: the category is the
-    region's; a box that cannot be read counts as wrong. found_and_named: and the box has an IoU of 0.5 with the true
-    one. Nothing where no second turn was taken.
+    predictions: those of the first turn among them. answers: those to `second_turns`. pictures: of `Evaluation`.
+    accuracy: the category is the region's; a box that cannot be read counts as wrong. found_and_named: and the box has
+    an IoU of 0.5 with the true one. Nothing where no second turn was taken.
     """
     asked, said = _first_turns(predictions, card), {each.instruction.instruction_id: each.answer for each in answers}
     if not asked:
@@ -66,7 +66,6 @@ def dialogue_metrics(
     found = [_found(each, record, card) for each, record in turns]
     both = [right and there for right, there in zip(named, found, strict=True)]
     yield f"{NAME}/total", float(len(asked))
-    pictures = same_pictures((record.image_id, record) for _, record in turns)
     images = Bootstrap([pictures[record.image_id] for _, record in turns], bootstrap, seed)
     yield from with_intervals(NAME, [mean_of("accuracy", named), mean_of("found_and_named", both)], images)
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from vilam.data.instructions import Instruction
+from vilam.data.leakage import content_hash
 from vilam.data.records import DatasetCard, Expression, Group, ImageRecord, Region
 from vilam.errors import VilamError
 from vilam.evaluation import metrics
@@ -59,6 +60,11 @@ class Evaluation:
 
     rows: pd.DataFrame
     metrics: dict[str, float]
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        """By image id the picture of the rows."""
+        return dict(zip(self.rows["image_id"], self.rows["picture"], strict=True))
 
 
 class Records(Protocol):
@@ -122,10 +128,12 @@ def _rows(
     predictions: Sequence[Prediction], records: Records, card: DatasetCard, round_trips: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
     images = dict.fromkeys(prediction.instruction.image_id for prediction in predictions)
-    pictures = same_pictures((image_id, _record(records, image_id)) for image_id in images)
-    truths = {
-        image_id: replace(_record(records, image_id), image=b"") for image_id in images
-    }  # the pixels are not held
+    truths, hashes = {}, {}
+    for image_id in images:
+        record = _record(records, image_id)
+        hashes[image_id] = content_hash(record.image)
+        truths[image_id] = replace(record, image=b"")  # the pixels are not held
+    pictures = same_pictures(hashes)
     regions = _described_regions(truths, _words(predictions))
     for prediction in predictions:
         asked = prediction.instruction

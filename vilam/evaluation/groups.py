@@ -33,13 +33,10 @@ def ranking(rows: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[Metric]:
     is_true, sure = rows["truth"].to_numpy() == YES, rows["present"].to_numpy(float)
     if is_true.all() or not is_true.any():
         return
-    yield "auc", area_under_curve(sure, is_true, np.ones(len(rows)))
-    if bootstrap.count == 1:
-        return
+    value = area_under_curve(sure, is_true, np.ones(len(rows)))
     drawn = [area_under_curve(sure, is_true, weights) for weights in bootstrap.weights()]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    yield "auc_low", float(low)
-    yield "auc_high", float(high)
+    yield from bootstrap.told("auc", value, (float(low), float(high)))
 
 
 def area_under_curve(scores: Floats, is_true: np.ndarray[Any, Any], weights: Floats) -> float:

@@ -118,6 +118,13 @@ class Bootstrap:
         low, high = np.percentile(mean_ratio(self._times @ over, self._times @ under), [2.5, 97.5])
         return float(low), float(high)
 
+    def told(self, name: str, value: float, interval: tuple[float, float]) -> Iterator[Metric]:
+        """The value and, as ``_low`` and ``_high``, its interval, where there is more than one image."""
+        yield name, value
+        if self.count > 1:
+            yield f"{name}_low", interval[0]
+            yield f"{name}_high", interval[1]
+
 
 def bootstrap_interval(values: ArrayLike, groups: ArrayLike, draws: int, seed: int) -> tuple[float, float]:
     """The 95 % interval of the mean of ``values`` (N,), of which ``groups`` tell the images; see `Bootstrap`."""
@@ -137,14 +144,9 @@ def task_metrics(task: str, rows: pd.DataFrame, draws: int, seed: int) -> Iterat
 
 
 def with_intervals(task: str, found: Iterable[Estimate], bootstrap: Bootstrap) -> Iterator[Metric]:
-    """Each estimate's value and, as ``_low`` and ``_high``, its interval, where there is more than one image."""
+    """Each estimate's value and its interval."""
     for estimate in found:
-        yield f"{task}/{estimate.name}", estimate.value
-        if bootstrap.count == 1:
-            continue
-        low, high = bootstrap.interval(estimate)
-        yield f"{task}/{estimate.name}_low", low
-        yield f"{task}/{estimate.name}_high", high
+        yield from bootstrap.told(f"{task}/{estimate.name}", estimate.value, bootstrap.interval(estimate))
 
 
 def estimates(rows: pd.DataFrame) -> Iterator[Estimate]:

@@ -7,14 +7,13 @@ each has "oracle" in its name, and neither the gate of `register` nor `vilam com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Expression, ImageRecord
 from vilam.evaluation.evaluator import Prediction, Records
 from vilam.evaluation.metrics import IOU_THRESHOLD, Bootstrap, Metric, mean_of, with_intervals
-from vilam.evaluation.pictures import same_pictures
 from vilam.tasks import TASKS
 
 NAME = "rec_box_oracle"
@@ -43,13 +42,14 @@ def oracle_metrics(
     reworded: Sequence[Prediction],
     records: Records,
     card: DatasetCard,
+    pictures: Mapping[str, str],
     bootstrap: int,
     seed: int,
 ) -> Iterator[Metric]:
     """``acc_0.5`` of the best of each expression's answers, with its interval, ``total`` expressions, ``templates``.
 
-    predictions: the strict ones, which are answers too. reworded: those to `rewordings`. Nothing where rec_box was not
-    asked.
+    predictions: the strict ones, which are answers too. reworded: those to `rewordings`. pictures: of
+    `Evaluation`. Nothing where rec_box was not asked.
     """
     answers: dict[str, list[str]] = {}
     for each in (*predictions, *reworded):
@@ -60,7 +60,6 @@ def oracle_metrics(
     best = [_best(answers[each.instruction_id], each, records[each.image_id], card) for each in asked]
     yield f"{NAME}/total", float(len(asked))
     yield f"{NAME}/templates", float(len(TASK.templates))
-    pictures = same_pictures((each.image_id, records[each.image_id]) for each in asked)
     images = Bootstrap([pictures[each.image_id] for each in asked], bootstrap, seed)
     yield from with_intervals(NAME, [mean_of("acc_0.5", [iou >= IOU_THRESHOLD for iou in best])], images)
 

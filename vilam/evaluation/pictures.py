@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
-from vilam.data.leakage import content_hash
-from vilam.data.records import ImageRecord
+from collections.abc import Mapping
 
 
-def same_pictures(records: Iterable[tuple[str, ImageRecord]]) -> Mapping[str, str]:
-    """By image id the id of the first of these images whose encoded picture has the same bytes."""
+def same_pictures(hashes: Mapping[str, str]) -> dict[str, str]:
+    """By image id the id of the first of the images with the same hash of their content."""
     first: dict[str, str] = {}
-    return {image_id: first.setdefault(content_hash(record.image), image_id) for image_id, record in records}
+    return {image_id: first.setdefault(content, image_id) for image_id, content in hashes.items()}

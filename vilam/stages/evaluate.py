@@ -208,9 +208,9 @@ def score(answers: Answers, records: RecordStore, settings: EvaluateSettings, se
     strict = evaluate(answers.strict, records, card, bootstrap=draws, seed=seed, round_trips=boxes)
     more: dict[str, float] = {}
     if settings.dialogue:
-        more |= dialogue_metrics(answers.strict, answers.turns, records, card, draws, seed)
+        more |= dialogue_metrics(answers.strict, answers.turns, records, card, strict.pictures, draws, seed)
     if settings.protocol == "vilam-oracle":
-        more |= oracle_metrics(answers.strict, answers.others, records, card, draws, seed)
+        more |= oracle_metrics(answers.strict, answers.others, records, card, strict.pictures, draws, seed)
     return replace(strict, metrics=strict.metrics | more)
 
 
