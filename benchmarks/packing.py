@@ -17,72 +17,74 @@ import torch
 
 from benchmarks.scene_set import SceneSet, machine, make_scene_set, show
 from vilam.inference.answering import autocast
+from vilam.inference.model import Model
 from vilam.models.device import best_device, precision
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.interface import GroundingModel
 from vilam.training.batching import Batch, collate
 
 IMAGES, ROUNDS, UNCOUNTED = 16, 8, 2
 
 
-def both_ways(scenes: SceneSet, model: VilamForConditionalGeneration) -> dict[str, Batch]:
+def both_ways(scenes: SceneSet, model: Model) -> dict[str, Batch]:
     """The instructions of a step's images packed, and each as a sequence of its own."""
     sampler = scenes.sampler()
     ids = sampler.image_ids(0, IMAGES)
-    drawn = [sampler.draw(image_id, 0) for image_id in ids]
+    chosen = [sampler.sample(image_id, 0) for image_id in ids]
     images = [scenes.records[image_id].image for image_id in ids]
-    repeated = [image for image, examples in zip(images, drawn, strict=True) for _ in examples]
-    single = [[example] for examples in drawn for example in examples]
+    repeated = [image for image, examples in zip(images, chosen, strict=True) for _ in examples]
+    single = [[example] for examples in chosen for example in examples]
     return {
-        "one instruction per sequence": collate(repeated, single, scenes.tokenizer, model.config),
-        "packed": collate(images, drawn, scenes.tokenizer, model.config),
+        "one instruction per sequence": collate(model, repeated, single),
+        "packed": collate(model, images, chosen),
     }
 
 
-def answer_logits(model: VilamForConditionalGeneration, batch: Batch) -> torch.Tensor:
+def answer_logits(network: GroundingModel, batch: Batch) -> torch.Tensor:
     """Logits of all answer tokens, instruction by instruction (N, tokens)."""
     with torch.no_grad():
-        logits: torch.Tensor = model(batch.pixel_values, batch.input_ids, batch.segments, batch.labels).logits
+        logits: torch.Tensor = network(**batch.inputs, labels=batch.labels).logits
     return logits
 
 
-def one_pass(model: VilamForConditionalGeneration, batch: Batch, dtype: torch.dtype) -> float:
+def one_pass(network: GroundingModel, batch: Batch, dtype: torch.dtype) -> float:
     """Milliseconds of a forward and a backward pass."""
     began = time.perf_counter()
-    with autocast(model, dtype):
-        loss = model(batch.pixel_values, batch.input_ids, batch.segments, batch.labels).loss
+    with autocast(network, dtype):
+        loss = network(**batch.inputs, labels=batch.labels).loss
     loss.backward()
-    model.zero_grad()
-    if model.device.type == "cuda":
+    network.zero_grad()
+    if network.device.type == "cuda":
         torch.cuda.synchronize()
     return 1000 * (time.perf_counter() - began)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measures and prints."""
     scenes = make_scene_set(2 * IMAGES)
     before = machine()
-    model = scenes.model().to(best_device()).eval()
-    batches = {name: batch.to(model.device) for name, batch in both_ways(scenes, model).items()}
-    logits = [answer_logits(model, batch) for batch in batches.values()]
+    model = scenes.model()
+    network = model.network.to(best_device()).eval()
+    batches = {name: batch.to(network.device) for name, batch in both_ways(scenes, model).items()}
+    logits = [answer_logits(network, batch) for batch in batches.values()]
     difference = float((logits[0] - logits[1]).abs().max())
-    prefix = model.encode_images(batches["packed"].pixel_values[:1]).shape[1]
+    prefix = network.encode_images(batches["packed"].inputs["pixel_values"][:1]).shape[1]
     dtype = precision(scenes.train.precision)
     taken: dict[str, list[float]] = {name: [] for name in batches}
     for _ in range(ROUNDS):
         for name, batch in batches.items():
-            taken[name].append(one_pass(model, batch, dtype))
-    tokens = {name: batch.input_ids.shape[0] * (prefix + batch.input_ids.shape[1]) for name, batch in batches.items()}
+            taken[name].append(one_pass(network, batch, dtype))
+    shapes = {name: batch.inputs["input_ids"].shape for name, batch in batches.items()}
+    tokens = {name: rows * (prefix + length) for name, (rows, length) in shapes.items()}
     ms = {name: median(one[UNCOUNTED:]) for name, one in taken.items()}
-    rows: list[list[object]] = [
-        [name, len(batch.input_ids), prefix + batch.input_ids.shape[1], tokens[name], f"{ms[name]:.0f}"]
-        for name, batch in batches.items()
+    table: list[list[object]] = [
+        [name, rows, prefix + length, tokens[name], f"{ms[name]:.0f}"] for name, (rows, length) in shapes.items()
     ]
-    rows.append(["saved", "", "", saved(tokens), saved(ms)])
-    num_instructions = len(batches["one instruction per sequence"].input_ids)
+    table.append(["saved", "", "", saved(tokens), saved(ms)])
+    num_instructions = shapes["one instruction per sequence"][0]
     show(
         f"Packing: {IMAGES} images, {num_instructions} instructions, {dtype}; {before}",
         ["way", "sequences", "tokens each", "tokens in all", "median ms forward + backward"],
-        rows,
+        table,
     )
     scale = float(logits[0].std())
     print(
@@ -91,7 +93,7 @@ def main() -> None:
 
 
 def saved(measured: Mapping[str, float]) -> str:
-    """The share that the second way saves of the first."""
+    """The fraction of the first way that the second one saves."""
     alone, packed = measured.values()
     return f"{1 - packed / alone:.0%}"
 

@@ -1,4 +1,4 @@
-"""What all benchmarks share: the settings of params.yaml, generated scenes in memory, the model, a table."""
+"""What the benchmarks have in common: the settings of params.yaml, generated scenes in memory, the model, a table."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vilam.config import OptimiserSettings, Settings, load_settings
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.scenes import CATEGORIES, LICENCE, generate_scene, keypoint_schemas
+from vilam.inference.model import Model
 from vilam.models.build import build_model, build_tokenizer
-from vilam.models.tokenization import GroundingTokenizer
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.interface import Tokens
 from vilam.tasks import TASKS
 from vilam.tasks.synthesis import render
 from vilam.training.batching import Batch, collate
@@ -30,32 +30,33 @@ class SceneSet:
     card: DatasetCard
     records: dict[str, ImageRecord]
     instructions: list[Instruction]
-    tokenizer: GroundingTokenizer
+    tokenizer: Tokens
 
     @property
     def train(self) -> OptimiserSettings:
-        """The settings of step 2."""
+        """The settings of `train`."""
         return self.settings.train
 
-    def model(self) -> VilamForConditionalGeneration:
+    def model(self) -> Model:
         """The model of params.yaml with random weights, the same each time."""
-        return build_model(self.settings.model, self.tokenizer, self.settings.seed)
+        network = build_model(self.settings.model, self.tokenizer, self.settings.seed)
+        return Model.for_data(network, self.tokenizer, self.card)
 
     def sampler(self) -> InstructionSampler:
-        """Draws as `train` does."""
+        """Samples as `train` does."""
         own = self.settings.train
         return InstructionSampler(self.instructions, own.tasks, own.instructions_per_image, self.settings.seed)
 
-    def batch(self, step: int, size: int, model: VilamForConditionalGeneration) -> Batch:
+    def batch(self, step: int, size: int, model: Model) -> Batch:
         """The packed batch of a step."""
         sampler = self.sampler()
         ids = sampler.image_ids(step, size)
         images = [self.records[image_id].image for image_id in ids]
-        return collate(images, [sampler.draw(image_id, step) for image_id in ids], self.tokenizer, model.config)
+        return collate(model, images, [sampler.sample(image_id, step) for image_id in ids])
 
 
 def make_scene_set(num_images: int) -> SceneSet:
-    """Generate the scenes, render their instructions and train a tokenizer on them."""
+    """Generates the scenes, renders their instructions and trains a tokenizer on them."""
     settings = load_settings(PROJECT / "params.yaml")
     size = settings.prepare.scenes.image_size
     card = DatasetCard("scenes", tuple(CATEGORIES), keypoint_schemas(), ("train",), (LICENCE,), {})
@@ -67,16 +68,16 @@ def make_scene_set(num_images: int) -> SceneSet:
 
 
 def machine() -> str:
-    """What the numbers were measured on."""
+    """The machine that the numbers were measured on."""
     import torch
 
-    shared = os.getloadavg()[0]
+    load = os.getloadavg()[0]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {device}, load average before {shared:.1f}"
+    return f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {device}, load average before {load:.1f}"
 
 
 def show(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a Markdown table."""
+    """Prints a Markdown table."""
     print(f"\n{title}\n")
     for row in (head, ["---"] * len(head), *rows):
         print("| " + " | ".join(map(str, row)) + " |", flush=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -27,15 +28,15 @@ Step = Callable[[Batch], Tensor]
 
 def plain_step(scenes: SceneSet, device: torch.device) -> Step:
     """One step of AdamW, clipped, as a few lines of PyTorch."""
-    own, model = scenes.train, scenes.model().to(device).train()
+    own, model = scenes.train, scenes.model().network.to(device).train()
     groups = parameter_groups(model, own.weight_decay)
     optimiser = torch.optim.AdamW(groups, lr=own.learning_rate, betas=(0.9, own.beta2), fused=True)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate(own))
 
     def step(batch: Batch) -> Tensor:
         with autocast(model, precision(own.precision)):
-            loss = model(**arguments(batch, own.coordinate_sigma)).loss
-        loss.backward()
+            loss: Tensor = model(**arguments(batch, own.coordinate_sigma)).loss
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), own.max_grad_norm)
         optimiser.step()
         scheduler.step()
@@ -47,12 +48,12 @@ def plain_step(scenes: SceneSet, device: torch.device) -> Step:
 
 def deepspeed_step(scenes: SceneSet, device: torch.device) -> Step:
     """One step of the engine that `train` uses."""
-    own = scenes.train.model_copy(update={"deepspeed": "configs/deepspeed/zero0.json"})
-    engine = start_engine(scenes.model().to(device), own, PROJECT)
+    own = scenes.train.model_copy(update={"deepspeed": Path("configs/deepspeed/zero0.json")})
+    engine = start_engine(scenes.model().network.to(device), own, PROJECT)
     engine.train()
 
     def step(batch: Batch) -> Tensor:
-        loss = engine(**arguments(batch, own.coordinate_sigma)).loss
+        loss: Tensor = engine(**arguments(batch, own.coordinate_sigma)).loss
         engine.backward(loss)
         engine.step()
         return loss.detach()
@@ -62,12 +63,11 @@ def deepspeed_step(scenes: SceneSet, device: torch.device) -> Step:
 
 def arguments(batch: Batch, sigma: float) -> dict[str, object]:
     """What the model takes of a batch."""
-    named = {name: getattr(batch, name) for name in ("pixel_values", "input_ids", "segments", "labels", "weights")}
-    return {**named, "coordinate_sigma": sigma}
+    return {**batch.inputs, "labels": batch.labels, "weights": batch.weights, "coordinate_sigma": sigma}
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measures and prints."""
     scenes = make_scene_set(4 * 16)
     before = machine()
     device = start_distributed()
@@ -87,7 +87,7 @@ def main() -> None:
         [name, f"{median(ms):.0f}", f"{ms[0]:.0f}", f"{median(ms) / base:.2f}", f"{losses[name]:.5f}"]
         for name, ms in counted.items()
     ]
-    size = sum(weight.numel() for weight in model.parameters()) / 1e6
+    size = sum(weight.numel() for weight in model.network.parameters()) / 1e6
     title = f"Step time: {size:.2f} M parameters, {scenes.train.batch_size} images a step, {STEPS - UNCOUNTED} steps"
     show(f"{title}; {before}", ["loop", "median ms", "least ms", "times plain", "last loss"], rows)
 

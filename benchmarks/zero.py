@@ -1,14 +1,15 @@
-"""The same short training with ZeRO 0 to 3 and 1 and 2 processes: do they end at the same place?
+"""The same short training with ZeRO 0 to 3 and 1 and 2 processes: do they end with the same weights?
 
     python -m benchmarks.zero
 
-Every run starts from the same weights and takes the same images in float32 (the cycle is off: what it generates is
-drawn by each process for its own images). One launch for each number of processes does all four stages in a row.
+Every run starts from the same weights and takes the same images in float32 (the cycle is off: each process
+would sample answers for its own images). One launch for each number of processes does all four stages in a row.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.scene_set import PROJECT, SceneSet, machine, make_scene_set, show
+from vilam.launch import rank
 from vilam.training.checkpoint import Checkpoints
-from vilam.training.engine import rank
 from vilam.training.loop import Job, fit
 
 STEPS, IMAGES = 10, 8
@@ -46,8 +47,6 @@ def job(scenes: SceneSet, stage: int) -> Job:
         name=f"zero{stage}",
         settings=own,
         model=scenes.model(),
-        tokenizer=scenes.tokenizer,
-        card=scenes.card,
         records=scenes.records,
         sampler=scenes.sampler(),
         held_out=scenes.records,
@@ -58,16 +57,18 @@ def job(scenes: SceneSet, stage: int) -> Job:
 
 
 def work(folder: Path) -> None:
-    """Train with every stage; rank 0 writes the weights and ``stage.json`` of each."""
+    """Trains with every ZeRO stage; rank 0 writes the weights and ``stage.json`` of each."""
     torch.set_num_threads(1)
     scenes = make_scene_set(32)
     if rank() == 0:
-        torch.save(scenes.model().state_dict(), folder / "start.pt")
+        torch.save(scenes.model().network.state_dict(), folder / "start.pt")
     for stage in range(4):
         began = time.perf_counter()
-        model, history = fit(job(scenes, stage), PROJECT, Checkpoints(folder / f"checkpoints-{stage}"), lambda *_: None)
+        network, history = fit(
+            job(scenes, stage), PROJECT, Checkpoints(folder / f"checkpoints-{stage}"), lambda *_: None
+        )
         if rank() == 0:
-            torch.save(model.state_dict(), folder / f"{stage}.pt")
+            torch.save(network.state_dict(), folder / f"{stage}.pt")
             measured = {"val_loss": history.rows[-1]["val_loss"], "seconds": time.perf_counter() - began}
             (folder / f"{stage}.json").write_text(json.dumps(measured), encoding="utf-8")
     torch.distributed.barrier()
@@ -75,7 +76,7 @@ def work(folder: Path) -> None:
 
 
 def launch(processes: int, folder: Path) -> None:
-    """Do the work with that many processes."""
+    """Does the work with that many processes."""
     folder.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     environment = {**os.environ, OUT: str(folder), "OMP_NUM_THREADS": "1"}
@@ -83,18 +84,18 @@ def launch(processes: int, folder: Path) -> None:
 
 
 def apart(folder: Path, base: Path, stage: int) -> float:
-    """How far the weights of a run lie from those of the first one, as a share of the way that training took them."""
+    """The distance of a run's weights from the first run's, as a fraction of the way that training took them."""
     mine, first, start = (torch.load(path) for path in (folder / f"{stage}.pt", base / "0.pt", base / "start.pt"))
     return distance(mine, first) / distance(first, start)
 
 
 def distance(one: Weights, other: Weights) -> float:
-    """Euclidean."""
-    return sum(float((one[name] - other[name]).square().sum()) for name in other) ** 0.5
+    """The Euclidean distance of two sets of weights."""
+    return math.sqrt(sum(float((one[name] - other[name]).square().sum()) for name in other))
 
 
 def main() -> None:
-    """Launch, compare and print."""
+    """Launches, compares and prints."""
     before = machine()
     with tempfile.TemporaryDirectory() as name:
         folders = {processes: Path(name) / str(processes) for processes in (1, 2)}

@@ -1,4 +1,4 @@
-"""What a person finds in the Prefect UI after a stage: its metrics, its MLflow run, the report and its gallery."""
+"""What the Prefect UI shows of a finished stage: its metrics, its MLflow run, the report and its gallery."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORST = "*_worst_0[12].jpg"
 
 
 def show_stage(stage: str, root: Path) -> None:
-    """Make the artifacts of one stage from the files that it has left."""
+    """Make the artifacts of one stage from the files that it wrote."""
     path = root / "metrics" / f"{stage}.json"
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if metrics:
@@ -47,7 +47,7 @@ def show_run(run_id: str) -> None:
 
 
 def show_report(run_id: str) -> None:
-    """A link to the report as MLflow keeps it: a browser opens no file of this machine from a page of a server."""
+    """A link to the report in MLflow: a browser does not open local files from the page of a server."""
     link = f"{_mlflow()}/get-artifact?path=report/index.html&run_uuid={run_id}"
     create_link_artifact(key="report", link=link, link_text="report with gallery: one page, opens anywhere")
 

@@ -1,4 +1,4 @@
-"""Make the deployment of prefect.yaml known to the Prefect server, with the process pool that it runs in.
+"""Register the deployment of prefect.yaml with the Prefect server, and the process pool that it runs in.
 
 python -m flows.deploy
 """
@@ -14,7 +14,7 @@ POOL = "vilam"
 
 
 def main() -> int:
-    """Make the pool and the deployment, or renew them; returns the first exit status that is not 0."""
+    """Create the pool and the deployment, or update them; returns the first exit status that is not 0."""
     for words in (
         ("work-pool", "create", POOL, "--type", "process", "--overwrite"),
         ("--no-prompt", "deploy", "--all"),

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,11 +21,13 @@ from prefect.logging import get_run_logger
 from flows.artifacts import show_gallery, show_metrics, show_report, show_run
 from flows.overrides import assignments, check
 from flows.stage import run_logged
+from vilam.config import REGISTERED
+from vilam.overrides import put
 
 
 @task(task_run_name="experiment {name}")
 def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], root: Path) -> None:
-    """Run ``dvc exp run -S …`` under ``name``; raises VilamError where the overrides do not fit or a stage fails."""
+    """Run ``dvc exp run -S …`` under ``name``; raises VilamError if the overrides do not fit or a stage fails."""
     settings = [f"-S={assigned}" for assigned in assignments(_from_here(overrides, root))]
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name, *settings]
     run_logged(command, root, get_run_logger().info, {"VILAM_MLRUNS": str(root / "mlruns")})
@@ -42,18 +45,23 @@ def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], r
 
 
 def _from_here(overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """The overrides with the folders that they or params.yaml name made absolute: the copy lies elsewhere."""
-    settings, absolute = check(overrides, root), dict(overrides)
-    teacher = settings.synthesize.teacher
-    folder = None if teacher is None or teacher.startswith("models:/") else Path(teacher)
-    for section, name, path in (("prepare", "root", settings.prepare.root), ("synthesize", "teacher", folder)):
-        if path is not None and not path.is_absolute():
-            absolute[section] = {**absolute.get(section, {}), name: str((root / path).resolve())}
+    """The overrides, and every folder that they or params.yaml name made absolute: the copy is elsewhere."""
+    settings, absolute = check(overrides, root), deepcopy(dict(overrides))
+    models = {
+        "synthesize.teacher": settings.synthesize.teacher,
+        "model.fine_tune_from": settings.model.fine_tune_from,
+        "evaluate.model": settings.evaluate.model,
+    }
+    folders = {name: Path(model) for name, model in models.items() if model and not REGISTERED.fullmatch(model)}
+    if settings.prepare.root is not None:
+        folders["prepare.root"] = settings.prepare.root
+    elsewhere = {name: str((root / path).resolve()) for name, path in folders.items() if not path.is_absolute()}
+    put(absolute, elsewhere, "overrides")
     return absolute
 
 
 def _metrics(name: str, stage: str, root: Path) -> dict[str, Any]:
-    """What the experiment wrote as metrics of a stage; empty where it wrote none."""
+    """What the experiment wrote as metrics of a stage; empty if it wrote none."""
     listed = _git(root, "for-each-ref", "--format=%(refname)", "refs/exps").split()
     reference = next((found for found in listed if found.endswith(f"/{name}")), "")
     text = _git(root, "show", f"{reference}:metrics/{stage}.json") if reference else ""

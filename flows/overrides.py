@@ -1,76 +1,81 @@
 """What a person may override in a run: the settings of params.yaml, every one optional.
 
-The server refuses a run whose overrides do not fit `schema` (a misspelt name, a wrong type, a value out of bounds), and
-`check` refuses before the first stage what a schema cannot say (settings that do not go together).
+They come nested, from Prefect's form or API, or as words of the command line. The server refuses a run whose overrides
+do not fit `flows.form.schema` (a misspelt name, a wrong type, a value out of bounds), and `check` refuses before the
+first stage what a schema cannot say (settings that do not go together). Sections merge, and a setting is replaced as
+a whole, also one that holds a mapping, such as `train.tasks` (see vilam/overrides.py).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import WithJsonSchema
 
-from vilam.config import Settings, check_settings
-
-PARAMS = "params.yaml"
-
-
-def schema() -> dict[str, Any]:
-    """The JSON schema of params.yaml with nothing required and every part written out in place."""
-    whole = Settings.model_json_schema(by_alias=True)
-    optional: dict[str, Any] = _optional(whole, whole["$defs"])
-    return {**optional, "title": "Overrides", "description": "Settings of params.yaml that differ in this run."}
-
-
-def _optional(node: Any, parts: Mapping[str, Any]) -> Any:
-    if isinstance(node, list):
-        return [_optional(item, parts) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if "$ref" in node:
-        return _optional(parts[node["$ref"].rpartition("/")[2]], parts)
-    return {key: _optional(value, parts) for key, value in node.items() if key not in ("required", "$defs")}
-
+from flows.form import schema
+from vilam.config import Settings, check_settings, parse_yaml, read_yaml
+from vilam.errors import VilamError
+from vilam.layout import Layout
+from vilam.overrides import put, settings_of
 
 Overrides = Annotated[dict[str, Any], WithJsonSchema(schema())]
 """Nested as in params.yaml: ``{"train": {"steps": 500}}``."""
+KEY = re.compile(r"(?!(true|false|null|inf|nan)$)[a-z_][\w./+-]*", re.ASCII | re.IGNORECASE)
+"""A key of a mapping that DVC's grammar of overrides takes as a text."""
 
 
 def check(overrides: Mapping[str, Any], root: Path) -> Settings:
-    """The settings of ``root`` with the overrides applied; raises VilamError where they cannot be."""
-    content = yaml.safe_load((root / PARAMS).read_text(encoding="utf-8"))
-    return check_settings(_merged(content, overrides), root / PARAMS)
+    """The settings of ``root`` with the overrides applied; raises VilamError if they do not fit."""
+    params = Layout(root).params
+    content = read_yaml(params)
+    check_settings(content, params)
+    put(content, overrides, str(params))
+    return check_settings(content, params)
 
 
-def _merged(base: Any, overrides: Any) -> Any:
-    if not (isinstance(base, dict) and isinstance(overrides, Mapping)):
-        return overrides
-    return {**base, **{key: _merged(base.get(key), value) for key, value in overrides.items()}}
+def parsed(words: list[str], root: Path) -> dict[str, Any]:
+    """``["train.steps=500"]`` as nested overrides of the settings of ``root``; a value is read as YAML 1.2.
 
-
-def assignments(overrides: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The overrides as DVC takes them: ``train.steps=500``; words are quoted, null stays null."""
-    for key, value in overrides.items():
-        if isinstance(value, Mapping):
-            yield from assignments(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}={json.dumps(value)}"
-
-
-def parsed(assigned: list[str]) -> dict[str, Any]:
-    """``["train.steps=500"]`` as nested overrides; a value is read as YAML, a word without ``=`` is an error."""
+    A word such as ``train.tasks.presence=1`` becomes the whole of `train.tasks` with this entry. Raises VilamError if
+    a word is no assignment or names no setting.
+    """
     overrides: dict[str, Any] = {}
-    for word in assigned:
+    base = read_yaml(Layout(root).params)
+    for word in words:
         name, sign, value = word.partition("=")
         if not sign:
-            raise ValueError(f"{word}: expected name=value, such as train.steps=500")
-        *folders, last = name.split(".")
-        inner = overrides
-        for folder in folders:
-            inner = inner.setdefault(folder, {})
-        inner[last] = yaml.safe_load(value)
+            raise VilamError(f"{word}: expected name=value, such as train.steps=500")
+        put(overrides, {name: parse_yaml(value, word)}, "overrides", base)
     return overrides
+
+
+def assignments(overrides: Mapping[str, Any]) -> Iterator[str]:
+    """The overrides as `dvc exp run -S` takes them: ``++train.steps=500``, whether params.yaml names it or not.
+
+    DVC merges a mapping into the one that is there: so that it replaces that one, the setting is null first.
+    """
+    for name, value in settings_of(overrides, "overrides").items():
+        if isinstance(value, Mapping):
+            yield f"++{name}=null"
+        yield f"++{name}={_in_hydra(value, name)}"
+
+
+def _in_hydra(value: Any, name: str) -> str:
+    """A value in the grammar of hydra, which DVC reads overrides with; ``${`` has no meaning in a text."""
+    if value == "???":
+        raise VilamError(f"overrides: {name}: DVC does not take the text ???")
+    if isinstance(value, str):
+        plain = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+        return '"' + re.sub(r'(\\*)("|$)', lambda end: end[1] * 2 + (end[2] and '\\"'), plain) + '"'
+    if isinstance(value, Mapping):
+        for key in value:
+            if not KEY.fullmatch(str(key)):
+                raise VilamError(f"overrides: {name}: {key}: expected a key of letters, digits and _ . / + -")
+        return "{" + ",".join(f"{key}:{_in_hydra(inner, name)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(_in_hydra(inner, name) for inner in value) + "]"
+    return json.dumps(value)

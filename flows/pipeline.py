@@ -1,6 +1,6 @@
 """The stages of dvc.yaml as one Prefect flow.
 
-python -m flows.pipeline                                  what `dvc repro` does, seen in the Prefect UI
+python -m flows.pipeline                                  what `dvc repro` does, shown in the Prefect UI
 python -m flows.pipeline train.steps=500 seed=3           the same with other settings, as a DVC experiment
 """
 
@@ -10,14 +10,14 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
 from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.experiment import run_experiment
-from flows.overrides import Overrides, check, parsed
+from flows.overrides import Overrides, assignments, check, parsed
 from flows.stage import run_stage
 from vilam.cli import ENVIRONMENT
+from vilam.config import read_yaml
 from vilam.errors import VilamError
 
 ROOT = Path(__file__).parents[1]
@@ -27,12 +27,12 @@ ROOT = Path(__file__).parents[1]
 def pipeline(overrides: Overrides | None = None) -> None:
     """Run every stage that has changed; with ``overrides``, the whole pipeline once as an experiment.
 
-    overrides: settings of params.yaml that differ, nested as there: {"train": {"steps": 500}}.
+    overrides: settings of params.yaml that differ, nested as there, such as {"train": {"steps": 500}}.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     stages = read_stages(ROOT)
-    if overrides:
+    if overrides and list(assignments(overrides)):  # a form that nobody touched sends empty sections
         check(overrides, ROOT)
         run_experiment(flow_run.name, overrides, stages, ROOT)
         return
@@ -42,17 +42,16 @@ def pipeline(overrides: Overrides | None = None) -> None:
 
 def read_stages(root: Path) -> list[str]:
     """The stages in the order of dvc.yaml, which is the order in which they run."""
-    content = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
-    return list(content["stages"])
+    return list(read_yaml(root / "dvc.yaml")["stages"])
 
 
 def main(words: list[str]) -> None:
-    """Run the flow here and now; settings that do not fit are one line on stderr and exit status 1."""
+    """Run the flow here and now; settings that do not fit give one line on stderr and exit status 1."""
     try:
-        overrides = parsed(words)
+        overrides = parsed(words, ROOT)
         check(overrides, ROOT)
         pipeline(overrides or None)
-    except (VilamError, ValueError) as error:
+    except VilamError as error:
         print(f"vilam: {error}", file=sys.stderr)
         sys.exit(1)
 

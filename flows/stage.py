@@ -1,4 +1,4 @@
-"""The Prefect task that runs one stage of dvc.yaml, streams its log and shows what came of it."""
+"""The Prefect task that runs one stage of dvc.yaml, streams its log and shows its results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAST_LINES = 5
 
 @task(task_run_name="{stage}", retries=1, retry_delay_seconds=5)
 def run_stage(stage: str, root: Path) -> None:
-    """Run one stage where anything it depends on has changed; raises VilamError with the last lines of its log."""
+    """Run one stage if anything that it depends on has changed; raises VilamError with the last lines of its log."""
     run_logged([sys.executable, "-m", "dvc", "repro", "--single-item", stage], root, get_run_logger().info)
     show_stage(stage, root)
 
@@ -34,9 +34,9 @@ def run_stage(stage: str, root: Path) -> None:
 def run_logged(
     command: Sequence[str], root: Path, log: Callable[[str], None], environment: dict[str, str] | None = None
 ) -> None:
-    """Run a command in ``root`` and log its lines; ends it and its children where the caller is ended.
+    """Run a command in ``root`` and log its lines; ends it and its children if the caller is ended.
 
-    Raises VilamError where it fails.
+    Raises VilamError if it fails.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     process = subprocess.Popen(
@@ -61,7 +61,7 @@ def run_logged(
 
 
 def _stream(process: subprocess.Popen[str], log: Callable[[str], None]) -> list[str]:
-    """Log what the process says as it says it, at most a record a second; returns its last lines."""
+    """Log the lines of the process as they come, at most a record a second; returns the last ones."""
     assert process.stdout is not None
     last: deque[str] = deque(maxlen=LAST_LINES)
     waiting: list[str] = []

@@ -32,7 +32,8 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh MLflow database; making one takes seconds, copying it nothing."""
-    from vilam.tracking import connect, versions
+    from vilam.tracking.connection import connect
+    from vilam.tracking.registry import versions
 
     root = tmp_path_factory.mktemp("fresh")
     connect(root)

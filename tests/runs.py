@@ -4,11 +4,11 @@ One process imports torch, DeepSpeed and MLflow, which takes most of the time, a
 does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where a test wants that.
 
 FOLDER holds the projects ``whole`` and ``killed`` with the same settings, ``zero0``, ``zero2``, ``zero3`` with data and
-other settings, whose step 1 and step 2 are run, ``taught1``, ``taught2`` with data and a teacher, ``shared1``,
+other settings, which are activated and trained, ``taught1``, ``taught2`` with data and a teacher, ``shared1``,
 ``shared2`` with the settings of an evaluation, ``pretrained`` with data and checkpoints to start from, ``compared``
-with the file of an ablation, one ``stock-NAME`` with data for each checkpoint of stock.py, which is written here, and
-two ``onwards-NAME`` with data and the name of a model to go on from.
-What each run said stands in ``PROJECT/log-N.txt``.
+with the file of an ablation, one ``hf-NAME`` with data for each checkpoint of hf_checkpoints.py, which is written here, and
+two ``tuned-NAME`` with data and the name of a model to fine-tune.
+The output of each run is in ``PROJECT/log-N.txt``.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 
 from vilam.cli import STAGES
 from vilam.data.records import DatasetCard
-from vilam.models.family import Tokens
+from vilam.models.interface import GroundingModel, Tokens
 
 LIMIT = 120.0
 """Seconds that a run may take."""
@@ -46,9 +45,9 @@ LATER = (
     "sqlalchemy.dialects.sqlite",
 )
 """What every run would import by itself, for seconds."""
-SPREAD = "stock-llava"
+SPREAD = "hf-llava"
 """The project of a whole model that two processes train."""
-TEACHING = "stock-paligemma"
+TEACHING = "hf-paligemma"
 """The one whose model is then asked for words."""
 
 
@@ -120,9 +119,7 @@ def train_and_kill(folder: Path) -> None:
 
 def teach(folder: Path) -> None:
     """One process and two ask the champion of ``whole`` for words; ``taught1`` is then trained on them."""
-    from vilam.inference import describing
-
-    be_shy(describing)
+    use_few_words()
     whole = folder / "whole"
     for processes in (1, 2):
         spread(folder / f"taught{processes}", "synthesize", processes, VILAM_MLRUNS=str(whole / "mlruns"))
@@ -130,19 +127,22 @@ def teach(folder: Path) -> None:
     finish(start(folder / "taught1", "train", 1))
 
 
-def be_shy(module: Any) -> None:
-    """Models of a few steps string bytes together and come to no end: six words are all that they may say there."""
+def use_few_words() -> None:
+    """Lets models write six words only: those of a few steps would string bytes together and come to no end."""
+    from vilam.inference.model import Model
 
-    class Shy(module.Traveller):  # type: ignore[misc, name-defined]
-        def __init__(self, tokenizer: Tokens, card: DatasetCard) -> None:
-            super().__init__(tokenizer, card)
-            words = torch.tensor(tokenizer.encode(" red blue green circle square star"))
-            self.speech = replace(self.speech, words=words, first_words=words)
+    every_word = Model.for_data.__func__  # type: ignore[attr-defined]
 
-    module.Traveller = Shy
+    def for_data(cls: type[Model], network: GroundingModel, tokenizer: Tokens, card: DatasetCard) -> Model:
+        made: Model = every_word(cls, network, tokenizer, card)
+        words = torch.tensor(tokenizer.encode(" red blue green circle square star"))
+        grammar = replace(made.expression_grammar, words=words, first_words=words)
+        return replace(made, expression_grammar=grammar)
+
+    Model.for_data = classmethod(for_data)  # type: ignore[method-assign, assignment]
 
 
-def share(folder: Path) -> None:
+def evaluate(folder: Path) -> None:
     """One process and two ask the models of ``whole``."""
     for processes in (1, 2):
         root = folder / f"shared{processes}"
@@ -151,15 +151,12 @@ def share(folder: Path) -> None:
         spread(root, "evaluate", processes)
 
 
-def adapt(folder: Path) -> None:
+def train_hf(folder: Path) -> None:
     """Every whole model is trained and scored; two processes share the training of one, another one teaches."""
-    from stock import STOCK
+    from hf_checkpoints import HF_CHECKPOINTS
 
-    from vilam.training import cycle
-
-    be_shy(cycle)
-    for name, write in STOCK.items():
-        root = folder / f"stock-{name}"
+    for name, write in HF_CHECKPOINTS.items():
+        root = folder / f"hf-{name}"
         write(root / "checkpoint")
         for number, stage in enumerate(("activate", "train", "evaluate")):
             if root.name == SPREAD and stage != "evaluate":
@@ -170,11 +167,11 @@ def adapt(folder: Path) -> None:
     finish(start(folder / TEACHING, "synthesize", 3))
 
 
-def go_on(folder: Path) -> None:
-    """Training goes on from models of other projects."""
-    from toy import ONWARDS
+def fine_tune(folder: Path) -> None:
+    """Models of other projects are fine-tuned."""
+    from toy import FINE_TUNED
 
-    for name in ONWARDS:
+    for name in FINE_TUNED:
         for number, stage in enumerate(("activate", "train")):
             finish(start(folder / name, stage, number))
 
@@ -215,12 +212,12 @@ def main(folder: Path) -> None:
         for stage in ("activate", "train"):
             spread(folder / name, stage, processes)
     teach(folder)
-    share(folder)
+    evaluate(folder)
     for number, stage in enumerate(("activate", "train", "evaluate")):
         finish(start(folder / "pretrained", stage, number, VILAM_CACHE=str(folder / "pretrained" / "cache")))
     ablate(folder / "compared")
-    adapt(folder)
-    go_on(folder)
+    train_hf(folder)
+    fine_tune(folder)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A model that says and finds what a test tells it to, in place of generation."""
+"""A model whose answers a test writes, in place of generation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import pytest
 import toy
 
 from vilam.config import CycleSettings
+from vilam.cycle import round_trip
+from vilam.cycle.pseudo import Source
 from vilam.data.instructions import Instruction
 from vilam.data.records import Region
-from vilam.inference import round_trip
+from vilam.inference.constraints import Walker
 from vilam.inference.generate import Answer, Request
-from vilam.inference.round_trip import Traveller
-from vilam.models.constraints import Walker
+from vilam.inference.model import Model
 from vilam.tasks import TASKS
 from vilam.tasks.synthesis import render
-from vilam.training.middles import Source
 from vilam.training.sampling import by_image
 
 CYCLE = {
-    "start": 0.5, "ramp": 0.25, "share": 0.5, "instructions": 99, "refresh": 2, "images": 2, "kept": 4, "teacher": None,
+    "start": 0.5, "ramp": 0.25, "image_fraction": 0.5, "instructions": 99, "refresh": 2, "images": 2, "kept": 4,
+    "teacher": None,
     "samples": 1, "temperature": 0.7, "max_words": 30, "regions": 1, "min_iou": 0.5, "reg_then_rec": 1.0,
-    "rec_then_reg": 0.0, "retell": 0.0, "kl": 0.0, "mode": "pseudo",
+    "rec_then_reg": 0.0, "self_training": 0.0, "kl": 0.0, "mode": "pseudo",
 }  # fmt: skip
-Say = Callable[[Request], str]
+Reply = Callable[[Request], str]
 
 
 def settings(**changes: object) -> CycleSettings:
@@ -33,14 +34,14 @@ def settings(**changes: object) -> CycleSettings:
     return CycleSettings.model_validate({**CYCLE, **changes})
 
 
-def instructions(wordless: bool = False) -> dict[str, dict[str, list[Instruction]]]:
-    """The toy's training instructions by image and task; ``wordless``: as if nobody had described any region."""
-    return by_image(each for each in toy.of_split("train") if not (wordless and each.expression))
+def instructions(undescribed: bool = False) -> dict[str, dict[str, list[Instruction]]]:
+    """The toy's training instructions by image and task; ``undescribed``: as if no region had an expression."""
+    return by_image(each for each in toy.of_split("train") if not (undescribed and each.expression))
 
 
-def sources(count: int = 2, wordless: bool = False) -> list[Source]:
+def sources(count: int = 2, undescribed: bool = False) -> list[Source]:
     """The first images of the toy's training split, whole and with their instructions."""
-    chosen = instructions(wordless)
+    chosen = instructions(undescribed)
     return [Source(toy.records()[image_id], chosen[image_id]) for image_id in sorted(chosen)[:count]]
 
 
@@ -53,23 +54,16 @@ def of_domain(domain: str) -> list[Source]:
     ]
 
 
-def traveller() -> Traveller:
-    """One that knows the toy's tokenizer and card."""
-    return Traveller(toy.tokenizer(), toy.card())
-
-
 def box_of(region: Region) -> str:
     """The true answer for a region."""
     return TASKS["rec_box"].answer(sources()[0].record, region, None)
 
 
-def script(monkeypatch: pytest.MonkeyPatch, words: Say, box: Say) -> list[Request]:
-    """Let ``words`` answer what asks for free words and ``box`` all else; returns what was asked, as it is asked."""
+def script(monkeypatch: pytest.MonkeyPatch, words: Reply, box: Reply) -> list[Request]:
+    """Lets ``words`` answer requests for free words and ``box`` all others; returns the requests, as they come."""
     asked: list[Request] = []
 
-    def generate(
-        _model: object, _tokenizer: object, _pixels: object, requests: Sequence[Request], *_: object
-    ) -> list[Answer]:
+    def generate(_model: Model, _images: object, requests: Sequence[Request], *_: object) -> list[Answer]:
         asked.extend(requests)
         texts = [words(each) if Walker(each.grammar, 1).in_words else box(each) for each in requests]
         return [Answer(text, tuple(toy.tokenizer().encode_answer(text)), 0.5) for text in texts]

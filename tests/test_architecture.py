@@ -1,4 +1,4 @@
-"""The one-way arrows, read from the imports: flows -> cli -> stages -> libraries -> data -> geometry."""
+"""The one-way arrows between the rooms, read from the imports; docs/architecture.md draws them."""
 
 from __future__ import annotations
 
@@ -8,35 +8,40 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from vilam.serving import NEEDED
+from vilam.inference.serving import NEEDED
 
 PROJECT = Path(__file__).parents[1]
 FILES = sorted([*(PROJECT / "vilam").rglob("*.py"), *(PROJECT / "flows").rglob("*.py")])
-SHARED = {"vilam", "vilam.errors", "vilam.config", "vilam.overrides", "vilam.files", "vilam.progress"}
-LOW = {"vilam.geometry"}
-MIDDLE = {"vilam.tasks", "vilam.models", "vilam.data"}
-HIGH = {"vilam.training", "vilam.inference", "vilam.evaluation", "vilam.tracking", "vilam.registry", "vilam.serving"}
-HIGH |= {"vilam.summary", "vilam.visual", "vilam.launch", "vilam.presets", "vilam.datasets", "vilam.compare"}
-ALLOWED = {
-    "vilam.geometry": set(),
-    "vilam.data": LOW,
-    "vilam.tasks": LOW | {"vilam.data"},
-    "vilam.models": LOW | {"vilam.data", "vilam.tasks"},
-    **dict.fromkeys(HIGH, LOW | MIDDLE | HIGH),
-    "vilam.stages": LOW | MIDDLE | HIGH,
-    # the runs of an ablation are stages in processes of their own: it imports none, only what reads their results
-    "vilam.ablation": HIGH,
-    "vilam.cli": LOW | MIDDLE | HIGH | {"vilam.stages", "vilam.ablation"},
-    "vilam.__main__": {"vilam.cli"},
-    "flows": {"vilam.cli"},
+SHARED = {"errors", "config", "files", "progress", "launch", "overrides", "layout", "draws"}
+"""Files that every room may import; they import each other only."""
+ROOMS = ("stages", "training", "cycle", "evaluation", "inference", "models", "tasks", "data", "geometry")
+"""Each room may import the rooms after it, and no other."""
+BESIDE = {
+    "tracking": set(),
+    "ablation": {"evaluation", "tracking"},  # it runs stages as processes of their own and reads their results
+    "commands": {*ROOMS, "ablation", "tracking"} - {"stages"},
+    "cli": {"commands", "stages", "ablation"},
+    "__main__": {"cli"},
 }
-"""What each part may import of the others, besides SHARED and itself."""
+"""What is not in the line of ROOMS, and the rooms that it may import."""
+TRACKING = {"stages", "inference"}
+"""The rooms in the line that import tracking, too: runs of training, and the models of the registry."""
+ALLOWED = {
+    **{
+        room: {*ROOMS[number + 1 :]} | ({"tracking"} if room in TRACKING else set())
+        for number, room in enumerate(ROOMS)
+    },
+    **BESIDE,
+}
+FLOWS = {"vilam.cli", "vilam.config", "vilam.config.names", "vilam.errors", "vilam.layout", "vilam.overrides"}
+"""What flows/ may import of vilam."""
 HEAVY = {"torch", "transformers", "deepspeed", "mlflow", "prefect", "pandas", "numpy", "pyarrow", "matplotlib"}
 
 
@@ -50,29 +55,52 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def part(module: str) -> str:
-    """The part of the project that a module belongs to: ``vilam.tasks.rec_box`` is of ``vilam.tasks``."""
-    if not module.startswith("vilam."):
-        return module.partition(".")[0]
-    name = ".".join(module.split(".")[:2])
-    return name if name in ALLOWED or name in SHARED else "vilam"
-
-
 def named(path: Path) -> str:
     return ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
 
 
+MODULES = {named(path): path for path in FILES}
+
+
+def modules(path: Path) -> Iterator[str]:
+    """The modules of this project that a file imports, packages by their own name."""
+    for name in imports(path):
+        found = name if name in MODULES else name.rpartition(".")[0]
+        if found in MODULES:
+            yield found
+
+
+def room(module: str) -> str:
+    """The room of a module of vilam: ``vilam.tasks.rec_box`` is in ``tasks``."""
+    return module.split(".")[1] if module.startswith("vilam.") else module
+
+
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_arrows_run_one_way(path: Path) -> None:
-    here = part(named(path))
-    ours = {part(module) for module in imports(path) if part(module).partition(".")[0] in ("vilam", "flows")}
-    assert not ours - SHARED - ALLOWED.get(here, set()) - {here}
+    here = room(named(path))
+    if here.startswith("flows"):
+        assert {module for module in modules(path) if not module.startswith("flows")} <= FLOWS
+        return
+    found = {room(module) for module in modules(path)} - {here, "vilam"}
+    allowed = SHARED if here in SHARED | {"vilam"} else SHARED | ALLOWED[here]
+    assert found <= allowed
+
+
+def test_every_room_has_its_arrows() -> None:
+    rooms = {room(name) for name in MODULES if name.startswith("vilam.")}
+    assert rooms == SHARED | ALLOWED.keys()
+
+
+def test_there_are_no_circles() -> None:
+    """Among files, imports for type checking included."""
+    graph = {name: {found for found in modules(path) if found != name} for name, path in MODULES.items()}
+    assert len([*TopologicalSorter(graph).static_order()]) == len(graph)  # CycleError names a circle
 
 
 @pytest.mark.parametrize(
-    ("package", "only"), [("prefect", r"flows/.*"), ("mlflow", r"vilam/tracking\.py"), ("dvc", r"(?!)")]
+    ("package", "only"), [("prefect", r"flows/.*"), ("mlflow", r"vilam/tracking/.*"), ("dvc", r"(?!)")]
 )
-def test_a_tool_is_known_in_one_place(package: str, only: str) -> None:
+def test_a_tool_is_imported_in_one_room(package: str, only: str) -> None:
     users = {str(path.relative_to(PROJECT)) for path in FILES if package in {m.split(".")[0] for m in imports(path)}}
     assert all(re.fullmatch(only, user) for user in users), users
 
@@ -98,7 +126,7 @@ def test_what_is_imported_is_declared() -> None:
 
 def test_a_server_installs_what_prediction_imports() -> None:
     """But for what only converts weights (onnx), which are converted by then, and what holds them in 4 bits."""
-    code = "import vilam.inference.predictor, vilam.serving, sys; print(*sys.modules)"
+    code = "import vilam.inference.predictor, vilam.inference.serving, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     files = [path for path in FILES if named(path).removesuffix(".__init__") in loaded]

@@ -1,4 +1,4 @@
-"""The graph: each stage's word is the same everywhere, and what DVC keeps comes back from a remote."""
+"""The graph: each stage has the same name everywhere, and what DVC keeps comes back from a remote."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from vilam.cli import STAGES
+from vilam.config import PHASES, read_yaml
+from vilam.overrides import get
 
-TELLING = {"cli", "config", "errors", "files", "launch", "progress", "registry", "serving", "tracking"}
-"""Modules that settle what is asked and tell of what came out, but make no result."""
+REPORTING = {"cli", "errors", "files", "launch", "layout", "progress", "serving", "tracking"}
+"""Modules and folders of vilam that start a stage or report what it does, but make no result."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -30,7 +31,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 OURS = ("vilam/", "configs/")
-"""What of a stage's dependencies is no other stage's output."""
+"""How the dependencies of a stage begin that are not outputs of other stages."""
 
 
 def dvc(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +42,7 @@ def dvc(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def graph(project: Path) -> dict[str, Any]:
     """The stages of dvc.yaml."""
-    stages: dict[str, Any] = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    stages: dict[str, Any] = read_yaml(project / "dvc.yaml")["stages"]
     return stages
 
 
@@ -52,13 +53,14 @@ def outs(stage: dict[str, Any]) -> list[str]:
 
 
 def code_of(path: Path, project: Path, seen: frozenset[Path] = frozenset()) -> frozenset[Path]:
-    """A file and all of vilam that it imports, directly or not, but for what only tells of the results."""
+    """A file and all of vilam that it imports, directly or not, except what only reports the results."""
     seen |= {path}
     for module in imports(path):
         found = project.joinpath(*module.split(".")).with_suffix(".py")
         package = project.joinpath(*module.split("."), "__init__.py")
         for file in (found, package):
-            if module.startswith("vilam.") and file.is_file() and file not in seen and file.stem not in TELLING:
+            reports = REPORTING & {*file.relative_to(project).with_suffix("").parts}
+            if module.startswith("vilam.") and file.is_file() and file not in seen and not reports:
                 seen |= code_of(file, project, seen)
     return seen
 
@@ -69,15 +71,30 @@ def test_dvc_reads_the_graph(project: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_one_word_everywhere(stage: str, graph: dict[str, Any], project: Path) -> None:
+def test_a_stage_has_one_name_everywhere(stage: str, graph: dict[str, Any], project: Path) -> None:
     assert graph[stage]["cmd"] == f"python -m vilam {stage}"
     assert stage in graph[stage]["params"]
-    assert stage in yaml.safe_load((project / "params.yaml").read_text())
+    assert stage in read_yaml(project / "params.yaml")
     assert f"vilam/stages/{stage}.py" in graph[stage]["deps"]
     assert f"metrics/{stage}.json" in outs(graph[stage])
 
 
-def test_stages_stand_in_the_order_in_which_they_run(graph: dict[str, Any]) -> None:
+def test_params_yaml_names_what_a_stage_depends_on(graph: dict[str, Any], project: Path) -> None:
+    content = read_yaml(project / "params.yaml")
+    used = {name for stage in graph.values() for name in stage["params"]}
+    assert not [name for name in used if get(content, name.split(".")) is None]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_phase_depends_on_what_both_share(phase: str, graph: dict[str, Any]) -> None:
+    assert {"optimiser", phase} <= {*graph[phase]["params"]}
+
+
+def test_every_stage_depends_on_the_defaults_of_the_settings(graph: dict[str, Any]) -> None:
+    assert all("vilam/config" in stage["deps"] for stage in graph.values())
+
+
+def test_stages_are_in_the_order_in_which_they_run(graph: dict[str, Any]) -> None:
     made: set[str] = set()
     for stage in graph.values():
         written = {dep for dep in stage["deps"] if not dep.startswith(OURS)}

@@ -1,8 +1,11 @@
-"""A file is there whole or not at all."""
+"""Files and folders are whole or absent, also if the disk is full or the process is killed."""
 
 from __future__ import annotations
 
+import json
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from vilam.errors import VilamError
-from vilam.files import write_whole
+from vilam.files import recover, replace_folder, write_atomically
 
 
 @contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond a thousand bytes, as on a disk that is full: pytest's own log neither, so be brief."""
+    """No file can grow beyond a thousand bytes, as on a full disk. This holds for pytest's log too: be brief."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
@@ -25,25 +28,102 @@ def small_files() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("content", ["wörter\n", b"\x00\xff"])
-def test_it_makes_the_folder_and_replaces_the_file(tmp_path: Path, content: str | bytes) -> None:
+def test_write_makes_the_folder_and_replaces_the_file(tmp_path: Path, content: str | bytes) -> None:
     path = tmp_path / "a" / "b" / "file"
-    write_whole(path, "before")
-    write_whole(path, content)
+    write_atomically(path, "before")
+    write_atomically(path, content)
     assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
+def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_whole(path, "before")
-    told = r"file: not written \(File too large\): free space or mend its rights"
-    with small_files(), pytest.raises(VilamError, match=told):
-        write_whole(path, "x" * 5000)
+    write_atomically(path, "before")
+    message = r"file: not written \(File too large\): free space or fix its permissions"
+    with small_files(), pytest.raises(VilamError, match=message):
+        write_atomically(path, "x" * 5000)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+def test_file_at_the_path_of_the_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     with pytest.raises(VilamError, match="not written"):
-        write_whole(tmp_path / "a" / "b", "x")
+        write_atomically(tmp_path / "a" / "b", "x")
+
+
+def test_replace_folder_creates_and_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "folder"
+    for content in ("first", "second"):
+        with replace_folder(folder) as new:
+            assert list(new.iterdir()) == []
+            (new / content).write_text(content)
+        assert [path.name for path in folder.iterdir()] == [content]
+        assert [path.name for path in folder.parent.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("stopped"), KeyboardInterrupt()]
+)
+def test_failure_while_filling_keeps_the_old_folder(tmp_path: Path, error: BaseException) -> None:
+    with replace_folder(tmp_path / "folder") as new:
+        (new / "file").write_text("old")
+    message = r"folder: could not be written \(No space left on device\): free space or fix its permissions"
+    expected = pytest.raises(VilamError, match=message) if isinstance(error, OSError) else pytest.raises(type(error))
+    with expected, replace_folder(tmp_path / "folder") as new:
+        (new / "file").write_text("new")
+        raise error
+    assert (tmp_path / "folder" / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_failure_between_the_two_renames_keeps_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vilam.files._exchange", lambda *_: False)
+    with replace_folder(tmp_path / "folder") as new:
+        (new / "file").write_text("old")
+    rename = Path.rename
+
+    def fail_for_the_new_one(path: Path, target: Path) -> Path:
+        if path.suffix == ".partial":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
+    with pytest.raises(VilamError, match="Input/output error"), replace_folder(tmp_path / "folder"):
+        pass
+    assert (tmp_path / "folder" / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_file_is_never_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file")
+    with pytest.raises(VilamError, match="could not be written"), replace_folder(tmp_path / "folder"):
+        pass
+    assert (tmp_path / "folder").read_text() == "a file"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_recover_leaves_a_folder_that_exists_alone(tmp_path: Path) -> None:
+    for name in ("folder", ".folder.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    recover(tmp_path / "folder")
+    assert (tmp_path / "folder" / "file").read_text() == "folder"
+
+
+@pytest.mark.parametrize("way", ["exchange", "renames"])
+@pytest.mark.parametrize("before", ["old", "none"])
+def test_kill_between_any_two_system_calls_leaves_a_complete_folder(tmp_path: Path, before: str, way: str) -> None:
+    """See killed.py. With `exchange` the folder is complete at once, with `renames` after `recover`."""
+    script = Path(__file__).with_name("killed.py")
+    words = [sys.executable, str(script), str(tmp_path / "root"), before, way]
+    done = subprocess.run(words, cwd=script.parents[1], capture_output=True, text=True, check=True)
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    none = "old" if before == "old" else "missing"
+    at_once = {none, "new"} | ({"missing"} if way == "renames" else set())
+    assert len(outcomes) > 10 and [killed for killed, *_ in outcomes] == [True] * (len(outcomes) - 1) + [False]
+    assert {each[1] for each in outcomes} == at_once
+    assert {each[2] for each in outcomes} == {none, "new"}
+    assert {each[3] for each in outcomes} <= {none, "missing"}, "a folder of which a part is gone is never recovered"
+    assert all(each[4:] == ["later", ["folder"]] for each in outcomes)
+    assert outcomes[-1][1] == "new"

@@ -54,13 +54,13 @@ def test_a_process_alone_waits_for_nobody(monkeypatch, environment):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with module.team() as team:
-        assert (team.rank, team.size) == (0, 1) and team.gather("found") == team.share("found") == ["found"]
+    with module.process_group() as processes:
+        assert (processes.rank, processes.size) == (0, 1) and processes.all_gather("found") == ["found"]
 
 
-@pytest.mark.parametrize(("environment", "first"), [({}, True), ({"RANK": "0"}, True), ({"RANK": "1"}, False)])
-def test_the_first_process_knows_that_it_is(monkeypatch, environment, first):
+@pytest.mark.parametrize(("environment", "rank"), [({}, 0), ({"RANK": "0"}, 0), ({"RANK": "1"}, 1)])
+def test_a_process_knows_its_rank(monkeypatch, environment, rank):
     monkeypatch.delenv("RANK", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert module.is_first() is first
+    assert module.rank() == rank

@@ -11,24 +11,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Dinov2Config, Dinov2Model, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from vilam.config import Settings, check_settings
-from vilam.data.expressions import keep_share
+from vilam.config import Settings, check_settings, read_yaml, yaml_text
+from vilam.data.expressions import keep_described
 from vilam.data.instructions import Instruction, write_instructions
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.scenes import CATEGORIES, LICENCE, generate_scene, keypoint_schemas
 from vilam.data.store import write_dataset
+from vilam.inference.model import Model
 from vilam.models.build import build_model, build_tokenizer
-from vilam.models.tokenization import GroundingTokenizer
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.models.vilam.model import VilamForConditionalGeneration
+from vilam.models.vilam.tokenization import GroundingTokenizer
 from vilam.tasks import ACTIVATION, TASKS
 from vilam.tasks.synthesis import render
 
@@ -60,7 +61,7 @@ RUN = {
 }
 TAUGHT = {
     "synthesize__teacher": "models:/vilam@champion",
-    "synthesize__described_share": 0.2,
+    "synthesize__described_fraction": 0.2,
     "synthesize__samples": 4,
     "synthesize__temperature": 1.0,
     "synthesize__min_iou": 0.02,
@@ -117,13 +118,13 @@ WHOLE = {
     "train__cycle__min_iou": 0.02,
     "train__cycle__teacher": None,
     "evaluate__tasks": ["rec_box", "reg_class", "reg_caption"],
-    "evaluate__step_1": False,
+    "evaluate__include_activate": False,
     "evaluate__max_images": 1,
     "evaluate__gallery": 1,
 }
 """A run of a whole model: its alignment layer is trained, all else frozen; what overlaps at all goes round."""
 WHOLE_RUNS: dict[str, dict[str, Any]] = {
-    "blip2-opt": {"model__language__lora": LORA, "evaluate__step_1": True},
+    "blip2-opt": {"model__language__lora": LORA, "evaluate__include_activate": True},
     "blip2-t5": {"model__language__lora": {**LORA, "targets": ["q", "v"]}},
     "instructblip-vicuna": {
         "train__cycle__mode": "reward",
@@ -146,7 +147,7 @@ WHOLE_RUNS: dict[str, dict[str, Any]] = {
         "train__tasks": {"rec_box": 3, "rec_mask": 2, "reg_class": 2, "reg_caption": 2},
         "evaluate__tasks": ["rec_box", "rec_mask", "reg_class", "reg_caption"],
         "synthesize__teacher": "models/train",
-        "synthesize__described_share": 0.5,
+        "synthesize__described_fraction": 0.5,
         "synthesize__samples": 4,
         "synthesize__temperature": 1.0,
         "synthesize__min_iou": 0.02,
@@ -158,8 +159,8 @@ WHOLE_RUNS: dict[str, dict[str, Any]] = {
     },
     "kosmos-2": {},
 }
-"""What is particular to each of stock.py's: LoRA, a mode, ZeRO, tasks, a teacher."""
-ONWARDS = {"onwards-joined": "../pretrained/models/train", "onwards-whole": "../stock-blip2-opt/models/train"}
+"""What is particular to each of hf_checkpoints.py's: LoRA, a mode, ZeRO, tasks, a teacher."""
+FINE_TUNED = {"tuned-composed": "../pretrained/models/train", "tuned-hf": "../hf-blip2-opt/models/train"}
 """Projects that go on from another one's model, frozen parts with adapters either, and that model."""
 
 ABLATION = """
@@ -171,7 +172,7 @@ shares: [0.5]
 settings:
   train.tasks: {rec_box: 3, reg_class: 2, reg_caption: 2}
   evaluate.tasks: [rec_box, reg_class, reg_caption]
-  evaluate.step_1: false
+  evaluate.include_activate: false
 arms:
   none: {train.cycle.mode: none}
   pseudo: {train.cycle.mode: pseudo}
@@ -183,7 +184,7 @@ time_shares: [0.5]
 
 def params(**changes: Any) -> dict[str, Any]:
     """params.yaml of a run of seconds; ``changes`` by dotted name with ``__`` for the dot: ``model__aligner="mlp"``."""
-    content: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_yaml(PROJECT / "params.yaml")
     content["prepare"]["scenes"] = {"image_size": IMAGE_SIZE, "num_images": dict(SPLITS)}
     content["model"] |= {"image_size": IMAGE_SIZE, "num_queries": 5, "coordinates": "token", "coordinate_bins": 101}
     content["model"]["vision"] |= {"model_type": "vilam_tower", "checkpoint": None}
@@ -239,7 +240,7 @@ def instructions() -> tuple[Instruction, ...]:
 
 def _render(described: float) -> Iterator[Instruction]:
     for record in scenes():
-        yield from render(keep_share(record, described, 3), card(), [*TASKS.values(), ACTIVATION], 2, seed=3)
+        yield from render(keep_described(record, described, 3), card(), [*TASKS.values(), ACTIVATION], 2, seed=3)
 
 
 def of_split(split: str) -> list[Instruction]:
@@ -254,7 +255,7 @@ def tokenizer(coordinates: str = "token") -> GroundingTokenizer:
     return build_tokenizer(settings(model__coordinates=coordinates).model, texts)
 
 
-def foreign(style: str, coordinates: str) -> GroundingTokenizer:
+def encode(style: str, coordinates: str) -> GroundingTokenizer:
     """A tokenizer such as language models bring along.
 
     "gpt2" has tokens of several digits, "sentencepiece" marks spaces, "llama2" also sets one before every piece.
@@ -287,6 +288,23 @@ def model(seed: int = 0, **changes: Any) -> VilamForConditionalGeneration:
     return build_model(chosen, tokenizer(chosen.coordinates), seed).eval()
 
 
+@cache
+def _with_grammars(coordinates: str) -> Model:
+    return Model.for_data(model(coordinates=coordinates), tokenizer(coordinates), card())
+
+
+def asked(network: VilamForConditionalGeneration | None = None, coordinates: str = "token") -> Model:
+    """A network, or a fresh one, with the toy's tokenizer and the grammars of its data."""
+    return replace(_with_grammars(coordinates), network=network or model(coordinates=coordinates))
+
+
+def of_few_words(network: VilamForConditionalGeneration | None = None, coordinates: str = "token") -> Model:
+    """`asked`, whose expressions consist of six words: so some expressions of an untrained network come to an end."""
+    made = asked(network, coordinates)
+    words = torch.tensor(made.tokenizer.encode(" red blue green thing left small"))
+    return replace(made, expression_grammar=replace(made.expression_grammar, words=words, first_words=words))
+
+
 def pretrained(**changes: Any) -> VilamForConditionalGeneration:
     """A model as it is made beside a language model that knew words before, with the weights of a fresh one."""
     config = model(**changes).config
@@ -316,7 +334,7 @@ def write_project(root: Path, described: float = 1.0, **changes: Any) -> Path:
 def write_settings(root: Path, **changes: Any) -> Path:
     """A project folder with nothing but its settings."""
     root.mkdir(parents=True, exist_ok=True)
-    (root / "params.yaml").write_text(yaml.safe_dump(params(**changes)), encoding="utf-8")
+    (root / "params.yaml").write_text(yaml_text(params(**changes)), encoding="utf-8")
     if not (root / "configs").exists():
         (root / "configs").symlink_to(PROJECT / "configs")
     return root
@@ -367,9 +385,9 @@ def make_projects(folder: Path, database: Path) -> None:
     write_checkpoints(pretrained)
     put_database(pretrained, database)
     for name, changes in WHOLE_RUNS.items():
-        put_database(write_project(folder / f"stock-{name}", 0.5, **{**WHOLE, **changes}), database)
-    for name, model in ONWARDS.items():
-        put_database(write_project(folder / name, model__start=model, train__cycle__max_words=8), database)
+        put_database(write_project(folder / f"hf-{name}", 0.5, **{**WHOLE, **changes}), database)
+    for name, model in FINE_TUNED.items():
+        put_database(write_project(folder / name, model__fine_tune_from=model, train__cycle__max_words=8), database)
     compared = write_settings(folder / "compared", activate__steps=2, train__steps=2)
     put_database(compared, database)
     (compared / "plan.yaml").write_text(ABLATION, encoding="utf-8")

@@ -93,7 +93,7 @@ def use(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Write a preset's settings into params.yaml."""
-    from vilam import presets
+    from vilam.commands import use as presets
 
     changed = presets.use(preset, params)
     print(f"{params}: {len(changed)} settings changed" + (": " + ", ".join(changed) if changed else ""))
@@ -106,7 +106,7 @@ app.add_typer(datasets, name="datasets")
 @datasets.callback(invoke_without_command=True)
 def list_datasets(context: typer.Context) -> None:
     """List the data sets that vilam knows how to read; show one, check its files."""
-    from vilam.datasets import show_recipes
+    from vilam.commands.datasets import show_recipes
 
     if context.invoked_subcommand is None:
         show_recipes(Path.cwd())
@@ -115,7 +115,7 @@ def list_datasets(context: typer.Context) -> None:
 @datasets.command("show")
 def show_dataset(recipe: RecipeName) -> None:
     """Tell where a data set's files come from, how they lie and what leaks."""
-    from vilam.datasets import show_recipe
+    from vilam.commands.datasets import show_recipe
 
     show_recipe(recipe, Path.cwd())
 
@@ -123,7 +123,7 @@ def show_dataset(recipe: RecipeName) -> None:
 @datasets.command("check")
 def check_dataset(recipe: RecipeName, folder: Annotated[Path, typer.Argument(help="The folder of its files.")]) -> None:
     """Read all of a data set: what is in it, and everything that is wrong with it."""
-    from vilam.datasets import check
+    from vilam.commands.datasets import check
 
     check(recipe, folder, Path.cwd())
 
@@ -131,7 +131,7 @@ def check_dataset(recipe: RecipeName, folder: Annotated[Path, typer.Argument(hel
 @app.command()
 def publish(folder: Annotated[Path, typer.Argument(help="A new folder, which others can load.")]) -> None:
     """Write the prepared data set and its instructions for others: Parquet, COCO, a card, checksums."""
-    from vilam.data.publishing import publish
+    from vilam.commands.publish import publish
 
     card = publish(Path("data/records"), Path("data/instructions"), folder)
     print(f"{folder}: {card.name}, {', '.join(card.splits)}: README.md says how to load it")
@@ -140,8 +140,8 @@ def publish(folder: Annotated[Path, typer.Argument(help="A new folder, which oth
 @app.command()
 def models(params: ParamsFile = Path("params.yaml")) -> None:
     """Compare the registered versions."""
+    from vilam.commands.models import show_models
     from vilam.config import load_settings
-    from vilam.registry import show_models
 
     show_models(load_settings(params).register_, Path.cwd())
 
@@ -152,7 +152,7 @@ def compare(
     second: Annotated[str, typer.Argument(help="The same; told is what it has more than the first.")],
 ) -> None:
     """Compare the answers of two evaluated models, one by one, with intervals."""
-    from vilam.compare import compare
+    from vilam.commands.compare import compare
 
     compare(first, second, Path.cwd())
 
@@ -162,7 +162,7 @@ def table(
     markdown: Annotated[bool, typer.Option("--markdown", help="The table alone, with its protocol, to paste.")] = False,
 ) -> None:
     """Print every task's metric after step 1 and step 2, and where to look."""
-    from vilam.summary import show_table
+    from vilam.commands.table import show_table
 
     show_table(Path.cwd(), markdown)
 
@@ -207,7 +207,7 @@ def predict(
     if then is not None and (task != "locate" or then not in ("classify", "describe")):
         raise VilamError(f"--then {then}: expected classify or describe, after --locate")
     box = parse_box(words, task) if task in ("classify", "describe") else None
-    from vilam.inference import command
+    from vilam.commands import predict as command
 
     command.predict(model, image, task, None if box else words, box, picture, then)
 
@@ -218,7 +218,7 @@ def export(
     folder: Annotated[Path, typer.Argument(help="A new folder, for transformers alone.")],
 ) -> None:
     """Merge the adapters of a whole vision-language model, so that it opens without vilam."""
-    from vilam.inference import exporting
+    from vilam.commands import export as exporting
 
     exporting.export(model, folder, Path.cwd())
 

@@ -1,8 +1,10 @@
-"""Files and folders that are there whole or not at all, whatever happens while they are written, and their sums."""
+"""Files and folders that are whole or absent whenever a process ends, and their checksums."""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,43 +12,100 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from vilam.errors import VilamError
+from vilam.errors import VilamError, first_line
+
+_AT_FDCWD = -100  # Linux's fcntl.h: paths are relative to the working directory
+_SWAP = 2  # RENAME_EXCHANGE of Linux's fs.h and RENAME_SWAP of macOS's stdio.h
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file, its folder too, or leave the one that was there; raises VilamError where it cannot be written."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file, and the folders above it; until the new content is complete the old file stays.
+
+    Raises VilamError if it cannot be written.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
     except OSError as error:
-        raise VilamError(f"{path}: not written ({error.strerror or error}): free space or mend its rights") from error
+        raise VilamError(f"{path}: not written ({_reason(error)}): free space or fix its permissions") from error
     finally:
-        with suppress(OSError):  # what went wrong is told already
+        with suppress(OSError):  # the first error is the one to report
             partial.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to write into, which takes the place of ``folder`` at the end; until then what was there stays.
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill. If the block succeeds it becomes ``folder``, and the old ``folder`` is removed.
 
-    Raises VilamError where it cannot be written.
+    At any moment, also if the process is killed between two system calls, ``folder`` is the complete old one or the
+    complete new one: Linux and macOS exchange the two names in one step. File systems that cannot do that (some network
+    file systems) get two renames. A process killed between these two leaves the old folder beside its name, and
+    `recover` gives the name back; what opens data sets, instructions and models calls it first.
+
+    One process at a time may replace a folder. Raises VilamError if the new folder cannot be written.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    new, old = _beside(folder, "partial"), _beside(folder, "old")
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        recover(folder)
+        _remove_leftovers(folder)
+        new.mkdir(parents=True)
+        yield new
+        if not folder.is_dir():
+            new.rename(folder)
+        elif not _exchange(new, folder):
+            folder.rename(old)
+            new.rename(folder)
     except (OSError, SafetensorError) as error:
-        raise VilamError(f"{folder}: could not be written: {error}: free some space and run again") from error
+        raise VilamError(
+            f"{folder}: could not be written ({_reason(error)}): free space or fix its permissions"
+        ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        recover(folder)
+        _remove_leftovers(folder)
+
+
+def recover(folder: Path) -> None:
+    """Give ``folder`` its old content back if a process was killed while it replaced the folder by two renames."""
+    old = _beside(folder, "old")
+    if old.exists() and not folder.exists():
+        with suppress(OSError):  # a folder that is missing is reported by whoever opens it
+            old.rename(folder)
 
 
 def checksum(file: Path) -> str:
-    """The file's SHA-256, read in pieces."""
+    """The file's SHA-256 as hex, read in pieces."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f".{folder.name}.{suffix}")
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange the names of two folders in one system call; False if the system or the file system cannot."""
+    system, paths = ctypes.CDLL(None), (os.fsencode(first), os.fsencode(second))
+    if hasattr(system, "renameat2"):  # Linux
+        return bool(system.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _SWAP) == 0)
+    if hasattr(system, "renamex_np"):  # macOS
+        return bool(system.renamex_np(*paths, _SWAP) == 0)
+    return False
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what replacements left beside a folder.
+
+    The old folder loses its name before its files: `recover` must never find one of which a part is gone.
+    """
+    new, old = _beside(folder, "partial"), _beside(folder, "old")
+    shutil.rmtree(new, ignore_errors=True)
+    if folder.exists() and old.exists():
+        with suppress(OSError):
+            old.rename(new)
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or first_line(error)

@@ -34,29 +34,24 @@ def launch(stage: str, settings: OptimiserSettings | SynthesizeSettings | Evalua
     return True
 
 
-def is_first() -> bool:
-    """Whether this is the first of several processes, the one that starts them, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
+def rank() -> int:
+    """This process's number among all that work together; 0 where it works alone, and in the one that starts others."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """How many processes work together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
-    """The processes that work together: this one's number, how many there are."""
+class Processes:
+    """The processes that work together: this one's rank, how many there are."""
 
     rank: int
     size: int
 
-    def gather(self, found: Found) -> list[Found] | None:
-        """What every process found, in the order of their ranks; None in all but the first. All must call it."""
-        if self.size == 1:
-            return [found]
-        from torch import distributed
-
-        parts: list[Found] | None = [found] * self.size if self.rank == 0 else None
-        distributed.gather_object(found, parts)
-        return parts
-
-    def share(self, found: Found) -> list[Found]:
+    def all_gather(self, found: Found) -> list[Found]:
         """What every process found, in the order of their ranks, in all of them. All must call it."""
         if self.size == 1:
             return [found]
@@ -67,21 +62,20 @@ class Team:
         return parts
 
 
-ALONE = Team(0, 1)
+ALONE = Processes(0, 1)
 """A process that works by itself."""
 
 
 @contextmanager
-def team() -> Iterator[Team]:
+def process_group() -> Iterator[Processes]:
     """Join the processes that `launch` started, by gloo, which any machine has; a process alone joins nobody."""
-    size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
-    if size == 1:
+    if world_size() == 1:
         yield ALONE
         return
     from torch import distributed
 
     distributed.init_process_group("gloo", timeout=PATIENCE)
     try:
-        yield Team(distributed.get_rank(), size)
+        yield Processes(rank(), world_size())
     finally:
         distributed.destroy_process_group()

@@ -1,12 +1,15 @@
-"""Settings by dotted name, such as ``train.steps: 500``, put in the place of others."""
+"""Settings by dotted name, such as ``train.steps: 500``, that replace others."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, MutableMapping
+from copy import deepcopy
 from string import Template
 from typing import Any
 
+from vilam.config import complete
+from vilam.config.names import located, section_of
 from vilam.errors import VilamError
 
 Overrides = Mapping[str, Any]
@@ -14,22 +17,58 @@ Overrides = Mapping[str, Any]
 
 
 def override(content: MutableMapping[str, Any], overrides: Overrides, where: str) -> None:
-    """Change nested settings in place; ``${NAME}`` in a text is of the environment.
+    """As `put`, with ``${NAME}`` in a text taken from the environment; raises VilamError if it is not set there."""
+    put(content, {name: expanded(value, f"{where}: {name}") for name, value in overrides.items()}, where)
 
-    Raises VilamError, in which ``where`` tells of what the overrides are, where a section or a variable is missing.
+
+def put(
+    content: MutableMapping[str, Any], overrides: Overrides, where: str, base: Mapping[str, Any] | None = None
+) -> None:
+    """Change the nested settings ``content`` in place; a section merges, a setting is replaced as a whole.
+
+    ``train.tasks.presence: 1`` changes one entry of a setting; the others are those of ``content`` or, if it does not
+    name the setting, those that ``base`` has by default (``content`` itself, if there is no base). Raises VilamError,
+    which begins with ``where``, if there is no such setting.
     """
+    before = deepcopy(content if base is None else base)
+    for name, value in settings_of(overrides, where).items():
+        _, path, inside = located(name, where)
+        if inside and not isinstance(get(content, path), MutableMapping):
+            _set(content, path, get(complete(before, where), path))
+        _set(content, path + inside, deepcopy(value))
+
+
+def settings_of(overrides: Overrides, where: str) -> dict[str, Any]:
+    """The overrides with every section taken apart: ``{"train": {"steps": 5}}`` is ``{"train.steps": 5}``."""
+    found: dict[str, Any] = {}
     for name, value in overrides.items():
-        *sections, last = str(name).split(".")
-        inner: Any = content
-        for section in sections:
-            inner = inner.get(section) if isinstance(inner, MutableMapping) else None
-        if not isinstance(inner, MutableMapping):
-            raise VilamError(f"{where}: {name}: no such setting: check its spelling")
-        inner[last] = expanded(value, f"{where}: {name}")
+        field, _, inside = located(str(name), where)
+        if section_of(field) and not inside and isinstance(value, Mapping):
+            found |= settings_of({f"{name}.{key}": inner for key, inner in value.items()}, where)
+        else:
+            found[str(name)] = value
+    return found
+
+
+def get(content: Mapping[str, Any], path: list[str]) -> Any:
+    """The value at a path of nested settings; None if there is none."""
+    inner: Any = content
+    for part in path:
+        inner = inner.get(part) if isinstance(inner, Mapping) else None
+    return inner
+
+
+def _set(content: MutableMapping[str, Any], path: list[str], value: Any) -> None:
+    inner = content
+    for part in path[:-1]:
+        if not isinstance(inner.get(part), MutableMapping):
+            inner[part] = {}
+        inner = inner[part]
+    inner[path[-1]] = value
 
 
 def expanded(value: Any, where: str) -> Any:
-    """A text with what ``${NAME}`` is in the environment, anything else as it is; VilamError where it is not set."""
+    """A text with ``${NAME}`` taken from the environment, anything else unchanged; VilamError if it is not set."""
     if not isinstance(value, str):
         return value
     try:

@@ -26,7 +26,7 @@ def content(**changes: Any) -> dict[str, Any]:
         "threads": 1,
         "seeds": [0, 1],
         "shares": [0.5],
-        "settings": {"train.steps": 100, "evaluate.step_1": False},
+        "settings": {"train.steps": 100, "evaluate.include_activate": False},
         "arms": ARMS,
         "time_arms": [],
         "time_shares": [0.5],
@@ -54,7 +54,7 @@ def predictions(quality: float) -> pd.DataFrame:
     rows = pd.DataFrame({"instruction_id": names, "task": [name.split("/")[0] for name in names]})
     rows["picture"] = [name.split("/")[1] for name in names]
     rows["iou"] = quality + 0.05 * rows["picture"].astype(int)
-    return rows.assign(correct=quality, invalid=False)
+    return rows.assign(correct=quality, invalid=False, truth="circle")
 
 
 class Fake:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from vilam.ablation.plan import changed, read_plan, settings_of
-from vilam.config import check_settings
+from vilam.config import check_settings, complete, read_yaml
 from vilam.errors import VilamError
 
 PROJECT = Path(__file__).parents[2]
@@ -19,13 +18,16 @@ NONE = {"train.cycle.mode": "none"}
 
 
 def test_a_run_has_the_settings_of_all_then_of_its_arm_then_its_own(write: Callable[..., Path]) -> None:
-    path = write(settings={"train.steps": 7, "train.cycle.samples": 2}, arms={"none": NONE, "long": {"train.steps": 9}})
+    path = write(
+        settings={"train.steps": 7, "train.warmup_steps": 1, "train.cycle.samples": 2},
+        arms={"none": NONE, "long": {"train.steps": 9}},
+    )
     plan, base = read_plan(path, path.with_name("params.yaml"))
     long = settings_of(plan, base, "long", 0.5, 3, path.parent)
     assert (long["train"]["steps"], long["train"]["cycle"]["samples"], long["train"]["threads"]) == (9, 2, 1)
-    assert (long["seed"], long["synthesize"]["described_share"]) == (3, 0.5)
+    assert (long["seed"], long["synthesize"]["described_fraction"]) == (3, 0.5)
     assert settings_of(plan, base, "none", 0.5, 3, path.parent)["train"]["steps"] == 7
-    assert base == yaml.safe_load(path.with_name("params.yaml").read_text())  # and the project's own are left alone
+    assert base == complete(read_yaml(path.with_name("params.yaml")), "params.yaml")  # the project's own do not change
     check_settings(long, "made")
 
 
@@ -120,9 +122,9 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_a_model_to_go_on_from_is_found_from_a_run(
     start: str | None, expected: str | None, write: Callable[..., Path]
 ) -> None:
-    path = write(settings={"model.start": start})
+    path = write(settings={"model.fine_tune_from": start})
     plan, base = read_plan(path, path.with_name("params.yaml"))
-    found = settings_of(plan, base, "none", 1.0, 0, path.parent)["model"]["start"]
+    found = settings_of(plan, base, "none", 1.0, 0, path.parent)["model"]["fine_tune_from"]
     assert found == (expected and expected.format(root=path.parent))
 
 

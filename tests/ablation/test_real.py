@@ -71,7 +71,7 @@ def test_every_run_stands_in_the_projects_mlflow(root: Path, laboratory: Laborat
 def test_the_settings_of_a_run_can_be_run_by_hand(laboratory: Laboratory) -> None:
     for run in laboratory.runs():
         settings = load_settings(run.train.folder / "params.yaml")
-        assert (settings.seed, settings.synthesize.described_share) == (3, 0.5)
+        assert (settings.seed, settings.synthesize.described_fraction) == (3, 0.5)
 
 
 def test_a_task_that_is_none_is_told_before_anything_is_loaded(tmp_path: Path) -> None:

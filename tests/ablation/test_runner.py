@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from vilam.ablation.plan import read_plan
 from vilam.ablation.runner import Launcher, Runner
 from vilam.ablation.steps import Laboratory, Step
+from vilam.config import read_yaml
 
 LOOP = {"none": {"train.cycle.mode": "none"}, "loop": {"train.cycle.mode": "none", "teacher": "none"}}
 
@@ -70,21 +70,21 @@ def test_an_arm_is_run_at_its_shares_and_matched_at_those_that_are_asked(write: 
 
 
 def test_an_arm_that_changes_step_1_has_one_of_its_own(write: Callable[..., Path], fake) -> None:
-    arms = {"none": {}, "long": {"activate.steps": 9}, "words": {"synthesize.expressions_per_region": 1}}
+    arms = {"none": {}, "long": {"activate.steps": 90}, "words": {"synthesize.expressions_per_region": 1}}
     run(write(arms=arms, seeds=[0]), fake)
     stages = [step.stage for step in fake.started]
     assert (stages.count("prepare"), stages.count("synthesize"), stages.count("activate")) == (1, 2, 3)
 
 
 def test_a_step_finds_what_it_needs_through_links(write: Callable[..., Path], fake) -> None:
-    run(write(seeds=[0], arms={"none": {"train.steps": 7}}), fake)
+    run(write(seeds=[0], arms={"none": {"train.steps": 70}}), fake)
     prepare, synthesize, activate, train, evaluate = fake.started
     assert (train.folder / "data" / "records").resolve() == prepare.folder / "data" / "records"
     assert (train.folder / "data" / "instructions").resolve() == synthesize.folder / "data" / "instructions"
     assert (train.folder / "models" / "activate").resolve() == activate.folder / "models" / "activate"
     assert (train.folder / "configs").is_dir() and evaluate.folder == train.folder
-    params = yaml.safe_load((train.folder / "params.yaml").read_text())
-    assert (params["train"]["steps"], params["synthesize"]["described_share"]) == (7, 0.5)
+    params = read_yaml(train.folder / "params.yaml")
+    assert (params["train"]["steps"], params["synthesize"]["described_fraction"]) == (70, 0.5)
 
 
 def test_the_loop_learns_from_its_teachers_words_and_is_asked_the_same(write: Callable[..., Path], fake) -> None:
@@ -92,7 +92,7 @@ def test_the_loop_learns_from_its_teachers_words_and_is_asked_the_same(write: Ca
     run(path, fake, jobs=3)
     none, loop = laboratory(path).runs()
     assert loop.describe is not None
-    told = yaml.safe_load((loop.describe.folder / "params.yaml").read_text())["synthesize"]["teacher"]
+    told = read_yaml(loop.describe.folder / "params.yaml")["synthesize"]["teacher"]
     assert Path(told) == none.train.folder / "models" / "train"
     assert fake.names.index("0.5 none 0: train") < fake.started.index(
         next(step for step in fake.started if step.folder == loop.describe.folder)
@@ -118,7 +118,7 @@ def test_what_is_finished_is_not_done_again(write: Callable[..., Path], fake) ->
     fake.started.clear()
     run(path, fake)
     assert fake.started == []
-    run(write(settings={"train.steps": 100, "evaluate.step_1": False, "evaluate.max_images": 7}), fake)
+    run(write(settings={"train.steps": 100, "evaluate.include_activate": False, "evaluate.max_images": 7}), fake)
     assert {step.stage for step in fake.started} == {"evaluate"}
 
 
@@ -127,14 +127,17 @@ def test_a_run_of_other_settings_is_kept(write: Callable[..., Path], fake) -> No
     run(path, fake)
     (folder,) = path.parent.glob("ablations/toy/*/none-0")
     (folder / "mark").touch()
-    run(write(seeds=[0], settings={"train.steps": 101, "evaluate.step_1": False}), fake)
+    run(write(seeds=[0], settings={"train.steps": 101, "evaluate.include_activate": False}), fake)
     assert not (folder / "mark").exists() and len(list(path.parent.glob("ablations/toy/old/0.5-none-0-*/mark"))) == 1
 
 
 def test_settings_of_a_cycle_that_is_off_change_nothing(write: Callable[..., Path], fake) -> None:
     run(write(seeds=[0]), fake)
     fake.started.clear()
-    run(write(seeds=[0], settings={"train.steps": 100, "evaluate.step_1": False, "train.cycle.samples": 3}), fake)
+    run(
+        write(seeds=[0], settings={"train.steps": 100, "evaluate.include_activate": False, "train.cycle.samples": 3}),
+        fake,
+    )
     assert fake.names == ["0.5 pseudo 0: train", "0.5 pseudo 0: evaluate"]
 
 

@@ -251,6 +251,23 @@ def test_descriptions_of_regions_are_expressions(tmp_path: Path) -> None:
     assert {one.text for record in records for one in record.regions[0].expressions} == {"the clock is green"}
 
 
+def test_an_empty_description_is_no_expression(tmp_path: Path) -> None:
+    visual_genome(tmp_path)
+    path = tmp_path / "region_descriptions.json"
+    path.write_text(path.read_text().replace('"phrase": "', '"phrase": " ", "was": "'))
+    records, problems = read("visual_genome", tmp_path)
+    assert problems == [] and not [region for record in records for region in record.regions if region.expressions]
+
+
+def test_regions_of_two_files_of_lines_have_ids_of_their_own(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    for name in ("a_1.txt", "a_2.txt"):
+        (tmp_path / name).write_text("1 2 3 4\n5 6 7 8\n")
+    reader = {"kind": "lines", "images": {"train": "*.png"}, "labels": {"train": "{stem}_*.txt"}, "category": "polyp"}
+    (record,), problems = read(reader, tmp_path)
+    assert problems == [] and [region.region_id for region in record.regions] == ["a_1", "a_2", "a_3", "a_4"]
+
+
 def test_shapes_have_outlines(tmp_path: Path) -> None:
     object_cxr(tmp_path)
     box, outline, ellipse = (region for record in read("object_cxr", tmp_path)[0] for region in record.regions)

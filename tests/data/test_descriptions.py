@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vilam.data.descriptions import BINS, Descriptions, iou_bin, joined
+from vilam.data.descriptions import BINS, Descriptions, iou_bin, merged
 from vilam.data.records import Expression, ImageRecord, Provenance, Region
 
 SAID = (Expression("the red disc", "free", "model", Provenance("models:/vilam/3", 0.5, 0.75)),)
@@ -25,14 +25,14 @@ def found(**changes: object) -> Descriptions:
 
 
 def test_a_region_without_words_gets_them_and_one_with_words_keeps_its_own():
-    first, second = found().told(RECORD).regions
+    first, second = found().apply(RECORD).regions
     assert first == replace(REGIONS[0], expressions=SAID) and second == REGIONS[1]
 
 
 @pytest.mark.parametrize("changes", [{"split": "val"}, {"split": "testA"}, {"image_id": "b"}])
 def test_another_image_and_a_held_out_one_of_the_same_id_stay_as_they_are(changes):
-    assert found().told(replace(RECORD, **changes)) == replace(RECORD, **changes)
-    assert Descriptions().told(RECORD) is RECORD
+    assert found().apply(replace(RECORD, **changes)) == replace(RECORD, **changes)
+    assert Descriptions().apply(RECORD) is RECORD
 
 
 def test_shares_are_of_all_samples_and_of_all_regions():
@@ -63,6 +63,6 @@ def test_ious_count_as_numpy_has_it():
 
 def test_parts_of_several_processes_are_joined():
     other = found(num_regions=3, expressions={("b", "r"): SAID})
-    whole = joined([found(), other, Descriptions("models:/vilam/3")])
+    whole = merged([found(), other, Descriptions("models:/vilam/3")])
     assert whole.num_regions == 7 and set(whole.expressions) == {("a", "r"), ("a", "s"), ("b", "r")}
     assert whole.tally.sum(axis=0).tolist() == [16, 4]

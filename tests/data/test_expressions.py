@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vilam.data.expressions import describe_the_undescribed, rule_expressions
+from vilam.data.expressions import add_rule_expressions, rule_expressions
 from vilam.data.records import EXPRESSION_KINDS, Expression, ImageRecord, Region
 
 AXES = {"left": (0, 1), "right": (0, -1), "top": (1, 1), "bottom": (1, -1)}
@@ -133,13 +133,13 @@ def test_sizes_and_places_by_example():
 def test_regions_that_nothing_tells_apart_get_no_words():
     record = _record([("dog", (10.0, 10.0, 30.0, 30.0)), ("dog", (11.0, 11.0, 31.0, 31.0))])
     assert rule_expressions(record) == [(), ()]
-    assert describe_the_undescribed(record) == record
+    assert add_rule_expressions(record) == record
 
 
 def test_words_that_people_wrote_stay():
     record = _record([("dog", (10.0, 10.0, 30.0, 30.0)), ("cat", (110.0, 10.0, 130.0, 30.0))])
     human = Region("0", record.regions[0].box_xyxy, "dog", expressions=(Expression("my dog"),))
-    described = describe_the_undescribed(
+    described = add_rule_expressions(
         ImageRecord("i", "train", b"", 200, 100, "toy", "x", (), (human, record.regions[1]))
     )
     assert described.regions[0] is human

@@ -109,3 +109,9 @@ def test_an_unknown_split_is_told_with_those_there_are(tmp_path):
     write_instructions(tmp_path, [_instruction(1)])
     with pytest.raises(VilamError, match=r"'tset'.*train"):
         list(read_instructions(tmp_path, "tset"))
+
+
+def test_instructions_are_recovered_if_their_replacement_was_killed(tmp_path):
+    write_instructions(tmp_path / "out", [_instruction(1)])
+    (tmp_path / "out").rename(tmp_path / ".out.old")
+    assert list(read_instructions(tmp_path / "out", "train")) == [_instruction(1)]

@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
-    with pytest.raises(VilamError, match="could not be written: No space left on device"):
+    with pytest.raises(VilamError, match=r"could not be written \(No space left on device\)"):
         write_dataset(RECORDS, CARD, folder, 10)
     monkeypatch.undo()
     assert list(read_records(folder)) == RECORDS
@@ -140,3 +140,8 @@ def test_a_split_that_makes_no_file_name_is_told(tmp_path: Path) -> None:
     card = DatasetCard("scenes", CATEGORIES, {}, ("../up",), (LICENCE,), {})
     with pytest.raises(VilamError, match="letters, digits"):
         write_dataset([], card, tmp_path / "records", 10)
+
+
+def test_dataset_is_recovered_if_its_replacement_was_killed(folder: Path) -> None:
+    folder.rename(folder.with_name(".records.old"))
+    assert list(read_records(folder)) == RECORDS

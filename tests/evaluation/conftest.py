@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Expression, ImageRecord, KeypointSchema, Region
-from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
+from vilam.evaluation.evaluator import Evaluation, evaluate
+from vilam.evaluation.predictions import Prediction
 from vilam.tasks import TASKS
 
 CARD = DatasetCard(
@@ -26,11 +28,11 @@ EXPRESSIONS = ("the red star", "star on the <script>alert(1)</script> left")
 
 
 def png(width: int = 100, height: int = 100, shade: int = 0) -> bytes:
-    """A picture that has one pixel of a shade of its own."""
+    """A PNG file in which one pixel has the given shade."""
     buffer = io.BytesIO()
-    picture = Image.linear_gradient("L").resize((width, height))
-    picture.putpixel((0, 0), shade)
-    picture.convert("RGB").save(buffer, "PNG")
+    image = Image.linear_gradient("L").resize((width, height))
+    image.putpixel((0, 0), shade)
+    image.convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -92,3 +94,18 @@ def score(records: dict[str, ImageRecord], card: DatasetCard) -> Callable[..., E
         return evaluate(predictions, records, card, bootstrap=20, seed=0, **options)
 
     return run
+
+
+@pytest.fixture
+def box_rows() -> pd.DataFrame:
+    """Five answers on three images; one of them unreadable, one at the threshold itself."""
+    return pd.DataFrame(
+        {
+            "picture": ["a", "a", "b", "b", "c"],
+            "iou": [1.0, 0.5, 0.49, 0.0, 0.9],
+            "invalid": [False, False, False, True, False],
+            "expression_kind": ["order", "position", "position", "order", ""],
+            "expression_length": ["1-2", "10+", "3-5", "1-2", ""],
+            "size": ["large", "small", "medium", "large", "small"],
+        }
+    )

@@ -44,16 +44,16 @@ def _box(rng: np.random.Generator) -> list[float]:
 
 
 def coco_stats(rows: pd.DataFrame, folder: Path) -> list[float]:
-    """AP, AP at 0.5 and at 0.75 as pycocotools tells them of files."""
+    """AP, AP at 0.5 and at 0.75 as pycocotools computes them from files."""
     names, images = sorted({*rows["expression"]}), sorted({*rows["image_id"]})
     true, found = [], []
     for row in rows.to_dict("records"):
-        where = {"image_id": images.index(row["image_id"]) + 7, "category_id": names.index(row["expression"]) + 3}
+        keys = {"image_id": images.index(row["image_id"]) + 7, "category_id": names.index(row["expression"]) + 3}
         for x1, y1, x2, y2 in row["true_boxes"]:
             size = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
-            true.append({"id": len(true) + 1, **where, **size})
+            true.append({"id": len(true) + 1, **keys, **size})
         for (x1, y1, x2, y2), score in zip(row["boxes"], row["box_scores"], strict=True):
-            found.append({**where, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
+            found.append({**keys, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
     content = {"images": [{"id": i + 7} for i in range(len(images))], "annotations": true}
     content["categories"] = [{"id": i + 3, "name": name} for i, name in enumerate(names)]
     (folder / "true.json").write_text(json.dumps(content))
@@ -70,37 +70,37 @@ def coco_stats(rows: pd.DataFrame, folder: Path) -> list[float]:
 @pytest.mark.parametrize("seed", range(3))
 def test_average_precision_is_that_of_pycocotools_on_files(seed: int, tmp_path: Path) -> None:
     rows = random_rows(seed)
-    ours = dict(average_precision(rows, 20, 0))
-    assert [ours[name] for name in NAMES] == pytest.approx(coco_stats(rows, tmp_path), abs=1e-12)
-    assert 0.1 < ours["ap"] < ours["ap_0.5"] < 0.95
+    ours = dict(average_precision("t", rows, 20, 0))
+    assert [ours[f"t/{name}"] for name in NAMES] == pytest.approx(coco_stats(rows, tmp_path), abs=1e-12)
+    assert 0.1 < ours["t/ap"] < ours["t/ap_0.5"] < 0.95
     for name in NAMES:
-        assert ours[f"{name}_low"] < ours[name] < ours[f"{name}_high"]
+        assert ours[f"t/{name}_low"] < ours[f"t/{name}"] < ours[f"t/{name}_high"]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_draw_of_images_is_pycocotools_on_files_that_hold_them_so_often(seed: int, tmp_path: Path) -> None:
+def test_a_resample_is_pycocotools_on_files_that_hold_each_image_that_often(seed: int, tmp_path: Path) -> None:
     rows = random_rows(seed)
     images = rows["image_id"].unique()
-    drawn = np.random.default_rng(seed).integers(0, 3, len(images))
-    times = rows["image_id"].map(dict(zip(images, drawn, strict=True)))
+    chosen = np.random.default_rng(seed).integers(0, 3, len(images))
+    times = rows["image_id"].map(dict(zip(images, chosen, strict=True)))
     first, second = rows[times > 0], rows[times > 1]
     expected = coco_stats(pd.concat([first, second.assign(image_id=second["image_id"] + " again")]), tmp_path)
     found = mean_precisions(rankings(rows), times.to_numpy(float))
-    assert [found[where].mean() for where in NAMES.values()] == pytest.approx(expected, abs=1e-12)
+    assert [found[thresholds].mean() for thresholds in NAMES.values()] == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_draw_without_a_category_is_a_mean_over_the_others(tmp_path: Path) -> None:
+def test_a_resample_without_a_category_is_a_mean_over_the_others(tmp_path: Path) -> None:
     rows = random_rows(0)
     is_left = rows["expression"] != "cat"
-    left = rows[is_left]
+    expected = coco_stats(rows[is_left], tmp_path)
     found = mean_precisions(rankings(rows), is_left.to_numpy(float))
-    assert [found[where].mean() for where in NAMES.values()] == pytest.approx(coco_stats(left, tmp_path), abs=1e-12)
+    assert [found[each].mean() for each in NAMES.values()] == pytest.approx(expected, abs=1e-12)
     assert np.isnan(mean_precisions(rankings(rows), np.zeros(len(rows)))).all()
 
 
-def test_where_there_is_nothing_to_find_there_is_no_precision() -> None:
+def test_without_true_boxes_there_is_no_precision() -> None:
     rows = random_rows(0)
-    assert not dict(average_precision(rows.assign(true_boxes=[[]] * len(rows)), 20, 0))
-    assert not dict(average_precision(rows.assign(expression_kind="free"), 20, 0))
+    assert not dict(average_precision("t", rows.assign(true_boxes=[[]] * len(rows)), 20, 0))
+    assert not dict(average_precision("t", rows.assign(expression_kind="free"), 20, 0))
     none = rows.assign(boxes=[[]] * len(rows), box_scores=[[]] * len(rows))
-    assert set(dict(average_precision(none, 20, 0)).values()) == {0.0}
+    assert set(dict(average_precision("t", none, 20, 0)).values()) == {0.0}

@@ -32,17 +32,17 @@ def test_asking_twice_about_a_region_leaves_the_document_frequencies_alone() -> 
     assert twice == pytest.approx(once * 2)
 
 
-def test_ten_for_the_only_reference_of_four_words_or_more() -> None:
+def test_the_only_reference_scores_10_if_it_has_four_words_or_more() -> None:
     references = [["a small red circle"], ["the blue square on top"]]
     assert cider(["A small, red circle.", "the blue square on top"], references, references) == pytest.approx([10, 10])
 
 
 @pytest.mark.parametrize("candidate", ["", "...", "unheard words"])
-def test_nothing_in_common_scores_nothing(candidate: str) -> None:
+def test_nothing_in_common_scores_0(candidate: str) -> None:
     assert cider([candidate], [["a red circle"]], [["a red circle"], ["a blue square"]]) == [0]
 
 
-def test_one_region_alone_tells_no_word_from_another() -> None:
+def test_with_one_region_no_word_has_any_weight() -> None:
     assert cider(["a red circle"], [["a red circle"]], [["a red circle"]]) == [0]
 
 

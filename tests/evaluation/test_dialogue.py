@@ -7,32 +7,32 @@ from dataclasses import replace
 import pytest
 
 from vilam.evaluation.dialogue import dialogue_metrics, second_turns
-from vilam.evaluation.evaluator import Prediction
+from vilam.evaluation.predictions import Prediction
 
 FAR = "[100, 200, 500, 380]"  # IoU 0.45 with the star of 40 x 40 at (10, 20)
 
 
-def answered(first: list[Prediction], words: list[str], records, card) -> dict[str, float]:
+def answered(first: list[Prediction], categories: list[str], records, card) -> dict[str, float]:
     turns = second_turns(first, records, card)
-    second = [Prediction(turn, answer, 0.5) for turn, answer in zip(turns, words, strict=True)]
-    return dict(dialogue_metrics(first, second, records, card, {name: name for name in records}, bootstrap=50, seed=0))
+    second = [Prediction(turn, answer, 0.5) for turn, answer in zip(turns, categories, strict=True)]
+    return dict(dialogue_metrics(first, second, records, card, {name: name for name in records}, resamples=50, seed=0))
 
 
-def test_the_box_that_was_found_is_asked_about_not_the_true_one(predict, records, card):
+def test_the_second_turn_is_about_the_box_that_was_found(predict, records, card):
     first = predict("rec_box", answer="[7, 8, 900, 999]")
     (turn,) = second_turns([first, predict("reg_class")], records, card)
     assert turn.question == "What category is in [7, 8, 900, 999]?"
     assert (turn.task, turn.answer, turn.instruction_id) == ("reg_class", "star", first.instruction.instruction_id)
 
 
-def test_a_box_that_cannot_be_read_is_asked_nothing_and_counts_as_wrong(predict, records, card):
+def test_an_unreadable_box_has_no_second_turn_and_counts_as_wrong(predict, records, card):
     first = [predict("rec_box", "a", "[1, 2, 3]"), predict("rec_box", "b")]
     assert [turn.image_id for turn in second_turns(first, records, card)] == ["b"]
     found = answered(first, ["star"], records, card)
     assert (found["dialogue/accuracy"], found["dialogue/found_and_named"], found["dialogue/total"]) == (0.5, 0.5, 2)
 
 
-def test_naming_and_finding_are_told_apart(predict, records, card):
+def test_naming_and_finding_count_separately(predict, records, card):
     """Named alone, found alone, both, and neither."""
     first = [predict("rec_box", "a", FAR), predict("rec_box", "b"), predict("rec_box", "c")]
     first.append(predict("rec_box", "c", FAR, region_id="circle"))
@@ -51,5 +51,5 @@ def test_without_two_categories_there_is_no_second_turn(predict, records, card, 
     assert answered([predict("rec_box")], [], records, bare) == {}
 
 
-def test_without_boxes_there_is_nothing_to_tell(predict, records, card):
+def test_without_boxes_there_are_no_metrics(predict, records, card):
     assert answered([predict("reg_class")], [], records, card) == {}

@@ -1,4 +1,4 @@
-"""Collapse alarms, each against a count by hand."""
+"""Diversity, each number against a count by hand."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def test_counts_by_hand():
     assert found["entropy"] == pytest.approx(bits / math.log2(3))
 
 
-def test_a_model_that_says_one_thing_has_none():
+def test_a_model_that_repeats_itself_has_none():
     collapsed, fresh = diversity(["the circle"] * 50), diversity([f"the thing {i}" for i in range(50)])
     assert collapsed["entropy"] == 0 and fresh["entropy"] == pytest.approx(1)
     assert collapsed["distinct_2"] == pytest.approx(1 / 50) and fresh["distinct_2"] > 0.5
 
 
-def test_nothing_said_nothing_told():
+def test_of_no_expression_of_one_and_of_single_words():
     assert diversity([]) == {} and diversity(["star"])["entropy"] == 1
     assert diversity(["star", "ring"])["distinct_2"] == 0

@@ -1,4 +1,4 @@
-"""One row an answer, unreadable ones as 0, and no number that a prediction did not earn."""
+"""Rows and metrics of predictions: one row an answer, unreadable ones score 0."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,8 @@ import pytest
 
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.errors import VilamError
-from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
+from vilam.evaluation.evaluator import Evaluation, evaluate
+from vilam.evaluation.predictions import Prediction
 from vilam.tasks import TASKS
 
 Predict = Callable[..., Prediction]
@@ -25,7 +26,7 @@ PERFECT = {
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_true_answer_scores_full_and_an_unreadable_one_nothing(
+def test_the_true_answer_scores_full_and_an_unreadable_one_0(
     task: str, predict: Predict, score: Callable[..., Evaluation]
 ) -> None:
     full = score(predict(task)).metrics
@@ -36,7 +37,7 @@ def test_the_true_answer_scores_full_and_an_unreadable_one_nothing(
     assert (full[f"{task}/invalid"], half[f"{task}/invalid"], half[f"{task}/total"]) == (0, 0.5, 2)
 
 
-def test_tasks_that_nobody_asked_about_have_only_a_total(predict: Predict, score: Callable[..., Evaluation]) -> None:
+def test_tasks_that_were_not_asked_have_only_a_total(predict: Predict, score: Callable[..., Evaluation]) -> None:
     metrics = score(predict("reg_class")).metrics
     assert {name: value for name, value in metrics.items() if not name.startswith("reg_class/")} == {
         f"{task}/total": 0 for task in TASKS if task != "reg_class"
@@ -49,7 +50,7 @@ def test_metrics_are_never_nan(predict: Predict, score: Callable[..., Evaluation
     assert "cycle/total" not in found.metrics
 
 
-def test_rows_keep_the_order_and_tell_kind_and_size(predict: Predict, score: Callable[..., Evaluation]) -> None:
+def test_rows_keep_the_order_and_have_kind_and_size(predict: Predict, score: Callable[..., Evaluation]) -> None:
     dot = predict("rec_box", "a", "[800, 800, 840, 840]", region_id="circle")
     rows = score(predict("rec_box", "b", "[100, 200, 300, 600]"), dot, predict("reg_class", "a", "circle")).rows
     assert list(rows["image_id"]) == ["b", "a", "a"]
@@ -60,7 +61,7 @@ def test_rows_keep_the_order_and_tell_kind_and_size(predict: Predict, score: Cal
     assert rows["truth"][0] == "[100, 200, 500, 600]"
 
 
-def test_a_region_that_nobody_described_is_held_against_the_words_it_was_asked_with(
+def test_a_region_without_expressions_is_scored_against_those_of_its_instructions(
     predict: Predict, score: Callable[..., Evaluation]
 ) -> None:
     rows = score(predict("reg_caption", region_id="circle", answer="A dot."), predict("reg_caption", "b")).rows
@@ -70,24 +71,24 @@ def test_a_region_that_nobody_described_is_held_against_the_words_it_was_asked_w
 
 
 def test_cider_counts_every_expression_of_the_region(predict: Predict, score: Callable[..., Evaluation]) -> None:
-    told = [predict("reg_caption", "a", "the red star"), predict("reg_caption", region_id="circle", answer="a dot")]
-    metrics = score(*told, predict("rec_box")).metrics
+    captions = [predict("reg_caption", "a", "the red star"), predict("reg_caption", region_id="circle", answer="a dot")]
+    metrics = score(*captions, predict("rec_box")).metrics
     # of 4 sizes of n-grams: the star's first reference has 3 in common, its second nothing but "star"; the dot's has 2
     assert 10 * (3 / 4 / 2 + 2 / 4) / 2 <= metrics["reg_caption/cider"] <= 10 * (4 / 4 / 2 + 2 / 4) / 2
 
 
-def test_round_trips_score_the_box_found_from_the_models_own_words(
+def test_round_trips_score_the_box_found_from_the_generated_expression(
     predict: Predict, score: Callable[..., Evaluation]
 ) -> None:
     captions = [predict("reg_caption", "a"), predict("reg_caption", "b"), predict("reg_caption", "c", " ")]
     answers = {"reg_caption:a:star": "[100, 200, 500, 600]", "reg_caption:b:star": "[100, 200, 300, 400]"}
     found = score(*captions, predict("rec_box", "a", "nonsense"), round_trips=answers)
-    assert found.metrics["cycle/total"] == 3  # the caption that could not be read leads nowhere
+    assert found.metrics["cycle/total"] == 3  # an expression that could not be read finds no box
     assert found.metrics["cycle/round_trip_iou"] == pytest.approx((1 + 0.25 + 0) / 3)
     assert found.metrics["cycle/round_trip_acc_0.5"] == pytest.approx(1 / 3)
 
 
-def test_the_interval_is_seeded_and_holds_the_accuracy(predict: Predict, records: Records, card: DatasetCard) -> None:
+def test_the_interval_repeats_and_contains_the_accuracy(predict: Predict, records: Records, card: DatasetCard) -> None:
     predictions = [predict("rec_box", image, answer) for image, answer in zip("abc", [None, None, "x"], strict=True)]
     first, again = (evaluate(predictions, records, card, bootstrap=50, seed=3).metrics for _ in range(2))
     assert first == again
@@ -99,10 +100,10 @@ def test_the_interval_is_seeded_and_holds_the_accuracy(predict: Predict, records
     [
         ({"image_id": "zz"}, "image zz has an answer but no record"),
         ({"region_id": "zz"}, "image a has no region zz"),
-        ({"task": "activation"}, "activation is no evaluated task"),
+        ({"task": "activation"}, "activation is not an evaluated task"),
     ],
 )
-def test_what_nobody_knows_is_one_clear_line(
+def test_an_unknown_image_region_or_task_is_one_clear_line(
     change: dict[str, str], message: str, predict: Predict, score: Callable[..., Evaluation]
 ) -> None:
     prediction = predict("rec_box")
@@ -110,12 +111,12 @@ def test_what_nobody_knows_is_one_clear_line(
         score(replace(prediction, instruction=replace(prediction.instruction, **change)))
 
 
-def test_nothing_to_evaluate_is_said(score: Callable[..., Evaluation]) -> None:
+def test_no_predictions_are_one_clear_line(score: Callable[..., Evaluation]) -> None:
     with pytest.raises(VilamError, match="no answers"):
         score()
 
 
-def test_held_out_categories_are_scored_apart(
+def test_held_out_categories_are_also_scored_separately(
     predict: Predict, records: dict[str, ImageRecord], card: DatasetCard
 ) -> None:
     named = [predict("reg_class", "a"), predict("reg_class", "b", " circle"), predict("reg_class", region_id="circle")]
@@ -128,11 +129,11 @@ def test_held_out_categories_are_scored_apart(
     assert found.metrics["reg_class/accuracy"] == pytest.approx(2 / 3)
 
 
-def test_where_nothing_is_held_out_nothing_is_apart(predict: Predict, score: Callable[..., Evaluation]) -> None:
+def test_without_held_out_categories_there_are_no_parts(predict: Predict, score: Callable[..., Evaluation]) -> None:
     assert not [name for name in score(predict("reg_class")).metrics if "seen" in name]
 
 
-def test_several_splits_are_told_apart_beside_all_of_them(
+def test_several_splits_are_scored_separately_and_together(
     predict: Callable[..., Prediction], score: Callable[..., Evaluation]
 ) -> None:
     right, wrong, other = predict("rec_box", "a"), predict("rec_box", "b", "[0, 0, 10, 10]"), predict("rec_box", "c")

@@ -1,4 +1,4 @@
-"""What is shown: each answer once, the worst first, a fair sample among them."""
+"""The chosen answers: each one once, the worst first, a fair sample among them; and their pictures."""
 
 from dataclasses import replace
 from io import BytesIO
@@ -11,8 +11,9 @@ from PIL import Image
 
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Group, ImageRecord
-from vilam.evaluation.evaluator import Prediction, evaluate
+from vilam.evaluation.evaluator import evaluate
 from vilam.evaluation.gallery import choose, exhibits
+from vilam.evaluation.predictions import Prediction
 from vilam.tasks import GROUP_TASKS, TASKS
 
 
@@ -27,7 +28,7 @@ def test_no_answer_is_chosen_twice_and_as_many_as_there_are(scores: list[float],
     assert rest.empty or groups["worst"]["iou"].max() <= rest.min()
 
 
-def test_the_worst_begin_with_the_surest_and_the_draw_repeats() -> None:
+def test_the_worst_begin_with_the_most_confident_and_the_sample_repeats() -> None:
     rows = pd.DataFrame({"iou": [0.9, 0.0, 0.0, 0.1, 0.5, 0.7], "confidence": [0.5, 0.2, 0.8, 0.9, 0.5, 0.5]})
     assert list(choose(rows, "iou", 2, seed=0)["worst"].index) == [2, 1]
     first, again = (choose(rows, "iou", 6, seed=5)["random"] for _ in range(2))
@@ -36,7 +37,7 @@ def test_the_worst_begin_with_the_surest_and_the_draw_repeats() -> None:
 
 
 @pytest.mark.parametrize("task", GROUP_TASKS)
-def test_tasks_on_groups_are_drawn_too(task: str, records: dict[str, ImageRecord], card: DatasetCard) -> None:
+def test_answers_about_groups_are_drawn_too(task: str, records: dict[str, ImageRecord], card: DatasetCard) -> None:
     group = Group("both", "the shapes", ("star", "circle"))
     record = replace(records["a"], groups=(group,))
     answer = {"rec_every": "1 box: [500, 500, 900, 900]", "presence": "yes"}[task]
@@ -59,7 +60,7 @@ def test_every_task_is_drawn_on_an_enlarged_picture(
     (shown,) = exhibits(rows, rows, records, card, count=5, seed=0)
     picture = Image.open(BytesIO(shown.picture))
     assert (picture.size, picture.format) == ((200, 200), "JPEG")
-    colours = [colour for _, colour in picture.getcolors(40000)]  # on a ground of greys
+    colours = [colour for _, colour in picture.getcolors(40000)]  # the image itself is grey
     assert any(green > max(red, blue) + 30 for red, green, blue in colours)
     drawn = task == "reg_caption" or (task.startswith("rec_") and answer is None)
     assert any(red > max(green, blue) + 100 for red, green, blue in colours) is drawn

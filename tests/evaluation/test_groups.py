@@ -1,4 +1,4 @@
-"""Answers about groups: their scores, how sure their boxes are, and how they are ranked, against scipy."""
+"""Answers about groups: their scores, the scores of their boxes, and their ranking, against scipy."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from scipy.stats import mannwhitneyu
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Group, ImageRecord
 from vilam.errors import VilamError
-from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
+from vilam.evaluation.evaluator import Evaluation, evaluate
 from vilam.evaluation.groups import area_under_curve, box_scores
+from vilam.evaluation.predictions import Prediction
 from vilam.tasks import GROUP_TASKS
 
 Records = dict[str, ImageRecord]
@@ -24,7 +25,7 @@ Records = dict[str, ImageRecord]
 
 @pytest.fixture
 def grouped(records: Records) -> Records:
-    """Of each image: its star, what there is none of, and a star and circle together."""
+    """Images that each have a group of its star, an empty group, and a group of star and circle."""
     groups = (
         Group("every star", "star", ("star",), "class", "rule"),
         Group("every cat", "cat", (), "class", "rule"),
@@ -34,15 +35,15 @@ def grouped(records: Records) -> Records:
 
 
 def ask(
-    records: Records, task: str, group_id: str, answer: str | None = None, image_id: str = "a", **sure: Any
+    records: Records, task: str, group_id: str, answer: str | None = None, image_id: str = "a", **options: Any
 ) -> Prediction:
     """A prediction about a group; without an answer it is the true one."""
     record = records[image_id]
     group = record.group(group_id)
     true = GROUP_TASKS[task].answer(record, group)
-    name, words = f"{task}/{image_id}/{group_id}", (group.text, group.kind, group.source)
-    asked = Instruction(name, task, "test", image_id, group_id, "?", true, 0, *words)
-    return Prediction(asked, true if answer is None else answer, 0.5, **sure)
+    name, expression = f"{task}/{image_id}/{group_id}", (group.text, group.kind, group.source)
+    asked = Instruction(name, task, "test", image_id, group_id, "?", true, 0, *expression)
+    return Prediction(asked, true if answer is None else answer, 0.5, **options)
 
 
 def run(records: Records, card: DatasetCard, predictions: Sequence[Prediction]) -> Evaluation:
@@ -77,13 +78,13 @@ def test_presence_is_ranked_by_the_probability_of_yes(grouped: Records, card: Da
     ]
     found = run(grouped, card, asked).metrics
     assert found["presence/accuracy"] == 0.5
-    assert found["presence/auc"] == 3 / 4  # of the four pairs only 0.4 and 0.5 stand the wrong way round
+    assert found["presence/auc"] == 3 / 4  # of the four pairs only 0.4 and 0.5 are in the wrong order
     assert found["presence/auc_low"] <= 3 / 4 <= found["presence/auc_high"]
     alike = run(grouped, card, asked[:2]).metrics
     assert "presence/auc" not in alike
 
 
-def test_answers_about_regions_have_the_same_metrics_beside_those_about_groups(
+def test_answers_about_groups_change_no_metric_of_answers_about_regions(
     grouped: Records, card: DatasetCard, predict: Callable[..., Prediction]
 ) -> None:
     alone = run(grouped, card, [predict("rec_box"), predict("reg_class")]).metrics
@@ -102,7 +103,7 @@ def test_the_rows_survive_parquet(
     assert again["box_scores"][1].tolist() == pytest.approx([0.5, 0.5])
 
 
-def test_a_group_that_is_not_there_is_one_line(grouped: Records, card: DatasetCard) -> None:
+def test_an_unknown_group_is_one_line(grouped: Records, card: DatasetCard) -> None:
     asked = ask(grouped, "presence", "both")
     lost = replace(asked, instruction=replace(asked.instruction, region_id="gone"))
     with pytest.raises(VilamError, match="has no group gone: run synthesize again"):
@@ -113,7 +114,9 @@ def test_a_group_that_is_not_there_is_one_line(grouped: Records, card: DatasetCa
     ("coordinates", "count", "expected"),
     [([0.5] * 4 + [0.2, 0.8, 0.2, 0.8], 2, [0.5, 0.4]), ([0.9, 0.4], 1, [0.6]), ([], 0, []), ([0.3, 0.2], 0, [])],
 )
-def test_a_box_is_as_sure_as_its_coordinates(coordinates: list[float], count: int, expected: list[float]) -> None:
+def test_a_box_scores_the_geometric_mean_of_its_coordinates(
+    coordinates: list[float], count: int, expected: list[float]
+) -> None:
     assert box_scores(coordinates, count) == pytest.approx(expected)
 
 

@@ -17,7 +17,7 @@ MISSED, FAR = "[900, 900, 950, 950]", "[100, 200, 500, 380]"  # IoU 0 and 0.45 w
 
 def metrics_of(predictions, others, records, card) -> dict[str, float]:
     return dict(
-        oracle_metrics(predictions, others, records, card, {name: name for name in records}, bootstrap=50, seed=0)
+        oracle_metrics(predictions, others, records, card, {name: name for name in records}, resamples=50, seed=0)
     )
 
 
@@ -33,7 +33,7 @@ def test_every_other_template_is_asked_once(predict, records):
 
 
 def test_the_best_answer_of_each_expression_counts(predict, records, card):
-    """One is right only in other words, one at once, one never, as an unreadable answer is."""
+    """One expression is found by another template, one at once, one never."""
     strict = [predict("rec_box", "a", MISSED), predict("rec_box", "b"), predict("rec_box", "c", " ")]
     others = [predict("rec_box", "a", FAR), predict("rec_box", "a"), predict("rec_box", "b", MISSED)]
     others.append(predict("rec_box", "c", FAR))
@@ -44,7 +44,7 @@ def test_the_best_answer_of_each_expression_counts(predict, records, card):
 
 
 def test_stopping_at_the_first_hit_gives_the_same(predict, records, card):
-    """As the paper's script does it: it asks on until an answer reaches 0.5."""
+    """As in the paper's script, which asks until an answer reaches 0.5."""
     answers = {"a": [MISSED, FAR], "b": [FAR, "[100, 200, 500, 600]", MISSED], "c": ["", "[100, 200, 500, 400]"]}
     ious = {MISSED: 0.0, FAR: 0.45, "[100, 200, 500, 600]": 1.0, "": 0.0, "[100, 200, 500, 400]": 0.5}
     hits = [next((True for answer in each if ious[answer] >= 0.5), False) for each in answers.values()]
@@ -53,17 +53,17 @@ def test_stopping_at_the_first_hit_gives_the_same(predict, records, card):
     assert metrics_of(strict, others, records, card)["rec_box_oracle/acc_0.5"] == pytest.approx(sum(hits) / 3)
 
 
-def test_without_boxes_there_is_nothing_to_tell(predict, records, card):
+def test_without_boxes_there_are_no_metrics(predict, records, card):
     assert rewordings([predict("reg_class")], records) == []
     assert metrics_of([predict("reg_class")], [], records, card) == {}
 
 
-def test_a_comparison_does_not_know_it(predict, score):
+def test_the_paired_comparison_has_no_number_of_it(predict, score):
     assert not [name for name in scores(score(predict("rec_box")).rows) if "oracle" in name]
 
 
 @pytest.mark.parametrize("names", [{"primary": "rec_box_oracle/acc_0.5"}, {"guards": {"rec_box_oracle/acc_0.5": 0.1}}])
-def test_the_gate_takes_no_number_of_it(names):
+def test_the_gate_accepts_no_number_of_it(names):
     settings = {"model_name": "vilam", "primary": "rec_box/acc_0.5", "guards": {}, **names}
     with pytest.raises(ValueError, match=r"rec_box_oracle/acc_0\.5 is chosen by the truth: name a strict metric"):
         RegisterSettings.model_validate(settings)

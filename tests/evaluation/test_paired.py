@@ -1,4 +1,4 @@
-"""Paired differences: against a slow computation of its own, and what must hold of any."""
+"""Paired differences: against a slow computation, and properties that any must have."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from vilam.errors import VilamError
 from vilam.evaluation.paired import Difference, paired_difference, scores
+from vilam.tasks import TASKS
 
 
 def answers(values: list[float], images: list[str]) -> pd.DataFrame:
@@ -19,23 +20,23 @@ def answers(values: list[float], images: list[str]) -> pd.DataFrame:
 
 def seeds(seed: int, shift: float = 0.0) -> list[pd.DataFrame]:
     """Two seeds with three to six answers on each of twenty images; the second seed lacks some questions."""
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     images = [f"image {i}" for i in range(20) for _ in range(3 + i % 4)]
-    return [answers(list(random.random(len(images)) + shift), images).iloc[skip:] for skip in (0, 7)]
+    return [answers(list(rng.random(len(images)) + shift), images).iloc[skip:] for skip in (0, 7)]
 
 
-def slowly(arm: list[pd.DataFrame], baseline: list[pd.DataFrame], draws: int) -> tuple[float, float]:
-    """The interval from the definition: draw images one by one, look every answer up, average within each seed."""
-    random = np.random.default_rng(99)
+def slowly(arm: list[pd.DataFrame], baseline: list[pd.DataFrame], resamples: int) -> tuple[float, float]:
+    """The interval from the definition: resample images one by one, look up every answer, average within each seed."""
+    rng = np.random.default_rng(99)
     truth = [dict(zip(one["instruction_id"], one["value"], strict=True)) for one in baseline]
     means = []
     names = sorted(arm[0]["picture"].unique())
-    for _ in range(draws):
-        drawn = random.choice(names, size=len(names))
+    for _ in range(resamples):
+        sample = rng.choice(names, size=len(names))
         of_seeds = []
         for ours, theirs in zip(arm, truth, strict=True):
             by_image = {name: list(group.itertuples()) for name, group in ours.groupby("picture")}
-            gaps = [row.value - theirs[row.instruction_id] for name in drawn for row in by_image.get(name, [])]
+            gaps = [row.value - theirs[row.instruction_id] for name in sample for row in by_image.get(name, [])]
             of_seeds.append(sum(gaps) / len(gaps))
         means.append(sum(of_seeds) / len(of_seeds))
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
@@ -43,8 +44,8 @@ def slowly(arm: list[pd.DataFrame], baseline: list[pd.DataFrame], draws: int) ->
 
 def test_the_interval_is_that_of_the_definition() -> None:
     arm, baseline = seeds(1, 0.2), seeds(2)
-    found = paired_difference(arm, baseline, draws=4000, seed=0)
-    low, high = slowly(arm, baseline, draws=600)
+    found = paired_difference(arm, baseline, resamples=4000, seed=0)
+    low, high = slowly(arm, baseline, resamples=600)
     assert found.low == pytest.approx(low, abs=0.012)
     assert found.high == pytest.approx(high, abs=0.012)
     expected = [float((a["value"] - b["value"]).mean()) for a, b in zip(arm, baseline, strict=True)]
@@ -60,22 +61,22 @@ def test_answers_are_paired_by_their_question_not_their_order() -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(st.floats(-1, 1), st.integers(0, 5))
-def test_a_shift_of_all_answers_is_found_without_doubt(shift: float, seed: int) -> None:
-    """Images differ in difficulty, but the pairing takes that away."""
+def test_a_shift_of_all_answers_has_an_interval_of_no_width(shift: float, seed: int) -> None:
+    """Images differ in difficulty, but pairing removes that."""
     baseline = seeds(seed)
     arm = [one.assign(value=one["value"] + shift) for one in baseline]
     found = paired_difference(arm, baseline, 50, seed)
     assert (found.mean, found.low, found.high) == pytest.approx((shift, shift, shift), abs=1e-9)
 
 
-def test_the_same_draws_each_time_and_the_other_way_round_the_other_sign() -> None:
+def test_it_repeats_and_swapping_the_sides_swaps_the_sign() -> None:
     arm, baseline = seeds(1), seeds(2)
     found, back = paired_difference(arm, baseline, 99, 5), paired_difference(baseline, arm, 99, 5)
     assert found == paired_difference(arm, baseline, 99, 5)
     assert (back.mean, back.low, back.high) == pytest.approx((-found.mean, -found.high, -found.low))
 
 
-def test_clear_of_zero() -> None:
+def test_is_clear() -> None:
     assert Difference(0.1, 0.01, 0.2, ()).is_clear and Difference(-0.1, -0.2, -0.01, ()).is_clear
     assert not Difference(0.1, -0.01, 0.2, ()).is_clear
 
@@ -85,7 +86,7 @@ def test_other_questions_are_refused() -> None:
         paired_difference([seeds(1)[0]], [seeds(2)[1]], 10, 0)
 
 
-def test_scores_of_each_metric() -> None:
+def test_the_mean_score_of_each_metric() -> None:
     rows = pd.DataFrame(
         [
             {"task": "rec_box", "iou": 0.5, "invalid": False},
@@ -94,17 +95,35 @@ def test_scores_of_each_metric() -> None:
             {"task": "reg_caption", "cider": 3.0, "exact": 1.0, "round_trip_iou": 0.7, "invalid": False},
             {"task": "reg_caption", "cider": 1.0, "exact": 0.0, "round_trip_iou": 0.1, "invalid": False},
         ]
-    ).assign(instruction_id=list("abcde"), picture="i")
-    assert {name: float(each["value"].mean()) for name, each in scores(rows).items()} == pytest.approx(
-        {
-            "rec_box/acc_0.5": 0.5,
-            "rec_box/miou": 0.35,
-            "reg_caption/cider": 2.0,
-            "reg_caption/exact_match": 0.5,
-            "cycle/round_trip_iou": 0.4,
-            "cycle/round_trip_acc_0.5": 0.5,
-            "reg_class/accuracy": 1.0,
-            "invalid": 0.2,
-        }
-    )
-    assert set(scores(rows[rows["task"] == "rec_box"])) == {"rec_box/acc_0.5", "rec_box/miou", "invalid"}
+    ).assign(instruction_id=list("abcde"), picture="i", truth="circle")
+    boxes = {"rec_box/acc_0.5", "rec_box/acc_0.75", "rec_box/acc_0.9", "rec_box/acc_mean", "rec_box/miou"}
+    means = {name: float(each["value"].mean()) for name, each in scores(rows).items()}
+    expected = {
+        "rec_box/acc_0.5": 0.5,
+        "rec_box/miou": 0.35,
+        "reg_caption/cider": 2.0,
+        "reg_caption/exact_match": 0.5,
+        "cycle/round_trip_iou": 0.4,
+        "cycle/round_trip_acc_0.5": 0.5,
+        "reg_class/accuracy": 1.0,
+        "invalid": 0.2,
+    }
+    assert {name: means[name] for name in expected} == pytest.approx(expected)
+    assert set(means) == set(expected) | boxes
+    assert set(scores(rows[rows["task"] == "rec_box"])) == boxes | {"invalid"}
+
+
+def test_the_scores_are_those_of_the_metrics(predict, score) -> None:
+    """The mean of the scores is the metric that `evaluate` reports, for every one that is a mean of answers."""
+    predictions = [predict(task, image) for task in TASKS for image in "ab"] + [
+        predict(task, "c", "?") for task in TASKS
+    ]
+    found = score(*predictions, round_trips={"reg_caption:a:star": "[100, 200, 500, 500]"})
+    means = {name: float(each["value"].mean()) for name, each in scores(found.rows).items()}
+    assert means.pop("invalid") == pytest.approx(3 / 15)  # free text can always be read
+    assert means == {name: pytest.approx(found.metrics[name]) for name in means}
+    ends = ("_low", "_high", "/total", "/invalid", "ciou", "balanced_accuracy")
+    names = {name for name in found.metrics if name.count("/") == 1 and not name.endswith(ends)}
+    of_all_expressions = {f"reg_caption/{name}" for name in ("distinct_1", "distinct_2", "num_words", "entropy")}
+    assert names - means.keys() == of_all_expressions
+    assert {name.split("/")[0] for name in means} == {*TASKS, "cycle"}

@@ -1,4 +1,4 @@
-"""The tables of `dvc plots`: one line a step and point, also where a task was not asked."""
+"""The tables of `dvc plots`: one row a stage and point, and empty ones if boxes were not asked for."""
 
 from dataclasses import replace
 
@@ -7,30 +7,30 @@ from vilam.evaluation.evaluator import evaluate
 from vilam.evaluation.plots import plots
 
 
-def test_steps_stand_one_below_the_other(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
+def test_the_rows_of_each_stage_follow_each_other(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
     bad, good = (
         evaluate([predict("rec_box", "a", answer), predict("reg_class")], records, card, bootstrap=2, seed=0)
         for answer in ("?", None)
     )
     tables = plots({"activate": bad, "train": good})
     assert tables["evaluate_tasks"].values.tolist()[:2] == [
-        ["after step 1", "rec_box/acc_0.5", 0.0],
-        ["after step 2", "rec_box/acc_0.5", 1.0],
+        ["after activate", "rec_box/acc_0.5", 0.0],
+        ["after train", "rec_box/acc_0.5", 1.0],
     ]
-    assert list(tables["evaluate_iou"].columns) == ["step", "threshold", "accuracy"]
+    assert list(tables["evaluate_iou"].columns) == ["stage", "threshold", "accuracy"]
     assert len(tables["evaluate_iou"]) == 20
     assert tables["evaluate_coverage"].values.tolist()[9:11] == [
-        ["after step 1", 1.0, 0.0, 1],
-        ["after step 2", 0.1, 1.0, 1],
+        ["after activate", 1.0, 0.0, 1],
+        ["after train", 0.1, 1.0, 1],
     ]
     assert tables["evaluate_kinds"].values.tolist() == [
-        ["after step 1", "attribute", 0.0, 1],
-        ["after step 2", "attribute", 1.0, 1],
+        ["after activate", "attribute", 0.0, 1],
+        ["after train", "attribute", 1.0, 1],
     ]
     assert list(tables["evaluate_sizes"]["size"]) == ["large", "large"]
 
 
-def test_no_box_was_asked_for(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
+def test_without_boxes_the_other_tables_are_empty(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
     tables = plots({"train": evaluate([predict("reg_class")], records, card, bootstrap=2, seed=0)})
     assert list(tables["evaluate_tasks"]["metric"]) == ["reg_class/accuracy", "reg_class/balanced_accuracy"]
     assert (
@@ -41,8 +41,8 @@ def test_no_box_was_asked_for(predict, records: dict[str, ImageRecord], card: Da
     )
 
 
-def test_strict_numbers_alone_are_drawn(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
+def test_only_strict_numbers_are_plotted(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
     strict = evaluate([predict("rec_box")], records, card, bootstrap=2, seed=0)
     both = replace(strict, metrics={**strict.metrics, "rec_box_oracle/acc_0.5": 1.0})
-    drawn, alone = (plots({"train": each})["evaluate_tasks"] for each in (both, strict))
-    assert drawn.equals(alone)
+    with_oracle, alone = (plots({"train": each})["evaluate_tasks"] for each in (both, strict))
+    assert with_oracle.equals(alone)

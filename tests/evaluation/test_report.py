@@ -1,4 +1,4 @@
-"""The page: whole in one file, with words of the data as words, and nothing left of an older one."""
+"""The page: complete in one file, with the texts of the data escaped, and nothing left of an older one."""
 
 import re
 from collections.abc import Callable
@@ -15,25 +15,25 @@ from vilam.evaluation.report import write_report
 from vilam.tasks import TASKS
 
 
-class Outline(HTMLParser):
-    """The tags of a page and where its pictures and links lead."""
+class Page(HTMLParser):
+    """The tags of a page and the addresses of its pictures and links."""
 
     def __init__(self, page: str) -> None:
         """Read the page."""
         super().__init__()
         self.tags: set[str] = set()
-        self.places: list[str] = []
+        self.addresses: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note a tag."""
         self.tags.add(tag)
-        self.places += [value for name, value in attrs if name in ("src", "href") and value]
+        self.addresses += [value for name, value in attrs if name in ("src", "href") and value]
 
 
 @pytest.fixture
 def evaluations(predict, records: dict[str, ImageRecord], card: DatasetCard) -> dict[str, Evaluation]:
-    """Two steps; in the first nothing can be read, in the second a caption is a script."""
+    """Two stages; in the first nothing can be read, in the second an expression is a script."""
     good = [predict(task, image) for task in TASKS for image in "abc"]
     bad = [predict(task, image, " ") for task in TASKS for image in "abc"]
     good.append(predict("reg_caption", "a", "<script>alert(2)</script>"))
@@ -57,52 +57,53 @@ def write(records: dict[str, ImageRecord], card: DatasetCard) -> Callable[..., s
 def test_the_page_needs_no_other_file(
     tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
 ) -> None:
-    outline = Outline(write(tmp_path, evaluations))
-    assert all(place.startswith(("#", "data:image/jpeg;base64,")) for place in outline.places)
-    assert {"table", "svg", "img"} <= outline.tags
-    assert len(list((tmp_path / "gallery").glob("*.jpg"))) == sum(place.startswith("data:") for place in outline.places)
+    parsed = Page(write(tmp_path, evaluations))
+    assert all(address.startswith(("#", "data:image/jpeg;base64,")) for address in parsed.addresses)
+    assert {"table", "svg", "img"} <= parsed.tags
+    num_embedded = sum(address.startswith("data:") for address in parsed.addresses)
+    assert len(list((tmp_path / "gallery").glob("*.jpg"))) == num_embedded > 0
 
 
-def test_words_of_the_data_are_words(
+def test_texts_of_the_data_are_escaped(
     tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
 ) -> None:
     page = write(tmp_path, evaluations, gallery=20)
-    assert "script" not in Outline(page).tags
+    assert "script" not in Page(page).tags
     assert "&lt;script&gt;alert(2)&lt;/script&gt;" in page
     assert "&lt;b&gt;scenes&lt;/b&gt;" in page
     assert "<title>T &lt; U</title>" in page
 
 
-def test_both_steps_stand_side_by_side(
+def test_both_stages_are_shown_side_by_side(
     tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
 ) -> None:
     page = " ".join(re.sub("<[^>]*>", " ", write(tmp_path, evaluations)).split())
     assert "acc_0.5 0.000 0.750 +0.750" in page
     assert "oks 0.000 1.000 +1.000" in page
-    assert "after step 1 (0.00)" in page
+    assert "after activate (0.00)" in page
 
 
-def test_the_best_of_all_templates_stands_apart(
+def test_the_best_of_all_templates_has_its_own_row(
     tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
 ) -> None:
     assert "oracle" not in write(tmp_path, evaluations)
-    told = evaluations["train"].metrics | {"rec_box_oracle/acc_0.5": 0.875, "rec_box_oracle/total": 4.0}
-    page = write(tmp_path, evaluations | {"train": replace(evaluations["train"], metrics=told)})
-    words = " ".join(re.sub("<[^>]*>", " ", page).split())
-    assert "rec_box_oracle words → region, not comparable with strict rows acc_0.5 – 0.875" in words
-    assert "acc_0.5 0.000 0.750 +0.750" in words and "not comparable with strict numbers." in words
+    metrics = evaluations["train"].metrics | {"rec_box_oracle/acc_0.5": 0.875, "rec_box_oracle/total": 4.0}
+    page = write(tmp_path, evaluations | {"train": replace(evaluations["train"], metrics=metrics)})
+    text = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert "rec_box_oracle expression → region, not comparable with strict rows acc_0.5 – 0.875" in text
+    assert "acc_0.5 0.000 0.750 +0.750" in text and "not comparable with strict numbers." in text
 
 
-def test_one_step_and_few_tasks_make_a_page(
+def test_one_stage_and_few_tasks_make_a_page(
     tmp_path: Path, write: Callable[..., str], predict, records: dict[str, ImageRecord], card: DatasetCard
 ) -> None:
     evaluation = evaluate([predict("reg_class")], records, card, bootstrap=2, seed=0)
     page = write(tmp_path, {"train": evaluation})
     assert "nothing to ask about: rec_box, rec_keypoints, rec_mask, reg_caption." in page
-    assert "svg" not in Outline(page).tags
+    assert "svg" not in Page(page).tags
 
 
-def test_pictures_of_an_earlier_report_are_taken_away(
+def test_pictures_of_an_earlier_report_are_removed(
     tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
 ) -> None:
     write(tmp_path, evaluations, gallery=9)

@@ -11,7 +11,8 @@ from pycocotools import mask as coco_mask
 from vilam.data.instructions import Instruction
 from vilam.data.readers.refcoco_forms import Told, all_rows
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
-from vilam.evaluation.evaluator import Evaluation, Prediction, evaluate
+from vilam.evaluation.evaluator import Evaluation, evaluate
+from vilam.evaluation.predictions import Prediction
 from vilam.geometry.boxes import xywh_to_xyxy
 from vilam.tasks.answers import box_text
 
@@ -43,11 +44,11 @@ def records(told: list[Told]) -> dict[str, ImageRecord]:
 
 def predictions(told: list[Told], seed: int) -> list[Prediction]:
     """Boxes around the true ones, as the model writes them, moved and stretched at random."""
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     made = []
     for number, row in enumerate(told):
         x, y, width, height = row.box_xywh
-        dx, dy, dw, dh = random.normal(0, 0.3, 4)
+        dx, dy, dw, dh = rng.normal(0, 0.3, 4)
         x1, y1 = x + dx * width, y + dy * height
         box = (x1, y1, x1 + width * np.exp(dw), y1 + height * np.exp(dh))
         clipped = (max(box[0], 0), max(box[1], 0), min(box[2], row.width), min(box[3], row.height))
@@ -88,7 +89,7 @@ def test_boxes_are_scored_as_pycocotools_does(told: list[Told], answered: list[P
 def test_answers_scored_in_parts_are_those_scored_at_once(
     told: list[Told], answered: list[Prediction], scored: Evaluation
 ) -> None:
-    """As several processes would, each with the images that are its own."""
+    """As several processes would score them, each with its own images."""
     known = records(told)
     names = sorted(known)
     ious: dict[str, float] = {}

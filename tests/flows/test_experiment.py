@@ -1,4 +1,4 @@
-"""What an experiment, which runs on a copy beside the workspace, is told of the workspace's folders."""
+"""An experiment runs on a copy beside the workspace and still finds the workspace's folders."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from flows.experiment import _from_here
         ({"prepare": {"source": "voc", "root": "/cells"}}, {}),
         ({"synthesize": {"teacher": "models/train"}}, {"synthesize": {"teacher": "HERE/models/train"}}),
         ({"synthesize": {"teacher": "/models/train"}}, {}),
+        ({"model": {"fine_tune_from": "old"}}, {"model": {"fine_tune_from": "HERE/old"}}),
+        ({"evaluate": {"model": "old", "gallery": 1}}, {"evaluate": {"model": "HERE/old", "gallery": 1}}),
         ({"synthesize": {"teacher": "models:/vilam@champion", "samples": 2}}, {}),
     ],
 )

@@ -15,6 +15,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.pipeline import main, pipeline, read_stages
 from vilam.cli import STAGES
+from vilam.config import check_settings, parse_yaml
 from vilam.errors import VilamError
 
 
@@ -39,8 +40,12 @@ def test_stages_are_those_of_the_command_line(project: Path) -> None:
     assert read_stages(project) == list(STAGES)
 
 
+UNTOUCHED = {"train": {}, "register": {}, "prepare": {"scenes": {}}, "model": {"vision": {}, "language": {}}}
+"""What Prefect's page sends of a form that nobody touched."""
+
+
 def test_every_stage_runs_and_shows_its_metrics(small: Path) -> None:
-    pipeline()
+    pipeline(UNTOUCHED)
     assert (small / "out" / "register").is_file()
     shown = artifacts()
     assert "| nested: a\\|b | 2 |" in str(shown["metrics-train"].data)
@@ -49,14 +54,15 @@ def test_every_stage_runs_and_shows_its_metrics(small: Path) -> None:
 
 def test_overrides_run_beside_the_workspace(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (small / "params.yaml").read_text()
-    main(["train.steps=7", "prepare.root=pictures", "prepare.source=voc"])
+    main(["train.steps=70", "train.threads=1", "train.tasks={rec_box: 3}", "prepare.root=cells", "prepare.source=voc"])
     assert (small / "params.yaml").read_text() == before
     assert not (small / "out").exists()
     listed = subprocess.run(["git", "for-each-ref", "--format=%(refname)", "refs/exps"], capture_output=True, text=True)
     (reference,) = (line for line in listed.stdout.split() if "/exec/" not in line and "/stash" not in line)
     params = subprocess.run(["git", "show", f"{reference}:params.yaml"], capture_output=True, text=True).stdout
-    assert "steps: 7" in params
-    assert f"root: {small / 'pictures'}" in params
+    made = check_settings(parse_yaml(params, "experiment"), "experiment")
+    assert (made.train.steps, made.train.threads, made.train.tasks) == (70, 1, {"rec_box": 3})
+    assert made.prepare.root == small / "cells"
     shown = artifacts()
     assert "#/runs/abc" in str(shown["mlflow-run"].data)
     assert "### rec_box_worst_01" in str(shown["gallery"].data)  # of the experiment: the workspace has none
@@ -71,8 +77,8 @@ def test_a_stage_that_fails_says_why(small: Path) -> None:
 
 def test_the_server_takes_a_run_with_overrides(deployment: UUID) -> None:
     with get_client(sync_client=True) as client:
-        run = client.create_flow_run_from_deployment(deployment, parameters={"overrides": {"train": {"steps": 5}}})
-    assert run.parameters == {"overrides": {"train": {"steps": 5}}}
+        run = client.create_flow_run_from_deployment(deployment, parameters={"overrides": {"train": {"steps": 50}}})
+    assert run.parameters == {"overrides": {"train": {"steps": 50}}}
 
 
 @pytest.mark.parametrize("train", [{"stepz": 5}, {"steps": "many"}, {"steps": 0}])

@@ -1,4 +1,4 @@
-"""Generation: with the cache as without it, a batch as one by one, held to the grammar."""
+"""Generation: the same with and without the cache, in a batch and one by one, constrained by the grammar."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import torch
 import toy
 from torch import Tensor
 
+from vilam.inference.constraints import GrammarCompiler, Walker
 from vilam.inference.generate import MAX_WORDS, Answer, Request, generate
-from vilam.models.constraints import GrammarCompiler, TokenGrammar, Walker
-from vilam.models.vilam import VilamForConditionalGeneration
+from vilam.inference.model import Model
+from vilam.models.vilam.model import VilamForConditionalGeneration
+from vilam.models.vilam.tokenization import GroundingTokenizer
 from vilam.tasks import ALL_TASKS, TASKS
 from vilam.tasks.grammar import Words
 
@@ -48,68 +50,67 @@ def make(kind: str) -> VilamForConditionalGeneration:
     return toy.model(coordinates="text") if kind == "text" else toy.model(aligner=kind)
 
 
-def grammars(kind: str) -> dict[str, TokenGrammar]:
-    compiler = GrammarCompiler(toy.tokenizer("text" if kind == "text" else "token"))
-    return {name: compiler.compile(task.grammar(toy.card())) for name, task in ALL_TASKS.items()}
+def asked(kind: str) -> Model:
+    return toy.asked(make(kind), form(kind))
+
+
+def form(kind: str) -> str:
+    return "text" if kind == "text" else "token"
 
 
 def ask(kind: str, num_images: int = 2) -> list[Request]:
     """Questions of different lengths and tasks about several images."""
-    compiled = grammars(kind)
+    compiled = toy.asked(coordinates=form(kind)).grammars
     chosen = [each for each in toy.of_split("test") if each.task in TASKS and each.task != "rec_mask"][:40:6]
     return [Request(i % num_images, each.question, compiled[each.task]) for i, each in enumerate(chosen)]
 
 
-def without_cache(
-    model: VilamForConditionalGeneration, form: str, pixels: Tensor, request: Request
-) -> tuple[list[int], float]:
-    """The likeliest allowed token again and again, by whole forward passes; and the sum of log probabilities."""
-    tokenizer = toy.tokenizer(form)
-    ids = tokenizer.encode_question(request.question)
-    asked, walker, total = len(ids), Walker(request.grammar, MAX_WORDS), 0.0
+def without_cache(model: Model, pixels: Tensor, request: Request) -> tuple[list[int], float]:
+    """The most probable allowed token again and again, by whole forward passes; and the sum of log probabilities."""
+    assert isinstance(model.tokenizer, GroundingTokenizer)
+    ids = model.tokenizer.encode_question(request.question)
+    length, walker, total = len(ids), Walker(request.grammar, MAX_WORDS), 0.0
     while not walker.done:
         text = torch.tensor([ids])
         with torch.no_grad():
-            logits = model(pixels[request.image : request.image + 1], text, torch.ones_like(text)).logits[-1]
+            logits = model.network(pixels[request.image : request.image + 1], text, torch.ones_like(text)).logits[-1]
         allowed = walker.allowed()
         scores = torch.log_softmax(logits[allowed], -1)
         best = int(scores.argmax())
         ids.append(int(allowed[best]))
         total += float(scores[best])
         walker.advance(ids[-1])
-    return ids[asked:], total
+    return ids[length:], total
 
 
 @pytest.mark.parametrize("kind", ["lean", "eager", "sdpa", "qformer", "resampler", "text", "pretrained", *LANGUAGES])
-def test_with_the_cache_as_without(kind):
-    model, form = make(kind), "text" if kind == "text" else "token"
-    pixels, requests = toy.pixels(2), ask(kind)
-    answers = generate(model, toy.tokenizer(form), pixels, requests)
+def test_answers_are_the_same_without_the_cache(kind):
+    model, pixels, requests = asked(kind), toy.pixels(2), ask(kind)
+    answers = generate(model, pixels, requests)
     for request, answer in list(zip(requests, answers, strict=True))[::2]:
-        ids, total = without_cache(model, form, pixels, request)
+        ids, total = without_cache(model, pixels, request)
         assert list(answer.ids) == ids
         assert answer.confidence == pytest.approx(math.exp(total / len(ids)), rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "text", "gpt2", "pretrained"])
-def test_a_batch_as_one_by_one(kind):
-    model, tokenizer = make(kind), toy.tokenizer("text" if kind == "text" else "token")
-    pixels, requests = toy.pixels(2), ask(kind)
-    together = generate(model, tokenizer, pixels, requests)
+def test_answers_are_the_same_in_a_batch_and_one_by_one(kind):
+    model, pixels, requests = asked(kind), toy.pixels(2), ask(kind)
+    together = generate(model, pixels, requests)
     for request, answer in zip(requests, together, strict=True):
         single = Request(0, request.question, request.grammar)
-        alone = generate(model, tokenizer, pixels[request.image : request.image + 1], [single])[0]
+        alone = generate(model, pixels[request.image : request.image + 1], [single])[0]
         assert alone.ids == answer.ids and alone.confidence == pytest.approx(answer.confidence, rel=1e-3)
 
 
 @pytest.mark.parametrize("form", ["token", "text"])
 @pytest.mark.parametrize("name", ALL_TASKS)
-def test_every_answer_can_be_read(form, name):
-    """Of a model that has learnt nothing, likeliest or drawn."""
-    model, grammar = toy.model(coordinates=form), grammars(form)[name]
-    requests = [Request(i, f"Tell {i} of [100, 200, 300, 400]", grammar, seed=i) for i in range(3)]
+def test_every_answer_can_be_parsed(form, name):
+    """Of an untrained model, most probable or sampled."""
+    model = toy.asked(coordinates=form)
+    requests = [Request(i, f"Describe {i} in [100, 200, 300, 400]", model.grammars[name], seed=i) for i in range(3)]
     for temperature in (0.0, 2.0):
-        for answer in generate(model, toy.tokenizer(form), toy.pixels(3), requests, temperature):
+        for answer in generate(model, toy.pixels(3), requests, temperature):
             assert ALL_TASKS[name].parse(answer.text, 64, 48) is not None, answer.text
             assert 0 < answer.confidence <= 1
 
@@ -117,53 +118,53 @@ def test_every_answer_can_be_read(form, name):
 @pytest.mark.parametrize("form", ["token", "text"])
 @pytest.mark.parametrize("name", ["rec_box", "rec_every", "rec_mask", "presence"])
 def test_every_coordinate_has_a_probability_of_its_own(form, name):
-    requests = [Request(i, f"Tell {i} of it", grammars(form)[name], seed=i) for i in range(4)]
-    for answer in generate(toy.model(coordinates=form), toy.tokenizer(form), toy.pixels(4), requests, 1.0):
+    model = toy.asked(coordinates=form)
+    requests = [Request(i, f"Where is {i}?", model.grammars[name], seed=i) for i in range(4)]
+    for answer in generate(model, toy.pixels(4), requests, 1.0):
         numbers = re.findall(r"[0-9]+", answer.text.partition(":")[2] or answer.text)
         assert len(answer.coordinates) == len(numbers)
         assert all(0 < each <= 1 for each in answer.coordinates)
-        # what is no coordinate was sure, or made the whole answer less likely
+        # tokens that are no coordinates have a probability of 1 or less
         assert answer.probability <= math.prod(answer.coordinates) * (1 + 1e-5)
         if name == "rec_box":
             assert answer.probability == pytest.approx(math.prod(answer.coordinates), rel=1e-4)
 
 
-def test_draws_are_a_matter_of_each_request_s_seed():
-    model, requests = toy.model(), ask("mlp")
+def test_samples_depend_on_each_request_s_seed_alone():
+    model, requests = toy.asked(), ask("mlp")
 
-    def draw(seed: int, chosen: Sequence[Request]) -> list[Answer]:
+    def sample(seed: int, chosen: Sequence[Request]) -> list[Answer]:
         seeded = [replace(request, seed=seed + requests.index(request)) for request in chosen]
-        return generate(model, toy.tokenizer(), toy.pixels(2), seeded, 1.0)
+        return generate(model, toy.pixels(2), seeded, 1.0)
 
     torch.manual_seed(1)
-    first = draw(7, requests)
+    first = sample(7, requests)
     torch.manual_seed(2)  # the seeds alone decide
-    assert draw(7, requests) == first != draw(8, requests)
-    # Nor does it matter what else is in the batch, or in which order.
-    assert [each.ids for each in draw(7, requests[::-1])] == [each.ids for each in first[::-1]]
-    assert [draw(7, [request])[0].ids for request in requests] == [each.ids for each in first]
+    assert sample(7, requests) == first != sample(8, requests)
+    # The rest of the batch and its order make no difference.
+    assert [each.ids for each in sample(7, requests[::-1])] == [each.ids for each in first[::-1]]
+    assert [sample(7, [request])[0].ids for request in requests] == [each.ids for each in first]
 
 
 def test_words_without_digits_hold_none():
-    """Of a model that has learnt nothing, drawn hot: the words of the cycle never tell a place by its number."""
-    compiler = GrammarCompiler(toy.tokenizer("text"))
-    said = {}
+    """Of an untrained model that samples at a high temperature: an expression never holds a coordinate."""
+    model, compiler = toy.asked(coordinates="text"), GrammarCompiler(toy.tokenizer("text"))
+    texts = {}
     for digits in (True, False):
         grammar = compiler.compile(((Words(digits=digits),),))
         requests = [Request(0, "Describe [100, 200, 300, 400].", grammar, seed=i) for i in range(20)]
-        answers = generate(toy.model(coordinates="text"), toy.tokenizer("text"), toy.pixels(1), requests, 5.0)
-        said[digits] = "".join(answer.text for answer in answers)
-    assert any(map(str.isdigit, said[True])) and not any(map(str.isdigit, said[False]))
+        answers = generate(model, toy.pixels(1), requests, 5.0)
+        texts[digits] = "".join(answer.text for answer in answers)
+    assert any(map(str.isdigit, texts[True])) and not any(map(str.isdigit, texts[False]))
 
 
-def test_nothing_else_is_touched():
-    """Weights, the mode and torch's own random numbers stay as they were."""
+def test_weights_mode_and_random_numbers_stay_as_they_were():
     model = toy.model().train()
     before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
-    generate(model, toy.tokenizer(), toy.pixels(1), ask("mlp", 1)[:2], 0.7)
+    generate(toy.asked(model), toy.pixels(1), ask("mlp", 1)[:2], 0.7)
     assert model.training and torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_no_question_no_answer():
-    assert generate(toy.model(), toy.tokenizer(), toy.pixels(1), []) == []
+def test_without_questions_there_are_no_answers():
+    assert generate(toy.asked(), toy.pixels(1), []) == []

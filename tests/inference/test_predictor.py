@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -13,18 +13,18 @@ import toy
 from PIL import Image
 
 from vilam import cli
+from vilam.commands import predict as command
 from vilam.errors import VilamError
-from vilam.inference import command
-from vilam.inference.predictor import Found, Predictor
-from vilam.models.build import Trained, save_trained
+from vilam.inference.predictor import GroundingResult, Predictor
+from vilam.models.build import LoadedModel, save_model
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that has learnt nothing, and ``scene.png``, 96 x 64."""
+    """An untrained model, and ``scene.png``, 96 x 64."""
     folder = tmp_path_factory.mktemp("predictor")
-    save_trained(
-        Trained(toy.model(), toy.tokenizer(), toy.card(), {"tasks": ["rec_every", "presence"]}), folder / "model"
+    save_model(
+        LoadedModel(toy.model(), toy.tokenizer(), toy.card(), {"tasks": ["rec_every", "presence"]}), folder / "model"
     )
     Image.effect_mandelbrot((96, 64), (-2, -1, 1, 1), 50).convert("RGB").save(folder / "scene.png")
     return folder
@@ -40,6 +40,21 @@ def image(folder: Path) -> Image.Image:
     return Image.open(folder / "scene.png")
 
 
+def test_the_public_names():
+    """They change on purpose only."""
+    methods = {name for name in dir(Predictor) if not name.startswith("_")}
+    assert methods == {
+        *("from_pretrained", "locate", "find_all", "presence", "segment", "keypoints", "classify", "describe"),
+    }
+    assert [field.name for field in fields(GroundingResult)] == [
+        *("task", "text", "confidence", "box_xyxy", "polygons", "points", "words", "boxes", "probability"),
+    ]
+    assert all(
+        "Returns:" in (getattr(Predictor, name).__doc__ or "") and "Raises:" in (getattr(Predictor, name).__doc__ or "")
+        for name in methods
+    )
+
+
 def inside(points: object) -> bool:
     return all(0 <= x <= 96 and 0 <= y <= 64 for x, y in points)  # type: ignore[attr-defined]
 
@@ -47,41 +62,41 @@ def inside(points: object) -> bool:
 def test_every_question_has_an_answer_in_pixels(predictor, image):
     box = predictor.locate(image, "the red circle")
     assert box.box_xyxy and inside([box.box_xyxy[:2], box.box_xyxy[2:]])
-    outline = predictor.segment(image, "the red circle")
-    assert outline.polygons and all(len(ring) == 25 and inside(ring) for ring in outline.polygons)
+    mask = predictor.segment(image, "the red circle")
+    assert mask.polygons and all(len(ring) == 25 and inside(ring) for ring in mask.polygons)
     assert predictor.keypoints(image, "the red circle").points
     assert predictor.classify(image, (5, 5, 40, 40)).words in toy.card().categories
     described = predictor.describe(image, (5, 5, 40, 40))
     assert described.words and described.words == described.text.strip()
-    assert all(0 < found.confidence <= 1 for found in (box, outline, described))
+    assert all(0 < found.confidence <= 1 for found in (box, mask, described))
 
 
-def test_all_of_it_is_found_or_none_and_whether_there_is_any(predictor, image):
-    every = predictor.find_all(image, "the red circle")
-    assert every.boxes is not None and every.text.startswith("none" if not every.boxes else f"{len(every.boxes)} box")
-    assert all(inside([box[:2], box[2:]]) for box in every.boxes)
+def test_find_all_and_presence(predictor, image):
+    found = predictor.find_all(image, "the red circle")
+    assert found.boxes is not None and found.text.startswith("none" if not found.boxes else f"{len(found.boxes)} box")
+    assert all(inside([box[:2], box[2:]]) for box in found.boxes)
     any_ = predictor.presence(image, "the red circle")
     assert any_.probability is not None and (any_.words == "yes") is (any_.probability > 0.5)
     assert set(any_.as_dict()) == {"task", "text", "confidence", "words", "probability"}
 
 
 @pytest.mark.parametrize("task", ["locate", "classify", "presence"])
-def test_questions_begin_with_the_domain_of_the_data_that_it_learnt_from(image, monkeypatch, task):
+def test_questions_begin_with_the_domain_of_the_training_data(image, monkeypatch, task):
     card = replace(toy.card(), domain="This is a scene.")
-    scan = Predictor(Trained(toy.model(), toy.tokenizer(), card, {"tasks": ["presence"]}))
+    scan = Predictor(LoadedModel(toy.model(), toy.tokenizer(), card, {"tasks": ["presence"]}))
     asked = []
     monkeypatch.setattr(scan, "_answer", lambda _, __, question: asked.append(question))
     getattr(scan, task)(image, (5, 5, 40, 40) if task == "classify" else "the circle")
     assert asked[0].startswith("This is a scene. ") and len(asked[0]) > 17
 
 
-def test_only_what_was_asked_for_is_told(predictor, image):
+def test_only_the_fields_of_the_task_are_set(predictor, image):
     assert set(predictor.locate(image, "it").as_dict()) == {"task", "text", "confidence", "box_xyxy"}
     assert set(predictor.classify(image, (5, 5, 40, 40)).as_dict()) == {"task", "text", "confidence", "words"}
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
-def test_pictures_of_any_mode(predictor, image, mode):
+def test_images_of_any_mode(predictor, image, mode):
     assert predictor.locate(image.convert(mode), "it").box_xyxy
 
 
@@ -89,39 +104,39 @@ def test_the_end_of_a_sentence_and_spaces_do_not_matter(predictor, image):
     assert predictor.locate(image, "  the  red circle. ") == predictor.locate(image, "the red circle")
 
 
-def test_a_box_that_reaches_over_the_edge_is_cut(predictor, image):
+def test_a_box_that_crosses_the_edge_is_clipped(predictor, image):
     assert predictor.classify(image, (-20, -20, 500, 500)) == predictor.classify(image, (0, 0, 96, 64))
 
 
-BAD: dict[str, Callable[[Predictor, Image.Image], Found]] = {
+BAD: dict[str, Callable[[Predictor, Image.Image], GroundingResult]] = {
     "the expression is empty": lambda predictor, image: predictor.locate(image, " . "),
-    "outside of the 96 x 64 picture": lambda predictor, image: predictor.describe(image, (100, 10, 120, 20)),
-    "outside of the 96 x 64 picture or empty": lambda predictor, image: predictor.classify(image, (50, 10, 20, 20)),
+    "outside of the 96 x 64 image": lambda predictor, image: predictor.describe(image, (100, 10, 120, 20)),
+    "outside of the 96 x 64 image or empty": lambda predictor, image: predictor.classify(image, (50, 10, 20, 20)),
     "empty": lambda predictor, image: predictor.classify(image, (float("nan"), 10, 20, 20)),
 }
 
 
-@pytest.mark.parametrize("told", BAD)
-def test_what_cannot_be_asked_is_told_in_one_line(predictor, image, told):
-    with pytest.raises(VilamError, match=told) as caught:
-        BAD[told](predictor, image)
+@pytest.mark.parametrize("message", BAD)
+def test_a_bad_question_is_one_line(predictor, image, message):
+    with pytest.raises(VilamError, match=message) as caught:
+        BAD[message](predictor, image)
     assert "\n" not in str(caught.value)
 
 
-def test_what_the_data_set_had_not_cannot_be_asked(image):
-    bare = Predictor(Trained(toy.model(), toy.tokenizer(), replace(toy.card(), keypoints={}), {}))
+def test_a_task_without_data_cannot_be_asked(image):
+    bare = Predictor(LoadedModel(toy.model(), toy.tokenizer(), replace(toy.card(), keypoints={}), {}))
     with pytest.raises(VilamError, match="rec_keypoints"):
         bare.keypoints(image, "the circle")
 
 
 @pytest.mark.parametrize("question", ["find_all", "presence"])
-def test_what_was_not_trained_cannot_be_asked(image, question):
-    bare = Predictor(Trained(toy.model(), toy.tokenizer(), toy.card(), {"tasks": ["rec_box"]}))
+def test_a_task_without_training_cannot_be_asked(image, question):
+    bare = Predictor(LoadedModel(toy.model(), toy.tokenizer(), toy.card(), {"tasks": ["rec_box"]}))
     with pytest.raises(VilamError, match=r"the model was not trained on it: add it to train\.tasks"):
         getattr(bare, question)(image, "the circle")
 
 
-def test_without_a_model_it_says_where_it_looked(tmp_path):
+def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(VilamError, match="nowhere: no trained model here"):
         Predictor.from_pretrained(tmp_path / "nowhere")
 
@@ -129,8 +144,8 @@ def test_without_a_model_it_says_where_it_looked(tmp_path):
 def test_the_command_prints_json_and_draws(folder, capsys, tmp_path):
     picture = tmp_path / "drawn.png"
     command.predict(str(folder / "model"), folder / "scene.png", "locate", "the circle", None, picture)
-    said = json.loads(capsys.readouterr().out)
-    assert said["image"].endswith("scene.png") and said["task"] == "rec_box" and len(said["box_xyxy"]) == 4
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["image"].endswith("scene.png") and printed["task"] == "rec_box" and len(printed["box_xyxy"]) == 4
     with Image.open(picture) as drawn:
         assert drawn.width / drawn.height == pytest.approx(1.5, rel=0.05)
         assert len(set(drawn.convert("RGB").getdata())) > 1
@@ -139,26 +154,26 @@ def test_the_command_prints_json_and_draws(folder, capsys, tmp_path):
 @pytest.mark.parametrize("then", ["classify", "describe"])
 def test_the_second_turn_is_about_the_box_that_was_found(folder, predictor, image, capsys, then):
     command.predict(str(folder / "model"), folder / "scene.png", "locate", "the circle", None, None, then)
-    said = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     found = predictor.locate(image, "the circle")
-    assert said["box_xyxy"] == list(found.box_xyxy)
-    assert said["then"] == getattr(predictor, then)(image, found.box_xyxy).as_dict()
+    assert printed["box_xyxy"] == list(found.box_xyxy)
+    assert printed["then"] == getattr(predictor, then)(image, found.box_xyxy).as_dict()
 
 
-def test_of_a_box_that_cannot_be_read_nothing_is_asked(folder, capsys, monkeypatch):
-    monkeypatch.setattr(Predictor, "locate", lambda *_: Found("rec_box", "nowhere", 0.5))
+def test_without_a_box_there_is_no_second_turn(folder, capsys, monkeypatch):
+    monkeypatch.setattr(Predictor, "locate", lambda *_: GroundingResult("rec_box", "nowhere", 0.5))
     command.predict(str(folder / "model"), folder / "scene.png", "locate", "the circle", None, None, "classify")
     assert json.loads(capsys.readouterr().out)["then"] is None
 
 
 @pytest.mark.parametrize("task", ["segment", "keypoints", "find_all", "presence"])
-def test_the_command_draws_outlines_and_points(folder, capsys, tmp_path, task):
+def test_the_command_draws_masks_and_points(folder, capsys, tmp_path, task):
     command.predict(str(folder / "model"), folder / "scene.png", task, "the circle", None, tmp_path / "drawn.jpg")
     assert json.loads(capsys.readouterr().out)["confidence"] > 0 and (tmp_path / "drawn.jpg").stat().st_size
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "cut", "folder", "bomb"])
-def test_a_bad_picture_is_told_in_one_line(folder, tmp_path, kind, monkeypatch):
+def test_a_bad_image_is_one_line(folder, tmp_path, kind, monkeypatch):
     path = tmp_path / "picture.png"
     if kind == "text":
         path.write_text("not a picture")
@@ -174,13 +189,13 @@ def test_a_bad_picture_is_told_in_one_line(folder, tmp_path, kind, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_a_picture_of_no_known_kind_cannot_be_written(folder, tmp_path):
+def test_a_picture_of_an_unknown_format_cannot_be_written(folder, tmp_path):
     with pytest.raises(VilamError, match=r"drawn\.what: could not be written"):
         command.predict(str(folder / "model"), folder / "scene.png", "locate", "it", None, tmp_path / "drawn.what")
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--locate", "a", "--describe", "1,2,3,4"], "ask one thing"),
         ([], "ask one thing"),
@@ -190,14 +205,15 @@ def test_a_picture_of_no_known_kind_cannot_be_written(folder, tmp_path):
         (["--locate", "a", "--then", "segment"], "--then segment: expected classify or describe, after --locate"),
         (["--segment", "a", "--then", "classify"], "--then classify: expected classify or describe, after --locate"),
         (["--locate", " "], "the expression is empty"),
-        (["--describe", "200,2,300,4"], "outside of the 96 x 64 picture"),
+        (["--describe", "200,2,300,4"], "outside of the 96 x 64 image"),
     ],
 )
-def test_the_command_line_tells_in_one_line(folder, monkeypatch, capsys, words, told):
+def test_a_mistake_on_the_command_line_is_one_line(folder, monkeypatch, capsys, words, message):
     monkeypatch.setattr(
         sys, "argv", ["vilam", "predict", str(folder / "scene.png"), "--model", str(folder / "model"), *words]
     )
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    said = capsys.readouterr()
-    assert ended.value.code == 1 and said.out == "" and len(said.err.splitlines()) == 1 and told in said.err
+    printed = capsys.readouterr()
+    assert ended.value.code == 1 and printed.out == ""
+    assert len(printed.err.splitlines()) == 1 and message in printed.err

@@ -1,4 +1,4 @@
-"""The model card tells of each part where it comes from and how much of it was trained."""
+"""The model card: where each part is from, and how much of it was trained."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 import toy
 import yaml
 
-from vilam.models.build import Trained, load_trained, save_trained
+from vilam.models.build import LoadedModel, load_model, save_model
 from vilam.models.card import model_card
 
 
-def test_it_tells_where_parts_come_from_and_what_was_trained(tmp_path, monkeypatch):
+def test_it_has_the_origin_and_the_trained_weights_of_each_part(tmp_path, monkeypatch):
     source = toy.model()
     for part, folder in (("vision", tmp_path / "vision"), ("language", tmp_path / "language")):
         getattr(source, part).save_pretrained(folder)
@@ -19,11 +19,11 @@ def test_it_tells_where_parts_come_from_and_what_was_trained(tmp_path, monkeypat
     (tmp_path / "vision" / "preprocessor_config.json").write_text(json.dumps(statistics))
     vision = {"checkpoint": str(tmp_path / "vision"), "model_type": None, "config": {}, "frozen": True}
     monkeypatch.setattr(
-        "vilam.models.joined.provenance", lambda name: {"title": "Eyes", "package": "eyes==1", "sha256": "ab"}
+        "vilam.models.vilam.compose.provenance", lambda name: {"title": "Eyes", "package": "eyes==1", "sha256": "ab"}
     )
     model = toy.model(vision=vision)
-    save_trained(Trained(model, toy.tokenizer(), toy.card(), {"stage": "train"}), tmp_path / "model")
-    save_trained(load_trained(tmp_path / "model"), tmp_path / "again")
+    save_model(LoadedModel(model, toy.tokenizer(), toy.card(), {"stage": "train"}), tmp_path / "model")
+    save_model(load_model(tmp_path / "model"), tmp_path / "again")
     text = (tmp_path / "again" / "README.md").read_text()
     assert text == (tmp_path / "model" / "README.md").read_text()
     _, head, body = text.split("---\n", 2)
@@ -32,7 +32,7 @@ def test_it_tells_where_parts_come_from_and_what_was_trained(tmp_path, monkeypat
     rows = {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in table}
     count = sum(each.numel() for each in model.vision.parameters())
     assert rows["vision"] == ["Eyes (eyes==1)", "", "ab", f"{count:,}", "0"]
-    assert rows["language"][0] == "nothing" and rows["language"][3] == rows["language"][4]
+    assert rows["language"][0] == "scratch" and rows["language"][3] == rows["language"][4]
     assert "Trained on scenes" in body and "It went on from" not in body
 
 

@@ -20,7 +20,7 @@ def logits() -> torch.Tensor:
     return torch.randn(SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
 
-def test_without_sigma_it_is_cross_entropy(logits):
+def test_without_sigma_the_loss_is_cross_entropy(logits):
     labels = torch.arange(SIZE)
     expected = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     torch.testing.assert_close(token_losses(logits, labels, CONFIG, 0.0), expected)
@@ -28,34 +28,34 @@ def test_without_sigma_it_is_cross_entropy(logits):
     torch.testing.assert_close(token_losses(logits, labels, digits, 1.5), expected)
 
 
-def test_with_sigma_neighbours_of_the_same_axis_share_the_target(logits):
+def test_with_sigma_the_target_is_spread_over_neighbours_of_the_same_axis(logits):
     labels, sigma = torch.arange(SIZE), 1.5
     losses = token_losses(logits, labels, CONFIG, sigma)
     log_probs = torch.log_softmax(logits, -1)
     for n in range(SIZE):
-        place = n - FIRST - 3
-        if place < 0:  # a word or a mark
+        offset = n - FIRST - 3
+        if offset < 0:  # a word or a mark
             assert losses[n] == pytest.approx(-float(log_probs[n, n]), abs=1e-5)
             continue
-        axis, true = divmod(place, BINS)
+        axis, true = divmod(offset, BINS)
         weights = [math.exp(-((k - true) ** 2) / (2 * sigma**2)) for k in range(BINS)]
         expected = sum(-w * float(log_probs[n, FIRST + 3 + axis * BINS + k]) for k, w in enumerate(weights))
         assert losses[n] == pytest.approx(expected / sum(weights), abs=1e-4)
 
 
 def test_the_least_loss_is_at_the_soft_target():
-    """Its gradient vanishes where the probabilities are the target (over all tokens)."""
-    place, sigma = 4, 1.5
-    weights = torch.tensor([math.exp(-((k - place) ** 2) / (2 * sigma**2)) for k in range(BINS)])
+    """The gradient is 0 if the probabilities are the target (over all tokens)."""
+    true, sigma = 4, 1.5
+    weights = torch.tensor([math.exp(-((k - true) ** 2) / (2 * sigma**2)) for k in range(BINS)])
     logits = torch.full((1, SIZE), -60.0)
     logits[0, FIRST + 3 : FIRST + 3 + BINS] = (weights / weights.sum()).log()
     logits.requires_grad_(True)
-    token_losses(logits, torch.tensor([FIRST + 3 + place]), CONFIG, sigma).sum().backward()
+    token_losses(logits, torch.tensor([FIRST + 3 + true]), CONFIG, sigma).sum().backward()
     assert float(logits.grad.abs().max()) < 1e-6
 
 
 @pytest.mark.parametrize("advantage", [1.5, -0.7, 0.0])
-def test_the_policy_loss_written_out(advantage):
+def test_the_policy_loss_is_grpo_s(advantage):
     """GRPO's clipped gain and its estimate of the distance, token by token."""
     now, old, far = [-0.1, -2.0, -0.5, -3.0], [-0.4, -1.0, -0.5, -1.0], [-0.2, -0.2, -4.0, -3.0]
     policy = Policy(torch.ones(4) > 0, torch.full((4,), advantage), torch.tensor(old), torch.tensor(far))

@@ -1,4 +1,4 @@
-"""Step 1 on a toy project (see tests/runs.py), and what it refuses."""
+"""`activate` on a toy project (see tests/runs.py), and what it refuses."""
 
 from __future__ import annotations
 
@@ -12,86 +12,89 @@ import toy
 
 from vilam.data.store import read_card
 from vilam.errors import VilamError
-from vilam.inference.addresses import find_model
-from vilam.models.build import Trained, load_trained
+from vilam.inference.resolve import resolve_model
+from vilam.layout import Layout
+from vilam.models.build import LoadedModel, load_model
 from vilam.stages import activate
 from vilam.training.checkpoint import Checkpoints
 
 
 def test_it_writes_a_model_of_the_settings(projects):
-    trained = load_trained(projects / "whole" / "models" / "activate")
-    config = trained.model.config
+    trained = load_model(projects / "whole" / "models" / "activate")
+    config = trained.network.config
     assert (config.text_config.hidden_size, config.text_config.num_hidden_layers) == (32, 2)
     assert config.coordinate_bins == 101 and config.image_size == toy.IMAGE_SIZE
     assert trained.info == {"stage": "activate"}
     metrics = json.loads((projects / "whole" / "metrics" / "activate.json").read_text())
     assert metrics["steps"] == 2 and metrics["images"] == 2 * toy.RUN["batch_size"]
-    assert "val_rec_acc" not in metrics  # it has no questions of rec_box to be held to
+    assert "val_rec_acc" not in metrics  # it has no questions of rec_box
 
 
 def test_the_tokenizer_knows_the_words_of_the_questions(projects):
-    tokenizer = load_trained(projects / "whole" / "models" / "activate").tokenizer
+    tokenizer = load_model(projects / "whole" / "models" / "activate").tokenizer
     for word in (" circle", " red", "Where"):
         assert len(tokenizer.encode(word)) == 1
 
 
 def test_its_tokenizer_reads_questions_and_answers_of_the_training_split(tmp_path):
-    found = list(activate.texts(toy.write_project(tmp_path)))
+    found = list(activate.texts(Layout(toy.write_project(tmp_path))))
     assert found[:2] == [toy.of_split("train")[0].question, toy.of_split("train")[0].answer]
     assert len(found) == 2 * len(toy.of_split("train"))
 
 
 @pytest.fixture
 def begun(monkeypatch):
-    """Calls step 1 up to its training, and gives the model that it would begin with and the run's checkpoints."""
+    """Calls `activate` up to its training; returns the model with which it would begin and the run's checkpoints."""
 
-    def call(settings, root) -> tuple[Trained, Path]:
+    def call(settings, root) -> tuple[LoadedModel, Path]:
         given = []
         monkeypatch.setattr(activate, "run_job", lambda *values: given.extend(values))
         activate.run(settings, root)
-        found = [value for value in given if isinstance(value, Trained | Checkpoints)]
+        found = [value for value in given if isinstance(value, LoadedModel | Checkpoints)]
         return found[0], found[1].folder
 
     return call
 
 
-def test_it_goes_on_from_a_trained_model_with_all_of_it_but_its_data(projects, tmp_path, begun):
+def test_a_trained_model_is_fine_tuned_with_all_of_it_but_its_data(projects, tmp_path, begun):
     root = toy.write_project(tmp_path)
     folder = projects / "whole" / "models" / "train"
-    start, _ = begun(toy.settings(model__start=str(folder), model__language__config={"hidden_size": 64}), root)
-    before = load_trained(folder)
-    weights = before.model.state_dict()
-    assert all(torch.equal(weights[name], value) for name, value in start.model.state_dict().items())
+    start, _ = begun(toy.settings(model__fine_tune_from=str(folder), model__language__config={"hidden_size": 64}), root)
+    before = load_model(folder)
+    weights = before.network.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in start.network.state_dict().items())
     assert start.tokenizer.tokenizer.get_vocab() == before.tokenizer.tokenizer.get_vocab()
     assert start.card == read_card(root / "data" / "records") and start.seen == before.seen
-    assert start.info == {"stage": "activate", "start": find_model("", str(folder), root).version}
+    assert start.info == {"stage": "activate", "fine_tuned_from": resolve_model("", str(folder), root).version}
 
 
-def test_the_checkpoints_of_another_beginning_are_not_gone_on_with(projects, tmp_path, begun):
+def test_checkpoints_of_another_start_are_not_resumed(projects, tmp_path, begun):
     root = toy.write_project(tmp_path)
     shutil.copytree(projects / "whole" / "models" / "activate", root / "model")
-    settings = toy.settings(model__start="model")
+    settings = toy.settings(model__fine_tune_from="model")
     assert begun(settings, root)[1] == begun(settings, root)[1]
     before = begun(settings, root)[1]
     shutil.copy(projects / "whole" / "models" / "train" / "model.safetensors", root / "model")
     assert begun(settings, root)[1] != before
 
 
-def test_what_cannot_be_gone_on_from_is_told(projects, tmp_path):
+def test_a_model_that_cannot_be_fine_tuned_is_reported(projects, tmp_path):
     root = toy.write_project(tmp_path)
-    with pytest.raises(VilamError, match=r"^model\.start nowhere: no model in .*nowhere: name a model folder"):
-        activate.run(toy.settings(model__start="nowhere"), root)
-    stock = str(projects / "stock-llava" / "models" / "train")
-    with pytest.raises(VilamError, match=r"^model\.start .*stock-llava.*: train\.cycle\.mode soft is for parts"):
-        activate.run(toy.settings(model__start=stock, train__cycle__mode="soft"), root)
+    with pytest.raises(VilamError, match=r"^model\.fine_tune_from nowhere: no model in .*nowhere: name a model folder"):
+        activate.run(toy.settings(model__fine_tune_from="nowhere"), root)
+    folder = str(projects / "hf-llava" / "models" / "train")
+    with pytest.raises(
+        VilamError, match=r"^model\.fine_tune_from .*hf-llava.*: train\.cycle\.mode soft is for a composed"
+    ):
+        activate.run(toy.settings(model__fine_tune_from=folder, train__cycle__mode="soft"), root)
 
 
-def test_without_data_it_says_what_to_run(tmp_path):
+def test_without_data_the_error_says_what_to_run(tmp_path):
     with pytest.raises(VilamError, match="run prepare"):
         activate.run(toy.settings(), tmp_path)
 
 
-def test_without_deepspeeds_file_it_says_which(tmp_path, monkeypatch):
+def test_a_missing_deepspeed_file_is_named(tmp_path, monkeypatch):
     from vilam.training import loop
 
     monkeypatch.setattr(loop, "start_distributed", lambda: "cpu")

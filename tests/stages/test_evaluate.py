@@ -11,10 +11,16 @@ import pandas as pd
 import pytest
 import toy
 
+from vilam.config import EvaluateSettings
 from vilam.data.instructions import read_instructions, write_instructions
-from vilam.data.leakage import content_hash, content_hashes
-from vilam.data.store import RecordStore, write_dataset
+from vilam.data.store import RecordStore, content_hash, content_hashes, write_dataset
 from vilam.errors import VilamError
+from vilam.evaluation import protocol
+from vilam.evaluation.predictions import Prediction
+from vilam.evaluation.round_trips import round_trip_questions
+from vilam.inference.model import Model
+from vilam.layout import Layout
+from vilam.models.build import load_model
 from vilam.stages import evaluate, register
 from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
 from vilam.tasks.synthesis import render
@@ -25,12 +31,19 @@ def root(projects):
     return projects / "whole"
 
 
+def answerer(root, records):
+    """The trained model of a project."""
+    loaded = load_model(root / "models" / "train")
+    model = Model.for_data(loaded.network, loaded.tokenizer, records.card)
+    return protocol.Answerer(model, records, toy.settings().evaluate.batch_size)
+
+
 def test_both_models_are_scored_on_the_same_questions(root):
     metrics = json.loads((root / "metrics" / "evaluate.json").read_text())
     assert set(metrics) == {"activate", "train"}
     assert metrics["activate"].keys() == metrics["train"].keys()
     tables = {stage: pd.read_parquet(root / "predictions" / f"{stage}.parquet") for stage in metrics}
-    asked = evaluate.instructions_of(root, toy.settings().evaluate)
+    asked = evaluate.instructions_of(Layout(root), toy.settings().evaluate)
     for stage, table in tables.items():
         scored = table[table["task"].isin(ALL_TASKS)]
         assert Counter(scored["task"]) == Counter(each.task for each in asked)
@@ -40,22 +53,19 @@ def test_both_models_are_scored_on_the_same_questions(root):
 
 
 def test_no_answer_is_invalid(root):
-    """What a model that has learnt next to nothing says can be read all the same."""
+    """Also of a model that has hardly been trained."""
     metrics = json.loads((root / "metrics" / "evaluate.json").read_text())
     for stage in metrics:
         assert all(metrics[stage][f"{task}/invalid"] == 0 for task in ALL_TASKS)
 
 
-def test_the_same_numbers_come_out_again(root):
+def test_the_protocol_gives_the_same_numbers_again(root):
     """By the functions of the stage, without MLflow and the report."""
-    from vilam.models.build import load_trained
-
     own = toy.settings().evaluate
     records = RecordStore(root / "data" / "records", *own.splits)
-    asked = evaluate.instructions_of(root, own)
-    trained = load_trained(root / "models" / "train")
-    answers = evaluate.ask(evaluate.Answerer(trained, records, own.batch_size), asked, own, "train")
-    again = evaluate.score(answers, records, own, toy.settings().seed)
+    asked = evaluate.instructions_of(Layout(root), own)
+    answers = protocol.ask(answerer(root, records), asked, own, "train")
+    again = protocol.score(answers, records, own, toy.settings().seed)
     kept = json.loads((root / "metrics" / "evaluate.json").read_text())["train"]
     assert again.metrics == pytest.approx(kept, nan_ok=True)
 
@@ -67,15 +77,14 @@ def test_the_same_numbers_come_out_again(root):
         ({"dialogue": True}, "dialogue", {"accuracy", "found_and_named"}),
     ],
 )
-def test_what_is_asked_besides_changes_no_strict_number(root, changes, prefix, names):
-    from vilam.models.build import load_trained
-
+def test_further_questions_change_no_strict_number(root, changes, prefix, names):
     own = toy.settings().evaluate
     records = RecordStore(root / "data" / "records", *own.splits)
-    asked = evaluate.instructions_of(root, own)
-    answerer = evaluate.Answerer(load_trained(root / "models" / "train"), records, own.batch_size)
+    asked = evaluate.instructions_of(Layout(root), own)
     chosen = [own.model_copy(update=each) for each in ({}, changes)]
-    strict, both = (evaluate.score(evaluate.ask(answerer, asked, each, "train"), records, each, 1) for each in chosen)
+    strict, both = (
+        protocol.score(protocol.ask(answerer(root, records), asked, each, "train"), records, each, 1) for each in chosen
+    )
     pd.testing.assert_frame_equal(strict.rows, both.rows, check_exact=True)
     more = {name: value for name, value in both.metrics.items() if name not in strict.metrics}
     assert both.metrics == strict.metrics | more
@@ -95,39 +104,37 @@ def test_two_processes_write_the_same_as_one(projects, file):
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_the_second_turns_and_the_best_of_all_templates_stand_beside_the_strict_numbers(projects, root):
+def test_dialogue_and_oracle_metrics_are_beside_the_strict_ones(projects, root):
     alone, shared = (
         json.loads((each / "metrics" / "evaluate.json").read_text()) for each in (root, projects / "shared2")
     )
     assert set(alone) == set(shared) == {"activate", "train"}
-    for stage, told in shared.items():
-        assert {name.partition("/")[0] for name in told.keys() - alone[stage].keys()} == {"rec_box_oracle", "dialogue"}
-        assert told["rec_box/total"] == told["rec_box_oracle/total"] == told["dialogue/total"] > 0
-        assert told["rec_box_oracle/acc_0.5"] >= told["rec_box/acc_0.5"]
-        assert told["dialogue/found_and_named"] <= min(told["dialogue/accuracy"], told["rec_box/acc_0.5"])
+    for stage, found in shared.items():
+        assert {name.partition("/")[0] for name in found.keys() - alone[stage].keys()} == {"rec_box_oracle", "dialogue"}
+        assert found["rec_box/total"] == found["rec_box_oracle/total"] == found["dialogue/total"] > 0
+        assert found["rec_box_oracle/acc_0.5"] >= found["rec_box/acc_0.5"]
+        assert found["dialogue/found_and_named"] <= min(found["dialogue/accuracy"], found["rec_box/acc_0.5"])
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_the_first_process_alone_tells(projects, number):
+def test_the_first_process_alone_reports(projects, number):
     from mlflow import MlflowClient
 
     project = projects / f"shared{number}"
     assert len(MlflowClient(f"sqlite:///{project / 'mlruns' / 'mlflow.db'}").search_runs(["1"])) == 1
-    said = [(project / f"log-{rank}.txt").read_text() for rank in range(number)]
-    assert "evaluate train, oracle: " in said[0] and not any("evaluate" in each for each in said[1:])
+    logs = [(project / f"log-{rank}.txt").read_text() for rank in range(number)]
+    assert "evaluate train, oracle: " in logs[0] and not any("evaluate" in each for each in logs[1:])
 
 
-def test_a_model_knows_the_images_that_it_was_trained_on(root):
-    from vilam.models.build import load_trained
-
+def test_a_model_knows_its_training_images(root):
     trained = {*content_hashes(root / "data" / "records", "train").values()}
     assert len(trained) > 1
     for stage in ("activate", "train"):
-        assert load_trained(root / "models" / stage).seen == trained
+        assert load_model(root / "models" / stage).seen == trained
 
 
-def test_an_image_that_was_trained_on_is_told_and_not_asked_about(root, caplog):
-    """By its content, whatever it is called."""
+def test_an_image_that_was_trained_on_is_reported_and_left_out(root, caplog):
+    """It is recognised by its content, not by its name."""
     records = RecordStore(root / "data" / "records", "test")
     image_id = records.ids[1]
     seen = frozenset({content_hash(records[image_id].image), "0" * 64})
@@ -137,7 +144,7 @@ def test_an_image_that_was_trained_on_is_told_and_not_asked_about(root, caplog):
     ]
 
 
-def test_only_images_that_were_trained_on_are_refused(root, tmp_path):
+def test_images_that_were_all_trained_on_are_refused(root, tmp_path):
     folder = tmp_path / "project"
     shutil.copytree(root, folder, symlinks=True)
     hashes = content_hashes(folder / "data" / "records", "test").values()
@@ -146,7 +153,7 @@ def test_only_images_that_were_trained_on_are_refused(root, tmp_path):
         evaluate.run(toy.settings(), folder)
 
 
-def test_the_run_of_the_training_is_gone_on_with(root):
+def test_the_run_of_the_training_gets_the_metrics(root):
     from mlflow import MlflowClient
 
     run_id = json.loads((root / "models" / "train" / "run.json").read_text())["run_id"]
@@ -154,14 +161,14 @@ def test_the_run_of_the_training_is_gone_on_with(root):
     logged = client.get_run(run_id).data.metrics
     metrics = json.loads((root / "metrics" / "evaluate.json").read_text())
     assert logged["rec_box/acc_0.5"] == metrics["train"]["rec_box/acc_0.5"]
-    assert logged["after_step_1/rec_box/acc_0.5"] == metrics["activate"]["rec_box/acc_0.5"]
+    assert logged["after_activate/rec_box/acc_0.5"] == metrics["activate"]["rec_box/acc_0.5"]
     names = {item.path for item in client.list_artifacts(run_id)}
     assert {"report", "predictions"} <= names
 
 
 @pytest.fixture
 def elsewhere(root, tmp_path, monkeypatch):
-    """A project with another data set, whose categories bear other names, and the registry of ``whole``; no model."""
+    """A project with another data set, whose categories have other names, and the registry of ``whole``; no model."""
     folder = toy.write_settings(tmp_path / "elsewhere")
     scenes = [
         replace(record, regions=tuple(replace(each, category=f"odd {each.category}") for each in record.regions))
@@ -177,7 +184,7 @@ def elsewhere(root, tmp_path, monkeypatch):
     return folder
 
 
-def test_another_model_is_asked_about_this_data_and_its_numbers_are_its_own(elsewhere, root):
+def test_another_model_is_evaluated_on_this_data_in_a_run_of_its_own(elsewhere, root):
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{elsewhere / 'mlruns' / 'mlflow.db'}")
@@ -198,10 +205,10 @@ def test_another_model_is_asked_about_this_data_and_its_numbers_are_its_own(else
     assert (run.data.tags["trained_on"], run.data.tags["data_set"]) == ("scenes", "odd scenes")
     assert run.data.params["evaluate.model"] == "models:/vilam@champion"
     page = (elsewhere / "reports" / "index.html").read_text()
-    assert "another model" in page and "models:/vilam/1" in page and "after step 2" not in page
+    assert "another model" in page and "models:/vilam/1" in page and "after train" not in page
 
 
-def test_a_model_folder_will_do_and_is_never_registered(elsewhere, root):
+def test_a_model_folder_is_evaluated_and_never_registered(elsewhere, root):
     shutil.copytree(root / "models" / "train", elsewhere / "models" / "train")
     evaluate.run(toy.settings(evaluate__model="models/train", evaluate__tasks=["reg_class"]), elsewhere)
     with pytest.raises(VilamError, match=r"evaluate\.json: of another model than models/train: set evaluate\.model to"):
@@ -209,53 +216,55 @@ def test_a_model_folder_will_do_and_is_never_registered(elsewhere, root):
     assert not (elsewhere / "metrics" / "register.json").exists()
 
 
-@pytest.mark.parametrize("processes", [1, 2])  # told before processes are started
+@pytest.mark.parametrize("processes", [1, 2])  # before processes are started
 @pytest.mark.parametrize(
     ("model", "line"), [("nowhere", "no model in .*nowhere: name a model folder"), ("models:/vilam@chief", "not found")]
 )
-def test_another_model_that_is_not_there_is_told(elsewhere, model, line, processes):
-    with pytest.raises(VilamError, match=f"^evaluate.model {model}: .*{line}") as told:
+def test_a_missing_other_model_is_reported(elsewhere, model, line, processes):
+    with pytest.raises(VilamError, match=f"^evaluate.model {model}: .*{line}") as caught:
         evaluate.run(toy.settings(evaluate__model=model, evaluate__processes=processes), elsewhere)
-    assert "\n" not in str(told.value) and not (elsewhere / "metrics").exists()
+    assert "\n" not in str(caught.value) and not (elsewhere / "metrics").exists()
 
 
 def test_only_the_first_images_are_asked_about(root):
     own = toy.settings().evaluate
-    chosen = evaluate.instructions_of(root, replace_max(own, 1))
+    chosen = evaluate.instructions_of(Layout(root), replace_max(own, 1))
     assert len({each.image_id for each in chosen}) == 1
     every = [each for each in read_instructions(root / "data" / "instructions", "test") if each.task in ALL_TASKS]
-    assert evaluate.instructions_of(root, replace_max(own, 99)) == every
+    assert evaluate.instructions_of(Layout(root), replace_max(own, 99)) == every
 
 
-def test_of_several_splits_the_first_images_of_each_are_asked_about(root):
+def test_the_first_images_of_each_split_are_asked_about(root):
     asked = {
-        split: evaluate.instructions_of(root, replace_max(toy.settings(evaluate__splits=split).evaluate, 1))
+        split: evaluate.instructions_of(Layout(root), replace_max(toy.settings(evaluate__splits=split).evaluate, 1))
         for split in (("val",), ("test",), ("test", "val"))
     }
     assert asked["test", "val"] == [*asked["test",], *asked["val",]]
     assert {each.split for each in asked["test", "val"]} == {"test", "val"}
 
 
-def replace_max(own: evaluate.EvaluateSettings, count: int) -> evaluate.EvaluateSettings:
+def replace_max(own: EvaluateSettings, count: int) -> EvaluateSettings:
     return own.model_copy(update={"max_images": count})
 
 
-def test_the_round_trip_asks_for_the_words_that_were_given(root):
-    asked = [each for each in evaluate.instructions_of(root, toy.settings().evaluate) if each.task == "reg_caption"]
-    predictions = [evaluate.Prediction(asked[0], "the odd thing", 0.5), evaluate.Prediction(asked[1], "  ", 0.5)]
+def test_the_round_trip_asks_for_the_generated_expression(root):
+    asked = [
+        each for each in evaluate.instructions_of(Layout(root), toy.settings().evaluate) if each.task == "reg_caption"
+    ]
+    predictions = [Prediction(asked[0], "the odd thing", 0.5), Prediction(asked[1], "  ", 0.5)]
     records = RecordStore(root / "data" / "records", "test")
-    questions = evaluate._round_trip_questions(predictions, records)
+    questions = round_trip_questions(predictions, records)
     assert [each.instruction_id for each in questions] == [asked[0].instruction_id]
     expected = replace(asked[0], task="rec_box", question=questions[0].question, expression="the odd thing")
     assert questions[0] == expected and "the odd thing" in questions[0].question
 
 
-def test_a_split_that_is_not_there_is_told(tmp_path):
+def test_an_unknown_split_is_reported(tmp_path):
     with pytest.raises(VilamError, match="testA"):
         evaluate.run(toy.settings(evaluate__splits=["test", "testA"]), toy.write_project(tmp_path))
 
 
-def test_a_missing_model_is_told(root, tmp_path):
+def test_a_missing_model_is_reported(root, tmp_path):
     toy.write_project(tmp_path)
     shutil.copytree(root / "models" / "activate", tmp_path / "models" / "activate")
     with pytest.raises(VilamError, match=r"models/train: no trained model here"):

@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import AutoModel, AutoModelForCausalLM
 
 from vilam.inference.predictor import Predictor
-from vilam.models.build import Trained, load_trained
+from vilam.models.build import LoadedModel, load_model
 from vilam.models.device import precision
 
 
@@ -24,37 +24,37 @@ def folder(projects: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(folder: Path) -> Trained:
-    """Its model of step 2."""
-    return load_trained(folder / "models" / "train")
+def trained(folder: Path) -> LoadedModel:
+    """Its model after train."""
+    return load_model(folder / "models" / "train")
 
 
-def test_checkpoints_lie_in_several_files(folder):
+def test_checkpoints_consist_of_several_files(folder):
     for part in ("vision", "language"):
         assert len(list((folder / part).glob("*.safetensors"))) > 1
 
 
-def test_what_is_frozen_is_as_it_came(folder, trained):
+def test_frozen_weights_are_those_of_the_checkpoint(folder, trained):
     vision = AutoModel.from_pretrained(folder / "vision").state_dict()
     language = AutoModelForCausalLM.from_pretrained(folder / "language").state_dict()
-    found = trained.model.vision.state_dict()
+    found = trained.network.vision.state_dict()
     assert found.keys() == vision.keys() and all(torch.equal(found[name], vision[name]) for name in vision)
-    found = {name.replace(".base_layer", ""): value for name, value in trained.model.language.state_dict().items()}
+    found = {name.replace(".base_layer", ""): value for name, value in trained.network.language.state_dict().items()}
     assert found.keys() >= language.keys() and all(torch.equal(found[name], language[name]) for name in language)
 
 
-def test_what_is_not_has_learnt(folder, trained):
-    before, after = load_trained(folder / "models" / "activate").model.state_dict(), trained.model.state_dict()
+def test_adapters_and_new_parts_have_changed(folder, trained):
+    before, after = load_model(folder / "models" / "activate").network.state_dict(), trained.network.state_dict()
     changed = {name for name in after if not torch.equal(before[name], after[name])}
     adapters = {name for name in after if "lora_" in name}
     assert len(adapters) == 8 and changed >= adapters
     assert {name.partition(".")[0] for name in changed} == {"aligner", "coordinates", "grounder", "language"}
 
 
-def test_each_picture_was_seen_once(folder):
-    """Of training, of validation and of evaluation; each has its own pixels.
+def test_the_features_of_each_image_were_computed_once(folder):
+    """In training, validation and evaluation.
 
-    Evaluation multiplies in bf16 where that is fast, so that it cannot take the features of a training in fp32.
+    Evaluation multiplies in bf16 if that is fast, so it cannot use the features of a training in fp32.
     """
     kept = list((folder / "cache" / "features").glob("*/*/*.npy"))
     folders = {file.parents[1] for file in kept}
@@ -72,7 +72,7 @@ def test_it_answers_and_is_scored(folder):
         assert found.box_xyxy is not None and found == predictor.locate(picture, "the red circle")
 
 
-def test_its_card_says_what_was_trained(folder, trained):
+def test_its_card_holds_the_number_of_trained_parameters(folder, trained):
     text = (folder / "models" / "train" / "README.md").read_text()
-    count = sum(value.numel() for name, value in trained.model.language.state_dict().items() if "lora_" in name)
+    count = sum(value.numel() for name, value in trained.network.language.state_dict().items() if "lora_" in name)
     assert f" {count:,} |" in next(line for line in text.splitlines() if line.startswith("| language | language |"))

@@ -13,12 +13,14 @@ import mlflow
 import pytest
 from PIL import Image
 
-from vilam import serving
+from vilam.commands.models import comparison, show_models
 from vilam.config import Settings, load_settings
 from vilam.errors import VilamError
-from vilam.registry import comparison, show_models
+from vilam.inference import serving
 from vilam.stages import register
-from vilam.tracking import connect, download_model, open_run, versions
+from vilam.tracking.connection import connect
+from vilam.tracking.registry import download_model, versions
+from vilam.tracking.runs import open_run
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Predictor:
 
     @classmethod
     def from_pretrained(cls, folder: str) -> Predictor:
-        """Any folder that holds a config will do."""
+        """Any folder that holds a config."""
         assert (Path(folder) / "config.json").is_file()
         return cls()
 
@@ -78,7 +80,7 @@ def root(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def evaluated(root: Path, settings: Settings, primary: float, guard: float = 0.9) -> None:
-    """Write what `evaluate` would."""
+    """Writes what `evaluate` would."""
     names = settings.register_
     metrics = {names.primary: primary, f"{names.primary}_low": primary - 0.05, **dict.fromkeys(names.guards, guard)}
     (root / "metrics").mkdir(exist_ok=True)
@@ -86,9 +88,9 @@ def evaluated(root: Path, settings: Settings, primary: float, guard: float = 0.9
 
 
 def registered(root: Path) -> dict[str, object]:
-    """What the stage told."""
-    told: dict[str, object] = json.loads((root / "metrics" / "register.json").read_text())
-    return told
+    """What the stage wrote."""
+    content: dict[str, object] = json.loads((root / "metrics" / "register.json").read_text())
+    return content
 
 
 def test_champion_moves_only_through_the_gate(
@@ -97,10 +99,10 @@ def test_champion_moves_only_through_the_gate(
     for primary in (0.7, 0.5, 0.68):
         evaluated(root, settings, primary)
         register.run(settings, root)
-        told = registered(root)
-        assert told["passed"] is (primary > 0.6)
-        assert told["champion"] == (1 if primary == 0.5 else told["version"])
-        assert told["reasons"]
+        written = registered(root)
+        assert written["passed"] is (primary > 0.6)
+        assert written["champion"] == (1 if primary == 0.5 else written["version"])
+        assert written["reasons"]
     first, second, third = versions(root, settings.register_.model_name)
     assert (first.aliases, second.aliases, set(third.aliases)) == ((), (), {"champion", "challenger"})
     assert second.metrics[settings.register_.primary] == 0.5

@@ -114,7 +114,7 @@ def test_nothing_to_train_on_is_told_in_one_line(tmp_path, settings):
     bare = ImageRecord("a", "train", b"x", 10, 10, "toy", "CC0-1.0")
     other = replace(bare, image_id="b", split="test", regions=(Region("r", (0.0, 0.0, 5.0, 5.0), "circle"),))
     _write(tmp_path, [bare, other])
-    with pytest.raises(VilamError, match="no region to ask about in the split train"):
+    with pytest.raises(VilamError, match="no region to ask about in train"):
         synthesize.run(settings, tmp_path)
     assert not (tmp_path / "data" / "instructions").exists()
 
@@ -162,7 +162,7 @@ def test_without_a_teacher_no_model_is_loaded_and_the_plot_is_empty(tmp_path, pr
 
 def test_a_share_of_the_training_regions_keeps_its_words_and_all_held_out_ones(tmp_path, settings):
     _scenes(tmp_path, 20)
-    synthesize.run(_changed(settings, described_share=0.3), tmp_path)
+    synthesize.run(_changed(settings, described_fraction=0.3), tmp_path)
     described = json.loads((tmp_path / "metrics" / "synthesize.json").read_text(encoding="utf-8"))["described"]
     assert described["test"] == {"generated": 1.0} and 0.1 < described["train"]["generated"] < 0.5
     assert described["train"]["generated"] + described["train"]["none"] == pytest.approx(1, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Step 2 on a toy project (see tests/runs.py), and what it refuses."""
+"""`train` on a toy project (see tests/runs.py), and what it refuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import toy
 import yaml
 
 from vilam.errors import VilamError
-from vilam.models.build import Trained, load_trained, save_trained
+from vilam.models.build import LoadedModel, load_model, save_model
 from vilam.stages import train
 
 
@@ -46,35 +46,35 @@ def test_nothing_else_is_left_behind(projects):
     assert not [path for path in (projects / "whole").rglob("*partial*")]
 
 
-def test_the_model_says_where_it_comes_from(projects):
-    trained = load_trained(projects / "whole" / "models" / "train")
+def test_the_model_knows_its_run_and_data(projects):
+    trained = load_model(projects / "whole" / "models" / "train")
     assert trained.info["stage"] == "train" and trained.info["run_id"]
     assert trained.card.name == "scenes" and set(trained.card.splits) == set(toy.SPLITS)
 
 
-def test_the_curve_says_loss_and_accuracy(projects):
+def test_the_metrics_hold_loss_and_accuracy(projects):
     content = json.loads((projects / "whole" / "metrics" / "train.json").read_text())
     assert content["val_loss"] > 0 and 0 <= content["val_rec_acc"] <= 1
 
 
-def test_a_task_that_is_none_is_told(tmp_path):
-    with pytest.raises(VilamError, match=r"train\.tasks: unknown rec_bx: choose of rec_box"):
+def test_an_unknown_task_is_reported(tmp_path):
+    with pytest.raises(VilamError, match=r"train\.tasks: unknown rec_bx: choose from rec_box"):
         train.run(toy.settings(train__tasks={"rec_bx": 1.0}), tmp_path)
 
 
-def test_without_step_1_it_says_what_to_run(tmp_path):
+def test_without_models_activate_the_error_is_one_line(tmp_path):
     with pytest.raises(VilamError, match="no trained model here"):
         train.run(toy.settings(), toy.write_project(tmp_path))
 
 
-def test_without_data_it_says_what_to_run(tmp_path):
-    save_trained(Trained(toy.model(), toy.tokenizer(), toy.card(), {}), tmp_path / "models" / "activate")
+def test_without_data_the_error_says_what_to_run(tmp_path):
+    save_model(LoadedModel(toy.model(), toy.tokenizer(), toy.card(), {}), tmp_path / "models" / "activate")
     with pytest.raises(VilamError, match="run prepare") as caught:
         train.run(toy.settings(), tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_that_was_killed_is_known_by_its_id(tmp_path: Path):
+def test_a_killed_run_is_known_by_its_id(tmp_path: Path):
     from vilam.training.checkpoint import Checkpoints
 
     checkpoints = Checkpoints(tmp_path / "run")
@@ -83,12 +83,12 @@ def test_a_run_that_was_killed_is_known_by_its_id(tmp_path: Path):
     assert train._run_id(checkpoints) == "abc"
 
 
-def test_without_instructions_it_says_what_to_run(tmp_path, monkeypatch):
+def test_without_instructions_the_error_says_what_to_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "vilam.tracking.open_run", lambda *_: nullcontext(SimpleNamespace(run_id="a", log_metrics=print))
+        "vilam.tracking.runs.open_run", lambda *_: nullcontext(SimpleNamespace(run_id="a", log_metrics=print))
     )
     root = toy.write_project(tmp_path)
-    save_trained(Trained(toy.model(), toy.tokenizer(), toy.card(), {}), root / "models" / "activate")
+    save_model(LoadedModel(toy.model(), toy.tokenizer(), toy.card(), {}), root / "models" / "activate")
     shutil.rmtree(root / "data" / "instructions")
     with pytest.raises(VilamError, match="run synthesize"):
         train.run(toy.settings(), root)

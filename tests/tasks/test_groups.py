@@ -73,7 +73,7 @@ def test_what_is_no_answer_is_not_read_and_scores_nothing(answer: str) -> None:
     assert EVERY.parse(answer, 1000, 500) is None
     for group in record.groups:  # not even about nothing is saying nothing right
         scores = EVERY.score(Reading(), record, group)
-        assert (scores["f1"], scores["perfect"], scores["is_told_apart"]) == (0, 0, 0)
+        assert (scores["f1"], scores["perfect"], scores["existence_correct"]) == (0, 0, 0)
         assert PRESENCE.score(Reading(), record, group) == {"correct": 0}
 
 
@@ -82,8 +82,8 @@ def test_none_is_right_of_nothing_alone() -> None:
     none, some = Reading(boxes=()), EVERY.parse("1 box: [0, 200, 10, 220]", 1000, 500)
     assert some is not None
     assert [EVERY.score(none, record, group)["f1"] for group in record.groups] == [1, 0, 0]
-    assert [EVERY.score(none, record, group)["is_told_apart"] for group in record.groups] == [1, 0, 0]
-    assert [EVERY.score(some, record, group)["is_told_apart"] for group in record.groups] == [0, 1, 1]
+    assert [EVERY.score(none, record, group)["existence_correct"] for group in record.groups] == [1, 0, 0]
+    assert [EVERY.score(some, record, group)["existence_correct"] for group in record.groups] == [0, 1, 1]
     assert [EVERY.score(some, record, group)["f1"] for group in record.groups] == [0, 0, 0.5]
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 import toy
 
-from vilam.models.images import load_pixels
+from vilam.cycle.examples import Example, FirstLeg, Sampled
+from vilam.models.backbones.images import load_pixels
 from vilam.models.losses import IGNORED, Policy, policy_losses
 from vilam.training.batching import collate
-from vilam.training.sampling import Example, FirstLeg, Sampled
 
 
-def test_instructions_stand_one_after_the_other_with_their_answers_labelled():
+def test_instructions_are_packed_one_after_the_other_with_labelled_answers():
     tokenizer, model = toy.tokenizer(), toy.model()
     chosen = toy.scenes()[:2]
     examples = [
@@ -22,55 +22,55 @@ def test_instructions_stand_one_after_the_other_with_their_answers_labelled():
         for record in chosen
     ]
     examples = [examples[0][:5], examples[1][:2]]
-    batch = collate([record.image for record in chosen], examples, tokenizer, model)
+    batch = collate(toy.asked(model), [record.image for record in chosen], examples)
     assert torch.equal(batch.inputs["pixel_values"], load_pixels([record.image for record in chosen], model.config))
     for row, own in enumerate(examples):
-        place = 0
+        position = 0
         for number, example in enumerate(own, start=1):
             question = tokenizer.encode(example.instruction.question + "\n")
             answer = tokenizer.encode_answer(example.instruction.answer)
-            end = place + len(question) + len(answer)
-            assert batch.inputs["input_ids"][row, place:end].tolist() == question + answer
-            assert batch.labels[row, place:end].tolist() == [IGNORED] * len(question) + answer
-            assert set(batch.inputs["segments"][row, place:end].tolist()) == {number}
-            shares = [0.0] * len(question) + [example.weight / len(answer)] * len(answer)
-            assert batch.weights[row, place:end].tolist() == pytest.approx(shares)
-            place = end
-        assert not batch.inputs["segments"][row, place:].any() and not batch.weights[row, place:].any()
-        assert set(batch.inputs["input_ids"][row, place:].tolist()) <= {tokenizer.pad_id}
-        assert set(batch.labels[row, place:].tolist()) <= {IGNORED}
+            end = position + len(question) + len(answer)
+            assert batch.inputs["input_ids"][row, position:end].tolist() == question + answer
+            assert batch.labels[row, position:end].tolist() == [IGNORED] * len(question) + answer
+            assert set(batch.inputs["segments"][row, position:end].tolist()) == {number}
+            weights = [0.0] * len(question) + [example.weight / len(answer)] * len(answer)
+            assert batch.weights[row, position:end].tolist() == pytest.approx(weights)
+            position = end
+        assert not batch.inputs["segments"][row, position:].any() and not batch.weights[row, position:].any()
+        assert set(batch.inputs["input_ids"][row, position:].tolist()) <= {tokenizer.pad_id}
+        assert set(batch.labels[row, position:].tolist()) <= {IGNORED}
 
 
-def test_the_middle_stands_where_the_question_names_it_and_not_in_the_domain():
+def test_soft_answers_are_in_the_question_and_not_in_the_domain():
     tokenizer, record = toy.tokenizer(), toy.scenes()[0]
     question = "This is a picture of the red disc. Find the red disc."
     asked = replace(toy.of_split("train")[0], task="rec_box", question=question, answer="[100, 100, 300, 300]")
     example = Example(asked, first=FirstLeg("What is it?", "the red disc"))
-    batch = collate([record.image], [[example]], tokenizer, toy.model())
-    assert batch.middle is not None
-    places = batch.middle.target[:, 1].tolist()
+    batch = collate(toy.asked(), [record.image], [[example]])
+    assert batch.soft_answers is not None
+    positions = batch.soft_answers.target[:, 1].tolist()
     words = tokenizer.encode(" the red disc")
-    assert batch.inputs["input_ids"][0, places].tolist() == words
-    assert places[0] == len(tokenizer.encode(question + "\n")) - len(tokenizer.encode(".\n")) - len(words)
+    assert batch.inputs["input_ids"][0, positions].tolist() == words
+    assert positions[0] == len(tokenizer.encode(question + "\n")) - len(tokenizer.encode(".\n")) - len(words)
 
 
 def test_an_image_without_examples_is_all_padding():
     record = toy.scenes()[0]
-    batch = collate([record.image] * 2, [[Example(toy.instructions()[0])], []], toy.tokenizer(), toy.model())
+    batch = collate(toy.asked(), [record.image] * 2, [[Example(toy.instructions()[0])], []])
     assert not batch.inputs["segments"][1].any() and batch.inputs["input_ids"].shape[0] == 2
 
 
 def test_sampled_answers_keep_their_tokens_and_learn_by_their_advantage_alone():
-    """The loss of a batch is the cross-entropy of what is true plus the policy loss of what was drawn."""
+    """The loss of a batch is the cross-entropy of true answers plus the policy loss of sampled ones."""
     model, tokenizer = toy.model(), toy.tokenizer()
     record = toy.records()[toy.of_split("train")[0].image_id]
     asked = [each for each in toy.of_split("train") if each.image_id == record.image_id and each.task == "rec_box"][:2]
     ids = (*tokenizer.encode_answer("[100, 100, 300, 300]"),)
-    drawn = Sampled(ids, 0.8, (-1.0,) * len(ids), (-2.0,) * len(ids))
-    true, sampled = Example(asked[0], 2.0), Example(asked[1], 0.5, sampled=drawn)
+    answer = Sampled(ids, 0.8, (-1.0,) * len(ids), (-2.0,) * len(ids))
+    true, sampled = Example(asked[0], 2.0), Example(asked[1], 0.5, sampled=answer)
 
     def loss(*examples: Example) -> float:
-        batch = collate([record.image], [list(examples)], tokenizer, model)
+        batch = collate(toy.asked(model), [record.image], [list(examples)])
         with torch.no_grad():
             return float(
                 model(
@@ -79,10 +79,10 @@ def test_sampled_answers_keep_their_tokens_and_learn_by_their_advantage_alone():
                 ).loss
             )  # fmt: skip
 
-    batch = collate([record.image], [[true, sampled]], tokenizer, model)
+    batch = collate(toy.asked(model), [record.image], [[true, sampled]])
     assert batch.policy is not None
     assert tuple(batch.inputs["input_ids"][batch.policy.sampled & (batch.labels != IGNORED)].tolist()) == ids
-    alone = collate([record.image], [[sampled]], tokenizer, model)
+    alone = collate(toy.asked(model), [record.image], [[sampled]])
     with torch.no_grad():
         logits = model(**alone.inputs, labels=alone.labels).logits
     log_probs = logits.log_softmax(-1).gather(1, torch.tensor(ids).unsqueeze(1)).squeeze(1)

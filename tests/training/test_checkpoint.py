@@ -1,4 +1,4 @@
-"""Checkpoints: whole or passed over."""
+"""Checkpoints: complete, or skipped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs: killed and gone on with, by one process and by two.
+"""Whole runs: killed and resumed, by one process and by two.
 
 SLOW: one subprocess (tests/runs.py) does all of them in a row, about half a minute.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +16,13 @@ import torch
 import toy
 from safetensors.torch import load_file
 
-from vilam.models.images import load_pixels
+from vilam.cycle.cycle import Cycle
+from vilam.cycle.examples import Example
+from vilam.cycle.schedule import Schedule
+from vilam.models.backbones.images import load_pixels
 from vilam.training import loop
-from vilam.training.cycle import Cycle
 from vilam.training.loop import History, Job
-from vilam.training.sampling import Example, InstructionSampler
+from vilam.training.sampling import InstructionSampler
 
 
 def weights(project: Path, stage: str = "train") -> dict[str, torch.Tensor]:
@@ -50,24 +53,24 @@ def test_a_run_killed_twice_ends_with_the_same_weights_bit_for_bit(projects):
     assert not [name for name in whole if not torch.equal(whole[name], killed[name])]
 
 
-def test_a_run_killed_twice_tells_the_same_curve(projects):
+def test_a_run_killed_twice_has_the_same_curve(projects):
     assert curve(projects / "killed") == curve(projects / "whole")
     assert metrics(projects / "killed") == metrics(projects / "whole")
     assert metrics(projects / "whole")["steps"] == toy.STEPS
     assert metrics(projects / "whole")["images"] == toy.STEPS * toy.RUN["batch_size"]
 
 
-def test_it_went_on_where_it_was_killed(projects):
+def test_it_resumed_from_the_last_checkpoint(projects):
     log = (projects / "killed" / "log-3.txt").read_text()
     left = (projects / "killed" / "left.txt").read_text()
     assert "step-000004/manifest.json" in left and "step-000006/manifest.json" not in left
     assert "train: 8/16 images" in log  # it began after step 4 of 8
-    assert "step-000006: not finished: passed over" in log
+    assert "step-000006: not finished: skipped" in log
     assert "train" not in (projects / "killed" / "models-then.txt").read_text().split()  # no half model
-    assert not list(projects.glob("killed/checkpoints/train/*"))  # forgotten once done
+    assert not list(projects.glob("killed/checkpoints/train/*"))  # removed once done
 
 
-def test_a_run_gone_on_with_is_one_run_of_mlflow(projects):
+def test_a_resumed_run_is_one_run_of_mlflow(projects):
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{projects / 'killed' / 'mlruns' / 'mlflow.db'}")
@@ -81,7 +84,7 @@ def test_a_run_gone_on_with_is_one_run_of_mlflow(projects):
 
 @pytest.mark.parametrize("other", ["zero2", "zero3"])
 def test_two_processes_end_within_rounding_of_one(projects, other):
-    """Of the same images a step, whatever way the weights and the optimiser are spread."""
+    """With the same images in a step, however the weights and the optimiser are sharded."""
     one, two = weights(projects / "zero0", "activate"), weights(projects / other, "activate")
     assert one.keys() == two.keys()
     for name in one:
@@ -97,38 +100,86 @@ def test_two_processes_show_one_bar(projects):
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_as_many_images_go_round_whatever_the_number_of_processes(monkeypatch, processes):
-    """Of a step of 6 images 3 go round, spread over the processes like the others."""
-    own = toy.settings(train__batch_size=6, train__cycle__share=0.5, train__cycle__start=0.0, train__cycle__ramp=0.0)
+def test_the_cycle_has_as_many_images_for_any_number_of_processes(monkeypatch, processes):
+    """Of a step of 6 images 3 are the cycle's, divided among the processes like the others."""
+    own = toy.settings(
+        train__batch_size=6, train__cycle__image_fraction=0.5, train__cycle__start=0.0, train__cycle__ramp=0.0
+    )
     sampler = InstructionSampler(toy.of_split("train"), own.train.tasks, 2, own.seed)
-    cycle = Cycle(own.train.cycle, own.train.tasks, toy.tokenizer(), toy.card(), own.seed)
+    cycle = Cycle(own.train.cycle, own.train.tasks, own.train.steps, own.seed)
     extra = Example(toy.instructions()[0], -1.0)  # no other weight is below 0
     cycle.kept = {image_id: [extra] for image_id in sampler.ids[:5]}
-    monkeypatch.setattr(cycle, "due", lambda *_: False)
+    monkeypatch.setattr(Schedule, "is_due", lambda *_: False)
     empty: dict[str, Any] = {"held_out": {}, "validation": [], "seed": own.seed}
-    job = Job(
-        "train", own.train, toy.model(), toy.tokenizer(), toy.card(), toy.records(), sampler, cycle=cycle, **empty
-    )
+    job = Job("train", own.train, toy.asked(), toy.records(), sampler, cycle=cycle, **empty)
     monkeypatch.setenv("WORLD_SIZE", str(processes))
-    weighed, pictures = 0, []
+    weighted, images = 0, []
     for number in range(processes):
         monkeypatch.setenv("RANK", str(number))
         batch = loop._Trainer(job, None, torch.device("cpu"), History(), print)._batch(0)
         assert len(batch.inputs["input_ids"]) == 6 // processes
-        weighed += int((batch.weights < 0).any(1).sum())
-        pictures += [picture.sum().item() for picture in batch.inputs["pixel_values"]]
-    cycled = cycle.draw(0, 6, 1.0)
-    images = [toy.records()[image_id].image for image_id in [*sampler.image_ids(0, 6)[:3], *cycled]]
-    expected = [picture.sum().item() for picture in load_pixels(images, toy.model().config)]
-    assert sorted(pictures) == pytest.approx(sorted(expected)) and weighed == len(cycled) == 3
+        weighted += int((batch.weights < 0).any(1).sum())
+        images += [image.sum().item() for image in batch.inputs["pixel_values"]]
+    of_cycle = cycle.sample(0, 6)
+    files = [toy.records()[image_id].image for image_id in [*sampler.image_ids(0, 6)[:3], *of_cycle]]
+    expected = [image.sum().item() for image in load_pixels(files, toy.model().config)]
+    assert sorted(images) == pytest.approx(sorted(expected)) and weighted == len(of_cycle) == 3
 
 
-def test_memory_is_given_back_where_it_can_be(monkeypatch):
+class FakeEngine:
+    """What the trainer asks of DeepSpeed's engine; each optimiser step adds 1 to every weight."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.module = network
+
+    def __call__(self, **inputs: Any) -> SimpleNamespace:
+        """A loss without a gradient."""
+        return SimpleNamespace(loss=torch.tensor(1.0))
+
+    def train(self) -> None:
+        """Nothing to do."""
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Nothing to do."""
+
+    def step(self) -> None:
+        """One step."""
+        with torch.no_grad():
+            for parameter in self.module.parameters():
+                parameter.add_(1.0)
+
+    def zero_optimization_stage(self) -> int:
+        """Nothing is sharded."""
+        return 0
+
+
+def test_the_averaged_teacher_follows_every_step_of_the_cycle(monkeypatch):
+    """It follows once the cycle has begun: step 0 does not move it, the steps 1 and 2 do."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda _: None)
+    changes = {"start": 0.25, "ramp": 0.0, "refresh": 99, "teacher": 0.75}
+    own = toy.settings(train__steps=4, **{f"train__cycle__{name}": value for name, value in changes.items()})
+    sampler = InstructionSampler(toy.of_split("train"), own.train.tasks, 2, own.seed)
+    cycle = Cycle(own.train.cycle, own.train.tasks, own.train.steps, own.seed)
+    assert cycle.teacher is not None
+    monkeypatch.setattr(cycle, "refresh", lambda *_: {})
+    empty: dict[str, Any] = {"held_out": {}, "validation": [], "seed": own.seed}
+    job = Job("train", own.train, toy.asked(), toy.records(), sampler, cycle=cycle, **empty)
+    network = job.model.network
+    start = [parameter.detach().clone() for parameter in cycle.teacher.of(network).parameters()]
+    trainer = loop._Trainer(job, FakeEngine(network), torch.device("cpu"), History(), print)
+    moved, expected = [], [0.0, 0.25 * 2, 0.75 * 0.5 + 0.25 * 3]  # decay x its own way + (1 - decay) x the network's
+    for step in range(3):
+        trainer.step(step)
+        moved.append(float((next(iter(cycle.teacher.of(network).parameters())) - start[0]).mean()))
+    assert moved == pytest.approx(expected, abs=1e-4)
+
+
+def test_memory_is_released_if_glibc_is_there(monkeypatch):
     asked: list[int] = []
     glibc = type("Library", (), {"malloc_trim": staticmethod(asked.append)})
     monkeypatch.setattr(loop.ctypes, "CDLL", lambda _: glibc)
-    loop.give_back_memory()
+    loop.release_memory()
     assert asked == [0]
     monkeypatch.setattr(loop.ctypes, "CDLL", lambda _: object())  # another C library
-    loop.give_back_memory()
+    loop.release_memory()
     assert asked == [0]

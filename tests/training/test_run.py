@@ -1,29 +1,29 @@
-"""What both training stages share: several processes, the held-out questions, the loss curve, the checkpoints' key."""
+"""What both training stages have in common: the held-out questions, the loss curve, the key of the checkpoints."""
 
 from __future__ import annotations
 
 import csv
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import toy
 
-from vilam.data.instructions import write_instructions
+from vilam.data.instructions import read_instructions, write_instructions
+from vilam.layout import Layout
 from vilam.tasks import TASKS
 from vilam.training import run as module
 from vilam.training.loop import History
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.write_project(tmp_path_factory.mktemp("project"))
+def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    return Layout(toy.write_project(tmp_path_factory.mktemp("project")))
 
 
 def test_held_out_questions_are_one_a_task_and_image(project):
-    chosen = module.validation_set(project, "val", set(TASKS), 2)
+    chosen = module.validation_set(read_instructions(project.instructions, "val", set(TASKS)), 2)
     assert len({each.image_id for each in chosen}) == 2 and {each.split for each in chosen} == {"val"}
     assert len({(each.image_id, each.task) for each in chosen}) == len(chosen)
     assert {each.task for each in chosen} == set(TASKS)
@@ -34,7 +34,7 @@ def test_the_curve_has_a_row_a_step_and_the_metrics_the_last_numbers(tmp_path):
     history.add(20, {"loss": 2.0, "learning_rate": 0.1})
     history.add(40, {"loss": 1.0, "learning_rate": 0.05})
     history.add(40, {"val_loss": 1.5})
-    module.write_history(history, "train", tmp_path)
+    module.write_history(history, "train", Layout(tmp_path))
     with (tmp_path / "metrics" / "plots" / "train_loss.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["20", "40"] and rows[0]["val_loss"] == "" and rows[1]["val_loss"] == "1.5"
@@ -47,8 +47,8 @@ def test_checkpoints_are_of_their_settings_and_data(project, tmp_path):
         return module.checkpoints_for("train", toy.settings(**changes), project, "weights").folder.name
 
     assert key() == key() != key(seed=7) != key(model__aligner="qformer")
-    other = toy.write_project(tmp_path)
+    other = Layout(toy.write_project(tmp_path))
     assert module.checkpoints_for("train", toy.settings(), other, "weights").folder.name == key()
     changed = (replace(each, answer=each.answer.replace("[1", "[2")) for each in toy.instructions())
-    write_instructions(other / "data" / "instructions", changed)  # as many as before, with other answers
+    write_instructions(other.instructions, changed)  # as many as before, with other answers
     assert module.checkpoints_for("train", toy.settings(), other, "weights").folder.name != key()

@@ -1,4 +1,4 @@
-"""What is measured on held-out images."""
+"""What is measured on held-out images during training."""
 
 from __future__ import annotations
 
@@ -6,43 +6,44 @@ import pytest
 import torch
 import toy
 
+from vilam.cycle.examples import Example
 from vilam.inference.generate import Answer
 from vilam.training import validation as module
 from vilam.training.batching import collate
-from vilam.training.sampling import Example
 from vilam.training.validation import collapsed, validate
 
 
 def test_loss_is_the_mean_over_all_answer_tokens(monkeypatch):
     monkeypatch.setattr(module, "BATCH", 4)  # several batches of different lengths
-    model, tokenizer = toy.model().train(), toy.tokenizer()
+    network, tokenizer = toy.model().train(), toy.tokenizer()
+    model = toy.asked(network)
     asked = [each for each in toy.of_split("val") if each.task in ("reg_class", "reg_caption", "rec_mask")][:11]
-    measured = validate(model, tokenizer, toy.card(), toy.records(), asked)
-    assert model.training and "val_rec_acc" not in measured
-    model.eval()
+    measured = validate(model, toy.records(), asked)
+    assert network.training and "val_rec_acc" not in measured
+    network.eval()
     total, count = 0.0, 0
     for each in asked:
-        batch = collate([toy.records()[each.image_id].image], [[Example(each)]], tokenizer, model)
+        batch = collate(model, [toy.records()[each.image_id].image], [[Example(each)]])
         with torch.no_grad():
-            loss = model(**batch.inputs, labels=batch.labels).loss
+            loss = network(**batch.inputs, labels=batch.labels).loss
         tokens = len(tokenizer.encode_answer(each.answer))
         total, count = total + float(loss) * tokens, count + tokens
     assert measured["val_loss"] == pytest.approx(total / count, rel=1e-4)
 
 
-def test_accuracy_counts_boxes_of_iou_from_a_half(monkeypatch):
+def test_accuracy_counts_boxes_of_iou_0_5_and_more(monkeypatch):
     asked = [each for each in toy.of_split("val") if each.task == "rec_box"][:4]
-    said = [asked[0].answer, asked[1].answer, "[0, 0, 10, 10]", "no box"]
-    monkeypatch.setattr(module, "answer_all", lambda *_: [Answer(text, (1,), 0.5) for text in said])
-    measured = validate(toy.model(), toy.tokenizer(), toy.card(), toy.records(), asked)
+    replies = [asked[0].answer, asked[1].answer, "[0, 0, 10, 10]", "no box"]
+    monkeypatch.setattr(module, "answer_all", lambda *_: [Answer(text, (1,), 0.5) for text in replies])
+    measured = validate(toy.asked(), toy.records(), asked)
     assert measured["val_rec_acc"] == 0.5
 
 
-def test_the_diversity_of_expressions_is_told(monkeypatch):
+def test_the_diversity_of_expressions_is_measured(monkeypatch):
     asked = [each for each in toy.of_split("val") if each.task == "reg_caption"][:4]
-    said = ["the red star", "the star", "the star", "the star"]
-    monkeypatch.setattr(module, "answer_all", lambda *_: [Answer(text, (1,), 0.5) for text in said])
-    measured = validate(toy.model(), toy.tokenizer(), toy.card(), toy.records(), asked)
+    replies = ["the red star", "the star", "the star", "the star"]
+    monkeypatch.setattr(module, "answer_all", lambda *_: [Answer(text, (1,), 0.5) for text in replies])
+    measured = validate(toy.asked(), toy.records(), asked)
     assert measured["val_distinct_1"] == pytest.approx(3 / 9) and measured["val_num_words"] == 2.25
     assert "val_rec_acc" not in measured
 

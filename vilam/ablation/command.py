@@ -13,7 +13,7 @@ from vilam.ablation.runner import Launch, Launcher, Runner
 from vilam.ablation.steps import Laboratory, Run
 from vilam.ablation.tables import markdown
 from vilam.errors import VilamError
-from vilam.files import write_whole
+from vilam.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -76,21 +76,22 @@ def show(runs: Sequence[Run], folder: Path, name: str, docs: Path | None) -> str
     text = markdown(results, comparisons)
     if not results:
         return text
-    write_whole(folder / "results.csv", results_table(results).to_csv(index=False))
-    write_whole(folder / "comparisons.csv", comparisons_table(comparisons).to_csv(index=False))
+    write_atomically(folder / "results.csv", results_table(results).to_csv(index=False))
+    write_atomically(folder / "comparisons.csv", comparisons_table(comparisons).to_csv(index=False))
     from vilam.ablation.picture import draw
 
-    write_whole(folder / "tables.md", text)
+    write_atomically(folder / "tables.md", text)
     draw(results, comparisons, folder / "plot.png")
     if docs is not None:
-        write_whole(docs / f"ablation-{name}.md", text)
-        write_whole(docs / "images" / f"ablation-{name}.png", (folder / "plot.png").read_bytes())
+        write_atomically(docs / f"ablation-{name}.md", text)
+        write_atomically(docs / "images" / f"ablation-{name}.png", (folder / "plot.png").read_bytes())
     return text
 
 
 def _origin(root: Path) -> dict[str, str]:
     """Make MLflow's database ready, which two runs at once could not, and tell the commit that all runs are of."""
-    from vilam.tracking import git_commit, make_ready
+    from vilam.tracking.connection import make_ready
+    from vilam.tracking.origin import git_commit
 
     make_ready(root)
     return {"git_commit": git_commit(root)}

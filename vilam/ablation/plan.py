@@ -24,15 +24,24 @@ time of the arm.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, model_validator
 
-from vilam.config import RECIPE_SUFFIXES, REGISTERED, Count, Fraction, Section, check_settings, checked, read_yaml
+from vilam.config import (
+    RECIPE_SUFFIXES,
+    REGISTERED,
+    Count,
+    Fraction,
+    Section,
+    check_settings,
+    checked,
+    complete,
+    read_yaml,
+)
 from vilam.errors import VilamError
 from vilam.overrides import Overrides, expanded, override
 
@@ -40,7 +49,7 @@ BASELINE = "none"
 TEACHER, SHARES = "teacher", "shares"
 GIVEN = {
     "seed": "seeds",
-    "synthesize.described_share": "shares",
+    "synthesize.described_fraction": "shares",
     "synthesize.teacher": "the teacher of an arm",
     "activate.threads": "threads",
     "train.threads": "threads",
@@ -107,16 +116,15 @@ class Plan(Section):
 
 
 def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:
-    """The plan and the content of params.yaml, with every run's settings checked.
+    """The plan and the content of params.yaml with every default, and every run's settings checked.
 
     Raises VilamError of one line that names the arm and the setting where one is unknown or impossible.
     """
-    content = read_yaml(path, _Strict)
+    content = read_yaml(path)
     if isinstance(content, dict):
         content |= {"name": expanded(content.get("name"), f"{path}: name")}
     plan = checked(Plan, content, path)
-    base = read_yaml(params)
-    check_settings(base, params)
+    base = complete(read_yaml(params), params)
     parts = {"settings": plan.settings, **{f"arms.{arm}": plan.overrides(arm) for arm in plan.arms}}
     for where, overrides in parts.items():
         for name in overrides:
@@ -128,7 +136,7 @@ def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:
 
 def settings_of(plan: Plan, base: Mapping[str, Any], arm: str, share: float, seed: int, root: Path) -> dict[str, Any]:
     """The content of a run's params.yaml; folders and the recipe's file are made absolute: a run lies elsewhere."""
-    given = {"seed": seed, "synthesize.described_share": share}
+    given = {"seed": seed, "synthesize.described_fraction": share}
     threads = {"activate.threads": plan.threads, "train.threads": plan.threads}
     content = changed(base, {**plan.overrides(arm), **given, **threads}, plan.name)
     prepare = content["prepare"] = dict(content["prepare"])
@@ -136,9 +144,9 @@ def settings_of(plan: Plan, base: Mapping[str, Any], arm: str, share: float, see
         prepare["root"] = str((root / prepare["root"]).absolute())
     if prepare["source"].endswith(RECIPE_SUFFIXES):
         prepare["source"] = str((root / prepare["source"]).absolute())
-    start = content["model"]["start"]
+    start = content["model"]["fine_tune_from"]
     if start is not None and not REGISTERED.fullmatch(start):
-        content["model"] = {**content["model"], "start": str((root / start).absolute())}
+        content["model"] = {**content["model"], "fine_tune_from": str((root / start).absolute())}
     return content
 
 
@@ -147,15 +155,3 @@ def changed(base: Mapping[str, Any], overrides: Overrides, where: str) -> dict[s
     content = deepcopy(dict(base))
     override(content, overrides, where)
     return content
-
-
-class _Strict(yaml.SafeLoader):
-    """A reader of YAML to which a key that is there twice is a mistake."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Refuse what the reader of PyYAML lets pass: the last of two equal keys would win."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice} is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)

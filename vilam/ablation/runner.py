@@ -19,11 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-import yaml
-
 import vilam
 from vilam.ablation.steps import Spent, Step
-from vilam.files import write_whole
+from vilam.config import yaml_text
+from vilam.files import write_atomically
 
 POLL_SECONDS = 0.05
 
@@ -126,7 +125,7 @@ class Runner:
         time.sleep(POLL_SECONDS)
 
     def _succeeded(self, step: Step, spent: Spent, waiting: Mapping[Path, Step], running: Mapping[int, object]) -> None:
-        write_whole(step.done_file, json.dumps(asdict(spent), indent=2) + "\n")
+        write_atomically(step.done_file, json.dumps(asdict(spent), indent=2) + "\n")
         left = len(waiting) + len(running)
         self.tell(
             f"{step.label}: {step.stage} {spent.wall_seconds:.0f} s ({spent.processor_seconds:.0f} s of a processor), "
@@ -154,7 +153,7 @@ def prepare_folder(step: Step, configs: Path) -> None:
         _keep(step.folder, earlier.key)
     for folder in ("logs", "data", "models"):
         (step.folder / folder).mkdir(parents=True, exist_ok=True)
-    write_whole(step.folder / "params.yaml", yaml.safe_dump(dict(step.params), sort_keys=False))
+    write_atomically(step.folder / "params.yaml", yaml_text(dict(step.params)))
     shutil.rmtree(step.folder / "checkpoints", ignore_errors=True)
     for name, target in {"configs": configs, **step.links}.items():
         link = step.folder / name

@@ -23,8 +23,8 @@ RECORDS, INSTRUCTIONS, STEP_1, STEP_2 = "data/records", "data/instructions", "mo
 SECTIONS = {
     "prepare": ("prepare",),
     "synthesize": ("synthesize",),
-    "activate": ("model", "activate"),
-    "train": ("model", "train"),
+    "activate": ("model", "optimiser", "activate"),
+    "train": ("model", "optimiser", "train"),
     "evaluate": ("evaluate",),
 }
 """The sections of params.yaml that a stage's result depends on, as in dvc.yaml, besides the seed."""
@@ -166,17 +166,16 @@ class Laboratory:
         Imports, data, the making of the engine, the last validation; measured once, at the first share and seed.
         """
         step = self.run(BASELINE, self.plan.shares[0], self.plan.seeds[0]).train
-        params = {**step.params, "train": {**step.params["train"], "steps": 1}}
-        return self._shared("train", params, step.needs, step.links)
+        return self._shared("train", _with_steps(step.params, 1), step.needs, step.links)
 
     def _matched(self, baseline: Run, arm: str, own: float, other: float) -> Run:
-        params = dict(baseline.train.params)
+        params = baseline.train.params
         spent = self.start().spent()
         start = min(spent.processor_seconds, 0.9 * own) if spent else 0.0
         steps = math.ceil(params["train"]["steps"] * max(other - start, 0) / (own - start))
-        params["train"] = {**params["train"], "steps": max(steps, 1)}
         name = f"{BASELINE}@{arm}"
-        return self._run(name, baseline.share, baseline.seed, params, None, matches=arm)
+        own_params = _with_steps(params, max(steps, 1))
+        return self._run(name, baseline.share, baseline.seed, own_params, None, matches=arm)
 
     def run(self, arm: str, share: float, seed: int) -> Run:
         """The run of an arm."""
@@ -225,3 +224,9 @@ class Laboratory:
         folder = str((teacher.train.folder / STEP_2).absolute())
         told = {**params, "synthesize": {**params["synthesize"], "teacher": folder}}
         return self._shared("synthesize", told, (records, teacher.train), links)
+
+
+def _with_steps(params: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """The settings with this many optimiser steps of phase 2, and a warm-up that is not longer."""
+    train = params["train"]
+    return {**params, "train": {**train, "steps": steps, "warmup_steps": min(train["warmup_steps"], steps)}}

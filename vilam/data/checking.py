@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vilam.data.leakage import content_hash
 from vilam.data.readers import open_files
 from vilam.data.recipes import Recipe
 from vilam.data.records import ImageRecord
+from vilam.data.store import content_hash
 from vilam.data.validation import Validator
 from vilam.progress import Progress
 

@@ -1,4 +1,4 @@
-"""What a model said of the regions that nobody described: the words that were kept, and how all of them fared."""
+"""Expressions that a model generated for regions without any: those that were kept, and counts of all samples."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vilam.data.records import Expression, ImageRecord, Region
+from vilam.data.records import TRAIN, Expression, ImageRecord, Region
 
 BINS = 10
-"""Of the histogram of round-trip IoU, each a tenth wide; the last one holds 1 too."""
+"""Bins of the histogram of round-trip IoU, each a tenth wide; the last one includes 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptions:
-    """Words for regions of the split train, and the tally of the samples they were chosen from.
+    """Generated expressions for regions of the split train, and counts of the samples they were chosen from.
 
-    model: the version of the model that wrote them, "" where none was asked. num_regions: that it was asked about.
-    expressions: by image and region id, those that were kept, the most confident first. tally: (BINS, 2), samples by
-    round-trip IoU: how many were drawn, and how many of them were accepted.
+    model: the version of the model that wrote them, "" if none was asked. num_regions: regions it was asked about.
+    expressions: those that were kept, by image and region id, the most confident first. tally: (BINS, 2), for each bin
+    of round-trip IoU the number of samples and the number of accepted ones.
     """
 
     model: str = ""
@@ -30,25 +30,25 @@ class Descriptions:
     expressions: dict[tuple[str, str], tuple[Expression, ...]] = field(default_factory=dict)
     tally: NDArray[np.int64] = field(default_factory=lambda: np.zeros((BINS, 2), dtype=np.int64))
 
-    def told(self, record: ImageRecord) -> ImageRecord:
-        """The record with these words for its regions; one of another split than train stays as it is."""
-        if record.split != "train" or not self.expressions:
+    def apply(self, record: ImageRecord) -> ImageRecord:
+        """The record with these expressions for its regions without any; records of other splits stay unchanged."""
+        if record.split != TRAIN or not self.expressions:
             return record
-        return replace(record, regions=tuple(self._told(record.image_id, region) for region in record.regions))
+        return replace(record, regions=tuple(self._described(record.image_id, region) for region in record.regions))
 
-    def _told(self, image_id: str, region: Region) -> Region:
-        words = self.expressions.get((image_id, region.region_id), ())
-        return replace(region, expressions=words) if words and not region.expressions else region
+    def _described(self, image_id: str, region: Region) -> Region:
+        found = self.expressions.get((image_id, region.region_id), ())
+        return replace(region, expressions=found) if found and not region.expressions else region
 
     def metrics(self) -> dict[str, Any]:
-        """The model, the counts, and the shares of samples that were accepted and of regions that got words."""
-        drawn, accepted = (int(count) for count in self.tally.sum(axis=0))
+        """The model, the counts, and the fractions of accepted samples and of regions that got an expression."""
+        sampled, accepted = (int(count) for count in self.tally.sum(axis=0))
         return {
             "model": self.model,
             "num_regions": self.num_regions,
-            "num_samples": drawn,
+            "num_samples": sampled,
             "num_expressions": sum(map(len, self.expressions.values())),
-            "accepted_samples": round(accepted / max(drawn, 1), 4),
+            "accepted_samples": round(accepted / max(sampled, 1), 4),
             "described_regions": round(len(self.expressions) / max(self.num_regions, 1), 4),
         }
 
@@ -58,10 +58,10 @@ class Descriptions:
         return pd.DataFrame({"iou": names, "num_samples": self.tally[:, 0], "num_accepted": self.tally[:, 1]})
 
 
-def joined(parts: Iterable[Descriptions]) -> Descriptions:
-    """What several processes found, each of other images, as one."""
+def merged(parts: Iterable[Descriptions]) -> Descriptions:
+    """The descriptions of several processes as one; each process described other images."""
     found = list(parts)
-    expressions = {place: words for part in found for place, words in part.expressions.items()}
+    expressions = {region: kept for part in found for region, kept in part.expressions.items()}
     tally = np.sum([part.tally for part in found], axis=0)
     return Descriptions(found[0].model, sum(part.num_regions for part in found), expressions, tally)
 

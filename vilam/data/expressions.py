@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vilam.data.records import Expression, ImageRecord, Region
+from vilam.data.records import TRAIN, Expression, ImageRecord, Region
+from vilam.draws import fraction
 from vilam.geometry.boxes import area
 
 MARGIN = 0.05
@@ -60,7 +60,7 @@ class _Category:
     areas: NDArray[np.float64]
 
 
-def describe_the_undescribed(record: ImageRecord) -> ImageRecord:
+def add_rule_expressions(record: ImageRecord) -> ImageRecord:
     """The record with rule expressions for each region that has none and that a rule tells from all others."""
     if all(region.expressions for region in record.regions):
         return record
@@ -70,25 +70,20 @@ def describe_the_undescribed(record: ImageRecord) -> ImageRecord:
     return replace(record, regions=tuple(regions))
 
 
-def keep_share(record: ImageRecord, share: float, seed: int) -> ImageRecord:
-    """The record with the expressions of a ``share`` (0..1) of its regions, all of them outside of the split train.
+def keep_described(record: ImageRecord, described: float, seed: int) -> ImageRecord:
+    """In train the record with the expressions of a fraction of its regions (0..1) alone; other splits keep all.
 
-    Which regions keep theirs is a matter of the seed and their ids: a larger share holds every smaller one.
+    The seed and their ids choose the regions that keep theirs: a larger fraction keeps all that a smaller one keeps.
     """
-    if share == 1 or record.split != "train":
+    if described == 1 or record.split != TRAIN:
         return record
     regions = (
         region
-        if fraction(f"{seed}\nkept\n{record.image_id}\n{region.region_id}") < share
+        if fraction(seed, "described", record.image_id, region.region_id) < described
         else replace(region, expressions=())
         for region in record.regions
     )
     return replace(record, regions=tuple(regions))
-
-
-def fraction(words: str) -> float:
-    """A number in [0, 1) that is as good as drawn, the same for the same words on every machine."""
-    return int.from_bytes(blake2b(words.encode(), digest_size=7).digest(), "big") / 2**56
 
 
 def rule_expressions(record: ImageRecord) -> list[tuple[Expression, ...]]:

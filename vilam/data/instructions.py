@@ -7,10 +7,9 @@ in the order in which they were given, and ``manifest.json``, written last: its 
 from __future__ import annotations
 
 import json
-import shutil
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
@@ -20,7 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vilam.errors import VilamError
+from vilam.errors import VilamError, first_line
+from vilam.files import recover, replace_folder
 
 MANIFEST = "manifest.json"
 _ROW_GROUP = 50_000
@@ -70,10 +70,10 @@ def write_instructions(folder: Path, instructions: Iterable[Instruction]) -> Cou
 
     Returns the number of instructions by split and task. Raises VilamError where the disk is full or not writable.
     """
-    with _replacing(folder) as partial:
-        counts = _write_splits(partial, instructions)
+    with replace_folder(folder) as new:
+        counts = _write_splits(new, instructions)
         manifest = json.dumps({"num_instructions": counts}, indent=2, sort_keys=True)
-        (partial / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
+        (new / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
     return counts
 
 
@@ -110,6 +110,7 @@ def read_table(folder: Path) -> pd.DataFrame:
 
 def read_counts(folder: Path) -> Counts:
     """The number of instructions by split and task; raises VilamError where the folder is missing or half-written."""
+    recover(folder)
     path = folder / MANIFEST
     try:
         counts: Counts = json.loads(path.read_text(encoding="utf-8"))["num_instructions"]
@@ -143,28 +144,5 @@ def _values(name: str, column: pa.Array) -> list[object]:
     return [intern(str(value)) for value in values] if name in _REPEATED else values
 
 
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A fresh folder beside ``folder`` that takes its place when all went well and is removed when not."""
-    partial, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("partial", "old"))
-    try:
-        for leftover in (partial, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-    except OSError as error:
-        raise VilamError(f"{folder}: not written ({_first_line(error)}): free some space or mend its rights") from error
-    finally:
-        for leftover in (partial, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
 def _broken(path: Path, error: Exception) -> VilamError:
-    return VilamError(f"{path}: not readable ({_first_line(error)}): run synthesize again")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return VilamError(f"{path}: not readable ({first_line(error)}): run synthesize again")

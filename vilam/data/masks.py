@@ -74,9 +74,3 @@ def mask_box(mask: Mask) -> tuple[float, float, float, float]:
     if not len(rows):
         return 0.0, 0.0, 0.0, 0.0
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-
-
-def mask_iou(a: Mask, b: Mask) -> float:
-    """Intersection over union of two masks of one shape, 0..1; 0 where both are empty."""
-    union = int(np.count_nonzero(a | b))
-    return int(np.count_nonzero(a & b)) / union if union else 0.0

@@ -21,8 +21,8 @@ from pydantic import Field, field_validator, model_validator
 
 from vilam.config import RECIPE_SUFFIXES, Section, Sentence, checked, read_yaml
 from vilam.errors import VilamError
+from vilam.layout import Layout
 
-FOLDER = Path("configs/datasets")
 Text = Annotated[str, Field(min_length=1)]
 Glob = Annotated[str, Field(min_length=1)]
 """A pattern of paths under the root."""
@@ -325,7 +325,7 @@ class Recipe(Section):
 
 def recipe_files(root: Path) -> dict[str, Path]:
     """The recipes of a project, by name."""
-    return {path.stem: path for path in sorted((root / FOLDER).glob("*.yaml"))}
+    return {path.stem: path for path in sorted(Layout(root).recipes.glob("*.yaml"))}
 
 
 def read_recipe(source: str, root: Path) -> Recipe:

@@ -12,7 +12,6 @@ Keypoint = tuple[float, float, int]
 TRAIN = "train"
 """The split that is trained on."""
 EXPRESSION_KINDS = ("attribute", "position", "order", "relation", "class", "free")
-EXPRESSION_SOURCES = ("human", "generated", "rule", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +32,10 @@ class Provenance:
 class Expression:
     """Words that fit one region of an image.
 
-    ``kind`` is one of EXPRESSION_KINDS: what tells the region from the others ("free" where people wrote it and
-    nobody labelled it). ``source`` is one of EXPRESSION_SOURCES: "generated" came with a generated scene, "rule"
-    was written by `synthesize` for a region nobody described, "model" by a trained model. ``provenance`` is set for
-    the last alone, and stands in the instructions, not in the files of image records, which hold no such words.
+    ``kind`` is one of EXPRESSION_KINDS: how the expression distinguishes the region from the others ("free" if people
+    wrote it and nobody labelled it). ``source`` says who wrote it: "human", "generated" (part of a generated scene),
+    "rule" (`synthesize`, for a region that nobody described) or "model" (a trained model). Only the last has a
+    ``provenance``; it is kept in the instructions, and image records on disk hold no such expressions.
     """
 
     text: str

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-import shutil
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from vilam.data.records import DatasetCard, ImageRecord, KeypointSchema
 from vilam.data.rows import schema, to_record, to_row
 from vilam.errors import VilamError
+from vilam.files import recover, replace_folder
 
 CARD = "card.json"
 ROWS_AT_ONCE = 32
@@ -38,23 +39,19 @@ def write_dataset(
     num_invalid: skipped rows by split, read after the last record. Raises VilamError for a split without images
     and for a disk that is full.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        counts = _write_shards(records, card.splits, partial, shard_size)
-        full = replace(card, counts=_with_invalid(counts, num_invalid or {}))
-        write_card(full, partial)
-        _put_in_place(partial, folder)
-    except OSError as error:
-        raise VilamError(f"{folder}: could not be written: {error.strerror or error}: nothing was changed") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with replace_folder(folder) as new:
+        counts = _write_shards(records, card.splits, new, shard_size)
+        invalid = num_invalid or {}
+        full = replace(
+            card, counts={split: {**one, "num_invalid": invalid.get(split, 0)} for split, one in counts.items()}
+        )
+        write_card(full, new)
     return full
 
 
 def read_card(folder: Path) -> DatasetCard:
     """The card of a data set; raises VilamError where there is none or it cannot be read."""
+    recover(folder)
     path = folder / CARD
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -77,6 +74,16 @@ def read_records(folder: Path, split: str | None = None, images: bool = True) ->
             shard = _open(path)
             for group in range(shard.num_row_groups):
                 yield from map(to_record, _read_group(shard, path, group, columns).to_pylist())
+
+
+def content_hash(image: bytes) -> str:
+    """SHA-256 of an encoded image, as hex: it names the image whatever its id is in another data set."""
+    return hashlib.sha256(image).hexdigest()
+
+
+def content_hashes(folder: Path, split: str) -> dict[str, str]:
+    """The content hashes of the images of one split, by image id."""
+    return {record.image_id: content_hash(record.image) for record in read_records(folder, split)}
 
 
 class RecordStore:
@@ -180,24 +187,11 @@ def _write_shards(
     return {split: one.counts for split, one in shards.items()}
 
 
-def _with_invalid(counts: dict[str, dict[str, int]], invalid: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    return {split: {**one, "num_invalid": invalid.get(split, 0)} for split, one in counts.items()}
-
-
 def write_card(card: DatasetCard, folder: Path) -> None:
     """Write the card into a folder in one step: it is there whole or not at all."""
     temporary = folder / f"{CARD}.tmp"
     temporary.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
     temporary.rename(folder / CARD)
-
-
-def _put_in_place(new: Path, folder: Path) -> None:
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _keypoint_schema(content: dict[str, Any]) -> KeypointSchema:

@@ -1,4 +1,4 @@
-"""CIDEr-D of generated expressions against the words of people."""
+"""CIDEr-D of generated expressions against reference expressions."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def cider(
 
     Source: Vedantam et al., "CIDEr" (2015) in the form of the COCO caption evaluation (``CiderScorer`` of
     pycocoevalcap): n-grams of 1 to 4 words, counts clipped to the reference's, a Gaussian penalty with sigma 6 on
-    the difference in length, the mean over n and over references, times 10. Deviation: words are split by
-    ``words`` in place of the Penn Treebank tokeniser, which needs Java.
+    the difference in length, the mean over n and over references, times 10. Deviation: ``words`` splits the texts
+    instead of the Penn Treebank tokeniser, which needs Java.
 
     references: the accepted texts of each candidate, one at least. documents: the references of each evaluated
-    region once, from which the document frequencies come. An expression of fewer than four words has no 4-grams
-    and cannot reach 10, there as here.
+    region once; they give the document frequencies. An expression of fewer than four words has no 4-grams and cannot
+    reach 10, in the official scorer either.
     """
     frequencies = Counter(ngram for texts in documents for ngram in set().union(*map(_ngrams, texts)))
     weigh = _Weights(frequencies, math.log(max(len(documents), 1)))
@@ -40,7 +40,7 @@ def cider(
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """Inverse document frequencies: n-grams that many regions share tell little."""
+    """Inverse document frequencies: n-grams that are common to many regions weigh little."""
 
     frequencies: Ngrams
     log_documents: float

@@ -1,6 +1,7 @@
-"""The dialogue: where is it, and then, of the box just found, what is it.
+"""The dialogue of two turns: where is it, and then, of the box just found, what is it.
 
-The second turn is about the box that the model found itself, not the true one: a slip of the first is a slip of both.
+The second turn asks about the box that the model found, not about the true one: a mistake in the first turn carries
+over to the second.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ from dataclasses import replace
 
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, ImageRecord
-from vilam.evaluation.evaluator import Prediction, Records
-from vilam.evaluation.metrics import IOU_THRESHOLD, Bootstrap, Metric, mean_of, with_intervals
+from vilam.evaluation.estimates import Bootstrap, Metric, mean_of
+from vilam.evaluation.predictions import Prediction, Records, box_iou_of
+from vilam.evaluation.task_metrics import IOU_THRESHOLD
 from vilam.tasks import TASKS
 
 NAME = "dialogue"
-"""What its metrics begin with, in place of a task."""
+"""The prefix of its metrics, in place of a task."""
 FIRST, SECOND = TASKS["rec_box"], TASKS["reg_class"]
 
 
 def second_turns(predictions: Sequence[Prediction], records: Records, card: DatasetCard) -> list[Instruction]:
-    """A question of reg_class on each box that was found, under the id of the question that found it.
+    """A question of reg_class about each box that was found, with the id of the question that found it.
 
-    Boxes that cannot be read are asked nothing; nothing is, where there are no two categories to tell apart.
+    There is none about a box that cannot be read, and none at all if the data set has fewer than two categories.
     """
     turns = (_second_turn(each, records[each.instruction.image_id]) for each in _first_turns(predictions, card))
     return [turn for turn in turns if turn is not None]
@@ -49,31 +51,28 @@ def dialogue_metrics(
     records: Records,
     card: DatasetCard,
     pictures: Mapping[str, str],
-    bootstrap: int,
+    resamples: int,
     seed: int,
 ) -> Iterator[Metric]:
-    """``accuracy``, ``found_and_named`` with their intervals, and ``total``, of all that rec_box was asked.
+    """``accuracy``, ``found_and_named`` with their intervals, and ``total``, over all questions of rec_box.
 
-    predictions: those of the first turn among them. answers: those to `second_turns`. pictures: of `Evaluation`.
+    predictions: the first turns, among others. answers: those to `second_turns`. pictures: of `Evaluation`.
     accuracy: the category is the region's; a box that cannot be read counts as wrong. found_and_named: and the box has
-    an IoU of 0.5 with the true one. Nothing where no second turn was taken.
+    an IoU of 0.5 or more with the true one. Yields nothing without first turns.
     """
-    asked, said = _first_turns(predictions, card), {each.instruction.instruction_id: each.answer for each in answers}
-    if not asked:
+    turns = _first_turns(predictions, card)
+    if not turns:
         return
-    turns = [(each, records[each.instruction.image_id]) for each in asked]
-    named = [_named(said.get(each.instruction.instruction_id, ""), each, record, card) for each, record in turns]
-    found = [_found(each, record, card) for each, record in turns]
-    both = [right and there for right, there in zip(named, found, strict=True)]
-    yield f"{NAME}/total", float(len(asked))
-    images = Bootstrap([pictures[record.image_id] for _, record in turns], bootstrap, seed)
-    yield from with_intervals(NAME, [mean_of("accuracy", named), mean_of("found_and_named", both)], images)
+    asked = [each.instruction for each in turns]
+    categories = {each.instruction.instruction_id: each.answer for each in answers}
+    named = [_is_named(categories.get(each.instruction_id, ""), each, records, card) for each in asked]
+    ious = [box_iou_of(each.answer, each.instruction, records, card) for each in turns]
+    both = [is_named and iou >= IOU_THRESHOLD for is_named, iou in zip(named, ious, strict=True)]
+    yield f"{NAME}/total", float(len(turns))
+    images = Bootstrap([pictures[each.image_id] for each in asked], resamples, seed)
+    yield from images.metrics(NAME, [mean_of("accuracy", named), mean_of("found_and_named", both)])
 
 
-def _named(answer: str, asked: Prediction, record: ImageRecord, card: DatasetCard) -> bool:
-    return SECOND.judge(answer, record, record.region(asked.instruction.region_id), card)["correct"] == 1
-
-
-def _found(asked: Prediction, record: ImageRecord, card: DatasetCard) -> bool:
-    region = record.region(asked.instruction.region_id)
-    return FIRST.judge(asked.answer, record, region, card)["iou"] >= IOU_THRESHOLD
+def _is_named(answer: str, asked: Instruction, records: Records, card: DatasetCard) -> bool:
+    record = records[asked.image_id]
+    return SECOND.judge(answer, record, record.region(asked.region_id), card)["correct"] == 1

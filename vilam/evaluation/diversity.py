@@ -1,4 +1,4 @@
-"""Whether a model still says different things: the alarms of a cycle that talks itself into one phrase."""
+"""Whether a model still writes different expressions: the alarms for a cycle that collapses into one phrase."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from vilam.evaluation.captions import words
 
 def diversity(expressions: Sequence[str]) -> dict[str, float]:
     """distinct_1, distinct_2: different n-grams per n-gram (Li et al., arXiv 1510.03055); num_words: mean length;
-    entropy: bits of the expressions' distribution, over log2 of their number (1: all differ, 0: all are one).
+    entropy: bits of the expressions' distribution, over log2 of their number (1: all differ, 0: all are the same).
 
-    Empty without expressions.
+    Returns {} without expressions.
     """
     if not expressions:
         return {}
     tokens = [words(expression) for expression in expressions]
     counts = Counter(map(tuple, tokens))
-    shares = [count / len(tokens) for count in counts.values()]
-    bits = -sum(share * math.log2(share) for share in shares)
+    fractions = [count / len(tokens) for count in counts.values()]
+    bits = -sum(fraction * math.log2(fraction) for fraction in fractions)
     return {
         "distinct_1": _distinct(tokens, 1),
         "distinct_2": _distinct(tokens, 2),

@@ -1,4 +1,4 @@
-"""Pictures of answers beside the truth: the worst, some drawn at random and the best of each task."""
+"""Pictures of answers beside the truth: of each task the worst, a random sample and the best."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pandas as pd
 from PIL import Image
 
 from vilam.data.records import DatasetCard, ImageRecord
-from vilam.evaluation.evaluator import Records
+from vilam.evaluation.drawing import GREEN, LINE_WIDTH, ORANGE, Bones, draw, fit
+from vilam.evaluation.predictions import Records
 from vilam.tasks import ALL_TASKS
 from vilam.tasks.base import Reading
-from vilam.visual import GREEN, LINE_WIDTH, ORANGE, Bones, draw, fit
 
 SCORES = ("iou", "oks", "correct", "cider", "f1")
-"""The score that a task's answers are ranked by: the first of these columns that it fills."""
+"""The score by which a task's answers are ranked: the first of these columns that it fills."""
 GROUPS = ("worst", "random", "best")
 
 Row = Mapping[Hashable, Any]
@@ -25,9 +25,10 @@ Row = Mapping[Hashable, Any]
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """One answer to look at. row: of ``Evaluation.rows``, as a dict. picture: JPEG. before: the row of the step before.
+    """One answer to look at.
 
-    score: the name of the column that ranks this task's answers.
+    row: of ``Evaluation.rows``, as a dict. before: the same instruction's row of the model before, if any. score: the
+    name of the column that ranks this task's answers. picture: JPEG.
     """
 
     task: str
@@ -41,9 +42,9 @@ class Exhibit:
 def exhibits(
     rows: pd.DataFrame, before: pd.DataFrame | None, records: Records, card: DatasetCard, count: int, seed: int
 ) -> Iterator[Exhibit]:
-    """``count`` answers of each task (fewer where there are fewer), drawn: truth green, answer orange.
+    """Up to ``count`` answers of each task as pictures: truth green, answer orange.
 
-    before: rows of the same instructions after the step before, if any.
+    before: rows of the same instructions by the model before, if any. seed: of the random sample.
     """
     earlier = {} if before is None else {row["instruction_id"]: row for row in before.to_dict("records")}
     for task in (task for task in ALL_TASKS if (rows["task"] == task).any()):
@@ -61,17 +62,17 @@ def score_column(rows: pd.DataFrame) -> str:
 
 
 def choose(rows: pd.DataFrame, score: str, count: int, seed: int) -> dict[str, pd.DataFrame]:
-    """No row twice: a third of ``count`` drawn at random from all rows; of the others the worst and the best.
+    """Rows by GROUPS, none twice: a random third of ``count``, and of the other rows the worst and the best.
 
-    The worst have the lowest score and, of equal ones, are the most confident. The random third is drawn before the
-    others are taken away, so that it is a fair sample.
+    The worst have the lowest score; of equal scores, the most confident come first. The sample is taken from all rows
+    first, so that it is fair.
     """
     third = count // 3
-    drawn = rows.sample(min(len(rows), third), random_state=seed)
-    rest = rows.drop(drawn.index)
+    sample = rows.sample(min(len(rows), third), random_state=seed)
+    rest = rows.drop(sample.index)
     worst = rest.sort_values([score, "confidence"], ascending=[True, False], kind="stable").head(count - 2 * third)
     best = rest.drop(worst.index).sort_values([score, "confidence"], ascending=False, kind="stable").head(third)
-    return dict(zip(GROUPS, (worst, drawn, best), strict=True))
+    return dict(zip(GROUPS, (worst, sample, best), strict=True))
 
 
 def _picture(row: Row, record: ImageRecord, card: DatasetCard) -> bytes:
@@ -81,7 +82,7 @@ def _picture(row: Row, record: ImageRecord, card: DatasetCard) -> bytes:
         picture, scale = fit(image)
     truth, answer = _readings(row, record)
     thin = max(LINE_WIDTH, round(max(picture.size) / 160))
-    # the truth's wider line is seen under the answer's where they are the same
+    # The truth's line is wider, so that it still shows under an answer that is the same.
     picture = draw(picture, truth, colour=GREEN, bones=bones, scale=scale, width=2 * thin + 1)
     picture = draw(picture, answer, colour=ORANGE, bones=bones, scale=scale, width=thin)
     stream = BytesIO()
@@ -90,7 +91,7 @@ def _picture(row: Row, record: ImageRecord, card: DatasetCard) -> bytes:
 
 
 def _readings(row: Row, record: ImageRecord) -> tuple[Reading, Reading]:
-    """What to draw as truth and as answer; where the answer is words, the region and where those words led back to."""
+    """The truth and the answer to draw; of an expression the region, and the box that was found from the expression."""
     if row["task"] == "presence":
         members = record.members(record.group(row["region_id"]))
         return Reading(boxes=tuple(region.box_xyxy for region in members)), Reading()
@@ -98,11 +99,11 @@ def _readings(row: Row, record: ImageRecord) -> tuple[Reading, Reading]:
         region = record.region(row["region_id"])
         return Reading(box_xyxy=region.box_xyxy), _read("rec_box", row.get("round_trip_answer"), record)
     truth = _read(row["task"], row["truth"], record)
-    return truth, _counted(_read(row["task"], row["answer"], record), truth)
+    return truth, _labelled(_read(row["task"], row["answer"], record), truth)
 
 
-def _counted(answer: Reading, truth: Reading) -> Reading:
-    """The answer without the points that nobody labelled, (0, 0) in the truth: they are not scored, nor drawn."""
+def _labelled(answer: Reading, truth: Reading) -> Reading:
+    """The answer without the points that are unlabelled, (0, 0), in the truth: they are neither scored nor drawn."""
     if answer.points is None or truth.points is None or len(answer.points) != len(truth.points):
         return answer
     pairs = zip(answer.points, truth.points, strict=True)

@@ -1,4 +1,4 @@
-"""Of tasks on groups: how sure each box of an answer is, and how well "yes" ranks images."""
+"""Tasks on groups: the score of each box of an answer, and how well the probability of "yes" ranks images."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vilam.evaluation.metrics import Bootstrap, Floats, Metric
+from vilam.evaluation.estimates import Bootstrap, Floats, Metric
 from vilam.tasks.presence import YES
 
 TINY = 1e-12
 
 
 def box_scores(coordinates: Sequence[float], count: int) -> list[float]:
-    """How sure each of ``count`` boxes is: the geometric mean of its share of the coordinates' probabilities.
+    """The score of each of ``count`` boxes: the geometric mean of the probabilities of its own coordinates.
 
-    A box has four of them, or two where a model names cells of a grid.
+    coordinates: of all boxes, one after the other. A box has four, or two if a model names cells of a grid.
     """
     if not count:
         return []
@@ -25,27 +25,25 @@ def box_scores(coordinates: Sequence[float], count: int) -> list[float]:
     return [float(score) for score in np.exp(by_box.mean(axis=1))]
 
 
-def ranking(rows: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[Metric]:
-    """``auc`` of presence's answers with its interval, drawn as those of other metrics are.
-
-    Yields nothing where all answers are yes, or all no: there is nothing to tell apart.
-    """
-    is_true, sure = rows["truth"].to_numpy() == YES, rows["present"].to_numpy(float)
+def auc(prefix: str, rows: pd.DataFrame, resamples: int, seed: int) -> Iterator[Metric]:
+    """``PREFIX/auc`` of presence's answers with its interval; nothing unless both "yes" and "no" are true of some."""
+    is_true = rows["truth"].to_numpy() == YES
     if is_true.all() or not is_true.any():
         return
-    value = area_under_curve(sure, is_true, np.ones(len(rows)))
-    drawn = [area_under_curve(sure, is_true, weights) for weights in bootstrap.weights()]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    yield from bootstrap.told("auc", value, (float(low), float(high)))
+    bootstrap, scores = Bootstrap(rows["picture"], resamples, seed), rows["present"].to_numpy(float)
+    value = area_under_curve(scores, is_true, np.ones(len(rows)))
+    resampled = [area_under_curve(scores, is_true, weights) for weights in bootstrap.weights()]
+    low, high = np.nanpercentile(resampled, [2.5, 97.5])
+    yield from bootstrap.with_interval(f"{prefix}/auc", value, (float(low), float(high)))
 
 
 def area_under_curve(scores: Floats, is_true: np.ndarray[Any, Any], weights: Floats) -> float:
-    """How often a true one has a higher score than a false one, ties half; NaN where there are none of either.
+    """How often a true one has a higher score than a false one, ties count half; NaN if either is missing.
 
-    scores, is_true, weights: (N,). The area under the ROC curve is this (Hanley and McNeil, 1982).
+    scores, is_true, weights: (N,). This is the area under the ROC curve (Hanley and McNeil, 1982).
     """
-    _, place = np.unique(scores, return_inverse=True)
-    true, false = (np.bincount(place, weights * chosen) for chosen in (is_true, ~is_true))
+    _, rank = np.unique(scores, return_inverse=True)
+    true, false = (np.bincount(rank, weights * chosen) for chosen in (is_true, ~is_true))
     below = np.cumsum(false) - false
     pairs = true.sum() * false.sum()
     return float((true * (below + false / 2)).sum() / pairs) if pairs else float("nan")

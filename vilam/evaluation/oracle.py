@@ -1,8 +1,8 @@
 """The protocol ``vilam-oracle``: each expression is asked with every template of rec_box, and the best box counts.
 
-Source: the paper's public script, which asks on until an answer has an IoU of 0.5 with the truth; that is reached where
-the best of all answers reaches it. It takes the truth to choose, so that no number of it can stand beside a strict one:
-each has "oracle" in its name, and neither the gate of `register` nor `vilam compare` knows them.
+Source: the paper's public script, which asks until an answer has an IoU of 0.5 with the truth; that happens exactly if
+the best of all answers reaches 0.5. The truth chooses the answer, so no number of it compares with a strict one: each
+has "oracle" in its name, and neither the gate of `register` nor `vilam compare` uses them.
 """
 
 from __future__ import annotations
@@ -11,30 +11,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from vilam.data.instructions import Instruction
-from vilam.data.records import DatasetCard, Expression, ImageRecord
-from vilam.evaluation.evaluator import Prediction, Records
-from vilam.evaluation.metrics import IOU_THRESHOLD, Bootstrap, Metric, mean_of, with_intervals
+from vilam.data.records import DatasetCard, Expression
+from vilam.evaluation.estimates import Bootstrap, Metric, mean_of
+from vilam.evaluation.predictions import Prediction, Records, box_iou_of
+from vilam.evaluation.task_metrics import IOU_THRESHOLD
 from vilam.tasks import TASKS
 
 NAME = "rec_box_oracle"
-"""What its metrics begin with, in place of a task."""
+"""The prefix of its metrics, in place of a task."""
 TASK = TASKS["rec_box"]
 
 
 def rewordings(predictions: Sequence[Prediction], records: Records) -> list[Instruction]:
-    """The questions of rec_box that were answered, under their ids, in all templates but the one they were asked in."""
-    return [question for asked in _asked(predictions) for question in _reworded(asked, records[asked.image_id])]
+    """The questions of rec_box that were answered, with their ids, in all templates but the one that they had."""
+    questions: list[Instruction] = []
+    for asked in _asked(predictions):
+        record = records[asked.image_id]
+        region, expression = record.region(asked.region_id), Expression(asked.expression)
+        for template in (each for each in range(len(TASK.templates)) if each != asked.template):
+            question = TASK.question(template, record, region, expression)
+            questions.append(replace(asked, template=template, question=question))
+    return questions
 
 
 def _asked(predictions: Sequence[Prediction]) -> list[Instruction]:
     return [each.instruction for each in predictions if each.instruction.task == TASK.name]
-
-
-def _reworded(asked: Instruction, record: ImageRecord) -> Iterator[Instruction]:
-    region, words = record.region(asked.region_id), Expression(asked.expression)
-    for template in range(len(TASK.templates)):
-        if template != asked.template:
-            yield replace(asked, template=template, question=TASK.question(template, record, region, words))
 
 
 def oracle_metrics(
@@ -43,13 +44,13 @@ def oracle_metrics(
     records: Records,
     card: DatasetCard,
     pictures: Mapping[str, str],
-    bootstrap: int,
+    resamples: int,
     seed: int,
 ) -> Iterator[Metric]:
     """``acc_0.5`` of the best of each expression's answers, with its interval, ``total`` expressions, ``templates``.
 
-    predictions: the strict ones, which are answers too. reworded: those to `rewordings`. pictures: of
-    `Evaluation`. Nothing where rec_box was not asked.
+    predictions: the strict ones, which count too. reworded: those to `rewordings`. pictures: of `Evaluation`.
+    Yields nothing if rec_box was not asked.
     """
     answers: dict[str, list[str]] = {}
     for each in (*predictions, *reworded):
@@ -57,14 +58,8 @@ def oracle_metrics(
     asked = _asked(predictions)
     if not asked:
         return
-    best = [_best(answers[each.instruction_id], each, records[each.image_id], card) for each in asked]
+    best = [max(box_iou_of(answer, each, records, card) for answer in answers[each.instruction_id]) for each in asked]
     yield f"{NAME}/total", float(len(asked))
     yield f"{NAME}/templates", float(len(TASK.templates))
-    images = Bootstrap([pictures[each.image_id] for each in asked], bootstrap, seed)
-    yield from with_intervals(NAME, [mean_of("acc_0.5", [iou >= IOU_THRESHOLD for iou in best])], images)
-
-
-def _best(answers: Sequence[str], asked: Instruction, record: ImageRecord, card: DatasetCard) -> float:
-    """The IoU of the best of the answers to one expression; one that cannot be read has 0."""
-    region = record.region(asked.region_id)
-    return max(TASK.judge(answer, record, region, card)["iou"] for answer in answers)
+    images = Bootstrap([pictures[each.image_id] for each in asked], resamples, seed)
+    yield from images.metrics(NAME, [mean_of("acc_0.5", [iou >= IOU_THRESHOLD for iou in best])])

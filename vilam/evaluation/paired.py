@@ -1,4 +1,4 @@
-"""Two ways of training compared answer by answer: the same question, the same image, the same seed."""
+"""Two models, or two ways of training, compared answer by answer: the same question, the same image, the same seed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from vilam.errors import VilamError
-from vilam.evaluation.metrics import IOU_THRESHOLD
+from vilam.evaluation import round_trips
+from vilam.evaluation.estimates import Floats
+from vilam.evaluation.task_metrics import task_estimates
+from vilam.tasks import ALL_TASKS
 
 Scores = Mapping[str, pd.DataFrame]
-"""By metric: instruction_id, image_id, value, one row an answer; the mean of ``value`` is the metric."""
+"""By metric: columns instruction_id, picture, value, one row an answer; the mean of ``value`` is the metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """``mean``: over the seeds, of the arm less the baseline; ``low``, ``high``: its 95 % interval over images.
+    """``mean``: of the arm minus the baseline, over the seeds; ``low``, ``high``: its 95 % interval over images.
 
-    by_seed: of each seed. The interval says how far other images could move the mean of these very models; how far
-    other seeds could, the spread of ``by_seed`` says.
+    by_seed: of each seed. The interval shows how much other images could change the mean of these models; the spread of
+    ``by_seed`` shows how much other seeds could.
     """
 
     mean: float
@@ -31,77 +33,64 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval lies clear of zero."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
 def scores(rows: pd.DataFrame) -> Scores:
-    """The scores of each answer by the name of the metric that they make up, from the rows of an evaluation.
+    """The scores of each answer by the name of the metric that is their mean, from the rows of an evaluation.
 
-    Metrics of tasks that were not asked are left out. ``invalid`` is of the answers to all tasks.
+    They are those of `task_estimates` and of round trips, without metrics that are no means of answers (ciou,
+    balanced_accuracy). Tasks that were not asked are left out. ``invalid`` covers the answers to all tasks.
     """
-    return {name: _score(chosen, values) for name, chosen, values in _metrics(rows) if len(chosen)}
+    return dict(_scores(rows))
 
 
-def _metrics(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.Series]]:
-    tasks = ("rec_box", "rec_mask", "rec_keypoints", "reg_caption", "reg_class", "rec_every", "presence")
-    found, outlined, pointed, told, named, every, presence = (rows[rows["task"] == task] for task in tasks)
-    if len(found):
-        yield "rec_box/acc_0.5", found, found["iou"] >= IOU_THRESHOLD
-        yield "rec_box/miou", found, found["iou"]
-    if len(outlined):
-        yield "rec_mask/acc_0.5", outlined, outlined["iou"] >= IOU_THRESHOLD
-        yield "rec_mask/miou", outlined, outlined["iou"]
-    if len(pointed):
-        yield "rec_keypoints/oks", pointed, pointed["oks"]
-    if len(told):
-        trips = told[told["round_trip_iou"].notna()]
-        yield "reg_caption/cider", told, told["cider"]
-        yield "reg_caption/exact_match", told, told["exact"]
-        yield "cycle/round_trip_iou", trips, trips["round_trip_iou"]
-        yield "cycle/round_trip_acc_0.5", trips, trips["round_trip_iou"] >= IOU_THRESHOLD
-    if len(named):
-        yield "reg_class/accuracy", named, named["correct"]
-    if len(every):
-        yield "rec_every/f1", every, every["f1"]
-        yield "rec_every/pr_f1", every, every["perfect"]
-    if len(presence):
-        yield "presence/accuracy", presence, presence["correct"]
-    yield "invalid", rows, rows["invalid"]
+def _scores(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    parts = {task: (rows[rows["task"] == task], task_estimates) for task in ALL_TASKS}
+    parts[round_trips.NAME] = round_trips.rows_with_round_trip(rows), round_trips.round_trip_estimates
+    for name, (own, estimates) in parts.items():
+        for estimate in estimates(own) if len(own) else ():
+            if estimate.is_mean:
+                counted = estimate.denominators > 0
+                yield f"{name}/{estimate.name}", _scored(own[counted], estimate.numerators[counted])
+    if len(rows):
+        yield "invalid", _scored(rows, rows["invalid"].to_numpy(float))
 
 
-def _score(rows: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
-    return rows[["instruction_id", "picture"]].assign(value=values.astype(float))
+def _scored(rows: pd.DataFrame, values: Floats) -> pd.DataFrame:
+    return rows[["instruction_id", "picture"]].assign(value=values)
 
 
 def paired_difference(
-    arm: Sequence[pd.DataFrame], baseline: Sequence[pd.DataFrame], draws: int, seed: int
+    arm: Sequence[pd.DataFrame], baseline: Sequence[pd.DataFrame], resamples: int, seed: int
 ) -> Difference:
-    """The difference of a metric: for each seed (in the same order) the scores of the arm and of the baseline.
+    """The difference of one metric; ``arm`` and ``baseline`` hold the scores of each seed, in the same order.
 
-    An answer is paired with the baseline's to the same instruction. Of each seed the mean difference is taken, and of
-    these the mean. Pictures are drawn again and again, whole, the same for all seeds. Source: the cluster bootstrap
-    (Efron and Tibshirani, 1993), percentile interval, as `vilam.evaluation.metrics.bootstrap_interval`.
-    Raises VilamError where a seed's answers are not to the same instructions.
+    Each answer is paired with the baseline's to the same instruction. The mean difference is taken for each seed, then
+    over the seeds. Whole pictures are resampled, the same ones for all seeds. Source: the cluster bootstrap (Efron and
+    Tibshirani, 1993) with its percentile interval, as in `vilam.evaluation.estimates.Bootstrap`.
+    Raises VilamError if the answers of a seed are not to the same instructions.
     """
     pairs = [_paired(ours, theirs) for ours, theirs in zip(arm, baseline, strict=True)]
     images = sorted(set().union(*(pair["picture"] for pair in pairs)))
     sums, counts = (np.stack([_by_image(pair, images, how) for pair in pairs], axis=1) for how in ("sum", "count"))
-    drawn = np.random.default_rng(seed).multinomial(len(images), np.full(len(images), 1 / len(images)), size=draws)
-    means = ((drawn @ sums) / (drawn @ counts)).mean(axis=1)
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(len(images), np.full(len(images), 1 / len(images)), size=resamples)
+    means = ((times @ sums) / (times @ counts)).mean(axis=1)
     by_seed = sums.sum(axis=0) / counts.sum(axis=0)
     low, high = np.percentile(means, [2.5, 97.5])
     return Difference(float(by_seed.mean()), float(low), float(high), tuple(float(each) for each in by_seed))
 
 
 def _paired(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
-    """picture and the difference of the values, one row an instruction."""
+    """Columns picture and value, the difference; one row an instruction."""
     if set(ours["instruction_id"]) != set(theirs["instruction_id"]):
         raise VilamError("the answers to compare are not to the same instructions: evaluate both on the same data")
     both = ours.merge(theirs, on=["instruction_id", "picture"], suffixes=("", "_baseline"), validate="one_to_one")
     return both.assign(value=both["value"] - both["value_baseline"])[["picture", "value"]]
 
 
-def _by_image(pair: pd.DataFrame, images: list[str], how: str) -> NDArray[np.float64]:
+def _by_image(pair: pd.DataFrame, images: list[str], how: str) -> Floats:
     grouped = pair.groupby("picture")["value"].agg(how)
     return np.asarray(grouped.reindex(images, fill_value=0.0), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The report: one HTML page with every task's metrics after each step, breakdowns and a gallery."""
+"""The report: one HTML page with the metrics of every task after each stage, breakdowns and a gallery."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vilam.data.records import DatasetCard
 from vilam.errors import VilamError
-from vilam.evaluation import dialogue, metrics, oracle
-from vilam.evaluation.evaluator import Evaluation, Records
+from vilam.evaluation import dialogue, oracle, round_trips
+from vilam.evaluation.breakdowns import accuracy_by, accuracy_by_coverage, accuracy_by_threshold, category_table
+from vilam.evaluation.evaluator import Evaluation
 from vilam.evaluation.gallery import Exhibit, exhibits
-from vilam.evaluation.table import ORACLE_NOTE, STEPS, has_oracle, headline
+from vilam.evaluation.headline import ORACLE_NOTE, TITLES, has_oracle, headline
+from vilam.evaluation.predictions import Records
 from vilam.tasks import ALL_TASKS, TASKS
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "index.html"
-WAYS = {
-    "cycle": "region → words → region",
-    dialogue.NAME: "words → region → category",
-    oracle.NAME: "words → region, not comparable with strict rows",
+PATHS = {
+    round_trips.NAME: "region → expression → region",
+    dialogue.NAME: "expression → region → category",
+    oracle.NAME: "expression → region, not comparable with strict rows",
 }
-"""Of what is no task but has a row."""
+"""What the rows that are not of a task measure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """Accuracy by group: rows of (group, answers, accuracy after each step)."""
+    """Accuracy by group: rows of (group, answers, accuracy after each stage)."""
 
     title: str
     note: str
@@ -51,11 +53,11 @@ def write_report(
     facts: Mapping[str, str],
     seed: int = 0,
 ) -> Path:
-    """Write ``index.html``, which holds its pictures itself, and the same pictures in ``gallery/``; returns the page.
+    """Writes ``index.html``, which embeds its pictures, and the same pictures in ``gallery/``; returns the page's path.
 
-    evaluations: by stage, first step first; the gallery shows the last step's answers beside those of the one before.
-    gallery: pictures a task, at most. facts: shown under the title. Words of the data are escaped.
-    Raises VilamError where the folder cannot be written.
+    evaluations: by stage, the first stage first; the gallery shows the last stage's answers beside those of the stage
+    before. gallery: pictures a task, at most. facts: shown under the title. Texts of the data are escaped.
+    Raises VilamError if the folder cannot be written.
     """
     stages = list(evaluations)
     rows = {stage: evaluation.rows for stage, evaluation in evaluations.items()}
@@ -66,13 +68,13 @@ def write_report(
     page = _render(
         title=title,
         facts=facts,
-        steps=[STEPS.get(stage, stage) for stage in stages],
+        columns=[TITLES.get(stage, stage) for stage in stages],
         headline=results,
         oracle_note=ORACLE_NOTE if has_oracle(results) else "",
         directions={name: task.direction for name, task in ALL_TASKS.items()},
-        ways=WAYS,
+        paths=PATHS,
         absent=[task for task in TASKS if not evaluations[stages[-1]].metrics.get(f"{task}/total")],
-        curves=[metrics.accuracy_by_threshold(frame).values.tolist() for frame in _boxes(rows)],
+        curves=[accuracy_by_threshold(frame).values.tolist() for frame in _boxes(rows)],
         breakdowns=list(_breakdowns(rows)),
         categories=_categories(rows[stages[-1]]),
         exhibits=_by_task(shown, list(named)),
@@ -92,7 +94,7 @@ def _boxes(rows: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
 
 
 def _breakdowns(rows: Mapping[str, pd.DataFrame]) -> Iterator[Breakdown]:
-    kinds = "What tells the region from the others."
+    kinds = "What distinguishes the region from the others."
     sizes = "Small: box under 1/300 of the image; large: from 3/100 (COCO's limits at 640 × 480)."
     lengths = "Words of the expression."
     for column, title, note in (
@@ -102,14 +104,14 @@ def _breakdowns(rows: Mapping[str, pd.DataFrame]) -> Iterator[Breakdown]:
         ("seen", "By whether the category was trained on", "Unseen ones were held out by prepare.unseen."),
         *([("split", "By split", "")] if any(frame["split"].nunique() > 1 for frame in _boxes(rows)) else []),
     ):
-        yield from _breakdown(title, note, [metrics.accuracy_by(frame, column) for frame in _boxes(rows)], str)
-    surest = "The surest answers alone: level where confidence tells nothing."
-    tables = [metrics.accuracy_by_coverage(frame) for frame in _boxes(rows)]
-    yield from _breakdown("By confidence", surest, tables, lambda share: f"surest {share:.0%}")
+        yield from _breakdown(title, note, [accuracy_by(frame, column) for frame in _boxes(rows)], str)
+    confident = "Only the most confident answers: level if the confidence is of no use."
+    tables = [accuracy_by_coverage(frame) for frame in _boxes(rows)]
+    yield from _breakdown("By confidence", confident, tables, lambda coverage: f"top {coverage:.0%}")
 
 
 def _breakdown(title: str, note: str, tables: list[pd.DataFrame], label: Callable[[Any], str]) -> Iterator[Breakdown]:
-    """One of tables whose first column names the groups, a table a step; none where the last has no rows."""
+    """From a table a stage, whose first column names the groups; none if the last table has no rows."""
     named = [table.set_index(table.columns[0]) for table in tables]
     if named and len(named[-1]):
         groups = named[-1]["total"].items()
@@ -117,9 +119,9 @@ def _breakdown(title: str, note: str, tables: list[pd.DataFrame], label: Callabl
 
 
 def _categories(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
-    """Category, answers, share that is right, how often it was said; of the last step's answers."""
+    """The rows of `category_table`, of the last stage's answers."""
     named = rows[rows["task"] == "reg_class"]
-    return [] if named.empty else list(metrics.category_table(named).itertuples(index=False, name=None))
+    return [] if named.empty else list(category_table(named).itertuples(index=False, name=None))
 
 
 def _accuracies(tables: list[pd.DataFrame], name: object) -> list[float | None]:
@@ -138,8 +140,8 @@ def _by_task(shown: list[Exhibit], names: list[str]) -> dict[str, list[tuple[str
 
 def _all_metrics(evaluations: Mapping[str, Evaluation]) -> list[tuple[str, list[float | None]]]:
     found = [evaluation.metrics for evaluation in evaluations.values()]
-    names = dict.fromkeys(name for metrics_of_step in found for name in metrics_of_step)
-    return [(name, [metrics_of_step.get(name) for metrics_of_step in found]) for name in names]
+    names = dict.fromkeys(name for of_stage in found for name in of_stage)
+    return [(name, [of_stage.get(name) for of_stage in found]) for name in names]
 
 
 def _render(**content: Any) -> str:
@@ -155,7 +157,7 @@ def _render(**content: Any) -> str:
 
 
 def _write(folder: Path, page: str, pictures: Mapping[str, bytes]) -> Path:
-    """Pictures first and the page last; pictures of an earlier report are taken away."""
+    """Writes the pictures first and the page last, and removes the pictures of an earlier report."""
     try:
         shutil.rmtree(folder / "gallery", ignore_errors=True)
         (folder / "gallery").mkdir(parents=True)
@@ -163,7 +165,6 @@ def _write(folder: Path, page: str, pictures: Mapping[str, bytes]) -> Path:
             (folder / "gallery" / name).write_bytes(picture)
         (folder / PAGE).write_text(page, encoding="utf-8")
     except OSError as error:
-        raise VilamError(
-            f"{folder}: the report could not be written: {error.strerror}: check space and rights"
-        ) from None
+        advice = "check its permissions and the free space"
+        raise VilamError(f"{folder}: the report could not be written: {error.strerror}: {advice}") from None
     return folder / PAGE

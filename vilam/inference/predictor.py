@@ -1,4 +1,4 @@
-"""The public way to ask a trained model about a picture.
+"""The public way to ask a trained model about an image.
 
 predictor = Predictor.from_pretrained("models:/vilam@champion")
 predictor.locate(image, "the red circle").box_xyxy
@@ -12,26 +12,32 @@ from typing import Any
 
 from PIL import Image
 
-from vilam.data.records import Expression as Words
-from vilam.data.records import ImageRecord, Point, Polygon, Region
+from vilam.data.records import Expression, ImageRecord, Point, Polygon, Region
 from vilam.errors import VilamError
-from vilam.geometry.boxes import clip_box
-from vilam.inference.answering import autocast, compile_grammars
+from vilam.geometry.boxes import Box, clip_box
+from vilam.inference.answering import autocast
 from vilam.inference.generate import Request, generate
-from vilam.models.build import Trained, load_trained
+from vilam.inference.model import Model
+from vilam.inference.resolve import model_folder
+from vilam.models.build import LoadedModel, load_model
 from vilam.models.device import best_device, precision
 from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
 from vilam.tasks.presence import probability_of_yes
 
-Box = tuple[float, float, float, float]
-
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An answer. Geometry is in absolute pixels of the picture that was given; only what was asked for is set.
+class GroundingResult:
+    """An answer. Geometry is in absolute pixels of the image that was given, x right and y down.
 
-    text: the model's own words, coordinates 0-1000. confidence: geometric mean of its tokens' probabilities, 0..1.
-    boxes: all that were asked for; () where it found none. probability: that there is any, where that was asked.
+    Only the fields of the task that was asked are set; the others are None. If the answer could not be parsed, all of
+    them are None.
+
+    task: name of the task, such as ``rec_box``. text: the answer as the model wrote it, coordinates 0-1000.
+    confidence: geometric mean of the probabilities of the answer's tokens, 0..1.
+    box_xyxy: (x1, y1, x2, y2) of `locate`. polygons: outer rings of `segment`. points: (x, y) of `keypoints`, in the
+    order of the category's schema; (0, 0) is a point that the model takes for unlabelled. words: the category of
+    `classify`, the expression of `describe`, "yes" or "no" of `presence`. boxes: of `find_all`; () if it found none.
+    probability: of `presence`, that there is any, 0..1.
     """
 
     task: str
@@ -45,83 +51,174 @@ class Found:
     probability: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """What is set, for JSON."""
+        """The fields that are set, as JSON can write them.
+
+        Returns: a dict from field names to numbers, texts and tuples.
+        """
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 class Predictor:
-    """A trained model that answers one question at a time."""
+    """A trained model that answers one question at a time.
 
-    def __init__(self, trained: Trained) -> None:
-        """Take over a loaded model; it moves to the GPU where there is one."""
-        self.model = trained.model.to(best_device()).eval()
-        self.model.settle(precision("auto"))
-        self.tokenizer = trained.tokenizer
-        self.card = trained.card
-        self.trained_tasks = frozenset(trained.info.get("tasks", ()))
-        self.grammars = compile_grammars(trained.tokenizer, trained.card)
+    Every method takes an image of any size and mode, and returns a `GroundingResult` in pixels of that image.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        """Takes over a loaded model, which moves to the GPU if there is one.
+
+        Args:
+            loaded: what `vilam.models.build.load_model` returns.
+        """
+        network = loaded.network.to(best_device()).eval()
+        network.cast_frozen(precision("auto"))
+        self.model = Model.for_data(network, loaded.tokenizer, loaded.card)
+        self.trained_tasks = frozenset(loaded.info.get("tasks", ()))
 
     @classmethod
     def from_pretrained(cls, source: str | Path, root: Path | None = None) -> Predictor:
-        """Open a model folder, or ``models:/NAME@ALIAS`` of the registry of the project in ``root`` (here).
+        """Opens a trained model.
 
-        Raises VilamError where there is no such model or it is damaged.
+        Args:
+            source: a model folder, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` of the MLflow registry.
+            root: the project folder whose registry is meant; None for the current folder.
+
+        Returns: the predictor.
+
+        Raises:
+            VilamError: if there is no such model or it is damaged.
         """
-        return cls(load_trained(model_folder(str(source), root or Path.cwd())))
+        return cls(load_model(model_folder(str(source), root or Path.cwd())))
 
-    def locate(self, image: Image.Image, expression: str) -> Found:
-        """The box of what an expression means."""
+    def locate(self, image: Image.Image, expression: str) -> GroundingResult:
+        """Finds the region that an expression means, as a box (task ``rec_box``).
+
+        Args:
+            image: the image to search.
+            expression: words that mean one region, such as "the red circle".
+
+        Returns: a result with ``box_xyxy`` in pixels; it is None if the answer could not be parsed.
+
+        Raises:
+            VilamError: if the expression is empty.
+        """
         return self._ask("rec_box", image, expression=expression)
 
-    def find_all(self, image: Image.Image, expression: str) -> Found:
-        """The boxes of everything that an expression means, none where nothing fits."""
+    def find_all(self, image: Image.Image, expression: str) -> GroundingResult:
+        """Finds all regions that an expression means, as boxes (task ``rec_every``).
+
+        Args:
+            image: the image to search.
+            expression: words that mean any number of regions.
+
+        Returns: a result with ``boxes`` in pixels, () if nothing fits; None if the answer could not be parsed.
+
+        Raises:
+            VilamError: if the expression is empty or the model was not trained on this task.
+        """
         return self._ask_of_groups("rec_every", image, expression)
 
-    def presence(self, image: Image.Image, expression: str) -> Found:
-        """Whether there is anything that an expression means, and how probable that is."""
+    def presence(self, image: Image.Image, expression: str) -> GroundingResult:
+        """Says whether the image holds anything that an expression means (task ``presence``).
+
+        Args:
+            image: the image to search.
+            expression: words that mean any number of regions.
+
+        Returns: a result with ``words`` ("yes" or "no") and ``probability`` of yes; both None if the answer could not
+            be parsed.
+
+        Raises:
+            VilamError: if the expression is empty or the model was not trained on this task.
+        """
         return self._ask_of_groups("presence", image, expression)
 
-    def segment(self, image: Image.Image, expression: str) -> Found:
-        """The outline of what an expression means, as polygons."""
+    def segment(self, image: Image.Image, expression: str) -> GroundingResult:
+        """Segments the region that an expression means (task ``rec_mask``).
+
+        Args:
+            image: the image to search.
+            expression: words that mean one region.
+
+        Returns: a result with ``polygons``, outer rings of 25 points in pixels, not repeated at the end; None if the
+            answer could not be parsed.
+
+        Raises:
+            VilamError: if the expression is empty.
+        """
         return self._ask("rec_mask", image, expression=expression)
 
-    def keypoints(self, image: Image.Image, expression: str) -> Found:
-        """The keypoints of what an expression means, in the order of its category's schema."""
+    def keypoints(self, image: Image.Image, expression: str) -> GroundingResult:
+        """Finds the keypoints of the region that an expression means (task ``rec_keypoints``).
+
+        Args:
+            image: the image to search.
+            expression: words that mean one region.
+
+        Returns: a result with ``points`` in pixels, in the order of the category's schema; None if the answer could not
+            be parsed.
+
+        Raises:
+            VilamError: if the expression is empty or the data that the model was trained on has no keypoints.
+        """
         return self._ask("rec_keypoints", image, expression=expression)
 
-    def classify(self, image: Image.Image, box_xyxy: Box) -> Found:
-        """The category of what a box (pixels) holds."""
+    def classify(self, image: Image.Image, box_xyxy: Box) -> GroundingResult:
+        """Names the category of the object in a box (task ``reg_class``).
+
+        Args:
+            image: the image that the box lies in.
+            box_xyxy: (x1, y1, x2, y2) in pixels of the image; what lies outside of the image is cut off.
+
+        Returns: a result with ``words``, one of the categories of the data that the model was trained on.
+
+        Raises:
+            VilamError: if the box is empty or lies outside of the image.
+        """
         return self._ask("reg_class", image, box_xyxy=box_xyxy)
 
-    def describe(self, image: Image.Image, box_xyxy: Box) -> Found:
-        """An expression for what a box (pixels) holds."""
+    def describe(self, image: Image.Image, box_xyxy: Box) -> GroundingResult:
+        """Writes an expression for the object in a box (task ``reg_caption``).
+
+        Args:
+            image: the image that the box lies in.
+            box_xyxy: (x1, y1, x2, y2) in pixels of the image; what lies outside of the image is cut off.
+
+        Returns: a result with ``words``, the expression; None if the answer has none.
+
+        Raises:
+            VilamError: if the box is empty or lies outside of the image.
+        """
         return self._ask("reg_caption", image, box_xyxy=box_xyxy)
 
-    def _ask(self, name: str, image: Image.Image, expression: str = "", box_xyxy: Box | None = None) -> Found:
-        if not self.grammars[name].alternatives:
-            raise VilamError(f"{name}: the model was trained on {self.card.name}, which has none: ask something else")
+    def _ask(self, task: str, image: Image.Image, expression: str = "", box_xyxy: Box | None = None) -> GroundingResult:
+        card = self.model.card
+        if not self.model.grammars[task].alternatives:
+            raise VilamError(f"{task}: the model was trained on {card.name}, which has none: ask something else")
         region = Region("", _inside(box_xyxy, image), "")
-        words = Words(_clean(expression)) if box_xyxy is None else None
-        return self._answer(name, image, TASKS[name].question(0, self._record(image), region, words))
+        words = Expression(_clean(expression)) if box_xyxy is None else None
+        return self._answer(task, image, TASKS[task].question(0, self._record(image), region, words))
 
-    def _ask_of_groups(self, name: str, image: Image.Image, expression: str) -> Found:
-        if name not in self.trained_tasks:
-            raise VilamError(f"{name}: the model was not trained on it: add it to train.tasks and train again")
-        return self._answer(name, image, GROUP_TASKS[name].question(0, self._record(image), _clean(expression)))
+    def _ask_of_groups(self, task: str, image: Image.Image, expression: str) -> GroundingResult:
+        if task not in self.trained_tasks:
+            raise VilamError(f"{task}: the model was not trained on it: add it to train.tasks and train again")
+        return self._answer(task, image, GROUP_TASKS[task].question(0, self._record(image), _clean(expression)))
 
     def _record(self, image: Image.Image) -> ImageRecord:
-        """The picture as questions are asked about it."""
-        return ImageRecord("", "", b"", image.width, image.height, "", "", domain=self.card.domain)
+        """The image as the tasks know it when they ask."""
+        return ImageRecord("", "", b"", image.width, image.height, "", "", domain=self.model.card.domain)
 
-    def _answer(self, name: str, image: Image.Image, question: str) -> Found:
-        pixels = self.model.see([image])
-        with autocast(self.model, precision("auto")):
-            answer = generate(self.model, self.tokenizer, pixels, [Request(0, question, self.grammars[name])])[0]
-        reading = ALL_TASKS[name].parse(answer.text, image.width, image.height)
+    def _answer(self, task: str, image: Image.Image, question: str) -> GroundingResult:
+        """Question -> tokens -> answer text -> pixels."""
+        network = self.model.network
+        with autocast(network, precision("auto")):
+            request = Request(0, question, self.model.grammars[task])
+            answer = generate(self.model, network.preprocess([image]), [request])[0]
+        reading = ALL_TASKS[task].parse(answer.text, image.width, image.height)
         if reading is None:
-            return Found(name, answer.text, answer.confidence)
-        return Found(
-            name,
+            return GroundingResult(task, answer.text, answer.confidence)
+        return GroundingResult(
+            task,
             answer.text,
             answer.confidence,
             reading.box_xyxy,
@@ -129,26 +226,17 @@ class Predictor:
             reading.points,
             reading.text,
             reading.boxes,
-            probability_of_yes(reading, answer.probability) if name == "presence" else None,
+            probability_of_yes(reading, answer.probability) if task == "presence" else None,
         )
 
 
-def model_folder(source: str, root: Path) -> Path:
-    """The folder of a model, fetched from the registry of the project in ``root`` where it is ``models:/...``."""
-    if not source.startswith("models:/"):
-        return Path(source)
-    from vilam.tracking import download_model
-
-    return download_model(source, root)
-
-
 def _inside(box_xyxy: Box | None, image: Image.Image) -> Box:
-    """The part of a box that lies in the picture."""
+    """The part of a box that lies in the image; the whole image if there is no box."""
     if box_xyxy is None:
         return (0.0, 0.0, float(image.width), float(image.height))
     x1, y1, x2, y2 = clip_box(box_xyxy, image.width, image.height)
-    if not (x1 < x2 and y1 < y2):  # so that NaN is refused too
-        raise VilamError(f"box {box_xyxy}: outside of the {image.width} x {image.height} picture or empty")
+    if not (x1 < x2 and y1 < y2):  # NaN is refused too
+        raise VilamError(f"box {box_xyxy}: outside of the {image.width} x {image.height} image or empty")
     return (x1, y1, x2, y2)
 
 

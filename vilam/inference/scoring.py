@@ -1,4 +1,4 @@
-"""How likely a model finds given answers."""
+"""How probable a model finds given answers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import torch
 
-from vilam.models.family import Exchange, GroundingModel, Pictures, Tokens
+from vilam.inference.model import Model
+from vilam.models.interface import ImageBatch, Turn
 from vilam.models.losses import IGNORED
 
 ROWS, ANSWERS = 16, 16
-"""Rows that are read at once, and answers in a row at most: what bounds the memory."""
+"""Rows that are read at once, and answers in a row, at most: they bound the memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A question on the ``image``-th image of a batch, and the tokens of an answer."""
+class Target:
+    """A question about the ``image``-th image of a batch, and the tokens of an answer to it."""
 
     image: int
     question: str
@@ -24,41 +25,38 @@ class Given:
 
 
 @torch.no_grad()
-def log_probabilities(
-    model: GroundingModel, tokenizer: Tokens, pictures: Pictures, given: Sequence[Given]
-) -> list[tuple[float, ...]]:
-    """Log probability of each token of each answer, whatever a grammar may allow.
+def log_probabilities(model: Model, images: ImageBatch, targets: Sequence[Target]) -> list[tuple[float, ...]]:
+    """The log probability of each token of each answer, whatever a grammar may allow.
 
-    Answers about an image are read some at a time, and know nothing of each other.
+    Several answers about an image are read at once; they do not attend to each other.
     """
-    was_training = model.training
-    model.eval()
+    network = model.network
+    was_training = network.training
+    network.eval()
     found: dict[int, tuple[float, ...]] = {}
-    rows = list(_rows(given))
+    rows = list(_rows(targets))
     for start in range(0, len(rows), ROWS):
-        some = rows[start : start + ROWS]
-        seen = pictures[[given[row[0]].image for row in some]]
-        scores = iter(_scores(model, tokenizer, seen, [[given[i] for i in row] for row in some]))
-        found |= {i: tuple(next(scores) for _ in given[i].ids) for row in some for i in row}
-    model.train(was_training)
-    return [found[i] for i in range(len(given))]
+        chunk = rows[start : start + ROWS]
+        chosen = images[[targets[row[0]].image for row in chunk]]
+        scores = iter(_scores(model, chosen, [[targets[i] for i in row] for row in chunk]))
+        found |= {i: tuple(next(scores) for _ in targets[i].ids) for row in chunk for i in row}
+    network.train(was_training)
+    return [found[i] for i in range(len(targets))]
 
 
-def _rows(given: Sequence[Given]) -> Iterator[list[int]]:
+def _rows(targets: Sequence[Target]) -> Iterator[list[int]]:
     """Indices of what is read together: a few answers about one image."""
     by_image: dict[int, list[int]] = {}
-    for index, each in enumerate(given):
+    for index, each in enumerate(targets):
         by_image.setdefault(each.image, []).append(index)
     for indices in by_image.values():
         yield from (indices[start : start + ANSWERS] for start in range(0, len(indices), ANSWERS))
 
 
-def _scores(
-    model: GroundingModel, tokenizer: Tokens, pictures: Pictures, rows: Sequence[Sequence[Given]]
-) -> list[float]:
+def _scores(model: Model, images: ImageBatch, rows: Sequence[Sequence[Target]]) -> list[float]:
     """Log probabilities of the tokens of all answers, row after row."""
-    exchanges = [[Exchange(each.question, each.ids) for each in row] for row in rows]
-    packed = model.pack(tokenizer, pictures, exchanges).to(model.device)
-    logits = model(**packed.inputs, labels=packed.labels).logits
+    turns = [[Turn(each.question, each.ids) for each in row] for row in rows]
+    packed = model.network.pack(model.tokenizer, images, turns).to(model.network.device)
+    logits = model.network(**packed.inputs, labels=packed.labels).logits
     wanted = packed.labels[packed.labels != IGNORED].unsqueeze(1)
     return torch.log_softmax(logits.float(), dim=-1).gather(1, wanted).squeeze(1).tolist()

@@ -1,4 +1,4 @@
-"""The model card of a model folder, README.md as hubs show it: what it was made from and trained on, and its use."""
+"""The model card of a model folder, README.md as hubs show it: origins, training data and use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 from torch import nn
 
 from vilam.data.records import DatasetCard
-from vilam.models.family import GroundingModel
+from vilam.models.interface import GroundingModel
 
 CARD = "README.md"
 USE = """\
@@ -18,16 +18,16 @@ from PIL import Image
 from vilam.inference.predictor import Predictor
 
 predictor = Predictor.from_pretrained("path/to/this/folder")
-predictor.locate(Image.open("picture.png"), "the red circle").box_xyxy  # pixels of the picture
-predictor.describe(Image.open("picture.png"), (10, 20, 110, 90)).words
+predictor.locate(Image.open("image.png"), "the red circle").box_xyxy  # pixels of the image
+predictor.describe(Image.open("image.png"), (10, 20, 110, 90)).words
 ```
 """
 
 
 def model_card(model: GroundingModel, data: DatasetCard, info: Mapping[str, Any]) -> str:
-    """The card's text: origin and licence of each part's weights, what was trained, the data set, and how to ask.
+    """The card's text: origin and licence of each part's weights, what was trained, the data set, and an example.
 
-    info: of the training; ``start`` is the trained model that it went on from, if any.
+    info: of the training; ``fine_tuned_from`` is the trained model from which it started, if any.
     """
     head = {"library_name": "transformers", "pipeline_tag": "image-text-to-text", "tags": ["vilam", "visual-grounding"]}
     lines = [
@@ -37,15 +37,15 @@ def model_card(model: GroundingModel, data: DatasetCard, info: Mapping[str, Any]
         "",
         "# A ViLaM model",
         "",
-        "Finds what words mean in a picture (box, keypoints, outline) and says what a box holds (class, expression).",
-        model.manner(),
+        "Finds the region of an expression (box, keypoints, mask), and describes a region (class, expression).",
+        model.summary(),
         "",
         "| part | weights from | licence | SHA-256 | parameters | trained |",
         "|---|---|---|---|---:|---:|",
         *(_row(part, model.origin(part), weights) for part, weights in model.parts().items()),
         "",
         f"Trained on {data.name} ({', '.join(data.licences)}): {_counts(data)}.",
-        *([f"It went on from {info['start']}, which was trained before."] if "start" in info else []),
+        *([f"Fine-tuned from {info['fine_tuned_from']}."] if "fine_tuned_from" in info else []),
         "",
         USE,
     ]
@@ -53,12 +53,13 @@ def model_card(model: GroundingModel, data: DatasetCard, info: Mapping[str, Any]
 
 
 def _row(part: str, origin: Mapping[str, str], weights: Iterable[nn.Parameter]) -> str:
-    source = origin.get("title", origin.get("checkpoint", "nothing"))
+    source = origin.get("title", origin.get("checkpoint", "scratch"))
     if package := origin.get("package"):
         source += f" ({package})"
-    sizes = [(each.numel(), each.requires_grad) for each in weights]
-    cells = [part, source, origin.get("licence", ""), origin.get("sha256", "")]
-    return f"| {' | '.join(cells)} | {sum(size for size, _ in sizes):,} | {sum(size for size, own in sizes if own):,} |"
+    sizes = [(weight.numel(), weight.requires_grad) for weight in weights]
+    total, trained = sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
+    cells = [part, source, origin.get("licence", ""), origin.get("sha256", ""), f"{total:,}", f"{trained:,}"]
+    return f"| {' | '.join(cells)} |"
 
 
 def _counts(data: DatasetCard) -> str:

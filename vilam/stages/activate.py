@@ -1,4 +1,4 @@
-"""``activate``, step 1: captions with coordinates, so that the language model learns that the numbers mean places.
+"""``activate``: captions with coordinates, so that the language model learns that the numbers mean coordinates.
 
 It begins with the model that the settings describe, or with a trained one.
 """
@@ -12,52 +12,58 @@ from pathlib import Path
 
 from vilam.config import Settings
 from vilam.data.instructions import read_instructions
+from vilam.data.records import TRAIN
 from vilam.data.store import read_card
 from vilam.errors import VilamError
-from vilam.inference.addresses import Addressed, find_model
+from vilam.inference.resolve import ResolvedModel, resolve_model
 from vilam.launch import launch
-from vilam.models.build import Trained, build_model, build_tokenizer
-from vilam.models.stock_folder import ABOUT
-from vilam.models.tokenization import lead_in
-from vilam.training.run import INSTRUCTIONS, RECORDS, checkpoints_for, run_job
+from vilam.layout import Layout
+from vilam.models.build import LoadedModel, build_model, build_tokenizer
+from vilam.models.hf.folder import ABOUT
+from vilam.models.vilam.tokenization import add_answer_prefix
+from vilam.training.run import Data, checkpoints_for, run_job
 
 TEXTS = 200_000
-"""Instructions that a tokenizer from scratch is trained on, at most."""
+"""Instructions that a tokenizer is trained on, at most."""
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Train step 1 and write models/activate, metrics/activate.json and the loss curve."""
-    found = _start(settings, root)
-    if launch("activate", settings.activate, root):
+    """Trains on captions with coordinates; writes models/activate, metrics/activate.json and the loss curve."""
+    layout, own = Layout(root), settings.activate
+    resolved = _resolved(settings, root)
+    if launch("activate", own, root):
         return
-    start = _new(settings, root) if found is None else _gone_on_with(found, root)
-    checkpoints = checkpoints_for("activate", settings, root, settings.activate.model_dump(), start.info)
-    run_job("activate", settings, root, start, {"activation": 1.0}, 0.0, None, checkpoints, lambda *_: None)
+    start = _new(settings, layout) if resolved is None else _trained(resolved, layout)
+    checkpoints = checkpoints_for("activate", settings, layout, own.model_dump(), start.info)
+    tasks = {"activation": 1.0}
+    data = Data.open(layout, {*tasks}, own.validation_images)
+    run_job("activate", settings, layout, start, data, tasks, 0.0, None, checkpoints, lambda *_: None)
 
 
-def _start(settings: Settings, root: Path) -> Addressed | None:
-    """The trained model to go on from, if any; raises VilamError where it cannot be gone on with."""
-    if settings.model.start is None:
+def _resolved(settings: Settings, root: Path) -> ResolvedModel | None:
+    """The trained model that is fine-tuned, if any; raises VilamError if it cannot be."""
+    if settings.model.fine_tune_from is None:
         return None
-    found = find_model("model.start", settings.model.start, root, settings.model)
+    found = resolve_model("model.fine_tune_from", settings.model.fine_tune_from, root, settings.model)
     if settings.train.cycle.mode == "soft" and (found.folder / ABOUT).is_file():
-        raise VilamError(f"{found.setting}: train.cycle.mode soft is for parts that are joined by vilam: set another")
+        raise VilamError(f"{found.setting}: train.cycle.mode soft is for a composed model: set another mode")
     return found
 
 
-def _gone_on_with(found: Addressed, root: Path) -> Trained:
-    before = found.open()
-    return replace(before, card=read_card(root / RECORDS), info={"stage": "activate", "start": found.version})
+def _trained(resolved: ResolvedModel, layout: Layout) -> LoadedModel:
+    info = {"stage": "activate", "fine_tuned_from": resolved.version}
+    return replace(resolved.open(), card=read_card(layout.records), info=info)
 
 
-def _new(settings: Settings, root: Path) -> Trained:
-    card = read_card(root / RECORDS)
-    tokenizer = build_tokenizer(settings.model, texts(root))
-    return Trained(build_model(settings.model, tokenizer, settings.seed), tokenizer, card, {"stage": "activate"})
+def _new(settings: Settings, layout: Layout) -> LoadedModel:
+    card = read_card(layout.records)
+    tokenizer = build_tokenizer(settings.model, texts(layout))
+    network = build_model(settings.model, tokenizer, settings.seed)
+    return LoadedModel(network, tokenizer, card, {"stage": "activate"})
 
 
-def texts(root: Path) -> Iterator[str]:
+def texts(layout: Layout) -> Iterator[str]:
     """Questions and answers of the training split."""
-    for instruction in islice(read_instructions(root / INSTRUCTIONS, "train"), TEXTS):
+    for instruction in islice(read_instructions(layout.instructions, TRAIN), TEXTS):
         yield instruction.question
-        yield lead_in(instruction.answer)
+        yield add_answer_prefix(instruction.answer)

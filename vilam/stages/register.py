@@ -1,4 +1,4 @@
-"""``register``: the trained model into the registry, as challenger, and as champion where the gate holds."""
+"""``register``: the trained model into the registry, as challenger, and as champion if the gate passes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from typing import Any
 
 from vilam.config import Settings
 from vilam.errors import VilamError
-from vilam.files import write_whole
-from vilam.registry import register_model
+from vilam.files import write_atomically
+from vilam.inference.serving import serving
+from vilam.layout import Layout
+from vilam.tracking.registration import register_model
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Read metrics/evaluate.json and models/train, register the model, write metrics/register.json.
+    """Reads metrics/evaluate.json and models/train, registers the model, writes metrics/register.json.
 
-    Raises VilamError where one of them is missing or broken, the metrics are another model's, or MLflow cannot be used.
+    Raises VilamError if one of them is missing or broken, the metrics are another model's, or MLflow cannot be used.
     """
-    model, scored = root / "models" / "train", root / "metrics" / "evaluate.json"
+    layout, own = Layout(root), settings.register_
+    model, scored = layout.model("train"), layout.metrics("evaluate")
     if (metrics := _read(scored).get("train")) is None:
         raise VilamError(f"{scored}: of another model than models/train: set evaluate.model to null and evaluate again")
     run_id = _read(model / "run.json")["run_id"]
-    made = register_model(root, model, run_id, metrics, settings.register_)
-    write_whole(root / "metrics" / "register.json", json.dumps(asdict(made), indent=2) + "\n")
-    print(f"{settings.register_.model_name} version {made.version}: {'champion' if made.passed else 'challenger'}")
+    made = register_model(root, model, run_id, metrics, own, serving())
+    write_atomically(layout.metrics("register"), json.dumps(asdict(made), indent=2) + "\n")
+    print(f"{own.model_name} version {made.version}: {'champion' if made.passed else 'challenger'}")
     print("\n".join(f"  {reason}" for reason in made.reasons))
 
 

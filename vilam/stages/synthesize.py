@@ -11,76 +11,76 @@ import pandas as pd
 
 from vilam.config import Settings
 from vilam.data.descriptions import Descriptions
-from vilam.data.expressions import describe_the_undescribed, keep_share
+from vilam.data.expressions import add_rule_expressions, keep_described
 from vilam.data.instructions import Instruction, read_table, write_instructions
 from vilam.data.records import TRAIN, DatasetCard, ImageRecord
-from vilam.data.store import read_card, read_records
+from vilam.data.store import RecordStore, read_card, read_records
 from vilam.errors import VilamError
-from vilam.files import write_whole
+from vilam.files import write_atomically
 from vilam.launch import launch
+from vilam.layout import Layout
 from vilam.progress import track
 from vilam.tasks import ACTIVATION, GROUP_TASKS, TASKS
 from vilam.tasks.synthesis import render, render_groups
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Read data/records, write data/instructions, metrics/synthesize.json and metrics/plots/synthesize_*.csv.
+    """Reads data/records; writes data/instructions, metrics/synthesize.json and metrics/plots/synthesize_*.csv.
 
-    Raises VilamError where the records are missing or broken, there is no such teacher, the disk is full, or nothing
-    is left to train on. Data without a split train are for evaluation alone.
+    Raises VilamError if the records are missing or broken, there is no such teacher, the disk is full, or nothing is
+    left to train on. Data without a split train are for evaluation alone.
     """
-    records, instructions, metrics = root / "data" / "records", root / "data" / "instructions", root / "metrics"
-    card = read_card(records)
-    said = _said(settings, root)
-    if said is None:  # the first process writes
+    layout = Layout(root)
+    card = read_card(layout.records)
+    descriptions = _descriptions(settings, layout)
+    if descriptions is None:  # the first process writes
         return
-    rendered = _rendered(records, card, said, settings)
-    write_instructions(instructions, _with_train(rendered, records) if TRAIN in card.splits else rendered)
-    table = read_table(instructions)
-    write_whole(metrics / "plots" / "synthesize_counts.csv", _counts(table).to_csv(index=False))
-    write_whole(metrics / "plots" / "synthesize_lengths.csv", _lengths(table).to_csv(index=False))
-    write_whole(metrics / "plots" / "synthesize_round_trip.csv", said.histogram().to_csv(index=False))
-    content = _metrics(table) | {"teacher": said.metrics()}
-    write_whole(metrics / "synthesize.json", json.dumps(content, indent=2) + "\n")
+    rendered = _rendered(layout.records, card, descriptions, settings)
+    write_instructions(layout.instructions, _with_train(rendered, layout) if TRAIN in card.splits else rendered)
+    table = read_table(layout.instructions)
+    write_atomically(layout.plot("synthesize_counts"), _counts(table).to_csv(index=False))
+    write_atomically(layout.plot("synthesize_lengths"), _lengths(table).to_csv(index=False))
+    write_atomically(layout.plot("synthesize_round_trip"), descriptions.histogram().to_csv(index=False))
+    content = _metrics(table) | {"teacher": descriptions.metrics()}
+    write_atomically(layout.metrics("synthesize"), json.dumps(content, indent=2) + "\n")
 
 
-def _said(settings: Settings, root: Path) -> Descriptions | None:
-    """What the teacher says, if there is one, from all processes that the settings ask for; None in all but one."""
+def _descriptions(settings: Settings, layout: Layout) -> Descriptions | None:
+    """The teacher's expressions, if there is one, from all processes; None in all but the first process."""
     if settings.synthesize.teacher is None:
         return Descriptions()
-    from vilam.inference.addresses import find_model
-    from vilam.inference.describing import describe, wordless
+    from vilam.cycle.teacher import describe, undescribed
+    from vilam.inference.resolve import resolve_model
 
-    teacher = find_model("synthesize.teacher", settings.synthesize.teacher, root, settings.model)
-    if launch("synthesize", settings.synthesize, root):
+    teacher = resolve_model("synthesize.teacher", settings.synthesize.teacher, layout.root, settings.model)
+    if launch("synthesize", settings.synthesize, layout.root):
         return None
-    records = root / "data" / "records"
-    given = (_given(record, settings) for record in read_records(records, TRAIN, images=False))
-    return describe(teacher, records, wordless(given), settings)
+    given = (_given(record, settings) for record in read_records(layout.records, TRAIN, images=False))
+    return describe(teacher, RecordStore(layout.records, TRAIN), undescribed(given), settings)
 
 
 def _given(record: ImageRecord, settings: Settings) -> ImageRecord:
     """The record with the expressions that it has without a teacher."""
-    return keep_share(describe_the_undescribed(record), settings.synthesize.described_share, settings.seed)
+    return keep_described(add_rule_expressions(record), settings.synthesize.described_fraction, settings.seed)
 
 
-def _rendered(folder: Path, card: DatasetCard, said: Descriptions, settings: Settings) -> Iterator[Instruction]:
+def _rendered(folder: Path, card: DatasetCard, descriptions: Descriptions, settings: Settings) -> Iterator[Instruction]:
     tasks = [*TASKS.values(), ACTIVATION]
     num_images = sum(counts["num_images"] for counts in card.counts.values())
     for record in track(read_records(folder, images=False), num_images, "synthesize", "images"):
-        told = said.told(_given(record, settings))
-        yield from render(told, card, tasks, settings.synthesize.expressions_per_region, settings.seed)
-        yield from render_groups(told, GROUP_TASKS.values(), settings.seed)
+        described = descriptions.apply(_given(record, settings))
+        yield from render(described, card, tasks, settings.synthesize.expressions_per_region, settings.seed)
+        yield from render_groups(described, GROUP_TASKS.values(), settings.seed)
 
 
-def _with_train(instructions: Iterable[Instruction], folder: Path) -> Iterator[Instruction]:
-    """The same instructions; raises VilamError at the end where none was of the split train."""
+def _with_train(instructions: Iterable[Instruction], layout: Layout) -> Iterator[Instruction]:
+    """The same instructions; raises VilamError at the end if none was of the split train."""
     found = False
     for instruction in instructions:
         found = found or instruction.split == TRAIN
         yield instruction
     if not found:
-        raise VilamError(f"{folder}: no region to ask about in the split train: check prepare's source and splits")
+        raise VilamError(f"{layout.records}: no region to ask about in train: check prepare's source and splits")
 
 
 def _counts(table: pd.DataFrame) -> pd.DataFrame:
@@ -95,16 +95,16 @@ def _lengths(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _metrics(table: pd.DataFrame) -> dict[str, Any]:
-    """``num_instructions`` by task and split; ``num_regions`` and ``described``, shares of them by source, by split."""
+    """``num_instructions`` by task and split; by split ``num_regions`` and ``described``, their fractions by source."""
     counts = {str(task): by_split["count"] for task, by_split in _counts(table).set_index("split").groupby("task")}
     captions = table[table["task"] == ACTIVATION.name].drop_duplicates(["split", "image_id", "region_id"])
     sources = captions.assign(source=captions["expression_source"].replace("", "none")).groupby("split", sort=False)
     return {
         "num_instructions": {task: {str(k): int(v) for k, v in by_split.items()} for task, by_split in counts.items()},
         "num_regions": {str(split): len(regions) for split, regions in sources},
-        "described": {str(split): _shares(regions["source"]) for split, regions in sources},
+        "described": {str(split): _fractions(regions["source"]) for split, regions in sources},
     }
 
 
-def _shares(names: pd.Series[str]) -> dict[str, float]:
-    return {str(name): round(float(share), 4) for name, share in names.value_counts(normalize=True).items()}
+def _fractions(names: pd.Series[str]) -> dict[str, float]:
+    return {str(name): round(float(fraction), 4) for name, fraction in names.value_counts(normalize=True).items()}

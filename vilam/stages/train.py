@@ -1,65 +1,57 @@
-"""``train``, step 2: all tasks jointly, and the cycle between the two directions."""
+"""``train``: all tasks jointly, and the cycle between the two directions."""
 
 from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import Settings
+from vilam.cycle.cycle import Cycle
 from vilam.data.store import read_card
 from vilam.errors import VilamError
-from vilam.files import checksum, write_whole
-from vilam.launch import launch
-from vilam.models.build import Trained, load_trained
+from vilam.files import checksum, write_atomically
+from vilam.launch import launch, rank
+from vilam.layout import Layout
+from vilam.models.build import load_model
 from vilam.tasks import ALL_TASKS
 from vilam.training.checkpoint import Checkpoints
-from vilam.training.cycle import Cycle
-from vilam.training.engine import rank
-from vilam.training.run import RECORDS, checkpoints_for, run_job
+from vilam.training.run import Data, checkpoints_for, run_job
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Train step 2 from models/activate as one MLflow run; write models/train, metrics/train.json, the loss curve."""
-    if unknown := settings.train.tasks.keys() - ALL_TASKS.keys():
-        raise VilamError(f"train.tasks: unknown {', '.join(sorted(unknown))}: choose of {', '.join(ALL_TASKS)}")
-    if launch("train", settings.train, root):
+    """Trains models/activate as one MLflow run; writes models/train, metrics/train.json and the loss curve."""
+    layout, own = Layout(root), settings.train
+    if unknown := own.tasks.keys() - ALL_TASKS.keys():
+        raise VilamError(f"train.tasks: unknown {', '.join(sorted(unknown))}: choose from {', '.join(ALL_TASKS)}")
+    if launch("train", own, root):
         return
-    from vilam.tracking import open_run
+    from vilam.tracking.runs import open_run
 
-    before = load_trained(root / "models" / "activate")
-    card = read_card(root / RECORDS)
-    weights = [checksum(file) for file in sorted((root / "models" / "activate").glob("*.safetensors"))]
-    checkpoints = checkpoints_for("train", settings, root, settings.train.model_dump(), weights)
-    cycle = Cycle(settings.train.cycle, settings.train.tasks, before.tokenizer, card, settings.seed)
-    name = f"{settings.prepare.source} {settings.train.cycle.mode}, seed {settings.seed}"
-    tags = {"start": before.info["start"]} if "start" in before.info else {}
+    before = load_model(layout.model("activate"))
+    weights = [checksum(file) for file in sorted(layout.model("activate").glob("*.safetensors"))]
+    checkpoints = checkpoints_for("train", settings, layout, own.model_dump(), weights)
+    cycle = Cycle(own.cycle, own.tasks, own.steps, settings.seed)
+    name = f"{settings.prepare.source} {own.cycle.mode}, seed {settings.seed}"
+    tags = {key: before.info[key] for key in ("fine_tuned_from",) if key in before.info}
     tracked = open_run(root, name, _run_id(checkpoints), settings, tags) if rank() == 0 else nullcontext(None)
     with tracked as tracker:
         if tracker is not None:
             _keep_run_id(checkpoints, tracker.run_id)
-        trained = [name for name, weight in settings.train.tasks.items() if weight]
+        trained = [task for task, weight in own.tasks.items() if weight]
         info = {**before.info, "stage": "train", "run_id": tracker.run_id if tracker else None, "tasks": trained}
-        start = Trained(before.model, before.tokenizer, card, info, before.seen)
+        start = replace(before, card=read_card(layout.records), info=info)
+        data = Data.open(layout, {*own.tasks}, own.validation_images)
         log = tracker.log_metrics if tracker else lambda *_: None
-        run_job(
-            "train",
-            settings,
-            root,
-            start,
-            settings.train.tasks,
-            settings.train.described_images,
-            cycle,
-            checkpoints,
-            log,
-        )
+        run_job("train", settings, layout, start, data, own.tasks, own.described_images, cycle, checkpoints, log)
 
 
 def _run_id(checkpoints: Checkpoints) -> str | None:
-    """The MLflow run of the training that is gone on with."""
+    """The MLflow run of the training that is resumed."""
     path = checkpoints.folder / "run.json"
     return json.loads(path.read_text(encoding="utf-8"))["run_id"] if path.is_file() else None
 
 
 def _keep_run_id(checkpoints: Checkpoints, run_id: str) -> None:
-    write_whole(checkpoints.folder / "run.json", json.dumps({"run_id": run_id}))
+    write_atomically(checkpoints.folder / "run.json", json.dumps({"run_id": run_id}))

@@ -1,4 +1,8 @@
-"""Boxes and points in the paper's words: whole numbers 0-1000, x of the image's width and y of its height."""
+"""Boxes and points in the paper's text: whole numbers 0-1000, x of the image's width and y of its height.
+
+``[602, 489, 796, 972]`` is a box and ``[[12, 40], [13, 52]]`` a list of points. All questions and answers hold them in
+this form; a model writes them in its own (vilam/models/coordinate_formats.py).
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,38 @@ from functools import lru_cache
 from vilam.data.records import Point
 from vilam.geometry.boxes import Box, scale_1000, unscale_1000
 
-_NUMBER = "(?:0|[1-9][0-9]{0,2}|1000)"
-_BOX = re.compile(rf"\[({_NUMBER}), ({_NUMBER}), ({_NUMBER}), ({_NUMBER})\]")
+SCALE = 1000
+"""The largest number, which stands for the whole side of an image."""
+_NUMBER = "(?:1000|[1-9][0-9]{0,2}|0)"
 _PAIR = rf"\[{_NUMBER}, {_NUMBER}\]"
-_POINTS = re.compile(rf"\[{_PAIR}(?:, {_PAIR})*\]")
-_DIGITS = re.compile("[0-9]+")
+_BOX = rf"\[{_NUMBER}, {_NUMBER}, {_NUMBER}, {_NUMBER}\]"
+_POINTS = rf"\[{_PAIR}(?:, {_PAIR})*\]"
+GROUP = re.compile(rf"{_POINTS}|{_BOX}")
+"""A box or a list of points anywhere in a text."""
+
+
+def group_numbers(group: str) -> list[int]:
+    """The numbers of a box or of a list of points, in their order."""
+    return [int(digits) for digits in re.findall("[0-9]+", group)]
 
 
 @lru_cache(maxsize=1024)
 def box_text(box_xyxy: Box, width: int, height: int) -> str:
-    """``[x1, y1, x2, y2]`` of a pixel box; one thinner than a step is widened to one, so that it can be read back."""
+    """``[x1, y1, x2, y2]`` of a box in pixels of a width x height image.
+
+    A box thinner than a thousandth of a side is widened to one, so that it can be read back.
+    """
     x1, y1, x2, y2 = scale_1000(box_xyxy, width, height).tolist()
-    x1, x2 = _apart(x1, x2)
-    y1, y2 = _apart(y1, y2)
+    x1, x2 = widened(x1, x2, x1, SCALE)
+    y1, y2 = widened(y1, y2, y1, SCALE)
     return f"[{x1}, {y1}, {x2}, {y2}]"
 
 
 def read_box(text: str, width: int, height: int) -> Box | None:
-    """The pixel box of ``[x1, y1, x2, y2]``; None where it is anything else or has no area."""
-    match = _BOX.fullmatch(text)
-    if match is None:
+    """The box in pixels of ``[x1, y1, x2, y2]``; None if the text is anything else or the box has no area."""
+    if re.fullmatch(_BOX, text) is None:
         return None
-    x1, y1, x2, y2 = (int(number) for number in match.groups())
+    x1, y1, x2, y2 = group_numbers(text)
     if x1 >= x2 or y1 >= y2:
         return None
     left, top, right, bottom = unscale_1000((x1, y1, x2, y2), width, height).tolist()
@@ -44,21 +58,26 @@ def points_text(numbers: Sequence[Sequence[int]], closed: bool = False) -> str:
 
 
 def read_points(text: str, width: int, height: int) -> tuple[Point, ...] | None:
-    """The points of ``[[x, y], ...]`` in pixels; None where it is anything else."""
-    if _POINTS.fullmatch(text) is None:
+    """The points of ``[[x, y], ...]`` in pixels; None if the text is anything else."""
+    if re.fullmatch(_POINTS, text) is None:
         return None
-    numbers = [int(number) for number in _DIGITS.findall(text)]
+    numbers = group_numbers(text)
     pixels = unscale_1000(list(zip(numbers[::2], numbers[1::2], strict=True)), width, height)
     return tuple((x, y) for x, y in pixels.tolist())
 
 
 def counted(count: int, noun: str, ending: str = "s") -> str:
-    """How a counted answer begins: ``1 part: ``, ``4 keypoints: ``; ``ending`` makes several of the noun."""
+    """How a counted answer begins: ``1 part: ``, ``4 keypoints: ``; ``ending`` makes the plural of the noun."""
     return f"{count} {noun}: " if count == 1 else f"{count} {noun}{ending}: "
 
 
-def _apart(low: int, high: int) -> tuple[int, int]:
+def widened(low: int, high: int, thin: int, largest: int) -> tuple[int, int]:
+    """The two numbers of a span, the second above the first.
+
+    low, high: the ends of the span, rounded. thin: where a span begins whose ends are one number. largest: the largest
+    number that the second may be in that case.
+    """
     if low < high:
         return low, high
-    low = min(low, 999)
-    return low, low + 1
+    thin = min(thin, largest - 1)
+    return thin, thin + 1

@@ -1,10 +1,10 @@
 """``rec_every``: all regions that an expression means, as boxes: several of them, one, or none.
 
 Scores, as in generalized referring expression comprehension (GREC, arXiv 2308.16182): ``f1`` of the boxes found, at
-IoU 0.5; ``perfect``, 1 where F1 is; ``is_told_apart``, 1 where it says rightly whether there is any; ``num_true``, the
-regions that there are. Where there are none, "none" has an F1 of 1 and anything else of 0.
+IoU 0.5; ``perfect``, 1 if F1 is 1; ``existence_correct``, 1 if the answer is right about whether there is any region;
+``num_true``, the number of true regions. If there are none, "none" has an F1 of 1 and any other answer 0.
 
-An answer tells of MAX_BOXES boxes at most, the largest ones from left to right; it is scored against all regions.
+An answer has at most MAX_BOXES boxes, the largest ones from left to right; it is scored against all regions.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class RecEvery(GroupTask):
         return Reading(boxes=found) if len(found) == len(read) == int(match[1]) <= MAX_BOXES else None
 
     def score(self, reading: Reading, record: ImageRecord, group: Group) -> dict[str, float]:
-        """``f1``, ``perfect``, ``is_told_apart`` and ``num_true``."""
+        """``f1``, ``perfect``, ``existence_correct`` and ``num_true``."""
         true = [region.box_xyxy for region in record.members(group)]
         f1 = 0.0 if reading.boxes is None else box_f1(reading.boxes, true)
-        is_told_apart = reading.boxes is not None and bool(reading.boxes) == bool(true)
-        scores = {"f1": f1, "perfect": f1 == 1, "is_told_apart": is_told_apart, "num_true": len(true)}
+        existence_correct = reading.boxes is not None and bool(reading.boxes) == bool(true)
+        scores = {"f1": f1, "perfect": f1 == 1, "existence_correct": existence_correct, "num_true": len(true)}
         return {name: float(value) for name, value in scores.items()}
 
 

@@ -1,7 +1,7 @@
 """``rec_keypoints``: where are the keypoints of the region that an expression means. Scores: ``oks`` and ``pck``, 0..1.
 
 All keypoints of the category's schema are written, in its order, those nobody labelled as ``[0, 0]`` (COCO's own
-convention). The paper's figures list the labelled points only; then nothing says which point is which, and OKS
+coordinate_format). The paper's figures list the labelled points only; then nothing says which point is which, and OKS
 compares point by point.
 """
 
@@ -17,7 +17,7 @@ from vilam.tasks.base import GroundingTask, Reading
 from vilam.tasks.grammar import Grammar, Literal, Points
 
 _ANSWER = re.compile(r"([1-9][0-9]{0,3}) keypoints?: (\[.*\])")
-BOX_AREA_SHARE = 0.53
+BOX_AREA_FRACTION = 0.53
 """Share of its box that an object of unknown outline covers, as COCO-style evaluations assume (CrowdPose, MMPose)."""
 
 
@@ -78,7 +78,7 @@ class RecKeypoints(GroundingTask):
 
 
 def _object_area(region: Region) -> float:
-    """Square pixels of the outline, or of BOX_AREA_SHARE of the box where there is none."""
+    """Square pixels of the outline, or of BOX_AREA_FRACTION of the box where there is none."""
     if region.polygons:
         return sum(abs(polygons.area(ring)) for ring in region.polygons)
-    return BOX_AREA_SHARE * float(boxes.area(region.box_xyxy))
+    return BOX_AREA_FRACTION * float(boxes.area(region.box_xyxy))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
 from itertools import product
 
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
+from vilam.draws import number
 from vilam.tasks.base import GroundingTask, GroupTask
 
 
@@ -32,7 +32,7 @@ def render(
 def render_groups(record: ImageRecord, tasks: Iterable[GroupTask], seed: int) -> Iterator[Instruction]:
     """Yield the instructions of an image's groups, one of each task; templates are chosen as those of `render` are."""
     for task, group in product(tasks, record.groups):
-        template = _number(f"{seed}\n{task.name}\n{group.group_id}\n{group.text}") % len(task.templates)
+        template = number(seed, task.name, group.group_id, group.text) % len(task.templates)
         yield Instruction(
             instruction_id=f"{task.name}/{record.image_id}/{group.group_id}/0",
             task=task.name,
@@ -89,8 +89,4 @@ def _instruction(task: GroundingTask, record: ImageRecord, region: Region, index
 
 def _hash(seed: int, purpose: str, region: Region, expression: Expression | None) -> int:
     """A number below 2**64, the same on every machine and in every run."""
-    return _number(f"{seed}\n{purpose}\n{region.region_id}\n{expression.text if expression else ''}")
-
-
-def _number(words: str) -> int:
-    return int.from_bytes(blake2b(words.encode(), digest_size=8).digest(), "big")
+    return number(seed, purpose, region.region_id, expression.text if expression else "")

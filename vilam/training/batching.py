@@ -8,29 +8,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vilam.models.conventions import Frame
-from vilam.models.family import Exchange, GroundingModel, Tokens
+from vilam.cycle.examples import Example
+from vilam.inference.model import Model
+from vilam.models.coordinate_formats import Frame
+from vilam.models.interface import SoftAnswers, Turn
 from vilam.models.losses import IGNORED, Policy
-from vilam.models.packing import padded
-from vilam.models.soft import Middle
-from vilam.models.tokenization import GroundingTokenizer, lead_in
-from vilam.training.sampling import Example, FirstLeg
+from vilam.models.vilam.packing import padded
+from vilam.models.vilam.tokenization import GroundingTokenizer, add_answer_prefix
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What is asked and answered about B images, as a model takes it.
 
-    inputs, labels (B, L): see `Packed`. weights (B, L): each instruction's weight spread evenly over its answer's
-    tokens, so that a class counts as much as the 50 numbers of an outline. policy: of sampled answers, where there are
-    any; middle: first legs, likewise.
+    inputs, labels (B, L): see `Packed`. weights (B, L): each instruction's weight, divided evenly among its answer's
+    tokens, so that a class counts as much as the 50 numbers of a polygon. policy: of sampled answers, None without any.
+    soft_answers: the first legs of the mode `soft`, None without any.
     """
 
     inputs: dict[str, Tensor]
     labels: Tensor
     weights: Tensor
     policy: Policy | None
-    middle: Middle | None
+    soft_answers: SoftAnswers | None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on another device."""
@@ -39,7 +39,7 @@ class Batch:
             self.labels.to(device),
             self.weights.to(device),
             None if self.policy is None else self.policy.to(device),
-            None if self.middle is None else self.middle.to(device),
+            None if self.soft_answers is None else self.soft_answers.to(device),
         )
 
 
@@ -51,94 +51,94 @@ class _Answered:
     ids: tuple[int, ...]
 
 
-def collate(
-    images: Sequence[bytes], examples: Sequence[Sequence[Example]], tokenizer: Tokens, model: GroundingModel
-) -> Batch:
-    """Pack the examples of each image; images are encoded files."""
-    pictures = model.see(images)
-    frames = model.frames(pictures)
-    rows = [[_answered(each, tokenizer, frame) for each in own] for own, frame in zip(examples, frames, strict=True)]
-    exchanges = [[Exchange(each.example.instruction.question, each.ids) for each in row] for row in rows]
-    packed = model.pack(tokenizer, pictures, exchanges)
+def collate(model: Model, images: Sequence[bytes], examples: Sequence[Sequence[Example]]) -> Batch:
+    """Packs the examples of each image; images are encoded files."""
+    network, tokenizer = model.network, model.tokenizer
+    pixels = network.preprocess(images)
+    rows = [
+        [_Answered(each, each.sampled.ids if each.sampled else _encoded(model, each, frame)) for each in of_image]
+        for of_image, frame in zip(examples, network.frames(pixels), strict=True)
+    ]
+    turns = [[Turn(each.example.instruction.question, each.ids) for each in row] for row in rows]
+    packed = network.pack(tokenizer, pixels, turns)
     answered = [each for row in rows for each in row]
+    weights = [[each.example.weight / len(each.ids)] * len(each.ids) for each in answered]
     return Batch(
         packed.inputs,
         packed.labels,
-        _spread([[each.example.weight / len(each.ids)] * len(each.ids) for each in answered], packed.labels),
+        _at_labels(weights, packed.labels),
         _policy(answered, packed.labels),
-        _middle(rows, tokenizer),
+        _soft_answers(rows, model),
     )
 
 
-def _answered(example: Example, tokenizer: Tokens, frame: Frame) -> _Answered:
-    if example.sampled is not None:
-        return _Answered(example, example.sampled.ids)
-    return _Answered(example, tuple(tokenizer.encode_answer(example.instruction.answer, frame)))
+def _encoded(model: Model, example: Example, frame: Frame) -> tuple[int, ...]:
+    return tuple(model.tokenizer.encode_answer(example.instruction.answer, frame))
 
 
-def _spread(values: Sequence[Sequence[float]], labels: Tensor) -> Tensor:
-    """Numbers of the answers' tokens, one answer after the other, where these stand: (B, L), 0 elsewhere."""
-    spread = torch.zeros(labels.shape, device=labels.device)
-    spread[labels != IGNORED] = torch.tensor([value for each in values for value in each], device=labels.device)
-    return spread
+def _at_labels(values: Sequence[Sequence[float]], labels: Tensor) -> Tensor:
+    """The numbers of the answers' tokens, answer by answer, at the positions of these tokens: (B, L), 0 elsewhere."""
+    tensor = torch.zeros(labels.shape, device=labels.device)
+    tensor[labels != IGNORED] = torch.tensor([value for each in values for value in each], device=labels.device)
+    return tensor
 
 
 def _policy(answered: Sequence[_Answered], labels: Tensor) -> Policy | None:
     if not any(each.example.sampled for each in answered):
         return None
+    is_sampled, advantages, old, reference = [], [], [], []
+    for each in answered:
+        sampled, zeros = each.example.sampled, (0.0,) * len(each.ids)
+        is_sampled.append([float(sampled is not None)] * len(each.ids))
+        advantages.append([sampled.advantage if sampled else 0.0] * len(each.ids))
+        old.append(sampled.old if sampled else zeros)
+        reference.append(sampled.reference if sampled else zeros)
     return Policy(
-        sampled=_spread([[float(each.example.sampled is not None)] * len(each.ids) for each in answered], labels) > 0,
-        advantages=_spread([_known(each, "advantages") for each in answered], labels),
-        old=_spread([_known(each, "old") for each in answered], labels),
-        reference=_spread([_known(each, "reference") for each in answered], labels),
+        sampled=_at_labels(is_sampled, labels) > 0,
+        advantages=_at_labels(advantages, labels),
+        old=_at_labels(old, labels),
+        reference=_at_labels(reference, labels),
     )
 
 
-def _known(answered: _Answered, name: str) -> Sequence[float]:
-    sampled = answered.example.sampled
-    if sampled is None:
-        return [0.0] * len(answered.ids)
-    values = {"advantages": [sampled.advantage] * len(sampled.ids), "old": sampled.old, "reference": sampled.reference}
-    return values[name]
+def _soft_answers(rows: Sequence[Sequence[_Answered]], model: Model) -> SoftAnswers | None:
+    """The first legs of all rows, and which of their tokens stand at which position of the questions.
 
-
-def _middle(rows: Sequence[Sequence[_Answered]], tokenizer: Tokens) -> Middle | None:
-    """The first legs of all rows, and which of their tokens stand where in the questions.
-
-    Only models that are packed have any.
+    Only the composed model has any, since it packs the questions of an image.
     """
     if not any(each.example.first for row in rows for each in row):
         return None
+    tokenizer = model.tokenizer
     assert isinstance(tokenizer, GroundingTokenizer)
     ids: list[list[list[int]]] = [[] for _ in rows]
     pairs: list[tuple[int, int, int, int]] = []
-    for row, own in enumerate(rows):
+    for row, of_image in enumerate(rows):
         start = first_start = 0
-        for each in own:
-            own_question = tokenizer.encode_question(each.example.instruction.question)
-            if each.example.first is not None:
-                question, answer = _first_leg(each.example.first, tokenizer)
-                for token, place in _softened(answer, own_question, tokenizer):
-                    pairs.append((row, first_start + len(question) + token, row, start + place))
+        for each in of_image:
+            second_question = tokenizer.encode_question(each.example.instruction.question)
+            if (first := each.example.first) is not None:
+                question, answer = tokenizer.encode_question(first.question), _first_answer(first.answer, tokenizer)
+                for token, position in _positions(answer, second_question, tokenizer):
+                    pairs.append((row, first_start + len(question) + token, row, start + position))
                 ids[row].append(question + answer)
                 first_start += len(question) + len(answer)
-            start += len(own_question) + len(each.ids)
+            start += len(second_question) + len(each.ids)
     if not pairs:
         return None
     numbers = torch.tensor(pairs)
     segments = [[[number] * len(part) for number, part in enumerate(row, start=1)] for row in ids]
-    return Middle(padded(ids, tokenizer.pad_id), padded(segments, 0), numbers[:, :2], numbers[:, 2:])
+    return SoftAnswers(padded(ids, tokenizer.pad_id), padded(segments, 0), numbers[:, :2], numbers[:, 2:])
 
 
-def _first_leg(first: FirstLeg, tokenizer: GroundingTokenizer) -> tuple[list[int], list[int]]:
-    return tokenizer.encode_question(first.question), tokenizer.encode(lead_in(first.answer))
+def _first_answer(answer: str, tokenizer: GroundingTokenizer) -> list[int]:
+    return tokenizer.encode(add_answer_prefix(answer))
 
 
-def _softened(answer: list[int], question: list[int], tokenizer: GroundingTokenizer) -> Iterator[tuple[int, int]]:
-    """Index in the answer and in the question of each token that both have; none where the tokens differ there.
+def _positions(answer: list[int], question: list[int], tokenizer: GroundingTokenizer) -> Iterator[tuple[int, int]]:
+    """The index in the answer and in the question of each token of the answer; none if the question does not hold it.
 
-    The mark of a box is no choice of the model and stays as it is. The last place counts: the sentence on the domain,
-    which comes first, may hold the same words.
+    The mark of a box stays hard, since the model does not choose it. The last occurrence counts: the sentence on the
+    domain, which comes first, may hold the same words.
     """
     for start in reversed(range(len(question) - len(answer) + 1)):
         if question[start : start + len(answer)] == answer:

@@ -1,9 +1,9 @@
-"""Checkpoints by step, whole or not there: killed at any moment, a run goes on from the last whole one.
+"""Checkpoints by step. A run that was killed at any moment resumes from the last complete checkpoint.
 
-``checkpoints/<stage>/<key>/step-000500/`` holds what DeepSpeed saves (weights, optimiser, scheduler, client state)
-and, written last, ``manifest.json`` with the size and checksum of every file. They lie outside of DVC's outs, which
-are deleted before a stage runs. The key is a digest of all that the run depends on: other settings or other data
-never go on from these checkpoints.
+``checkpoints/<stage>/<key>/step-000500/`` holds what DeepSpeed saves (weights, optimiser, scheduler, client state) and,
+written last, ``manifest.json`` with the size and checksum of every file. Checkpoints are not among DVC's outs, which
+DVC deletes before a stage runs. The key is a digest of all that the run depends on: a run with other settings or other
+data never resumes from these checkpoints.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from vilam.errors import VilamError
+from vilam.errors import VilamError, first_line
 from vilam.files import checksum
-from vilam.training.engine import rank
+from vilam.launch import rank
 
 MANIFEST = "manifest.json"
 KEPT = 2
 
 
 def run_key(*parts: object) -> str:
-    """A digest of everything a run depends on, given as what JSON can write."""
+    """A digest of everything that a run depends on, given as what JSON can write."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -39,7 +39,7 @@ class Checkpoints:
         self.folder = folder
 
     def save(self, engine: Any, step: int, state: dict[str, Any]) -> None:
-        """Save after ``step`` steps; all ranks call it. The oldest are removed once this one is whole."""
+        """Saves after ``step`` steps; all processes call it. The oldest are removed once this one is complete."""
         tag = f"step-{step:06d}"
         client = {"step": step, "random": random_state(), **state}
         try:
@@ -47,49 +47,48 @@ class Checkpoints:
             torch.distributed.barrier()
             if rank() == 0:
                 write_manifest(self.folder / tag)
-                for old in self._whole()[:-KEPT]:
+                for old in self._complete()[:-KEPT]:
                     shutil.rmtree(old)
             torch.distributed.barrier()
-        except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             shutil.rmtree(self.folder / tag, ignore_errors=True)
-            first = str(error).splitlines()[0][:120]
             raise VilamError(
-                f"{self.folder / tag}: not written ({first}): free some space and start again: it goes on from the "
-                "checkpoint before"
+                f"{self.folder / tag}: not written ({first_line(error)}): free some space and start again: the run "
+                "resumes from the checkpoint before"
             ) from error
 
     def load(self, engine: Any) -> dict[str, Any] | None:
-        """Load the newest whole checkpoint into the engine; returns its client state, None where there is none."""
-        whole = self._whole(tell=rank() == 0)
+        """Loads the newest complete checkpoint into the engine; returns its client state, None if there is none."""
+        complete = self._complete(report=rank() == 0)
         torch.distributed.barrier()
-        if not whole:
+        if not complete:
             return None
-        path, client = engine.load_checkpoint(str(self.folder), tag=whole[-1].name)
+        path, client = engine.load_checkpoint(str(self.folder), tag=complete[-1].name)
         if path is None:
-            raise VilamError(f"{whole[-1]}: cannot be loaded: remove the folder to start from the one before")
+            raise VilamError(f"{complete[-1]}: cannot be loaded: remove the folder to start from the one before")
         restore_random_state(client["random"])
         return dict(client)
 
     def remove(self) -> None:
-        """Forget the run: it is done."""
+        """Removes the checkpoints: the run is done."""
         torch.distributed.barrier()
         if rank() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _whole(self, tell: bool = False) -> list[Path]:
-        """Whole checkpoints, oldest first; a damaged one is passed over, and named where ``tell``."""
-        whole = []
+    def _complete(self, report: bool = False) -> list[Path]:
+        """Complete checkpoints, oldest first; damaged ones are skipped, and named if ``report``."""
+        complete = []
         for folder in sorted(self.folder.glob("step-*")):
             if problem := damage(folder):
-                if tell:
-                    print(f"{folder}: {problem}: passed over", file=sys.stderr)
+                if report:
+                    print(f"{folder}: {problem}: skipped", file=sys.stderr)
             else:
-                whole.append(folder)
-        return whole
+                complete.append(folder)
+        return complete
 
 
 def write_manifest(folder: Path) -> None:
-    """Sizes and checksums of all files of a folder, in place at once."""
+    """Writes the sizes and checksums of all files of a folder, atomically."""
     files = {file.name: _fingerprint(file) for file in sorted(folder.iterdir()) if file.name != MANIFEST}
     partial = folder / f".{MANIFEST}"
     partial.write_text(json.dumps(files, indent=2), encoding="utf-8")
@@ -97,7 +96,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, None where it is whole."""
+    """What is wrong with a checkpoint, None if it is complete."""
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -119,7 +118,7 @@ def _fingerprint(file: Path) -> list[object]:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every generator that training may draw from."""
+    """The state of every random generator that training may use."""
     state = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
@@ -127,7 +126,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put back what `random_state` gave."""
+    """Restores what `random_state` returned."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])

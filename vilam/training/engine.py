@@ -1,6 +1,6 @@
 """The DeepSpeed engine, started the same way for one process on a CPU and for many GPUs.
 
-What differs between machines stands in ``configs/deepspeed/*.json``; batch size, clipping and precision come from
+What differs between machines is in ``configs/deepspeed/*.json``; batch size, clipping and precision come from
 params.yaml. The optimiser is torch's own AdamW: DeepSpeed's are compiled on first use and need a C++ compiler.
 """
 
@@ -19,21 +19,12 @@ import torch
 
 from vilam.config import OptimiserSettings
 from vilam.errors import VilamError
+from vilam.launch import world_size
 from vilam.models.device import precision
 
 
-def rank() -> int:
-    """This process's number among all that train together; 0 alone."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def world_size() -> int:
-    """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def start_distributed() -> torch.device:
-    """Join the process group (of one, where no launcher started us); returns this process's device."""
+    """Joins the process group (of one process if no launcher started this one); returns the device of this process."""
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
@@ -41,9 +32,9 @@ def start_distributed() -> torch.device:
         os.environ.update(alone, MASTER_PORT=str(_free_port()))
     import deepspeed
 
-    # DeepSpeed calls what torch is about to rename, once a process and stage of ZeRO.
+    # DeepSpeed calls functions that torch is about to rename, once for each process and stage of ZeRO.
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
-    # Without this the first start compiles a shared-memory communicator for minutes, or fails without a compiler;
+    # Otherwise the first start compiles a shared-memory communicator for minutes, or fails without a compiler.
     # gloo alone does the same work.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else torch.device("cpu")
@@ -58,7 +49,7 @@ def _free_port() -> int:
 
 
 def learning_rate(settings: OptimiserSettings) -> Callable[[int], float]:
-    """Factor on the learning rate by step: linear warm-up, then a cosine down to the final one."""
+    """The factor on the learning rate by step: linear warm-up, then a cosine down to the final one."""
     low = settings.final_learning_rate / settings.learning_rate
 
     def factor(step: int) -> float:
@@ -71,7 +62,7 @@ def learning_rate(settings: OptimiserSettings) -> Callable[[int], float]:
 
 
 def deepspeed_config(settings: OptimiserSettings, root: Path) -> dict[str, Any]:
-    """The JSON of ``settings.deepspeed`` with what params.yaml decides filled in."""
+    """The JSON of ``settings.deepspeed``, with batch size, clipping and precision of params.yaml filled in."""
     path = root / settings.deepspeed
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -91,7 +82,7 @@ def deepspeed_config(settings: OptimiserSettings, root: Path) -> dict[str, Any]:
 
 
 def start_engine(model: torch.nn.Module, settings: OptimiserSettings, root: Path) -> Any:
-    """The DeepSpeed engine around a model; weights that are frozen get no optimiser state."""
+    """The DeepSpeed engine around a model; frozen weights get no optimiser state."""
     import deepspeed
 
     optimiser = torch.optim.AdamW(
@@ -114,7 +105,7 @@ def start_engine(model: torch.nn.Module, settings: OptimiserSettings, root: Path
 
 
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay, biases, norms and embeddings of one dimension do not."""
+    """Matrices decay; biases, norms and embeddings of one dimension do not."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},

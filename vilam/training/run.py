@@ -4,97 +4,98 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import StringIO
-from pathlib import Path
+
+import torch
 
 from vilam.config import OptimiserSettings, Settings
+from vilam.cycle.cycle import Cycle
 from vilam.data.instructions import Instruction, read_instructions
-from vilam.data.leakage import content_hashes
-from vilam.data.store import RecordStore
-from vilam.files import checksum, write_whole
-from vilam.models.build import Trained, keep_features, save_trained
+from vilam.data.records import TRAIN
+from vilam.data.store import RecordStore, content_hashes
+from vilam.files import checksum, write_atomically
+from vilam.inference.model import Model
+from vilam.launch import rank
+from vilam.layout import Layout
+from vilam.models.build import LoadedModel, keep_features, save_model
 from vilam.models.device import precision
 from vilam.training.checkpoint import Checkpoints, run_key
-from vilam.training.cycle import Cycle
-from vilam.training.engine import rank
-from vilam.training.loop import History, Job, fit
+from vilam.training.loop import History, Job, Log, fit
 from vilam.training.sampling import InstructionSampler
 
-RECORDS, INSTRUCTIONS = Path("data/records"), Path("data/instructions")
-Log = Callable[[Mapping[str, float], int], None]
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The data of a run: the records of train and of a held-out split, and the instructions about them."""
+
+    records: RecordStore
+    held_out: RecordStore
+    instructions: Sequence[Instruction]
+    validation: Sequence[Instruction]
+
+    @classmethod
+    def open(cls, layout: Layout, tasks: set[str], validation_images: int) -> Data:
+        """Opens the data of these tasks; raises VilamError if they are missing or damaged."""
+        records = RecordStore(layout.records, TRAIN)
+        split = next((name for name in records.card.splits if name.startswith("val")), records.card.splits[-1])
+        instructions = list(read_instructions(layout.instructions, TRAIN, tasks))
+        validation = validation_set(read_instructions(layout.instructions, split, tasks), validation_images)
+        return cls(records, RecordStore(layout.records, split), instructions, validation)
 
 
-def checkpoints_for(stage: str, settings: Settings, root: Path, *parts: object) -> Checkpoints:
-    """The folder of this very run: named by its settings, its data and ``parts``."""
-    files = [file for folder in (RECORDS, INSTRUCTIONS) for file in sorted((root / folder).glob("*"))]
+def checkpoints_for(stage: str, settings: Settings, layout: Layout, *parts: object) -> Checkpoints:
+    """The checkpoints of this very run: its settings, its data and ``parts`` name their folder."""
+    files = [file for folder in (layout.records, layout.instructions) for file in sorted(folder.glob("*"))]
     key = run_key(stage, settings.seed, settings.model.model_dump(), parts, [checksum(file) for file in files])
-    return Checkpoints(root / "checkpoints" / stage / key)
+    return Checkpoints(layout.checkpoints(stage, key))
 
 
 def run_job(
     stage: str,
     settings: Settings,
-    root: Path,
-    start: Trained,
+    layout: Layout,
+    start: LoadedModel,
+    data: Data,
     tasks: Mapping[str, float],
     described_images: float,
     cycle: Cycle | None,
     checkpoints: Checkpoints,
     log: Log,
 ) -> History:
-    """Train ``start`` on the tasks, write models/STAGE, metrics/STAGE.json and its loss curve; returns the history."""
+    """Trains ``start`` on the tasks; writes models/STAGE, metrics/STAGE.json and its loss curve."""
     own: OptimiserSettings = getattr(settings, stage)
-    use_threads(own.threads)
-    start.model.settle(precision(own.precision))
-    keep_features(start.model, settings.model)
-    records = RecordStore(root / RECORDS, "train")
-    held_out = _held_out_split(records)
+    if own.threads:
+        torch.set_num_threads(own.threads)
+    start.network.cast_frozen(precision(own.precision))
+    keep_features(start.network, settings.model)
+    sampler = InstructionSampler(data.instructions, tasks, own.instructions_per_image, settings.seed, described_images)
     job = Job(
         name=stage,
         settings=own,
-        model=start.model,
-        tokenizer=start.tokenizer,
-        card=start.card,
-        records=records,
-        sampler=InstructionSampler(
-            read_instructions(root / INSTRUCTIONS, "train", set(tasks)),
-            tasks,
-            own.instructions_per_image,
-            settings.seed,
-            described_images,
-        ),
-        held_out=RecordStore(root / RECORDS, held_out),
-        validation=validation_set(root, held_out, set(tasks), own.validation_images),
+        model=Model.for_data(start.network, start.tokenizer, start.card),
+        records=data.records,
+        sampler=sampler,
+        held_out=data.held_out,
+        validation=data.validation,
         cycle=cycle,
         seed=settings.seed,
     )
-    model, history = fit(job, root, checkpoints, log)
+    network, history = fit(job, layout.root, checkpoints, log)
     if rank() == 0:
-        seen = start.seen | {*content_hashes(root / RECORDS, "train").values()}
-        save_trained(Trained(model, start.tokenizer, start.card, start.info, seen), root / "models" / stage)
-        write_history(history, stage, root)
+        seen = start.seen | {*content_hashes(layout.records, TRAIN).values()}
+        save_model(replace(start, network=network, seen=seen), layout.model(stage))
+        write_history(history, stage, layout)
     checkpoints.remove()
     return history
 
 
-def use_threads(count: int) -> None:
-    """How many threads torch computes with; 0 leaves it to torch."""
-    import torch
-
-    if count:
-        torch.set_num_threads(count)
-
-
-def _held_out_split(records: RecordStore) -> str:
-    return next((name for name in records.card.splits if name.startswith("val")), records.card.splits[-1])
-
-
-def validation_set(root: Path, split: str, tasks: set[str], num_images: int) -> Sequence[Instruction]:
-    """The first of each task's instructions on the first images of a split."""
+def validation_set(instructions: Iterable[Instruction], num_images: int) -> Sequence[Instruction]:
+    """The first instruction of each task about each of the first ``num_images`` images."""
     chosen: dict[tuple[str, str], Instruction] = {}
     images: set[str] = set()
-    for instruction in read_instructions(root / INSTRUCTIONS, split, tasks):
+    for instruction in instructions:
         images.add(instruction.image_id)
         if len(images) > num_images:
             break
@@ -102,14 +103,14 @@ def validation_set(root: Path, split: str, tasks: set[str], num_images: int) -> 
     return list(chosen.values())
 
 
-def write_history(history: History, stage: str, root: Path) -> None:
-    """metrics/STAGE.json with the last numbers and metrics/plots/STAGE_loss.csv with all of them."""
+def write_history(history: History, stage: str, layout: Layout) -> None:
+    """Writes metrics/STAGE.json with the last numbers and metrics/plots/STAGE_loss.csv with all of them."""
     names = sorted({name for row in history.rows for name in row} - {"step"})
     table = StringIO()
     writer = csv.DictWriter(table, ["step", *names], lineterminator="\n")
     writer.writeheader()
     writer.writerows(history.rows)
-    write_whole(root / "metrics" / "plots" / f"{stage}_loss.csv", table.getvalue())
+    write_atomically(layout.plot(f"{stage}_loss"), table.getvalue())
     last = {name: row[name] for row in history.rows for name in names if name in row}
     content = {**last, "steps": history.rows[-1]["step"] if history.rows else 0, "images": history.images}
-    write_whole(root / "metrics" / f"{stage}.json", json.dumps(content, indent=2) + "\n")
+    write_atomically(layout.metrics(stage), json.dumps(content, indent=2) + "\n")

@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from reading import opened
 
-from vilam.data.masks import mask_iou, polygons_to_mask
+from vilam.data.masks import polygons_to_mask
 from vilam.data.readers.coco import PERSON
 from vilam.data.readers.source import Problem, RawRecord
 from vilam.data.records import Region
@@ -71,13 +71,23 @@ def test_facts_of_the_source(tmp_path: Path) -> None:
     assert source.num_images == 2
 
 
+def test_one_category_id_may_mean_another_category_in_another_file(tmp_path: Path) -> None:
+    _folder(tmp_path, annotations=[_annotation(keypoints=[5, 7, 2, 0, 0, 0])])
+    other = [{"id": 7, "name": "cat"}]
+    _folder(tmp_path, tag="val2017", categories=other, annotations=[_annotation(id=2)])
+    source = opened("coco", tmp_path)
+    regions = [region.category for row in source.rows for region in row.record.regions]  # type: ignore[union-attr]
+    assert sorted(regions) == ["cat", "person"] and {*regions} <= {*source.categories}
+    assert list(source.keypoints) == ["person"]
+
+
 def test_run_lengths_become_outlines(tmp_path: Path) -> None:
     mask = np.zeros((30, 40), dtype=np.uint8)
     mask[6:26, 4:24] = 1
     flat = mask.ravel(order="F")
     counts = np.diff(np.concatenate([[0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]])).tolist()
     region = _region(_folder(tmp_path, annotations=[_annotation(segmentation={"size": [30, 40], "counts": counts})]))
-    assert mask_iou(polygons_to_mask(region.polygons, 40, 30), mask.astype(bool)) == 1
+    assert np.array_equal(polygons_to_mask(region.polygons, 40, 30), mask.astype(bool))
 
 
 def test_crowds_and_unlabelled_keypoints_are_left_out(tmp_path: Path) -> None:

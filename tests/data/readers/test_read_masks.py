@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from reading import opened, picture, read
 
-from vilam.data.masks import mask_iou, polygons_to_mask
+from vilam.data.masks import polygons_to_mask
 from vilam.errors import VilamError
 
 PLAIN: dict[str, Any] = {
@@ -42,7 +42,7 @@ def test_a_mask_is_an_object(tmp_path: Path, brightest: int) -> None:
     assert problems == [] and record.image_id == "images/a"
     (region,) = record.regions
     assert region.category == "lesion" and region.box_xyxy == (5, 3, 38, 28) and len(region.polygons) == 2
-    assert mask_iou(polygons_to_mask(region.polygons, 40, 30), blobs()) == 1
+    assert np.array_equal(polygons_to_mask(region.polygons, 40, 30), blobs())
 
 
 def test_parts_are_objects(tmp_path: Path) -> None:
@@ -145,6 +145,15 @@ def test_categories_stand_in_a_table_and_patients_stay_together(tmp_path: Path) 
     assert [found[i].regions[0].category for i in (6, 7)] == ["nevus", "melanoma"]
     splits = [{found[i].split for i in range(4 * patient, 4 * patient + 4)} for patient in range(9)]
     assert all(len(own) == 1 for own in splits) and len(set.union(*splits)) > 1
+
+
+def test_a_later_row_without_category_keeps_the_category_of_the_image(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    save(tmp_path / "masks" / "a_mask.png", blobs() * 255)
+    (tmp_path / "table.csv").write_text("id,dx\na,\na,nevus\na,\n")
+    reader = {**PLAIN, "table": {"file": "table.csv", "image": "id", "category": "dx"}, "category": None}
+    (record,), problems = read(reader, tmp_path)
+    assert problems == [] and [region.category for region in record.regions] == ["nevus"]
 
 
 def test_films_stay_together_by_a_pattern(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def _flat(image: int, ref: int, words: str, box: Any = (10, 20, 30, 40)) -> dict
 
 
 def _folder(root: Path, **files: list[dict[str, Any]]) -> Path:
-    (root / "images").mkdir()
+    (root / "images").mkdir(parents=True)
     for number, size in ((1, (200, 100)), (2, (50, 50))):
         Image.new("RGB", size).save(root / "images" / f"COCO_train2014_{number:012d}.jpg")
     for name, rows in files.items():
@@ -194,6 +194,19 @@ def test_every_form_says_the_same(tmp_path: Path, form: str) -> None:
     assert region.box_xyxy == pytest.approx((2.5, 10, 10, 30))
     assert [one.text for one in region.expressions] == ["the man", "man left"]
     assert region.category == ("person" if form == "refer" else "object")
+
+
+def test_a_row_without_annotation_keeps_that_of_the_same_region(tmp_path: Path) -> None:
+    row = {"image": "images/COCO_train2014_000000000002.jpg", "split": "refcoco+_testA", "ref": 9}
+    row |= {"bbox_xywh_original_pixels": [10, 20, 30, 40], "original_width": 200, "original_height": 100}
+    known = {"category": "person", "segmentation": ANNOTATION["segmentation"]}
+    rows = [{**row, "expression": "the man"}, {**row, **known, "expression": "man left"}]
+    for order in (rows, rows[::-1]):
+        root = _folder(tmp_path / order[0]["expression"])
+        (root / "refs.jsonl").write_text("\n".join(map(json.dumps, order)))
+        (record,) = _read(root)[0].values()
+        (region,) = record.regions
+        assert (region.category, len(region.polygons), len(region.expressions)) == ("person", 1, 2)
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -173,3 +173,22 @@ def test_no_table_is_one_line(tmp_path: Path, text: str | None, told: str) -> No
 def test_recipes_that_cannot_be(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=r"set one of category|name four columns"):
         opened({**PLAIN, **changes}, Path())
+
+
+EXPRESSIONS = {**PLAIN, "columns": {**PLAIN["columns"], "expression": "words"}}
+
+
+@pytest.mark.parametrize("order", [("the left one", "", "the small one"), ("", "the left one", "the small one")])
+def test_a_row_without_expression_keeps_those_of_the_same_box(tmp_path: Path, order: tuple[str, ...]) -> None:
+    rows = "".join(f"a.png,1,2,3,4,cell,{words}\n" for words in (*order, ""))
+    (record,), problems = read(EXPRESSIONS, write(tmp_path, f"file,a,b,c,d,what,words\n{rows}"))
+    (region,) = record.regions
+    assert problems == [] and [each.text for each in region.expressions] == ["the left one", "the small one"]
+
+
+def test_images_of_one_name_in_two_folders_have_regions_of_their_own(tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        picture(tmp_path / "pictures" / folder / "1.png")
+    (tmp_path / "train.csv").write_text("file,a,b,c,d,what\nx/1.png,1,2,3,4,cell\ny/1.png,1,2,3,4,cell\n")
+    records, _ = read(PLAIN, tmp_path)
+    assert [region.region_id for record in records for region in record.regions] == ["x/1_0", "y/1_0"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vilam.data.masks import mask_iou, polygons_to_mask
+from vilam.data.masks import polygons_to_mask
 from vilam.data.records import ImageRecord
 from vilam.data.scenes import CATEGORIES, generate_scene, keypoint_schemas
 from vilam.geometry.boxes import box_iou
@@ -60,7 +60,8 @@ def test_outlines_are_those_of_the_pixels() -> None:
         if plain and "ring" not in {region.category for region in record.regions}:
             drawn = np.abs(pixels - pixels[0, 0]).max(axis=-1) > 16
             rings = [ring for region in record.regions for ring in region.polygons]
-            assert mask_iou(drawn, polygons_to_mask(rings, 96, 96)) > 0.8
+            mask = polygons_to_mask(rings, 96, 96)
+            assert np.count_nonzero(drawn & mask) > 0.8 * np.count_nonzero(drawn | mask)
             checked += 1
     assert checked > 5
 

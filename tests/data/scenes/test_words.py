@@ -8,7 +8,7 @@ import pytest
 
 from vilam.data.records import EXPRESSION_KINDS
 from vilam.data.scenes.compose import compose
-from vilam.data.scenes.dice import Dice
+from vilam.data.scenes.rng import SceneRng
 from vilam.data.scenes.words import Seen, describe
 
 SIZE = 96
@@ -32,7 +32,7 @@ ENDS = {
 
 
 def _scene(number: int) -> list[Seen]:
-    things = compose(Dice(7, "train", number), SIZE)
+    things = compose(SceneRng(7, "train", number), SIZE)
     return [
         Seen(*one.look, tuple((one.centre[axis % 2] + way * one.radius) / 4 for axis, way in enumerate((-1, -1, 1, 1))))
         for one in things
@@ -72,7 +72,7 @@ def _fits(things: list[Seen], text: str) -> set[int]:
 def test_every_expression_fits_its_thing_alone(start: int) -> None:
     for number in range(start, start + 50):
         things = _scene(number)
-        for index, expressions in enumerate(describe(Dice(1, "words", number), things, SIZE)):
+        for index, expressions in enumerate(describe(SceneRng(1, "words", number), things, SIZE)):
             for expression in expressions:
                 assert _fits(things, expression.text) == {index}, (number, expression.text)
 
@@ -80,7 +80,7 @@ def test_every_expression_fits_its_thing_alone(start: int) -> None:
 def test_three_expressions_a_thing_of_known_kinds_in_few_words() -> None:
     words, kinds = set(), set()
     for number in range(60):
-        for expressions in describe(Dice(2, "words", number), _scene(number), SIZE):
+        for expressions in describe(SceneRng(2, "words", number), _scene(number), SIZE):
             assert 3 <= len(expressions) <= 5
             assert len({one.text for one in expressions}) == len(expressions)
             words |= {word for one in expressions for word in one.text.split()}

@@ -25,11 +25,11 @@ from vilam.data.readers.source import (
     Source,
     find_image,
     read_json,
-    share,
     tidy,
 )
 from vilam.data.recipes import CocoReader, Recipe
 from vilam.data.records import ImageRecord, Keypoint, KeypointSchema, Polygon, Region
+from vilam.draws import bucket
 from vilam.errors import VilamError
 from vilam.geometry.boxes import xywh_to_xyxy
 
@@ -73,13 +73,13 @@ def open_coco(root: Path, recipe: Recipe, reader: CocoReader) -> Source:
     files = _named(root, reader.files) if reader.files else _found(root)
     if not files:
         raise VilamError(f"{root}: no instances*.json in it or in its annotations folder: check prepare.root")
-    categories = {name: one for file in files for name, one in file.categories.items()}
+    categories = [one for file in files for one in file.categories.values()]
     licences = sorted({_licence(file, image, recipe) for file in files for image in file.images})
     splits = tuple(dict.fromkeys(role for file in files for role in file.roles))
     return Source(
         recipe.name,
-        tuple(dict.fromkeys(str(one["name"]) for one in categories.values())),
-        {str(one["name"]): keypoint_schema(one) for one in categories.values() if one.get("keypoints")},
+        tuple(dict.fromkeys(str(one["name"]) for one in categories)),
+        {str(one["name"]): keypoint_schema(one) for one in categories if one.get("keypoints")},
         tuple(sorted(splits, key=ORDER.index)) if {*splits} <= {*ORDER} else splits,
         tuple(licences),
         sum(len(file.images) for file in files),
@@ -205,7 +205,7 @@ def _rows(root: Path, recipe: Recipe, reader: CocoReader, file: _File) -> Iterat
     known = set()
     for row in file.images:
         image_id = f"{file.tag or 'coco'}_{row.get('id')}"
-        split = file.roles[share(image_id, 10)]
+        split = file.roles[bucket(10, image_id)]
         place = f"{file.path}: image {row.get('id')}"
         known.add(row.get("id"))
         regions, problems = _regions(file, row, split)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from vilam.data.readers.pictures import read_picture
+from vilam.data.readers.images import read_image
 from vilam.data.readers.source import Problem, RawRecord, Source, find_image, tidy
 from vilam.data.recipes import Recipe
 from vilam.data.records import Expression, Group, ImageRecord, Region
@@ -46,7 +46,7 @@ def _row(root: Path, recipe: Recipe, split: str, name: str) -> Iterator[RawRecor
         path = find_image(tuple(root / folder for folder in FOLDERS), f"{name}.jpg")
         if path is None:
             raise ValueError(f"image file {name}.jpg not found")
-        content, width, height = read_picture(path)
+        content, width, height = read_image(path)
         sentences = place.read_text(encoding="utf-8").splitlines()
         boxes = _boxes(root / "Annotations" / f"{name}.xml")
     except (OSError, ValueError, ET.ParseError) as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vilam.data.readers.pictures import read_picture
+from vilam.data.readers.images import read_image
 from vilam.data.readers.source import Problem, RawRecord, Source, divided, find_image, read_json, tidy
 from vilam.data.recipes import Recipe
 from vilam.data.records import Expression, ImageRecord, Region
@@ -44,7 +44,7 @@ def _rows(root: Path, recipe: Recipe, split: str, number: int, row: Row) -> Iter
         path = find_image(tuple(root / folder for folder in FOLDERS), f"{name}.jpg")
         if path is None:
             raise ValueError(f"image file {name}.jpg not found")
-        content, width, height = read_picture(path)
+        content, width, height = read_image(path)
         told = list(row["regions"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         yield Problem(split, place, f"cannot be read: {error}")
@@ -53,9 +53,10 @@ def _rows(root: Path, recipe: Recipe, split: str, number: int, row: Row) -> Iter
     for one in told:
         try:
             x, y, across, down = (float(one[side]) for side in ("x", "y", "width", "height"))
-            words = Expression(tidy(one["phrase"]))
+            text = tidy(one["phrase"])
+            expressions = (Expression(text),) if text else ()
             box = (x, y, x + across, y + down)
-            regions.append(Region(f"{name}_{one['region_id']}", box, CATEGORY, expressions=(words,)))
+            regions.append(Region(f"{name}_{one['region_id']}", box, CATEGORY, expressions=expressions))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             yield Problem(split, f"{place}, region {one!r:.40}", f"cannot be read: {error!r}")
     record = ImageRecord(name, split, content, width, height, recipe.name, recipe.licence, (), tuple(regions))

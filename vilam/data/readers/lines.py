@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from vilam.data.readers.pictures import read_picture
+from vilam.data.readers.images import read_image
 from vilam.data.readers.source import Problem, RawRecord, Source, divided, files_beside, group_of, split_order
 from vilam.data.recipes import LinesReader, Recipe
 from vilam.data.records import ImageRecord, Region
@@ -31,14 +31,16 @@ def _rows(
     root: Path, recipe: Recipe, reader: LinesReader, split: str, path: Path, labels: str
 ) -> Iterator[RawRecord | Problem]:
     try:
-        content, width, height = read_picture(path, reader.window)
+        content, width, height = read_image(path, reader.window)
     except OSError as error:
         yield Problem(split, str(path), f"cannot be read: {error}")
         return
     image_id = path.relative_to(root).with_suffix("").as_posix()
     regions: list[Region] = []
+    count = 0
     for file in files_beside(root, labels, path):
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            count += 1  # over all files, so that no two regions have one id
             if number <= reader.skip or not line.strip():
                 continue
             try:
@@ -46,6 +48,6 @@ def _rows(
             except ValueError:
                 yield Problem(split, f"{file}: line {number}", f"{line.strip()[:40]!r}: not four numbers")
                 continue
-            regions.append(Region(f"{image_id}_{number}", (x1, y1, x2, y2), reader.category))
+            regions.append(Region(f"{image_id}_{count}", (x1, y1, x2, y2), reader.category))
     record = ImageRecord(image_id, split, content, width, height, recipe.name, recipe.licence, (), tuple(regions))
     yield RawRecord(record, str(path))

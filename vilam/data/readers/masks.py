@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.ndimage import label
 
 from vilam.data.masks import Mask, mask_box, mask_to_polygons
-from vilam.data.readers.pictures import read_picture
+from vilam.data.readers.images import read_image
 from vilam.data.readers.source import (
     Problem,
     RawRecord,
@@ -68,14 +68,12 @@ def open_masks(root: Path, recipe: Recipe, reader: MasksReader) -> Source:
 def _table(root: Path, table: CategoryTable) -> dict[str, tuple[str | None, str]]:
     """Category and what is divided, by image."""
     columns = [table.image, table.category, *([table.together] if table.together else [])]
-    rows = read_table(root / table.file, ",", columns)
-    return {
-        row[table.image]: (
-            named(row[table.category], table.categories),
-            row[table.together or table.image],
-        )
-        for row in rows
-    }
+    found: dict[str, tuple[str | None, str]] = {}
+    for row in read_table(root / table.file, ",", columns):
+        image, category = row[table.image], named(row[table.category], table.categories)
+        if image not in found or found[image][0] is None:  # a later row without a category changes nothing
+            found[image] = category, row[table.together or table.image]
+    return found
 
 
 def _image(root: Path, reader: MasksReader, split: str, path: Path, table: dict[str, tuple[str | None, str]]) -> _Image:
@@ -95,7 +93,7 @@ def _pattern(reader: MasksReader, split: str) -> str:
 def _rows(root: Path, recipe: Recipe, reader: MasksReader, image: _Image) -> Iterator[RawRecord | Problem]:
     path, split = image.path, image.split
     try:
-        content, width, height = read_picture(path, reader.window)
+        content, width, height = read_image(path, reader.window)
     except OSError as error:
         yield Problem(split, str(path), f"cannot be read: {error}")
         return

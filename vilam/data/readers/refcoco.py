@@ -115,6 +115,7 @@ def _group(root: Path, sets: Container[str], instances: _Instances, problems: li
             known = told.annotation
             annotation = instances.find(_number(told.name), told.box_xywh) if known is None else known
             entry = image.refs.setdefault(f"{told.sets}_{told.ref}", _Ref(told.box_xywh, annotation))
+            entry.annotation = entry.annotation or annotation
             entry.expressions.append(told.words)
     return list(images.values())
 

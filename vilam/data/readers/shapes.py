@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vilam.data.readers.pictures import read_picture
+from vilam.data.readers.images import read_image
 from vilam.data.readers.source import Problem, RawRecord, Source, divided, group_of, split_order
 from vilam.data.readers.table import read_table
 from vilam.data.recipes import Recipe, ShapesReader
@@ -58,7 +58,7 @@ def open_shapes(root: Path, recipe: Recipe, reader: ShapesReader) -> Source:
 def _rows(recipe: Recipe, reader: ShapesReader, listed: _Listed) -> Iterator[RawRecord | Problem]:
     split, place = listed.split, listed.place
     try:
-        content, width, height = read_picture(listed.path, reader.window)
+        content, width, height = read_image(listed.path, reader.window)
     except OSError as error:
         yield Problem(split, place, f"image {listed.name}: cannot be read: {error.strerror or error}")
         return

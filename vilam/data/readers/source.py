@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from vilam.data.records import ImageRecord, KeypointSchema
+from vilam.draws import bucket
 from vilam.errors import VilamError
 
 ALL, TRAIN_AND_VAL = "all", "train+val"
@@ -57,17 +57,12 @@ class Source:
     domain: str = ""
 
 
-def share(name: str, parts: int) -> int:
-    """A number 0..parts-1 that depends on the name alone; carves splits that stay when data is added."""
-    return crc32(name.encode()) % parts
-
-
 def divided(name: str, parts: str = ALL) -> str:
     """The split of an image of ``parts``, by a hash of its name.
 
     ``all`` is divided 8 : 1 : 1, ``train+val`` 9 : 1; anything else is a split by itself.
     """
-    return PARTS[parts][share(name, 10)] if parts in PARTS else parts
+    return PARTS[parts][bucket(10, name)] if parts in PARTS else parts
 
 
 def split_order(split: str) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vilam.data.readers.pictures import read_picture
+from vilam.data.readers.images import read_image
 from vilam.data.readers.source import Problem, RawRecord, Source, divided, group_of, split_order, tidy
 from vilam.data.recipes import Recipe, TableReader
 from vilam.data.records import Expression, ImageRecord, Region
@@ -108,31 +108,23 @@ def named(value: str, names: Mapping[str, str] | None) -> str | None:
 
 def _rows(root: Path, recipe: Recipe, reader: TableReader, image: _Image) -> Iterator[RawRecord | Problem]:
     try:
-        content, width, height = read_picture(_path(root, reader, image.name), reader.window)
+        content, width, height = read_image(_path(root, reader, image.name), reader.window)
     except OSError as error:
         yield Problem(image.split, image.place, f"image {image.name}: {error}")
         return
+    image_id = Path(image.name).with_suffix("").as_posix()
     regions: dict[tuple[Box, str], Region] = {}
     for place, row in image.rows:
         try:
-            region = _region(f"{Path(image.name).stem}_{len(regions)}", row, reader, (width, height))
+            region = _region(f"{image_id}_{len(regions)}", row, reader, (width, height))
         except ValueError as error:
             yield Problem(image.split, place, str(error))
             continue
         if region is not None:
             key = region.box_xyxy, region.category
-            regions[key] = _joined(regions[key], region) if key in regions and region.expressions else region
-    record = ImageRecord(
-        Path(image.name).with_suffix("").as_posix(),
-        image.split,
-        content,
-        width,
-        height,
-        recipe.name,
-        recipe.licence,
-        (),
-        tuple(regions.values()),
-    )
+            regions[key] = _merged(regions[key], region) if key in regions else region
+    facts = recipe.name, recipe.licence, (), tuple(regions.values())
+    record = ImageRecord(image_id, image.split, content, width, height, *facts)
     yield RawRecord(record, image.place)
 
 
@@ -168,7 +160,7 @@ def _corners(numbers: list[float], kind: str) -> Box:
     return (a - c / 2, b - d / 2, a + c / 2, b + d / 2) if kind == "cxcywh" else (a, b, c, d)
 
 
-def _joined(before: Region, after: Region) -> Region:
+def _merged(before: Region, after: Region) -> Region:
     """One region with the expressions of both."""
     words = tuple(dict.fromkeys([*before.expressions, *after.expressions]))
     return Region(before.region_id, before.box_xyxy, before.category, expressions=words)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vilam.data.readers.images import read_volume, shown
 from vilam.data.readers.masks import region_of_mask
-from vilam.data.readers.pictures import read_volume, shown
 from vilam.data.readers.source import (
     Problem,
     RawRecord,

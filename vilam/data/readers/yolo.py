@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vilam.config import read_yaml
-from vilam.data.readers.pictures import read_picture
+from vilam.data.readers.images import read_image
 from vilam.data.readers.source import IMAGE_SUFFIXES, TRAIN_AND_VAL, Problem, RawRecord, Source, divided
 from vilam.data.recipes import Recipe, YoloReader
 from vilam.data.records import ImageRecord, Polygon, Region
@@ -71,7 +71,7 @@ def _with_test(images: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
 
 def _rows(root: Path, recipe: Recipe, names: dict[int, str], split: str, path: Path) -> Iterator[RawRecord | Problem]:
     try:
-        image, width, height = read_picture(path)
+        image, width, height = read_image(path)
         lines = _lines(path)
     except (OSError, ValueError) as error:
         yield Problem(split, str(path), f"cannot be read: {error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vilam.data.scenes.dice import Dice
+from vilam.data.scenes.rng import SceneRng
 from vilam.data.scenes.shapes import REACH, SHAPES, SUBPIXELS, Vertex
 
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -47,7 +47,7 @@ class Thing:
         return self.shape, self.colour, self.texture, self.size
 
 
-def compose(dice: Dice, image_size: int) -> list[Thing]:
+def compose(dice: SceneRng, image_size: int) -> list[Thing]:
     """Three to six things, the last drawn on top; no two look the same, and in most scenes two share a shape."""
     wanted = dice.between(3, 6)
     shapes = _shapes(dice, wanted)
@@ -61,14 +61,14 @@ def compose(dice: Dice, image_size: int) -> list[Thing]:
     return things
 
 
-def _shapes(dice: Dice, count: int) -> list[str]:
+def _shapes(dice: SceneRng, count: int) -> list[str]:
     names = [dice.pick(tuple(SHAPES)) for _ in range(count)]
     if dice.chance(60):
         names[1] = names[0]
     return dice.sample(names, count)
 
 
-def _thing(dice: Dice, shape: str, others: list[Thing], image_size: int) -> Thing | None:
+def _thing(dice: SceneRng, shape: str, others: list[Thing], image_size: int) -> Thing | None:
     """One more thing that looks like none of the others and hides little of them; None after 30 tries."""
     closeness = dice.pick(CLOSENESS)
     for _ in range(30):
@@ -82,22 +82,22 @@ def _thing(dice: Dice, shape: str, others: list[Thing], image_size: int) -> Thin
     return None
 
 
-def _centre(dice: Dice, radius: int, image_size: int) -> Vertex:
+def _centre(dice: SceneRng, radius: int, image_size: int) -> Vertex:
     reach = radius * REACH // 1000 + SUBPIXELS
     return dice.between(reach, image_size * SUBPIXELS - reach), dice.between(reach, image_size * SUBPIXELS - reach)
 
 
-def _colour(dice: Dice, others: list[Thing]) -> str:
+def _colour(dice: SceneRng, others: list[Thing]) -> str:
     if others and dice.chance(25):
         return dice.pick(others).colour
     return dice.pick(tuple(COLOURS))
 
 
-def _texture(dice: Dice) -> str:
+def _texture(dice: SceneRng) -> str:
     return "plain" if dice.chance(40) else dice.pick(TEXTURES[1:])
 
 
-def _turn(dice: Dice, shape: str) -> int:
+def _turn(dice: SceneRng, shape: str) -> int:
     return dice.between(-SHAPES[shape].max_turn, SHAPES[shape].max_turn)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from vilam.data.scenes.compose import COLOURS, Thing
-from vilam.data.scenes.dice import Dice
+from vilam.data.scenes.rng import SceneRng
 from vilam.data.scenes.shapes import SHAPES, SUBPIXELS, place
 
 Pixels = NDArray[np.uint8]
@@ -44,7 +44,7 @@ def visible(covers: list[Pixels]) -> list[Pixels]:
     return seen[::-1]
 
 
-def paint(dice: Dice, things: list[Thing], covers: list[Pixels], image_size: int) -> bytes:
+def paint(dice: SceneRng, things: list[Thing], covers: list[Pixels], image_size: int) -> bytes:
     """The scene as a PNG file."""
     canvas = (_noise if dice.chance(50) else _plain)(dice, image_size)
     for thing, cover in zip(things, covers, strict=True):
@@ -66,7 +66,7 @@ def _window(thing: Thing, image_size: int) -> Window:
     )
 
 
-def _ink(dice: Dice, thing: Thing) -> NDArray[np.int32]:
+def _ink(dice: SceneRng, thing: Thing) -> NDArray[np.int32]:
     """The two colours of a texture [2, 3]: its own, slightly varied, and a shade that no background has."""
     own = np.array([min(max(value + dice.between(-9, 9), 0), 255) for value in COLOURS[thing.colour]], dtype=np.int32)
     shades = {"black": own + 42, "white": own * 78 // 100}
@@ -86,13 +86,13 @@ def _pattern(texture: str, cell: int, image_size: int) -> NDArray[np.bool_]:
     return np.zeros((image_size, image_size), dtype=bool)
 
 
-def _plain(dice: Dice, image_size: int) -> NDArray[np.int32]:
+def _plain(dice: SceneRng, image_size: int) -> NDArray[np.int32]:
     grey = dice.between(88, 145)
     colour = [grey + dice.between(-14, 14) for _ in range(3)]
     return np.full((image_size, image_size, 3), colour, dtype=np.int32)
 
 
-def _noise(dice: Dice, image_size: int) -> NDArray[np.int32]:
+def _noise(dice: SceneRng, image_size: int) -> NDArray[np.int32]:
     """Photographic value noise: random grids of three scales, enlarged smoothly and added, of little saturation."""
     total = np.zeros((image_size, image_size, 3), dtype=np.int32)
     for cells, weight in ((4, 52), (11, 32), (28, 16)):

@@ -7,8 +7,8 @@ import numpy as np
 from vilam.data.masks import contours
 from vilam.data.records import ImageRecord, Keypoint, Polygon, Region
 from vilam.data.scenes.compose import Thing, compose
-from vilam.data.scenes.dice import Dice
 from vilam.data.scenes.draw import Pixels, coverage, paint, visible
+from vilam.data.scenes.rng import SceneRng
 from vilam.data.scenes.shapes import SHAPES, SUBPIXELS, keypoint_schemas, place
 from vilam.data.scenes.words import Seen, describe
 from vilam.geometry.polygons import polygon_box
@@ -24,7 +24,7 @@ LEAST_PART = 4.0  # square pixels; a sliver below this is no part of an outline
 
 def generate_scene(seed: int, index: int, split: str, image_size: int) -> ImageRecord:
     """The scene ``index`` of a split, image_size x image_size pixels; the same for the same four arguments."""
-    dice = Dice(seed, split, index)
+    dice = SceneRng(seed, split, index)
     things, covers, seen, outlines = _clear_scene(dice, image_size)
     image = paint(dice, things, covers, image_size)
     boxes = [_box(outline) for outline in outlines]
@@ -40,7 +40,7 @@ def generate_scene(seed: int, index: int, split: str, image_size: int) -> ImageR
 
 
 def _clear_scene(
-    dice: Dice, image_size: int
+    dice: SceneRng, image_size: int
 ) -> tuple[list[Thing], list[Pixels], list[Pixels], list[tuple[Polygon, ...]]]:
     """Compose until each thing is seen well enough; almost always the first time."""
     while True:

@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 from typing import NamedTuple
 
 from vilam.data.records import Expression
-from vilam.data.scenes.dice import Dice
+from vilam.data.scenes.rng import SceneRng
 
 CLEAR = 9
 """Percent of the image's side by which places must differ for words to tell them apart."""
@@ -84,14 +84,14 @@ class Phrase(NamedTuple):
     after: str
 
 
-def describe(dice: Dice, things: list[Seen], image_size: int) -> list[list[Expression]]:
+def describe(dice: SceneRng, things: list[Seen], image_size: int) -> list[list[Expression]]:
     """Three to five expressions for each thing, of as many kinds as fit it."""
     scene = _Scene(dice, things, image_size)
     return [scene.expressions(index) for index in range(len(things))]
 
 
 class _Scene:
-    def __init__(self, dice: Dice, things: list[Seen], image_size: int) -> None:
+    def __init__(self, dice: SceneRng, things: list[Seen], image_size: int) -> None:
         self.dice = dice
         self.things = things
         self.clear = image_size * CLEAR / 100

@@ -1,0 +1,139 @@
+"""A published data set: whole, checked, and the same once it is read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import toy
+import yaml
+from pycocotools.coco import COCO
+from reading import read
+
+from vilam.cli import app
+from vilam.commands.publish import publish
+from vilam.data.coco_json import coco_content
+from vilam.data.instructions import read_instructions
+from vilam.data.records import ImageRecord
+from vilam.data.store import read_records
+from vilam.errors import VilamError
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy.write_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def published(project: Path) -> Path:
+    publish(project / "data" / "records", project / "data" / "instructions", project / "public")
+    return project / "public"
+
+
+def head(folder: Path) -> dict[str, object]:
+    """The front matter of the card."""
+    content: dict[str, object] = yaml.safe_load((folder / "README.md").read_text(encoding="utf-8").split("---")[1])
+    return content
+
+
+def test_every_file_has_its_sum(published: Path) -> None:
+    lines = [line.split("  ") for line in (published / "SHA256SUMS").read_text().splitlines()]
+    assert {name for _, name in lines} == {
+        path.relative_to(published).as_posix()
+        for path in published.rglob("*")
+        if path.is_file() and path.name != "SHA256SUMS"
+    }
+    for digest, name in lines:
+        assert hashlib.sha256((published / name).read_bytes()).hexdigest() == digest
+
+
+def test_what_the_card_names_is_there(published: Path, project: Path) -> None:
+    """As `datasets.load_dataset` finds it: every split's files, and all of their rows."""
+    configs = head(published)["configs"]
+    assert isinstance(configs, list) and [one["config_name"] for one in configs] == ["records", "instructions"]
+    for config in configs:
+        for part in config["data_files"]:
+            files = sorted(published.glob(part["path"]))
+            rows = sum(pq.ParquetFile(file).metadata.num_rows for file in files)
+            if config["config_name"] == "records":
+                assert rows == len([one for one in toy.scenes() if one.split == part["split"]])
+            else:
+                assert rows == len([*read_instructions(project / "data" / "instructions", part["split"])])
+
+
+def test_coco_says_the_same(published: Path, project: Path) -> None:
+    for split in toy.card().splits:
+        records = list(read_records(project / "data" / "records", split))
+        found = COCO(str(published / "coco" / f"instances_{split}.json"))
+        assert len(found.imgs) == len(records)
+        annotations = iter(found.loadAnns(sorted(found.anns)))
+        for record in records:
+            for region in record.regions:
+                one = next(annotations)
+                x, y, width, height = one["bbox"]
+                assert (x, y, x + width, y + height) == pytest.approx(region.box_xyxy)
+                assert found.cats[one["category_id"]]["name"] == region.category
+                assert one["expressions"] == [each.text for each in region.expressions]
+                assert len(one["segmentation"]) == len(region.polygons)
+                assert one.get("num_keypoints", 0) == sum(v > 0 for _, _, v in region.keypoints)
+                assert found.annToMask(one).any()
+
+
+def test_coco_is_read_again_as_it_was(published: Path, project: Path, tmp_path: Path) -> None:
+    """With the pictures beside it, by vilam's own reader."""
+    records = list(read_records(project / "data" / "records", "test"))
+    for record in records:
+        path = tmp_path / "images" / f"{record.image_id}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(record.image)
+    (tmp_path / "all.json").write_bytes((published / "coco" / "instances_test.json").read_bytes())
+    again, problems = read({"kind": "coco", "files": {"test": "all.json"}, "images": ["images"]}, tmp_path)
+    assert problems == []
+
+    def bare(found: list[ImageRecord]) -> list[list[tuple[object, ...]]]:
+        return [[(r.category, r.polygons, r.keypoints) for r in record.regions] for record in found]
+
+    assert bare(again) == bare(records)
+
+
+def test_licences_and_the_origin_of_words_are_counted(published: Path) -> None:
+    text = (published / "README.md").read_text(encoding="utf-8")
+    licence = toy.scenes()[0].licence
+    assert f"- {licence}: {len(toy.scenes())}" in text
+    assert "## Expressions in the instructions, by who wrote them" in text and "## Known limits" in text
+
+
+def test_records_alone_are_published_too(project: Path, tmp_path: Path) -> None:
+    publish(project / "data" / "records", tmp_path / "none", tmp_path / "public")
+    configs = head(tmp_path / "public")["configs"]
+    assert isinstance(configs, list) and len(configs) == 1
+    assert not (tmp_path / "public" / "instructions").exists()
+
+
+def test_one_that_cannot_be_written_leaves_nothing(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(VilamError, match="could not be written"):
+        publish(project / "data" / "records", tmp_path / "none", tmp_path / "file" / "public")
+    with pytest.raises(VilamError, match=r"card\.json: not found"):
+        publish(tmp_path, tmp_path, tmp_path / "public")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_licence_that_the_card_does_not_know_has_a_number(project: Path) -> None:
+    record = replace(next(read_records(project / "data" / "records", "test")), licence="another")
+    content = coco_content(toy.card(), iter([record]))
+    names = {one["id"]: one["name"] for one in content["licenses"]}
+    assert names[content["images"][0]["license"]] == "another"
+
+
+def test_the_command_publishes(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    app(["publish", str(tmp_path / "public")], standalone_mode=False)
+    assert "README.md says how to load it" in capsys.readouterr().out
+    assert json.loads((tmp_path / "public" / "coco" / "instances_test.json").read_text())["annotations"]

@@ -1,0 +1,43 @@
+"""The second copy of the weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import toy
+
+from vilam.cycle.mean_teacher import MeanTeacher
+
+
+def moved(model: torch.nn.Module, by: float) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(by)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9, 1.0])
+def test_it_is_the_weighted_mean_of_all_weights_that_it_followed(decay):
+    model, teacher = toy.model(), MeanTeacher(decay)
+    start = [parameter.detach().clone() for parameter in model.parameters()]
+    teacher.of(model)
+    expected = 0.0  # how far it has moved, as the model moves by 1, 2, 3
+    for step in range(1, 4):
+        moved(model, 1.0)
+        teacher.follow(model)
+        expected = decay * expected + (1 - decay) * step
+    for own, before in zip(teacher.of(model).parameters(), start, strict=True):
+        assert torch.allclose(own, before + expected, atol=1e-4) and not own.requires_grad
+
+
+def test_it_resumes_from_its_state():
+    model, teacher, other = toy.model(), MeanTeacher(0.5), MeanTeacher(0.5)
+    assert teacher.state() is None
+    teacher.of(model)
+    moved(model, 1.0)
+    teacher.follow(model)
+    other.load(teacher.state(), model)
+    for each in (teacher, other):
+        moved(model, 1.0) if each is teacher else None
+        each.follow(model)
+    pairs = zip(teacher.of(model).parameters(), other.of(model).parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)

@@ -1,0 +1,102 @@
+"""Pictures: what is PNG or JPEG stays as it is, everything else becomes a PNG of 8 bits that shows the same."""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813 (its own abbreviation)
+from numpy.typing import NDArray
+from PIL import Image
+
+from vilam.data.readers.images import as_grey, read_image
+from vilam.data.recipes import Window
+from vilam.errors import VilamError
+
+RANDOM = np.random.default_rng(0)
+
+
+def shown(path: Path, window: Window | None = None) -> NDArray[Any]:
+    content, width, height = read_image(path, window)
+    with Image.open(BytesIO(content)) as image:
+        assert image.format == "PNG" and image.size == (width, height)
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_png_and_jpeg_are_as_they_were(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(RANDOM.integers(0, 255, (30, 40, 3), np.uint8)).save(path)
+    assert read_image(path) == (path.read_bytes(), 40, 30)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "bmp", "webp", "gif"])
+def test_other_kinds_become_png_without_loss(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    pixels = RANDOM.integers(0, 255, (30, 40), np.uint8)
+    Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == "webp" else {}))
+    found = shown(path)
+    assert np.array_equal(found if found.ndim == 2 else found[..., 0], pixels)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "dcm", "mha", "nii", "nii.gz", "nrrd"])
+def test_a_window_shows_deep_values(tmp_path: Path, suffix: str) -> None:
+    """From -175 to 275 Hounsfield units once 32,768 is taken away, as DeepLesion is looked at."""
+    path = tmp_path / f"a.{suffix}"
+    values = RANDOM.integers(32768 - 1000, 32768 + 1000, (30, 40)).astype(np.uint16)
+    if suffix in ("png", "tif"):
+        Image.fromarray(values).save(path)
+    else:
+        sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
+    expected = np.clip((values.astype(float) - 32768 + 175) / 450, 0, 1) * 255
+    assert np.abs(shown(path, Window(low=-175, high=275, offset=-32768)) - expected).max() <= 0.5
+
+
+def test_without_a_window_all_values_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.array([[1000, 2000, 3000]], np.uint16)).save(path)
+    assert shown(path).tolist() == [[0, 128, 255]]
+
+
+def test_bytes_stay_bytes_and_an_even_picture_is_black() -> None:
+    values = np.array([[3, 200]], np.uint8)
+    assert np.array_equal(as_grey(values, None), values)
+    assert as_grey(np.full((2, 2), 700.0), None).tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(("kind", "turned"), [(b"MONOCHROME2 ", False), (b"MONOCHROME1 ", True)])
+def test_x_rays_are_white_on_black(tmp_path: Path, kind: bytes, turned: bool) -> None:
+    """Some are stored the other way round."""
+    path = tmp_path / "a.dcm"
+    values = RANDOM.integers(0, 255, (30, 40), np.uint8)
+    values[0, :2] = 0, 255
+    sitk.WriteImage(sitk.GetImageFromArray(values[None]), str(path))
+    content = path.read_bytes()
+    assert content.count(b"MONOCHROME2 ") == 1
+    path.write_bytes(content.replace(b"MONOCHROME2 ", kind))
+    assert np.array_equal(shown(path), 255 - values if turned else values)
+
+
+def test_a_volume_is_no_picture(tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((5, 30, 40), np.int16)), str(tmp_path / "a.mha"))
+    with pytest.raises(OSError, match="a volume of 5 slices, not a picture"):
+        read_image(tmp_path / "a.mha")
+
+
+@pytest.mark.parametrize("suffix", ["dcm", "nii", "mhd", "png"])
+def test_a_broken_file_is_told(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").write_bytes(b"nothing of the kind")
+    with pytest.raises(OSError) as error:
+        read_image(tmp_path / f"a.{suffix}")
+    assert "\n" not in str(error.value)
+
+
+def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    (tmp_path / "a.dcm").touch()
+    with pytest.raises(VilamError, match=r"SimpleITK is not installed: pip install 'vilam\[medical\]'"):
+        read_image(tmp_path / "a.dcm")

@@ -1,0 +1,101 @@
+"""Which model an address means, and which mistakes are reported before it is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import toy
+
+from vilam.errors import VilamError
+from vilam.inference.resolve import ResolvedModel, resolve_model
+from vilam.models.build import LoadedModel, save_model
+
+SETTINGS = toy.settings().model
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a model folder of each coordinate form."""
+    root = tmp_path_factory.mktemp("project")
+    for form in ("token", "text"):
+        loaded = LoadedModel(toy.model(coordinates=form), toy.tokenizer(form), toy.card(), {})
+        save_model(loaded, root / "models" / form)
+    return root
+
+
+def test_the_version_of_a_folder_is_its_path_and_checksum(root):
+    weights = (root / "models" / "token" / "model.safetensors").read_bytes()
+    found = resolve_model("model.fine_tune_from", "models/token", root, SETTINGS)
+    assert found.version == f"models/token sha256:{hashlib.sha256(weights).hexdigest()[:12]}"
+    assert found.folder == root / "models" / "token"
+    assert found.open().network.config.coordinate_bins == 101
+    assert resolve_model("model.fine_tune_from", str(found.folder), Path("elsewhere")).folder == found.folder
+
+
+def test_the_version_of_a_registered_model_is_its_number(root, monkeypatch):
+    monkeypatch.setattr("vilam.tracking.registry.pinned", lambda address, _: address.replace("@champion", "/3"))
+    folders = {"models:/vilam/3": root / "models" / "token"}
+    monkeypatch.setattr("vilam.tracking.registry.download_model", lambda address, _: folders[address])
+    found = resolve_model("evaluate.model", "models:/vilam@champion", root)
+    assert found == ResolvedModel(
+        "evaluate.model models:/vilam@champion", "models:/vilam/3", folders["models:/vilam/3"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "line"),
+    [
+        ("nowhere", {}, "no model in .*nowhere: name a model folder such as models/train"),
+        ("models", {}, "no model in .*models: name a model folder such as models/train"),
+        ("models/token", {"model__coordinates": "text"}, "its coordinates are token, model.coordinates is text"),
+        ("models/text", {}, "its coordinates are text, model.coordinates is token"),
+        ("models/token", {"model__coordinate_bins": 51}, "it has 101 coordinate bins, model.coordinate_bins is 51"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_setting(root, name, changes, line):
+    with pytest.raises(VilamError, match=f"^synthesize.teacher {name}: .*{line}") as caught:
+        resolve_model("synthesize.teacher", name, root, toy.settings(**changes).model)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_text_form_has_no_bins_to_compare(root):
+    other = toy.settings(model__coordinates="text", model__coordinate_bins=51).model
+    for same in (other, None):
+        assert resolve_model("evaluate.model", "models/text", root, same).folder == root / "models" / "text"
+
+
+def damaged_copy(folder: Path, root: Path, file: str, content: bytes | None) -> Path:
+    """A copy of the model folder with one file cut to ``content`` (None: half of it)."""
+    for path in (root / "models" / "token").iterdir():
+        folder.joinpath(path.name).write_bytes(path.read_bytes())
+    path = folder / file
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content is None else content)
+    return folder
+
+
+@pytest.mark.parametrize("content", [None, b"{}", b"[]", json.dumps({"model_type": "llama"}).encode()])
+def test_a_folder_of_another_model_or_half_a_config_is_reported(root, tmp_path, content):
+    folder = damaged_copy(tmp_path, root, "config.json", content)
+    with pytest.raises(
+        VilamError, match=f"^model.fine_tune_from {folder}: .*no config.json of a model of vilam"
+    ) as caught:
+        resolve_model("model.fine_tune_from", str(folder), root, SETTINGS)
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_weights_are_reported_before_they_are_loaded(root, tmp_path):
+    folder = damaged_copy(tmp_path, root, "model.safetensors", None)
+    with pytest.raises(VilamError, match=r"model\.safetensors: damaged: .*: train or copy it again$") as caught:
+        resolve_model("model.fine_tune_from", str(folder), root)
+    assert str(caught.value).startswith(f"model.fine_tune_from {folder}: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "card.json", "run.json"])
+def test_damage_is_reported_when_the_model_is_opened(root, tmp_path, file):
+    folder = damaged_copy(tmp_path, root, file, None)
+    with pytest.raises(VilamError, match=f"^model.fine_tune_from {folder}: ") as caught:
+        resolve_model("model.fine_tune_from", str(folder), root, SETTINGS).open()
+    assert "\n" not in str(caught.value)

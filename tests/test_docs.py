@@ -1,0 +1,175 @@
+"""The docs are right: their links and paths exist, their commands run, their settings are settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from dvc.utils.hydra import apply_overrides
+
+from flows.overrides import check, parsed
+from vilam.ablation.plan import read_plan
+from vilam.cli import app
+from vilam.commands.use import use
+from vilam.config import Settings, load_settings
+from vilam.config.names import fields, located
+
+PROJECT = Path(__file__).parents[1]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
+MADE = ("reports/", "metrics/", "models/", "predictions/", "checkpoints/", "mlruns/", "data/")
+"""What a run makes: not there in a fresh clone."""
+METRICS = ("rec_", "reg_", "presence/", "dialogue/", "cycle/")
+"""How names of metrics begin, which look like paths."""
+
+
+def text(project: Path, name: str = "README.md") -> str:
+    return (project / name).read_text(encoding="utf-8")
+
+
+def blocks(content: str) -> str:
+    """All that stands in fenced blocks."""
+    return "\n".join(re.findall(r"^```\w*\n(.*?)^```", content, re.M | re.S))
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_to_files(name: str, project: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text(project, name))
+    folder = (project / name).parent
+    assert not [link for link in links if not (folder / link).exists()]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_paths_are_there(name: str, project: Path) -> None:
+    found = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text(project, name))
+    missing = [path for path in found if not (project / path).exists() and not path.startswith((*MADE, *METRICS))]
+    assert not [path for path in missing if "NAME" not in path and "WORD" not in path]
+
+
+def commands(first: str) -> list[Any]:
+    """The commands of the docs that begin with these words, one parameter of a test each: of all blocks, and in lines.
+
+    A line that ends in a backslash goes on; several commands of a line are parted by && or a pipe; # begins a comment.
+    """
+    found = []
+    for name in DOCUMENTS:
+        content = text(PROJECT, name)
+        inline = re.findall(r"`(dvc exp run [^`…]+|python -m flows[^`…]+)`", content)
+        for line in [*blocks(content).replace("\\\n", " ").splitlines(), *inline]:
+            if not re.match(r"(\w+=\S+ )*(" + first + r")(?!\S)|.*&& *(" + first + r")(?!\S)", line):
+                continue
+            for part in re.split(r"&&|(?<!\w) \| ", line):
+                words = shlex.split(part, comments=True)
+                while words and re.fullmatch(r"\w+=.*", words[0]):
+                    words = words[1:]
+                if " ".join(words).startswith(first.split("|")[0]):
+                    found.append(pytest.param(words, id=f"{name}: {' '.join(words)[:60]}"))
+    return found
+
+
+@pytest.fixture
+def own(project: Path, tmp_path: Path) -> Path:
+    """A folder with the project's own params.yaml."""
+    shutil.copy(project / "params.yaml", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", commands("dvc exp run"))
+def test_overrides_of_dvc_give_settings(words: list[str], own: Path) -> None:
+    overrides = [value for option, value in pairwise(words) if option == "-S"]
+    assert len(words) == 3 + 2 * len(overrides)
+    apply_overrides(own / "params.yaml", overrides)
+    load_settings(own / "params.yaml")
+
+
+@pytest.mark.parametrize("words", commands("python -m flows.pipeline"))
+def test_words_of_the_flow_give_settings(words: list[str], own: Path) -> None:
+    check(parsed(words[3:], own), own)
+
+
+@pytest.mark.parametrize("words", commands("vilam"))
+def test_commands_of_vilam_are_accepted(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every word is read as when it runs: commands, options and the number of arguments."""
+    monkeypatch.setattr(sys, "argv", words)
+    command, arguments = typer.main.get_command(app), words[1:]
+    context = command.make_context("vilam", [*arguments])
+    while isinstance(command, typer.core.TyperGroup) and (rest := [*context._protected_args, *context.args]):
+        name, command, arguments = command.resolve_command(context, rest)
+        assert command is not None and name is not None
+        context = command.make_context(name, [*arguments], parent=context)
+
+
+@pytest.mark.parametrize("words", commands("vilam datasets"))
+def test_data_sets_of_the_docs_are_known(words: list[str], project: Path) -> None:
+    if words[2:3] == ["check"]:
+        words = ["vilam", "datasets", "show", words[3]]  # there are no files to check
+    done = subprocess.run([sys.executable, "-m", *words], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0 and len(done.stdout) > 100, done.stderr
+
+
+@pytest.mark.parametrize("words", commands("vilam use"))
+def test_presets_of_the_docs_can_be_used(words: list[str], project: Path, own: Path) -> None:
+    assert use(project / words[2], own / "params.yaml")
+
+
+@pytest.mark.parametrize("words", commands("vilam ablate"))
+def test_ablations_of_the_docs_can_be_planned(words: list[str], project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("VILAM_BCCD", "VILAM_SHOTS", "VILAM_START"):
+        monkeypatch.setenv(variable, "5")
+    assert read_plan(project / words[2], project / "params.yaml")[0].arms
+
+
+@pytest.mark.parametrize("words", commands("python -m"))
+def test_modules_of_the_docs_exist(words: list[str]) -> None:
+    assert importlib.util.find_spec(words[2]) is not None
+
+
+@pytest.mark.parametrize("words", commands("python scripts"))
+def test_scripts_of_the_docs_exist(words: list[str], project: Path) -> None:
+    assert (project / words[1]).is_file()
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_settings_exist(name: str) -> None:
+    """What is written as a setting of a section is one, or a section, or an entry of a mapping."""
+    sections = "|".join(fields(Settings).keys() - {"seed"})
+    for found in re.findall(rf"`((?:{sections})(?:\.[a-z_]\w*)+)(?:[:=][^`]*)?`", text(PROJECT, name)):
+        if not (PROJECT / found.replace(".", "/")).with_suffix(".py").exists():
+            located(found.removesuffix(".py"), name)
+
+
+def test_commands_are_found() -> None:
+    """The tests above have something to hold."""
+    least = {"dvc exp run": 10, "vilam": 20, "python -m flows.pipeline": 2, "vilam datasets": 3, "vilam use": 2}
+    assert all(len(commands(first)) >= count for first, count in least.items())
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_targets_exist(name: str, project: Path) -> None:
+    targets = {*re.findall(r"^([a-z]+):", text(project, "Makefile"), re.M)}
+    assert not {*re.findall(r"\bmake ([a-z]+)\b", blocks(text(project, name)))} - targets
+    assert not {*re.findall(r"`make ([a-z]+)`", text(project, name))} - targets
+
+
+@pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["models", "--help"]])
+def test_the_help_is_given(words: list[str], project: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "vilam", *words], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_the_python_of_the_readme_compiles(project: Path) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", text(project), re.M | re.S)
+    imports = "\n".join(line for line in code.splitlines() if line.startswith("from"))
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    compile(code, "README.md", "exec")
+    subprocess.run([sys.executable, "-c", imports], env=environment, check=True)

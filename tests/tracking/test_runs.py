@@ -1,0 +1,182 @@
+"""Tracking: what is logged is found again, and what goes wrong is one line."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import mlflow
+import pytest
+from mlflow.exceptions import MlflowException
+
+from vilam.config import Settings, load_settings
+from vilam.errors import VilamError
+from vilam.tracking.origin import data_version, git_commit
+from vilam.tracking.runs import flatten, metric_name, open_run
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
+    """A project folder with a fresh database."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "mlruns").mkdir()
+    (folder / "mlruns" / "mlflow.db").write_bytes(database.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(project: Path) -> Settings:
+    """The project's own settings."""
+    return load_settings(project / "params.yaml")
+
+
+@pytest.fixture(autouse=True)
+def no_run_left_open() -> Iterator[None]:
+    """Every test ends its runs."""
+    yield
+    assert mlflow.active_run() is None
+
+
+def test_a_run_keeps_what_was_logged_and_goes_on(root: Path, settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<p>report</p>")
+    with open_run(root, "train", params=settings, tags={"stage": "train"}) as tracker:
+        tracker.log_metrics({"loss": 2.0}, step=1)
+        tracker.log_metrics({"loss": 1.0}, step=2)
+    with open_run(root, "evaluate", tracker.run_id, params={"seed": settings.seed + 1}) as later:
+        later.log_metrics({"rec_box/acc@0.5": 0.5})
+        later.log_artifacts(tmp_path, "report")
+    run = mlflow.get_run(tracker.run_id)
+    assert later.run_id == tracker.run_id
+    assert run.info.run_name == "train"
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["loss"] == 1.0
+    assert run.data.metrics["rec_box/acc_0.5"] == 0.5
+    assert run.data.params["train.cycle.mode"] == settings.train.cycle.mode
+    assert run.data.params["seed"] == str(settings.seed)
+    assert run.data.tags["later.seed"] == str(settings.seed + 1)
+    assert run.data.tags["git_commit"] == "unknown"
+    artifacts = root / "mlruns" / "artifacts" / tracker.run_id / "artifacts"
+    assert (artifacts / "report" / "page.html").read_text() == "<p>report</p>"
+
+
+def test_a_run_takes_the_experiment_that_another_has_just_made(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that begin at once both find none."""
+    with open_run(root, "train") as first:
+        pass
+    experiment = mlflow.get_run(first.run_id).info.experiment_id
+    find = mlflow.get_experiment_by_name
+    answers = iter([None])
+    monkeypatch.setattr(mlflow, "get_experiment_by_name", lambda name: next(answers, find(name)))
+    with open_run(root, "train") as second:
+        pass
+    assert mlflow.get_run(second.run_id).info.experiment_id == experiment
+
+
+def test_a_run_that_mlflow_does_not_know_is_started_anew(root: Path) -> None:
+    with open_run(root, "evaluate", "0" * 32) as tracker:
+        pass
+    assert tracker.run_id != "0" * 32
+
+
+def test_a_body_that_raises_leaves_a_failed_run(root: Path) -> None:
+    with pytest.raises(RuntimeError), open_run(root, "train") as tracker:
+        raise RuntimeError
+    assert mlflow.get_run(tracker.run_id).info.status == "FAILED"
+
+
+def test_what_went_wrong_first_is_told_where_the_run_cannot_be_ended_either(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeError, match="boom") as told, open_run(root, "train"):
+        monkeypatch.setattr(mlflow, "end_run", MagicMock(side_effect=MlflowException("it is gone")))
+        raise RuntimeError("boom")
+    monkeypatch.undo()
+    mlflow.end_run()
+    assert "it is gone" in told.value.__notes__[0]
+
+
+def test_a_locked_database_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_run(root, "train"):
+        pass
+    database = root / "mlruns" / "mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}?timeout=0.05")
+    other = sqlite3.connect(database, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(VilamError, match=r"mlflow\.db.*database is locked: another") as told, open_run(root, "x"):
+            pass
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    assert "\n" not in str(told.value)
+
+
+def test_a_full_disk_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_run(root, "train") as tracker:
+        words = "(raised as a result of autoflush)\n(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT]"
+        refusing = MagicMock(side_effect=MlflowException(words))
+        monkeypatch.setattr(mlflow, "log_metrics", refusing)
+        with pytest.raises(VilamError, match=r"database or disk is full: free some space, then run again$") as told:
+            tracker.log_metrics({"loss": 1.0})
+    assert "\n" not in str(told.value)
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "mlflow.db").write_bytes(b"words, not tables. " * 100)
+    with pytest.raises(VilamError, match="not a database: the file is broken"), open_run(tmp_path, "train"):
+        pass
+
+
+def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(VilamError, match="start the server, or unset MLFLOW_TRACKING_URI"), open_run(tmp_path, "train"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "fit"),
+    [("rec_box/acc_0.5", "rec_box/acc_0.5"), ("acc@0.5", "acc_0.5"), ("refcoco+/é", "refcoco_plus/_")],
+)
+def test_metric_names_fit(name: str, fit: str) -> None:
+    assert metric_name(name) == fit
+
+
+def test_flatten_uses_the_names_of_params_yaml(settings: Settings) -> None:
+    flat = flatten(settings)
+    assert flat["register.primary"] == settings.register_.primary
+    assert flat["train.cycle.refresh"] == str(settings.train.cycle.refresh)
+    assert all(isinstance(value, str) for value in flat.values())
+
+
+def test_data_version_is_that_of_dvc_lock(tmp_path: Path) -> None:
+    assert data_version(tmp_path) == {}
+    lock = (
+        "stages: {prepare: {cmd: x, outs: [{path: data/records, md5: abc.dir}, {path: m.json, md5: d}]}, y: {cmd: z}}"
+    )
+    (tmp_path / "dvc.lock").write_text(lock)
+    assert data_version(tmp_path) == {"data/records": "abc.dir"}
+
+
+def test_git_commit_tells_changed_code_but_not_results(tmp_path: Path) -> None:
+    identity = {f"GIT_{who}_{what}": "nobody" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=tmp_path, env={**os.environ, **identity}, capture_output=True)
+        return done.stdout.decode().strip()
+
+    git("init", "-q")
+    for name in ("code.py", "dvc.lock"):
+        (tmp_path / name).write_text("one")
+    git("add", ".")
+    git("commit", "-qm", "Begin")
+    commit = git("rev-parse", "HEAD")
+    (tmp_path / "dvc.lock").write_text("two")
+    assert git_commit(tmp_path) == commit
+    (tmp_path / "code.py").write_text("two")
+    assert git_commit(tmp_path) == f"{commit}-dirty"

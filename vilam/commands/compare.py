@@ -1,0 +1,71 @@
+"""``vilam compare A B``: the answers of two evaluated models to the same questions, paired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+
+from vilam.commands.table import as_text
+from vilam.errors import VilamError
+from vilam.evaluation.paired import Scores, paired_difference, scores
+
+PREDICTIONS = "predictions/train.parquet"
+DRAWS = 2000
+
+
+def compare(first: str, second: str, root: Path) -> None:
+    """Print both models' metrics and what the second has more, with 95 % intervals over images.
+
+    Raises VilamError where one has no answers, or they are not to the same questions.
+    """
+    print(comparison_table(_scores(first, root), _scores(second, root)))
+
+
+def comparison_table(first: Scores, second: Scores) -> str:
+    """One row a metric that both have; a difference whose interval is clear of zero has a star."""
+    shared = [name for name in first if name in second]
+    if not shared:
+        raise VilamError("compare: the two have no task in common: evaluate both on the same data")
+    table = Table(box=box.SIMPLE_HEAD)
+    for title in ("metric", "first", "second", "second - first", "95 % interval", "", "answers"):
+        table.add_column(title, justify="left" if title == "metric" else "right", no_wrap=True)
+    for name in shared:
+        table.add_row(*_row(name, first[name], second[name]))
+    return as_text(table)
+
+
+def _row(name: str, first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:
+    difference = paired_difference([second], [first], DRAWS, seed=0)
+    yield name
+    yield from (f"{each['value'].mean():.3f}" for each in (first, second))
+    yield f"{difference.mean:+.3f}"
+    yield f"{difference.low:+.3f} to {difference.high:+.3f}"
+    yield "*" if difference.is_clear else ""
+    yield str(len(first))
+
+
+def _scores(source: str, root: Path) -> Scores:
+    path = _predictions(source, root)
+    try:
+        return scores(pd.read_parquet(path))
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).splitlines()[0]
+        raise VilamError(f"{path}: not readable as the answers of an evaluation ({first})") from None
+
+
+def _predictions(source: str, root: Path) -> Path:
+    """The answers of a file, a project folder, a run or a registered model."""
+    path = Path(source)
+    if path.is_dir():
+        path = path / PREDICTIONS
+        if not path.is_file():
+            raise VilamError(f"{path}: not found: run vilam evaluate in {source}")
+    if path.is_file():
+        return path
+    from vilam.tracking.registry import download_artifact
+
+    return download_artifact(source, PREDICTIONS, root)

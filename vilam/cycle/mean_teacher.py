@@ -1,0 +1,51 @@
+"""A second copy of the weights that follows the first one: it makes the cycle's pseudo-labels, or is its reference."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from vilam.models.interface import GroundingModel
+
+Weights = dict[str, Tensor]
+
+
+class MeanTeacher:
+    """``decay`` x its weights + (1 - decay) x the model's, after every step (mean teacher, arXiv 1703.01780).
+
+    With decay 1 it stays as the model was when it first saw it, with 0 it is the model after the last step.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.network: GroundingModel | None = None
+
+    def of(self, network: GroundingModel) -> GroundingModel:
+        """The teacher; it begins as a copy of the network that it is first called with."""
+        if self.network is None:
+            self.network = _copy(network)
+        return self.network
+
+    @torch.no_grad()
+    def follow(self, network: GroundingModel) -> None:
+        """Moves the teacher's weights towards the network's."""
+        for own, other in zip(self.of(network).parameters(), network.parameters(), strict=True):
+            own.lerp_(other, 1 - self.decay)
+
+    def state(self) -> Weights | None:
+        """The weights, for a checkpoint; None before the first step."""
+        return None if self.network is None else self.network.state_dict()
+
+    def load(self, state: Weights | None, network: GroundingModel) -> None:
+        """Restores what `state` returned, with the shape of ``network``."""
+        if state is not None:
+            self.network = _copy(network)
+            self.network.load_state_dict(state)
+
+
+def _copy(network: GroundingModel) -> GroundingModel:
+    copied: GroundingModel = copy.deepcopy(network).eval()
+    copied.requires_grad_(False)
+    return copied

@@ -1,0 +1,77 @@
+"""Every path of a project, in one place.
+
+data/records, data/instructions      what `prepare` and `synthesize` write
+models/STAGE                         what `activate` and `train` write
+metrics/STAGE.json, metrics/plots    numbers, and the tables behind the plots
+predictions, reports                 what `evaluate` writes
+checkpoints/STAGE/KEY                training that was not finished
+mlruns                               MLflow's database and artifacts
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of the project whose folder is ``root``."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        """The settings."""
+        return self.root / "params.yaml"
+
+    @property
+    def records(self) -> Path:
+        """The image records."""
+        return self.root / "data" / "records"
+
+    @property
+    def instructions(self) -> Path:
+        """The questions and answers that are rendered from the records."""
+        return self.root / "data" / "instructions"
+
+    def model(self, stage: str) -> Path:
+        """The model folder that a stage writes: `activate` or `train`."""
+        return self.root / "models" / stage
+
+    def metrics(self, stage: str) -> Path:
+        """The metrics of a stage, as JSON."""
+        return self.root / "metrics" / f"{stage}.json"
+
+    def plot(self, name: str) -> Path:
+        """The table behind a plot, as CSV."""
+        return self.root / "metrics" / "plots" / f"{name}.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """The folder of the answers, one Parquet file a model."""
+        return self.root / "predictions"
+
+    @property
+    def reports(self) -> Path:
+        """The folder of the report and its gallery."""
+        return self.root / "reports"
+
+    def checkpoints(self, stage: str, key: str) -> Path:
+        """The checkpoints of one run of a stage, which its key names."""
+        return self.root / "checkpoints" / stage / key
+
+    @property
+    def runs(self) -> Path:
+        """MLflow's database and artifacts."""
+        return self.root / "mlruns"
+
+    @property
+    def recipes(self) -> Path:
+        """The recipes of data sets."""
+        return self.root / "configs" / "datasets"
+
+    @property
+    def lock(self) -> Path:
+        """DVC's lock file: the versions of the data and the models."""
+        return self.root / "dvc.lock"

@@ -1,0 +1,155 @@
+"""Opens Hugging Face VLMs, and writes and reads the folders that hold trained ones.
+
+Such a folder is in transformers' own layout, with two files of vilam's in it: ``vilam_hf.json`` says what was trained
+and from which checkpoint, and ``adapters.safetensors`` holds the LoRA of a frozen language model. `export` merges the
+adapters and writes none of vilam's files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+from vilam.config import ModelSettings
+from vilam.errors import VilamError, first_line
+from vilam.files import replace_folder
+from vilam.models.backbones.adapters import ADAPTER, BASE, dequantized, four_bits, merge_adapters
+from vilam.models.coordinate_formats import Frame
+from vilam.models.hf.architectures import architecture_of
+from vilam.models.hf.model import HFModel
+from vilam.models.hf.processors import open_processor
+from vilam.models.hf.tokenizer import HFTokenizer
+from vilam.models.interface import PARTS, Turn
+from vilam.tasks.answers import SCALE
+
+SPELLED = "the red circle in 1234567890"
+"""A text that any tokenizer must return; transformers makes an empty tokenizer if its files are missing."""
+ABOUT, ADAPTERS = "vilam_hf.json", "adapters.safetensors"
+
+
+def open_tokenizer(source: str) -> HFTokenizer:
+    """The processor of a checkpoint, which does not crop images: objects in the cut parts could not be found.
+
+    Raises VilamError if its architecture is not known or its parts do not match.
+    """
+    config = AutoConfig.from_pretrained(source)
+    architecture_of(config.model_type)
+    processor = open_processor(source, config.model_type)
+    processor.image_processor = without_crop(processor.image_processor, config.model_type)
+    tokenizer = HFTokenizer(processor, config)
+    if tokenizer.decode_answer(tokenizer.encode_answer(SPELLED)) != SPELLED:
+        raise VilamError("its tokenizer cannot write plain words: put its tokenizer.json beside its config.json")
+    try:
+        tokenizer.prompt("Where is it?", Frame.filled(SCALE, SCALE))
+    except ValueError:
+        raise VilamError("it has no chat template: put its chat_template.jinja beside its config.json") from None
+    second = getattr(processor, "qformer_tokenizer", None)
+    if second is not None and len(second) > config.qformer_config.vocab_size:
+        raise VilamError("its Q-Former's tokenizer does not match: put its qformer_tokenizer folder there")
+    words, rows = len(tokenizer.tokenizer), config.get_text_config().vocab_size
+    if words > rows:
+        raise VilamError(f"its tokenizer has {words} tokens, the model {rows}: they do not match")
+    return tokenizer
+
+
+def without_crop(image_processor: Any, model_type: str) -> Any:
+    """An image processor that keeps the whole image: LLaVA's pads it to a square, others stretch it to one."""
+    if not getattr(image_processor, "do_center_crop", False):
+        return image_processor
+    settings = image_processor.to_dict() | {"do_center_crop": False}
+    side = settings["crop_size"]
+    if model_type == "llava":
+        return LlavaImageProcessorPil(**settings | {"do_pad": True, "size": {"shortest_edge": side["height"]}})
+    return type(image_processor)(**settings | {"size": {"height": side["height"], "width": side["width"]}})
+
+
+def open_vlm(source: str, tokenizer: HFTokenizer, lora: Mapping[str, Any] | None) -> Any:
+    """The model of a checkpoint, in 4 bits if ``lora`` says so; raises ValueError if weights are missing."""
+    architecture = tokenizer.architecture
+    is_quantized = lora is not None and lora["bits"] is not None
+    settings = {"quantization_config": four_bits((*architecture.vision, *architecture.aligner))} if is_quantized else {}
+    vlm, loading = AutoModelForImageTextToText.from_pretrained(
+        source, dtype=torch.float32, output_loading_info=True, **settings
+    )
+    for name in (*loading["missing_keys"], *loading["mismatched_keys"]):  # transformers fills them at random
+        raise ValueError(f"its weights lack {name}, or have it in another shape")
+    return vlm
+
+
+def make_model(vlm: Any, tokenizer: HFTokenizer, settings: ModelSettings, lora: dict[str, Any] | None) -> HFModel:
+    """The model around a checkpoint's, trained as ``settings`` say; raises VilamError if LoRA finds no layer."""
+    origins = {part: {"checkpoint": str(settings.checkpoint)} for part in PARTS}
+    try:
+        return HFModel(vlm, tokenizer.processor, settings.frozen_parts, lora, origins)
+    except ValueError as error:
+        raise VilamError(f"model.language.lora: {first_line(error)}") from error
+
+
+@torch.no_grad()
+def check_vision(model: HFModel, tokenizer: HFTokenizer) -> None:
+    """Raises ValueError if the model's logits do not depend on the image.
+
+    Without its settings a processor may leave the image out of the text, and nothing else reports that.
+    """
+    images = model.eval().preprocess([Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")])
+    turn = Turn("What is this?", tuple(tokenizer.encode_answer("a picture")))
+    packed = model.pack(tokenizer, images, [[turn], [turn]])
+    first, second = model(**packed.inputs, labels=packed.labels).logits.chunk(2)
+    if torch.equal(first, second):
+        raise ValueError("its answers do not depend on the image")
+
+
+def save(model: HFModel, tokenizer: HFTokenizer, folder: Path) -> None:
+    """Writes what `load` reads bit for bit; transformers opens it too, without the adapters."""
+    vlm = _in_floats(model)
+    weights = vlm.state_dict()
+    plain = {name.replace(BASE, ""): value for name, value in weights.items() if ADAPTER not in name}
+    vlm.save_pretrained(folder, state_dict=plain)
+    tokenizer.processor.save_pretrained(folder)
+    adapters = {name: value.contiguous() for name, value in weights.items() if ADAPTER in name}
+    if adapters:
+        save_file(adapters, folder / ADAPTERS)
+    about = {"frozen": model.frozen, "lora": model.lora, "origins": model.origins}
+    (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> tuple[HFModel, HFTokenizer]:
+    """Reads what `save` wrote; raises OSError or ValueError if it is damaged."""
+    about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    tokenizer = open_tokenizer(str(folder))
+    vlm = open_vlm(str(folder), tokenizer, about["lora"])
+    model = HFModel(vlm, tokenizer.processor, about["frozen"], about["lora"], about["origins"])
+    if model.lora is not None:
+        _, unexpected = model.vlm.load_state_dict(load_file(folder / ADAPTERS), strict=False)
+        if unexpected:
+            raise ValueError(f"{ADAPTERS} does not fit the model: {unexpected[0]}")
+    return model, tokenizer
+
+
+def export(model: HFModel, tokenizer: HFTokenizer, folder: Path) -> None:
+    """Writes a folder of transformers' own files only, with the adapters merged into the weights beside them."""
+    vlm = _in_floats(model)
+    merge_adapters(vlm)
+    with replace_folder(folder) as new:
+        vlm.save_pretrained(new)
+        tokenizer.processor.save_pretrained(new)
+
+
+def _in_floats(model: HFModel) -> Any:
+    """The model of transformers; if it is held in 4 bits, a copy with the floats that they stand for.
+
+    Quantised again, these floats give the same 4 bits.
+    """
+    if model.lora is None or model.lora["bits"] is None:
+        return model.vlm
+    copied = model.new_like().vlm
+    copied.load_state_dict(dequantized(model.vlm))
+    return copied

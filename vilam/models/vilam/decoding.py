@@ -1,0 +1,100 @@
+"""Decoding with one image prefix for all questions about an image, and a key-value cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from vilam.models.vilam.core import VilamModel
+from vilam.models.vilam.packing import PackedText
+
+
+class Decoding:
+    """The cache, and ``logits`` (R, V) of the next token of the R rows that still run."""
+
+    def __init__(
+        self, model: VilamModel, pixel_values: Tensor, rows: Sequence[tuple[int, Sequence[int]]], pad_id: int
+    ) -> None:
+        """Reads the images and the rows: the number of an image, and the token ids of a text about it."""
+        self.model = model
+        device = pixel_values.device
+        prefix = model.encode_images(pixel_values)  # (B, P, H)
+        self.cache = DynamicCache()
+        before = model.before_text(prefix)
+        positions, first = model.image_positions(before.shape[1])
+        self.num_before = before.shape[1]
+        everything = torch.ones(before.shape[:2], dtype=torch.long, device=device)
+        self._decode(before, everything, positions.expand(len(prefix), -1))
+        images = torch.tensor([image for image, _ in rows], device=device)
+        self.cache.batch_select_indices(images)
+        self.prefix = prefix[images]  # (R, P, H)
+        self.keys = model.grounder.keys(prefix)[images] if model.grounder else None  # (R, P, H)
+        self.word_sums: Tensor | None = None
+
+        length = max(len(ids) for _, ids in rows)
+        input_ids = torch.full((len(rows), length), pad_id)
+        is_text = torch.zeros((len(rows), length), dtype=torch.long)
+        for row, (_, ids) in enumerate(rows):
+            input_ids[row, length - len(ids) :] = torch.tensor(ids)
+            is_text[row, length - len(ids) :] = 1
+        self.text = PackedText(input_ids.to(device), is_text.to(device))  # one instruction a row, padded on the left
+        is_text = self.text.segments
+        self.next_position = first + is_text.sum(1, keepdim=True)
+        self.logits = self._read(first + (is_text.cumsum(1) - 1).clamp_min(0))
+
+    def _read(self, positions: Tensor) -> Tensor:
+        """Feeds the last N tokens at their positions (R, N); returns the logits (R, V) of the next token."""
+        is_text = self.text.segments
+        embeds = self.model.embed_text(self.prefix, self.text, last=positions.shape[1])
+        mask = torch.cat([is_text.new_ones(len(is_text), self.num_before), is_text], dim=1)
+        hidden = self._ground(self._decode(embeds, mask, positions)[:, -1:], positions.shape[1])
+        return self.model.score(hidden[:, 0])
+
+    def _ground(self, hidden: Tensor, last: int) -> Tensor:
+        """The last state (R, 1, H) with the image tokens at which the text points; its ``last`` tokens are new."""
+        if self.model.grounder is None or self.keys is None:
+            return hidden
+        new = self._word_sums(last)
+        self.word_sums = new if self.word_sums is None else self.word_sums + new
+        means = (self.word_sums[:, :-1] / self.word_sums[:, -1:].clamp_min(1)).unsqueeze(1)
+        dtype = self.model.get_input_embeddings().weight.dtype
+        pointed = self.model.grounder.point(hidden, means.to(dtype), self.keys)
+        return self.model.look(hidden, pointed, self.prefix, self.text)
+
+    def _word_sums(self, last: int) -> Tensor:
+        """The sum of the word embeddings among the last tokens, and their number: (R, H + 1)."""
+        text = PackedText(self.text.input_ids[:, -last:], self.text.segments[:, -last:])
+        words, is_word = self.model.embed_words(text)
+        counts = is_word.unsqueeze(-1).float()
+        return torch.cat([words.float() * counts, counts], dim=-1).sum(1)
+
+    def _decode(self, embeds: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        """States (R, N, H) of new tokens, which are added to the cache."""
+        output = self.model.language.get_decoder()(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        return output.last_hidden_state  # type: ignore[no-any-return]
+
+    def advance(self, tokens: Tensor, keep: list[int]) -> None:
+        """Feeds the chosen tokens (R,) of the rows to keep, and drops the other rows."""
+        rows = torch.tensor(keep, device=tokens.device)
+        if len(keep) < len(tokens):
+            self.cache.batch_select_indices(rows)
+            self.prefix = self.prefix[rows]
+            self.keys = None if self.keys is None else self.keys[rows]
+            self.word_sums = None if self.word_sums is None else self.word_sums[rows]
+        input_ids, is_text = self.text.input_ids[rows], self.text.segments[rows]
+        self.text = PackedText(
+            torch.cat([input_ids, tokens[rows].unsqueeze(1)], dim=1),
+            torch.cat([is_text, is_text.new_ones(len(keep), 1)], dim=1),
+        )
+        position = self.next_position[rows]
+        self.logits = self._read(position)
+        self.next_position = position + 1

@@ -1,0 +1,57 @@
+"""Several instructions behind one image prefix: their tokens, their positions, and what each token attends to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vilam.models.vilam.soft import SoftTokens
+
+
+@dataclass(frozen=True, slots=True)
+class PackedText:
+    """The text of packed instructions.
+
+    input_ids (B, L). segments (B, L): the number of each token's instruction in its row, 1 upwards, 0 for padding.
+    soft: tokens whose embeddings carry a gradient, if any.
+    """
+
+    input_ids: Tensor
+    segments: Tensor
+    soft: SoftTokens | None = None
+
+
+def segment_starts(segments: Tensor) -> Tensor:
+    """The index of the first token of each token's own instruction: (B, L)."""
+    index = torch.arange(segments.shape[1], device=segments.device).expand(len(segments), -1)
+    begins = torch.ones_like(segments, dtype=torch.bool)
+    begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    return torch.where(begins, index, 0).cummax(dim=1).values
+
+
+def packed_offsets(segments: Tensor) -> Tensor:
+    """The position of each token in its own instruction, from 0: (B, L)."""
+    return torch.arange(segments.shape[1], device=segments.device) - segment_starts(segments)
+
+
+def packed_mask(segments: Tensor, prefix: int, dtype: torch.dtype) -> Tensor:
+    """The additive attention mask (B, 1, prefix + L, prefix + L): 0 where a query may attend to a key."""
+    batch, length = segments.shape
+    whole = torch.cat([segments.new_zeros(batch, prefix), segments], dim=1)
+    index = torch.arange(prefix + length, device=segments.device)
+    causal = index[:, None] >= index[None, :]
+    is_image = index < prefix
+    same = whole[:, :, None] == whole[:, None, :]
+    allowed = ((same | is_image[None, None, :]) & causal).unsqueeze(1)
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)
+
+
+def padded(rows: Sequence[Sequence[Sequence[float]]], padding: float) -> Tensor:
+    """Rows of parts, concatenated and padded on the right, as one tensor (B, L); integers if the padding is one."""
+    flat = [[value for part in row for value in part] for row in rows]
+    length = max(map(len, flat))
+    dtype = torch.long if isinstance(padding, int) else torch.float32
+    return torch.tensor([row + [padding] * (length - len(row)) for row in flat], dtype=dtype)
