@@ -6,8 +6,8 @@ does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where
 FOLDER holds the projects ``whole`` and ``killed`` with the same settings, ``zero0``, ``zero2``, ``zero3`` with data and
 other settings, which are activated and trained, ``taught1``, ``taught2`` with data and a teacher, ``shared1``,
 ``shared2`` with the settings of an evaluation, ``pretrained`` with data and checkpoints to start from, ``compared``
-with the file of an ablation, one ``hf-NAME`` with data for each checkpoint of hf_checkpoints.py, which is written here, and
-two ``tuned-NAME`` with data and the name of a model to fine-tune.
+with the file of an ablation, one ``hf-NAME`` with data for each checkpoint of hf_checkpoints.py, which is written here,
+and two ``tuned-NAME`` with data and the name of a model to fine-tune.
 The output of each run is in ``PROJECT/log-N.txt``.
 """
 

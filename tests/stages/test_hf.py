@@ -9,9 +9,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import hf_checkpoints
 import pandas as pd
 import pytest
-import hf_checkpoints
 import torch
 import toy
 from huggingface_hub import constants
