@@ -168,7 +168,7 @@ name: toy
 jobs: 2
 threads: 1
 seeds: [3]
-shares: [0.5]
+fractions: [0.5]
 settings:
   train.tasks: {rec_box: 3, reg_class: 2, reg_caption: 2}
   evaluate.tasks: [rec_box, reg_class, reg_caption]
@@ -177,7 +177,7 @@ arms:
   none: {train.cycle.mode: none}
   pseudo: {train.cycle.mode: pseudo}
 time_arms: []
-time_shares: [0.5]
+time_fractions: [0.5]
 """
 """Of `make_projects`."""
 

@@ -1,10 +1,10 @@
-"""The command line: one word a stage, and the few commands for people.
+"""The command line: a command for each stage, and a few commands for people.
 
     python -m vilam prepare
     vilam models
     vilam predict photo.jpg --model models:/vilam@champion --locate "the red circle"
 
-Nothing heavy is imported here: a stage loads what it needs when it runs.
+Nothing heavy is imported here: a command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from vilam.errors import VilamError
 STAGES = {
     "prepare": "Turn a source into image records: data/records.",
     "synthesize": "Render the instructions from the records: data/instructions.",
-    "activate": "Step 1, captions with coordinates: models/activate.",
-    "train": "Step 2, all tasks and the cycle: models/train.",
+    "activate": "Phase 1, captions with coordinates: models/activate.",
+    "train": "Phase 2, all tasks and the cycle: models/train.",
     "evaluate": "Score both models on held-out images: metrics, reports, predictions.",
-    "register": "Register the model as challenger, and as champion where the gate holds.",
+    "register": "Register the model as challenger, and as champion if it passes the gate.",
 }
-"""The stages in the order of dvc.yaml, one word each everywhere, and what they do."""
+"""The stages in the order of dvc.yaml, and what they do."""
 
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # two spinning OpenMP threads collapse on a busy machine
-    "GOMP_SPINCOUNT": "30000",  # but some microseconds of it make training a fifth faster on a quiet one
-    # Batches of ever new lengths fill oneDNN's cache of 1,024 kernels with ones that are not met again: a gigabyte.
+    "GOMP_SPINCOUNT": "30000",  # but spinning for some microseconds makes training a fifth faster on a quiet one
+    # Batches of ever new lengths fill oneDNN's cache of 1,024 kernels with kernels that are never used again: 1 GB.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -41,14 +41,14 @@ ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # the bars of Progress are the only ones
 }
-"""What every run sets unless its caller already has."""
+"""Environment variables that every run sets unless they are already set."""
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings file.")]
 RecipeName = Annotated[str, typer.Argument(help="A recipe of configs/datasets, or a recipe's file.")]
 ModelName = Annotated[str, typer.Option("--model", help="A model folder or a registry address.")]
 
 app = typer.Typer(
-    help="Regions from words and words from regions: the vilam pipeline, one stage at a time, and its model.",
+    help="Regions from words and words from regions: the stages of the vilam pipeline, and its models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -56,7 +56,7 @@ app = typer.Typer(
 
 
 def stage_command(stage: str) -> Callable[[Path], None]:
-    """The command that checks the settings and runs ``stage`` in the project folder, the current one."""
+    """The command that checks the settings and runs ``stage`` in the current folder."""
 
     def command(params: ParamsFile = Path("params.yaml")) -> None:
         from vilam.config import load_settings
@@ -69,9 +69,9 @@ def stage_command(stage: str) -> Callable[[Path], None]:
 
 def evaluate(
     params: ParamsFile = Path("params.yaml"),
-    protocol: Annotated[str | None, typer.Option(help="strict or vilam-oracle, in place of the setting.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="strict or vilam-oracle, instead of the setting.")] = None,
 ) -> None:
-    """Check the settings, with the protocol that was named, and evaluate in the project folder, the current one."""
+    """Check the settings, with the protocol of the command line, and evaluate in the current folder."""
     from vilam.config import check_settings, load_settings, read_yaml
     from vilam.overrides import override
 
@@ -105,7 +105,7 @@ app.add_typer(datasets, name="datasets")
 
 @datasets.callback(invoke_without_command=True)
 def list_datasets(context: typer.Context) -> None:
-    """List the data sets that vilam knows how to read; show one, check its files."""
+    """List the data sets that vilam can read; show one, check its files."""
     from vilam.commands.datasets import show_recipes
 
     if context.invoked_subcommand is None:
@@ -114,7 +114,7 @@ def list_datasets(context: typer.Context) -> None:
 
 @datasets.command("show")
 def show_dataset(recipe: RecipeName) -> None:
-    """Tell where a data set's files come from, how they lie and what leaks."""
+    """Show where a data set's files come from, their layout, and what leaks between its splits."""
     from vilam.commands.datasets import show_recipe
 
     show_recipe(recipe, Path.cwd())
@@ -122,7 +122,7 @@ def show_dataset(recipe: RecipeName) -> None:
 
 @datasets.command("check")
 def check_dataset(recipe: RecipeName, folder: Annotated[Path, typer.Argument(help="The folder of its files.")]) -> None:
-    """Read all of a data set: what is in it, and everything that is wrong with it."""
+    """Read all of a data set; print what is in it and everything that is wrong with it."""
     from vilam.commands.datasets import check
 
     check(recipe, folder, Path.cwd())
@@ -149,9 +149,9 @@ def models(params: ParamsFile = Path("params.yaml")) -> None:
 @app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="A run's id, a registry address, a project folder or a Parquet file.")],
-    second: Annotated[str, typer.Argument(help="The same; told is what it has more than the first.")],
+    second: Annotated[str, typer.Argument(help="The same; differences are second minus first.")],
 ) -> None:
-    """Compare the answers of two evaluated models, one by one, with intervals."""
+    """Compare the answers of two evaluated models, paired, with intervals."""
     from vilam.commands.compare import compare
 
     compare(first, second, Path.cwd())
@@ -159,9 +159,11 @@ def compare(
 
 @app.command()
 def table(
-    markdown: Annotated[bool, typer.Option("--markdown", help="The table alone, with its protocol, to paste.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Only the table, with its protocol, in Markdown.")
+    ] = False,
 ) -> None:
-    """Print every task's metric after step 1 and step 2, and where to look."""
+    """Print the metrics of every task after both phases, and where to look further."""
     from vilam.commands.table import show_table
 
     show_table(Path.cwd(), markdown)
@@ -169,62 +171,64 @@ def table(
 
 @app.command()
 def ablate(
-    file: Annotated[Path, typer.Argument(help="Arms, seeds and shares, such as configs/ablations/scenes.yaml.")],
+    file: Annotated[Path, typer.Argument(help="Arms, seeds and fractions, such as configs/ablations/scenes.yaml.")],
     table: Annotated[bool, typer.Option("--table", help="Run nothing: show what is finished.")] = False,
-    docs: Annotated[Path | None, typer.Option(help="A folder that gets the tables and the picture, too.")] = None,
-    arm: Annotated[
-        list[str] | None, typer.Option(help="Run only this one, beside the baseline; again for more.")
+    docs: Annotated[Path | None, typer.Option(help="A folder that gets the tables and the plot, too.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Run only this arm and the baseline; repeat for more.")] = None,
+    fraction: Annotated[
+        list[float] | None, typer.Option(help="Run only at this described fraction; repeat for more.")
     ] = None,
-    share: Annotated[list[float] | None, typer.Option(help="Run only at this described share; again for more.")] = None,
 ) -> None:
-    """Train arms beside each other with equal budgets and compare them, paired, with intervals."""
+    """Train arms with equal budgets and compare them, paired, with intervals."""
     from vilam.ablation.command import Part, ablate
 
-    ablate(file, Path.cwd(), run=not table, docs=docs, part=Part(arm or (), share or ()))
+    ablate(file, Path.cwd(), run=not table, docs=docs, part=Part(arm or (), fraction or ()))
 
 
 @app.command()
 def predict(
-    image: Annotated[Path, typer.Argument(help="A picture: PNG or JPEG.")],
+    image: Annotated[Path, typer.Argument(help="An image: PNG or JPEG.")],
     model: ModelName = "models:/vilam@champion",
     locate: Annotated[str | None, typer.Option(help="An expression; answers its box.")] = None,
-    segment: Annotated[str | None, typer.Option(help="An expression; answers its outline.")] = None,
+    segment: Annotated[str | None, typer.Option(help="An expression; answers its mask as polygons.")] = None,
     keypoints: Annotated[str | None, typer.Option(help="An expression; answers its keypoints.")] = None,
-    find_all: Annotated[str | None, typer.Option(help="An expression; answers the boxes of all that fits.")] = None,
-    presence: Annotated[str | None, typer.Option(help="An expression; answers whether there is any.")] = None,
+    find_all: Annotated[
+        str | None, typer.Option(help="An expression; answers the boxes of all regions that it fits.")
+    ] = None,
+    presence: Annotated[str | None, typer.Option(help="An expression; answers whether it fits any region.")] = None,
     classify: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers its class.")] = None,
-    describe: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers in words.")] = None,
+    describe: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers an expression.")] = None,
     then: Annotated[str | None, typer.Option(help="classify or describe the box that --locate has found.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw the answer on the image and save it here.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Draw the answer on the image and save it to this file.")] = None,
 ) -> None:
-    """Ask a trained model about a picture; the answer is JSON on stdout."""
-    asked = {"locate": locate, "segment": segment, "keypoints": keypoints, "find_all": find_all, "presence": presence}
-    asked |= {"classify": classify, "describe": describe}
-    given = [(task, words) for task, words in asked.items() if words is not None]
-    if len(given) != 1:
-        raise VilamError("predict: ask one thing: --" + ", --".join(asked).replace("_", "-"))
-    task, words = given[0]
+    """Ask a trained model about an image; the answer is JSON on stdout."""
+    options = {"locate": locate, "segment": segment, "keypoints": keypoints, "find_all": find_all, "presence": presence}
+    options |= {"classify": classify, "describe": describe}
+    questions = [(task, words) for task, words in options.items() if words is not None]
+    if len(questions) != 1:
+        raise VilamError("predict: ask one thing: --" + ", --".join(options).replace("_", "-"))
+    task, words = questions[0]
     if then is not None and (task != "locate" or then not in ("classify", "describe")):
         raise VilamError(f"--then {then}: expected classify or describe, after --locate")
     box = parse_box(words, task) if task in ("classify", "describe") else None
     from vilam.commands import predict as command
 
-    command.predict(model, image, task, None if box else words, box, picture, then)
+    command.predict(model, image, task, None if box else words, box, save, then)
 
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="A model folder or a registry address, of a whole model.")],
-    folder: Annotated[Path, typer.Argument(help="A new folder, for transformers alone.")],
+    model: Annotated[str, typer.Argument(help="A model folder or a registry address of a Hugging Face VLM.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder, which transformers opens without vilam.")],
 ) -> None:
-    """Merge the adapters of a whole vision-language model, so that it opens without vilam."""
+    """Merge the adapters of a Hugging Face VLM, so that it opens without vilam."""
     from vilam.commands import export as exporting
 
     exporting.export(model, folder, Path.cwd())
 
 
 def parse_box(words: str, option: str) -> tuple[float, float, float, float]:
-    """``x1,y1,x2,y2`` as numbers; raises VilamError where it is not four numbers with x1 < x2 and y1 < y2."""
+    """``x1,y1,x2,y2`` as numbers; raises VilamError if it is not four numbers with x1 < x2 and y1 < y2."""
     try:
         x1, y1, x2, y2 = (float(part) for part in words.split(","))
     except ValueError:

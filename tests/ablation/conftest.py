@@ -12,24 +12,24 @@ import pandas as pd
 import pytest
 import yaml
 
+from vilam.ablation.jobs import Job
 from vilam.ablation.runner import log_file
-from vilam.ablation.steps import Step
 
 ARMS = {"none": {"train.cycle.mode": "none"}, "pseudo": {"train.cycle.mode": "pseudo"}}
 
 
 def content(**changes: Any) -> dict[str, Any]:
-    """What a plan's file says."""
+    """The content of a plan."""
     plan = {
         "name": "toy",
         "jobs": 2,
         "threads": 1,
         "seeds": [0, 1],
-        "shares": [0.5],
+        "fractions": [0.5],
         "settings": {"train.steps": 100, "evaluate.include_activate": False},
         "arms": ARMS,
         "time_arms": [],
-        "time_shares": [0.5],
+        "time_fractions": [0.5],
     }
     return plan | changes
 
@@ -61,33 +61,33 @@ class Fake:
     """Starts ``sh`` in place of a stage and notes what was started."""
 
     def __init__(self) -> None:
-        self.started: list[Step] = []
+        self.started: list[Job] = []
         self.failing = ""
         self.script = "true"
 
-    def __call__(self, step: Step) -> subprocess.Popen[bytes]:
+    def __call__(self, job: Job) -> subprocess.Popen[bytes]:
         """Make what the stage would leave, or fail where ``failing`` is in its label and stage."""
-        self.started.append(step)
-        if self.failing and self.failing in f"{step.label}: {step.stage}":
-            log_file(step).write_text("loading\n\nvilam: out of luck\n")
+        self.started.append(job)
+        if self.failing and self.failing in f"{job.label}: {job.stage}":
+            log_file(job).write_text("loading\n\nvilam: out of luck\n")
             return subprocess.Popen(["sh", "-c", "exit 1"])
-        if step.stage == "train":
-            (step.folder / "models" / "train").mkdir(exist_ok=True)
-            (step.folder / "models" / "train" / "run.json").write_text('{"run_id": "abc"}')
-        if step.stage == "evaluate":
-            (step.folder / "predictions").mkdir(exist_ok=True)
-            cycle = step.params["train"]["cycle"]["mode"]
+        if job.stage == "train":
+            (job.folder / "models" / "train").mkdir(exist_ok=True)
+            (job.folder / "models" / "train" / "run.json").write_text('{"run_id": "abc"}')
+        if job.stage == "evaluate":
+            (job.folder / "predictions").mkdir(exist_ok=True)
+            cycle = job.params["train"]["cycle"]["mode"]
             table = predictions({"none": 0.4, "pseudo": 0.6}[cycle])
-            table.to_parquet(step.folder / "predictions" / "train.parquet")
-        return subprocess.Popen(["sh", "-c", self.script], cwd=step.folder)
+            table.to_parquet(job.folder / "predictions" / "train.parquet")
+        return subprocess.Popen(["sh", "-c", self.script], cwd=job.folder)
 
     @property
     def names(self) -> list[str]:
-        """Of what was started, in order."""
-        return [f"{step.label}: {step.stage}" for step in self.started]
+        """The jobs that were started, in order."""
+        return [f"{job.label}: {job.stage}" for job in self.started]
 
 
 @pytest.fixture
 def fake() -> Fake:
-    """The stages that are started."""
+    """The jobs that are started."""
     return Fake()

@@ -34,8 +34,8 @@ def test_runs_are_compared_and_matched_in_time(write: Callable[..., Path], fake,
     assert comparisons.loc[("steps", "rec_box/miou"), "difference"] == pytest.approx(0.2)
     assert comparisons.loc[("time", "rec_box/acc_0.5"), "difference"] == pytest.approx(0.4)
     assert "| `none` | 0.600 |" in printed and "| `pseudo` | 1.000 +0.400, " in printed.replace("**", "")
-    with Image.open(tmp_path / "docs" / "images" / "ablation-toy.png") as picture:
-        assert picture.width > 300
+    with Image.open(tmp_path / "docs" / "images" / "ablation-toy.png") as plot:
+        assert plot.width > 300
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_matched_steps_are_those_of_the_measured_time(
 ) -> None:
     path = write(time_arms=["pseudo"], seeds=[0], settings={"train.steps": 100})
     ablate(path, tmp_path, run=True, docs=None, launch=fake)
-    assert [step.params["train"]["steps"] for step in fake.started if step.stage == "train"][:3] == [100, 100, 1]
+    assert [job.params["train"]["steps"] for job in fake.started if job.stage == "train"][:3] == [100, 100, 1]
     for place, seconds in (("0.5/none-0", none), ("0.5/pseudo-0", pseudo), ("shared/train-*", start)):
         (done,) = (tmp_path / "ablations" / "toy").glob(f"{place}/done/train.json")
         done.write_text(json.dumps(json.loads(done.read_text()) | {"processor_seconds": seconds}))
@@ -62,8 +62,8 @@ def test_matched_steps_are_those_of_the_measured_time(
 
 
 def trained(fake) -> list[str]:
-    """The runs that were trained, without what they share."""
-    return sorted(step.label for step in fake.started if step.stage == "train" and step.tags)
+    """The runs that were trained, without what they have in common."""
+    return sorted(job.label for job in fake.started if job.stage == "train" and job.tags)
 
 
 def test_a_part_is_run_with_what_it_needs_and_all_that_is_finished_is_shown(
@@ -74,7 +74,7 @@ def test_a_part_is_run_with_what_it_needs_and_all_that_is_finished_is_shown(
         "pseudo": {"train.cycle.mode": "pseudo"},
         "both": {"train.cycle.mode": "pseudo", "teacher": "pseudo"},
     }
-    path = write(arms=arms, shares=[0.5, 1.0], seeds=[0], time_arms=["pseudo", "both"], time_shares=[0.5, 1.0])
+    path = write(arms=arms, fractions=[0.5, 1.0], seeds=[0], time_arms=["pseudo", "both"], time_fractions=[0.5, 1.0])
     ablate(path, tmp_path, run=True, docs=None, part=Part(["pseudo"], [0.5]), launch=fake)
     assert trained(fake) == ["0.5 none 0", "0.5 none@pseudo 0", "0.5 pseudo 0"]
     fake.started.clear()
@@ -86,8 +86,8 @@ def test_a_part_is_run_with_what_it_needs_and_all_that_is_finished_is_shown(
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (Part(["pseud"]), "ablate: --arm pseud: choose of none, pseudo"),
-        (Part([], [0.2]), "ablate: --share 0.2: choose of 0.5"),
+        (Part(["pseud"]), "ablate: --arm pseud: choose one of none, pseudo"),
+        (Part([], [0.2]), "ablate: --fraction 0.2: choose one of 0.5"),
     ],
 )
 def test_a_part_that_is_not_there(part: Part, message: str, write: Callable[..., Path], fake, tmp_path: Path) -> None:
@@ -107,14 +107,14 @@ def test_a_failure_ends_in_one_line_after_the_tables_of_the_rest(
     write: Callable[..., Path], fake, tmp_path: Path, capsys
 ) -> None:
     fake.failing = "pseudo 1: evaluate"
-    with pytest.raises(VilamError, match=r"ablate: 1 failed .*0\.5 pseudo 1: evaluate failed: vilam: out of luck"):
+    with pytest.raises(VilamError, match=r"ablate: 1 failed, .*0\.5 pseudo 1: evaluate failed: vilam: out of luck"):
         ablate(write(), tmp_path, run=True, docs=None, launch=fake)
     shown = capsys.readouterr()
     assert "| 50% | `pseudo` | 1 |" in shown.out and "| 50% | `none` | 2 |" in shown.out
     assert shown.err.count("failed") == 1
 
 
-def test_nothing_is_run_where_the_file_is_wrong(write: Callable[..., Path], fake, tmp_path: Path) -> None:
+def test_nothing_is_run_if_the_file_is_wrong(write: Callable[..., Path], fake, tmp_path: Path) -> None:
     with pytest.raises(VilamError, match="seeds"):
         ablate(write(seeds=[]), tmp_path, run=True, docs=None, launch=fake)
     assert fake.started == []

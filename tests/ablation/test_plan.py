@@ -59,20 +59,23 @@ def test_a_source_is_looked_for_from_the_project(write: Callable[..., Path], mon
     ("changes", "line"),
     [
         ({"seeds": []}, "seeds: List should have at least 1 item"),
-        ({"seeds": [1, 1]}, "seeds: one of [1, 1] is there twice"),
-        ({"shares": [1.5]}, "shares.0: Input should be less than or equal to 1 (found 1.5)"),
+        ({"seeds": [1, 1]}, "seeds: one of [1, 1] appears twice"),
+        ({"fractions": [1.5]}, "fractions.0: Input should be less than or equal to 1 (found 1.5)"),
         ({"jobs": 0}, "jobs: Input should be greater than or equal to 1 (found 0)"),
         ({"name": "a b"}, "name: String should match pattern"),
         ({"name": "a-${NOWHERE_AT_ALL}"}, "name: the environment variable NOWHERE_AT_ALL is not set"),
         ({"speed": 1}, "speed: no such setting: check its spelling"),
         ({"arms": {"pseudo": {}}}, "arms: the baseline none is missing: there are pseudo"),
-        ({"arms": {"none": NONE, "loop": {"teacher": "nobody"}}}, "arms.loop.teacher: nobody is no arm before it"),
-        ({"arms": {"loop": {"teacher": "none"}, "none": NONE}}, "arms.loop.teacher: none is no arm before it"),
-        ({"time_arms": ["reward"]}, "time_arms: reward: choose of pseudo"),
-        ({"time_arms": ["none"]}, "time_arms: none: choose of pseudo"),
-        ({"time_shares": [0.1]}, "time_shares: [0.1]: choose of 0.5"),
-        ({"arms": {"none": NONE, "some": {"shares": [0.5, 0.1]}}}, "arms.some.shares: [0.5, 0.1]: choose of 0.5"),
-        ({"arms": {"none": NONE, "some": {"shares": 0.5}}}, "arms.some.shares: 0.5: choose of 0.5"),
+        ({"arms": {"none": NONE, "loop": {"teacher": "nobody"}}}, "arms.loop.teacher: nobody is not an arm before it"),
+        ({"arms": {"loop": {"teacher": "none"}, "none": NONE}}, "arms.loop.teacher: none is not an arm before it"),
+        ({"time_arms": ["reward"]}, "time_arms: reward: choose one of pseudo"),
+        ({"time_arms": ["none"]}, "time_arms: none: choose one of pseudo"),
+        ({"time_fractions": [0.1]}, "time_fractions: [0.1]: choose one of 0.5"),
+        (
+            {"arms": {"none": NONE, "some": {"fractions": [0.5, 0.1]}}},
+            "arms.some.fractions: [0.5, 0.1]: choose one of 0.5",
+        ),
+        ({"arms": {"none": NONE, "some": {"fractions": 0.5}}}, "arms.some.fractions: 0.5: choose one of 0.5"),
         ({"settings": {"train.stepz": 1}}, "settings: train.stepz: no such setting"),
         ({"settings": {"train.cycl.mode": 1}}, "settings: train.cycl.mode: no such setting"),
         ({"settings": {"train.steps.more": 1}}, "settings: train.steps.more: no such setting"),
@@ -90,28 +93,28 @@ def test_a_mistake_is_one_line_that_names_the_setting(
     changes: dict[str, Any], line: str, write: Callable[..., Path]
 ) -> None:
     path = write(**changes)
-    with pytest.raises(VilamError, match=re.escape(line)) as told:
+    with pytest.raises(VilamError, match=re.escape(line)) as caught:
         read_plan(path, path.with_name("params.yaml"))
-    assert "\n" not in str(told.value) and str(told.value).startswith(str(path))
+    assert "\n" not in str(caught.value) and str(caught.value).startswith(str(path))
 
 
-def test_an_arm_that_is_there_twice_is_told(write: Callable[..., Path]) -> None:
+def test_an_arm_that_appears_twice_is_refused(write: Callable[..., Path]) -> None:
     path = write()
     path.write_text(path.read_text().replace("  pseudo:", "  none:"))
-    with pytest.raises(VilamError, match=r"none is there twice.*line \d+"):
+    with pytest.raises(VilamError, match=r"none .*twice.*line \d+"):
         read_plan(path, path.with_name("params.yaml"))
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "", "arms: {"])
-def test_a_file_that_is_no_plan_is_told(text: str, write: Callable[..., Path]) -> None:
+def test_a_file_that_is_no_plan_is_refused(text: str, write: Callable[..., Path]) -> None:
     path = write()
     path.write_text(text)
-    with pytest.raises(VilamError, match=r"plan\.yaml") as told:
+    with pytest.raises(VilamError, match=r"plan\.yaml") as caught:
         read_plan(path, path.with_name("params.yaml"))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match=r"none\.yaml: not found"):
         read_plan(tmp_path / "none.yaml", tmp_path / "params.yaml")
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import toy
 
+from vilam.ablation.jobs import Laboratory
 from vilam.ablation.plan import read_plan
 from vilam.ablation.results import compare, finished
-from vilam.ablation.steps import Laboratory
 from vilam.config import load_settings
 from vilam.errors import VilamError
 from vilam.stages import evaluate
@@ -47,7 +47,7 @@ def test_the_rows_say_what_the_evaluation_says(laboratory: Laboratory) -> None:
         assert {name: result.row[name] for name in shared} == pytest.approx({n: metrics[n] for n in shared}, abs=1e-6)
 
 
-def test_only_what_is_asked_for_is_evaluated(laboratory: Laboratory) -> None:
+def test_only_the_named_splits_and_tasks_are_evaluated(laboratory: Laboratory) -> None:
     for run in laboratory.runs():
         assert set(json.loads((run.train.folder / "metrics" / "evaluate.json").read_text())) == {"train"}
         rows = pd.read_parquet(run.train.folder / "predictions" / "train.parquet")
@@ -63,7 +63,7 @@ def test_every_run_stands_in_the_projects_mlflow(root: Path, laboratory: Laborat
     runs = {result.run.arm: client.get_run(result.mlflow_run) for result in results}
     assert [run.info.run_name for run in runs.values()] == ["toy 0.5 none 3", "toy 0.5 pseudo 3"]
     for arm, run in runs.items():
-        wanted = {"ablation": "toy", "arm": arm, "share": "0.5", "seed": "3", "git_commit": "none"}
+        wanted = {"ablation": "toy", "arm": arm, "fraction": "0.5", "seed": "3", "git_commit": "none"}
         assert wanted.items() <= run.data.tags.items()
         assert "rec_box/acc_0.5" in run.data.metrics and run.data.params["train.cycle.mode"] in ("none", "pseudo")
 
@@ -74,6 +74,6 @@ def test_the_settings_of_a_run_can_be_run_by_hand(laboratory: Laboratory) -> Non
         assert (settings.seed, settings.synthesize.described_fraction) == (3, 0.5)
 
 
-def test_a_task_that_is_none_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
-    with pytest.raises(VilamError, match=r"evaluate\.tasks: unknown rec_boxx: choose of rec_box"):
+def test_an_unknown_task_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(VilamError, match=r"evaluate\.tasks: unknown rec_boxx: choose one of rec_box"):
         evaluate.run(toy.settings(evaluate__tasks=["rec_boxx"]), tmp_path)

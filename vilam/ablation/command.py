@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vilam.ablation.jobs import Laboratory, Run
 from vilam.ablation.plan import BASELINE, Plan, read_plan
 from vilam.ablation.results import compare, comparisons_table, finished, results_table
 from vilam.ablation.runner import Launch, Launcher, Runner
-from vilam.ablation.steps import Laboratory, Run
 from vilam.ablation.tables import markdown
 from vilam.errors import VilamError
 from vilam.files import write_atomically
@@ -18,24 +18,28 @@ from vilam.files import write_atomically
 
 @dataclass(frozen=True)
 class Part:
-    """What of a plan is run: some arms beside the baseline, at some shares; empty: all of them."""
+    """The part of a plan that is run: some arms beside the baseline, at some fractions; empty: all of them."""
 
     arms: Sequence[str] = ()
-    shares: Sequence[float] = ()
+    fractions: Sequence[float] = ()
 
     def check(self, plan: Plan) -> None:
-        """Raises VilamError for an arm or a share that the plan has not."""
-        for option, some, known in (("--arm", self.arms, list(plan.arms)), ("--share", self.shares, plan.shares)):
+        """Raises VilamError for an arm or a fraction that the plan does not have."""
+        for option, some, known in (
+            ("--arm", self.arms, list(plan.arms)),
+            ("--fraction", self.fractions, plan.fractions),
+        ):
             for unknown in (each for each in some if each not in known):
-                raise VilamError(f"ablate: {option} {unknown}: choose of {', '.join(map(str, known))}")
+                raise VilamError(f"ablate: {option} {unknown}: choose one of {', '.join(map(str, known))}")
 
     def of(self, runs: Iterable[Run]) -> list[Run]:
-        """Those of the runs that are in it; the baseline is, and once more for each of its arms that is timed."""
+        """The runs that are in it. The baseline is, also each time that it is matched with one of the arms."""
         arms = [BASELINE, *self.arms]
         return [
             run
             for run in runs
-            if (not self.arms or (run.matches or run.arm) in arms) and (not self.shares or run.share in self.shares)
+            if (not self.arms or (run.matches or run.arm) in arms)
+            and (not self.fractions or run.fraction in self.fractions)
         ]
 
 
@@ -44,10 +48,10 @@ def ablate(
 ) -> None:
     """Run the ablation of ``file`` in a project folder, write its results and print its tables.
 
-    run: whether to run what is not finished, or only to show what is. docs: a folder that gets the tables as
-    ``ablation-NAME.md`` and the picture as ``images/ablation-NAME.png``. part: what of it is run; shown is all that is
-    finished. launch: how a stage is started.
-    Raises VilamError where the file or a setting is wrong, before anything is run, and where a run failed, at the end.
+    run: whether to run what is not finished; if not, only show the results. docs: a folder that gets the tables as
+    ``ablation-NAME.md`` and the plot as ``images/ablation-NAME.png``. part: the part that is run; all finished runs are
+    shown. launch: how a stage is started.
+    Raises VilamError before anything is run if the file or a setting is wrong, and at the end if a run failed.
     """
     plan, base = read_plan(file, root / "params.yaml")
     part = part or Part()
@@ -56,17 +60,17 @@ def ablate(
     failures: list[str] = []
     if run:
         start = launch or Launcher(root, plan.threads, _origin(root))
-        runner = Runner(plan.jobs, start, root / "configs", _tell)
+        runner = Runner(plan.jobs, start, root / "configs", _report)
         wanted = part.of(laboratory.runs())
-        is_timed = any(each.arm in plan.time_arms and each.share in plan.time_shares for each in wanted)
+        is_timed = any(each.arm in plan.time_arms and each.fraction in plan.time_fractions for each in wanted)
         timed = [laboratory.start()] if is_timed else []
-        runner.run([*(step for each in wanted for step in each.steps), *timed])
+        runner.run([*(job for each in wanted for job in each.jobs), *timed])
         matched = part.of(laboratory.matched_runs())  # needs the times of those before
-        runner.run(step for each in matched for step in each.steps)
+        runner.run(job for each in matched for job in each.jobs)
         failures = runner.failures
     print(show([*laboratory.runs(), *laboratory.matched_runs()], laboratory.folder, plan.name, docs), end="")
     if failures:
-        raise VilamError(f"ablate: {len(failures)} failed and what needs them was left out: {failures[0]}")
+        raise VilamError(f"ablate: {len(failures)} failed, and what needs them was left out: {failures[0]}")
 
 
 def show(runs: Sequence[Run], folder: Path, name: str, docs: Path | None) -> str:
@@ -78,10 +82,10 @@ def show(runs: Sequence[Run], folder: Path, name: str, docs: Path | None) -> str
         return text
     write_atomically(folder / "results.csv", results_table(results).to_csv(index=False))
     write_atomically(folder / "comparisons.csv", comparisons_table(comparisons).to_csv(index=False))
-    from vilam.ablation.picture import draw
+    from vilam.ablation.plot import plot
 
     write_atomically(folder / "tables.md", text)
-    draw(results, comparisons, folder / "plot.png")
+    plot(results, comparisons, folder / "plot.png")
     if docs is not None:
         write_atomically(docs / f"ablation-{name}.md", text)
         write_atomically(docs / "images" / f"ablation-{name}.png", (folder / "plot.png").read_bytes())
@@ -89,7 +93,7 @@ def show(runs: Sequence[Run], folder: Path, name: str, docs: Path | None) -> str
 
 
 def _origin(root: Path) -> dict[str, str]:
-    """Make MLflow's database ready, which two runs at once could not, and tell the commit that all runs are of."""
+    """Make MLflow's database ready, which two runs at once could not, and return the commit of all runs."""
     from vilam.tracking.connection import make_ready
     from vilam.tracking.origin import git_commit
 
@@ -97,5 +101,5 @@ def _origin(root: Path) -> dict[str, str]:
     return {"git_commit": git_commit(root)}
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

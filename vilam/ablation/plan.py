@@ -1,25 +1,25 @@
-"""The file of an ablation: arms x seeds x described shares, and the settings of each run.
+"""The plan of an ablation: arms x seeds x described fractions, and the settings of each run.
 
     name: scenes
     jobs: 2                    # runs side by side
     threads: 1                 # of each
     seeds: [0, 1, 2]
-    shares: [0.05, 0.2, 1.0]   # of the training regions keep their expressions
+    fractions: [0.05, 0.2, 1.0]   # of the training regions keep their expressions
     settings: {train.steps: 2200}             # of every run, by dotted name, over those of params.yaml
     arms:
       none: {train.cycle.mode: none}          # the baseline
       pseudo: {train.cycle.mode: pseudo}
-      loop: {train.cycle.mode: none, teacher: none, shares: [0.05, 0.2]}
+      loop: {train.cycle.mode: none, teacher: none, fractions: [0.05, 0.2]}
     time_arms: [pseudo, loop]
-    time_shares: [0.05]
+    time_fractions: [0.05]
 
-``${NAME}`` in the name or in a setting is of the environment. Where `prepare.shots` draws regions, each seed has a draw
-of its own; else all seeds have the same data.
+``${NAME}`` in the name or in a setting is an environment variable. If `prepare.shots` samples regions, each seed has
+its own sample; otherwise all seeds have the same data.
 
-An arm with a ``teacher`` trains on the words that the finished model of that arm, at the same share and seed, wrote
-for the regions without any: one turn of the synthesis loop. One with ``shares`` is run at these only. For each of
-``time_arms``, at each of ``time_shares``, the baseline is trained once more, with as many steps as take the processor
-time of the arm.
+An arm with a ``teacher`` trains on expressions for the regions without any, which the finished model of that arm wrote
+at the same fraction and seed: one turn of the synthesis loop. An arm with ``fractions`` is run at these only. For each
+of ``time_arms``, at each of ``time_fractions``, the baseline is trained once more, with as many steps as take the
+processor time of the arm.
 """
 
 from __future__ import annotations
@@ -46,31 +46,31 @@ from vilam.errors import VilamError
 from vilam.overrides import Overrides, expanded, override
 
 BASELINE = "none"
-TEACHER, SHARES = "teacher", "shares"
+TEACHER, FRACTIONS = "teacher", "fractions"
 GIVEN = {
     "seed": "seeds",
-    "synthesize.described_fraction": "shares",
+    "synthesize.described_fraction": "fractions",
     "synthesize.teacher": "the teacher of an arm",
     "activate.threads": "threads",
     "train.threads": "threads",
 }
-"""Settings that the plan itself gives, and what of it does."""
+"""Settings that the plan itself sets, and the key of the plan that does."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
 class Plan(Section):
-    """What is compared. ``arms``: overrides by name; ``none`` is the baseline that the others are compared with."""
+    """What is compared. ``arms``: overrides by arm; ``none`` is the baseline that the others are compared with."""
 
     name: Name
     jobs: Count
     threads: Count
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-    shares: Annotated[list[Fraction], Field(min_length=1)]
+    fractions: Annotated[list[Fraction], Field(min_length=1)]
     settings: Overrides
     arms: dict[Name, Overrides]
     time_arms: list[str]
-    time_shares: list[Fraction]
+    time_fractions: list[Fraction]
 
     @model_validator(mode="after")
     def _arms_fit_together(self) -> Plan:
@@ -79,46 +79,49 @@ class Plan(Section):
         return self
 
     def _problems(self) -> Iterator[str]:
-        for name, values in (("seeds", self.seeds), ("shares", self.shares)):
+        for name, values in (("seeds", self.seeds), ("fractions", self.fractions)):
             if len(set(values)) < len(values):
-                yield f"{name}: one of {values} is there twice"
+                yield f"{name}: one of {values} appears twice"
         if BASELINE not in self.arms:
             yield f"arms: the baseline {BASELINE} is missing: there are {', '.join(self.arms) or 'none'}"
         before: list[str] = []
         for arm, overrides in self.arms.items():
             if (teacher := overrides.get(TEACHER)) is not None and teacher not in before:
-                yield f"arms.{arm}.teacher: {teacher} is no arm before it: choose of {', '.join(before) or 'none'}"
+                known = ", ".join(before) or "none"
+                yield f"arms.{arm}.teacher: {teacher} is not an arm before it: choose one of {known}"
             before.append(arm)
-        for where, some in self._some_shares():
-            if not isinstance(some, list) or not set(some) <= set(self.shares):
-                yield f"{where}: {some}: choose of {', '.join(map(str, self.shares))}"
+        for where, some in self._some_fractions():
+            if not isinstance(some, list) or not set(some) <= set(self.fractions):
+                yield f"{where}: {some}: choose one of {', '.join(map(str, self.fractions))}"
         for arm in self.time_arms:
             if arm not in self.arms or arm == BASELINE:
-                yield f"time_arms: {arm}: choose of {', '.join(name for name in before if name != BASELINE)}"
+                yield f"time_arms: {arm}: choose one of {', '.join(name for name in before if name != BASELINE)}"
 
-    def _some_shares(self) -> Iterator[tuple[str, Any]]:
-        yield "time_shares", self.time_shares
-        yield from ((f"arms.{arm}.{SHARES}", each[SHARES]) for arm, each in self.arms.items() if SHARES in each)
+    def _some_fractions(self) -> Iterator[tuple[str, Any]]:
+        yield "time_fractions", self.time_fractions
+        yield from (
+            (f"arms.{arm}.{FRACTIONS}", each[FRACTIONS]) for arm, each in self.arms.items() if FRACTIONS in each
+        )
 
-    def arms_at(self, share: float) -> list[str]:
-        """The arms that are run at a share, in their order."""
-        return [arm for arm, overrides in self.arms.items() if share in overrides.get(SHARES, self.shares)]
+    def arms_at(self, fraction: float) -> list[str]:
+        """The arms that are run at a fraction, in the order of the plan."""
+        return [arm for arm, overrides in self.arms.items() if fraction in overrides.get(FRACTIONS, self.fractions)]
 
     def teacher(self, arm: str) -> str | None:
-        """The arm whose model writes the words that this arm trains on, if any."""
+        """The arm whose model writes the expressions that this arm trains on, if any."""
         found: str | None = self.arms[arm].get(TEACHER)
         return found
 
     def overrides(self, arm: str) -> Overrides:
         """The settings of all runs and then those of the arm."""
-        own = {name: value for name, value in self.arms[arm].items() if name not in (TEACHER, SHARES)}
+        own = {name: value for name, value in self.arms[arm].items() if name not in (TEACHER, FRACTIONS)}
         return {**self.settings, **own}
 
 
 def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:
     """The plan and the content of params.yaml with every default, and every run's settings checked.
 
-    Raises VilamError of one line that names the arm and the setting where one is unknown or impossible.
+    Raises VilamError of one line that names the arm and the setting if one is unknown or impossible.
     """
     content = read_yaml(path)
     if isinstance(content, dict):
@@ -134,9 +137,11 @@ def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:
     return plan, base
 
 
-def settings_of(plan: Plan, base: Mapping[str, Any], arm: str, share: float, seed: int, root: Path) -> dict[str, Any]:
-    """The content of a run's params.yaml; folders and the recipe's file are made absolute: a run lies elsewhere."""
-    given = {"seed": seed, "synthesize.described_fraction": share}
+def settings_of(
+    plan: Plan, base: Mapping[str, Any], arm: str, fraction: float, seed: int, root: Path
+) -> dict[str, Any]:
+    """The content of a run's params.yaml, with absolute paths, since a run has a folder of its own."""
+    given = {"seed": seed, "synthesize.described_fraction": fraction}
     threads = {"activate.threads": plan.threads, "train.threads": plan.threads}
     content = changed(base, {**plan.overrides(arm), **given, **threads}, plan.name)
     prepare = content["prepare"] = dict(content["prepare"])
@@ -151,7 +156,7 @@ def settings_of(plan: Plan, base: Mapping[str, Any], arm: str, share: float, see
 
 
 def changed(base: Mapping[str, Any], overrides: Overrides, where: str) -> dict[str, Any]:
-    """A copy of nested settings with others in place, by dotted name; ``${NAME}`` in a text is of the environment."""
+    """A copy of nested settings with overrides by dotted name; ``${NAME}`` in a text is an environment variable."""
     content = deepcopy(dict(base))
     override(content, overrides, where)
     return content

@@ -1,4 +1,4 @@
-"""What the finished runs of an ablation give: one row a run, and each arm compared with the baseline."""
+"""The results of the finished runs of an ablation: one row a run, and each arm compared with the baseline."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 
 import pandas as pd
 
+from vilam.ablation.jobs import Run
 from vilam.ablation.plan import BASELINE
-from vilam.ablation.steps import Run
 from vilam.errors import VilamError
 from vilam.evaluation.paired import Difference, Scores, paired_difference, scores
+from vilam.layout import Layout
 
 STEPS, TIME = "steps", "time"
 """The two budgets: equal optimiser steps, equal processor time."""
-DRAWS = 2000
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: its scores by metric and what it took in processor seconds (see `Run.times`)."""
+    """A finished run: its scores by metric, and its processor seconds (see `Run.times`)."""
 
     run: Run
     scores: Scores
@@ -33,7 +34,7 @@ class Result:
         """Its row of results.csv."""
         run = self.run
         return {
-            "share": run.share,
+            "fraction": run.fraction,
             "arm": run.arm,
             "seed": run.seed,
             "steps": run.train.params["train"]["steps"],
@@ -48,13 +49,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm at a share beside the baseline, by one metric, with equal steps or equal time.
+    """An arm at a fraction beside the baseline, by one metric, with equal steps or equal time.
 
     values, baselines: of each of ``seeds``. seconds, baseline_seconds: processor time, mean over the seeds.
     """
 
     budget: str
-    share: float
+    fraction: float
     arm: str
     metric: str
     seeds: tuple[int, ...]
@@ -74,35 +75,35 @@ def finished(runs: Sequence[Run]) -> Iterator[Result]:
 
 
 def compare(results: Sequence[Result]) -> list[Comparison]:
-    """Every arm with the baseline of the same share and seeds, by every metric, and with equal time where that was run.
+    """Every arm with the baseline of the same fraction and seeds, by every metric, and at equal time if that was run.
 
-    Raises VilamError where the answers are not to the same instructions.
+    Raises VilamError if the answers are not to the same instructions.
     """
-    found = {(result.run.share, result.run.arm, result.run.seed): result for result in results}
+    found = {(result.run.fraction, result.run.arm, result.run.seed): result for result in results}
     pairs: dict[tuple[str, float, str], list[tuple[Result, Result]]] = {}
     for result in results:
         run = result.run
         budget, arm = (TIME, run.matches) if run.matches else (STEPS, run.arm)
-        ours = found.get((run.share, arm, run.seed))
-        theirs = result if run.matches else found.get((run.share, BASELINE, run.seed))
+        ours = found.get((run.fraction, arm, run.seed))
+        theirs = result if run.matches else found.get((run.fraction, BASELINE, run.seed))
         if ours and theirs and arm != BASELINE:
-            pairs.setdefault((budget, run.share, arm), []).append((ours, theirs))
+            pairs.setdefault((budget, run.fraction, arm), []).append((ours, theirs))
     return [each for key, pair in pairs.items() for each in _compared(*key, pair)]
 
 
-def _compared(budget: str, share: float, arm: str, pairs: Sequence[tuple[Result, Result]]) -> Iterator[Comparison]:
+def _compared(budget: str, fraction: float, arm: str, pairs: Sequence[tuple[Result, Result]]) -> Iterator[Comparison]:
     ours, theirs = zip(*pairs, strict=True)
     for metric in ours[0].scores:
         arm_scores, baseline_scores = ([result.scores[metric] for result in side] for side in (ours, theirs))
         yield Comparison(
             budget,
-            share,
+            fraction,
             arm,
             metric,
             tuple(result.run.seed for result in ours),
             _means(arm_scores),
             _means(baseline_scores),
-            paired_difference(arm_scores, baseline_scores, DRAWS, seed=0),
+            paired_difference(arm_scores, baseline_scores, RESAMPLES, seed=0),
             _seconds(ours),
             _seconds(theirs),
         )
@@ -117,7 +118,7 @@ def _seconds(results: Sequence[Result]) -> float:
 
 
 def results_table(results: Sequence[Result]) -> pd.DataFrame:
-    """One row a run: share, arm, seed, steps, processor seconds and their parts, metrics, counts, MLflow's run."""
+    """One row a run: fraction, arm, seed, steps, processor seconds and their parts, metrics, counts, MLflow's run."""
     return pd.DataFrame([result.row for result in results])
 
 
@@ -127,7 +128,7 @@ def comparisons_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
         [
             {
                 "budget": each.budget,
-                "share": each.share,
+                "fraction": each.fraction,
                 "arm": each.arm,
                 "metric": each.metric,
                 "mean": sum(each.values) / len(each.values),
@@ -145,7 +146,7 @@ def comparisons_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
 
 
 def _scores(run: Run) -> Scores:
-    path = run.evaluate.folder / "predictions" / "train.parquet"
+    path = Layout(run.evaluate.folder).predictions / "train.parquet"
     try:
         return scores(pd.read_parquet(path))
     except (OSError, ValueError, KeyError) as error:
@@ -154,5 +155,5 @@ def _scores(run: Run) -> Scores:
 
 
 def _mlflow_run(run: Run) -> str:
-    content = json.loads((run.train.folder / "models" / "train" / "run.json").read_text(encoding="utf-8"))
+    content = json.loads((Layout(run.train.folder).model("train") / "run.json").read_text(encoding="utf-8"))
     return str(content.get("run_id"))

@@ -1,4 +1,4 @@
-"""The comparison in Markdown: a table a metric and budget, arms by shares, then what each arm took."""
+"""The comparison in Markdown: a table for each metric and budget, arms by fractions, then the cost of each arm."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ TITLES = {
     "cycle/round_trip_acc_0.5": "round-trip Acc@0.5",
     "invalid": "invalid answers",
 }
-"""What people call the metrics, in the order in which they are shown."""
+"""The titles of the metrics, in the order of the tables."""
 BUDGETS = {STEPS: "at the same optimiser steps", TIME: "at the same processor time"}
 LEGEND = (
-    "Mean over the seeds; behind it the paired difference to `none` with its 95 % bootstrap interval over images "
-    "(in bold where it is clear of zero) and, in brackets, that of each seed."
+    "Mean over the seeds; after it the paired difference to `none` with its 95 % bootstrap interval over images "
+    "(in bold if it excludes zero) and, in brackets, the difference of each seed."
 )
 
 
 def markdown(results: Sequence[Result], comparisons: Sequence[Comparison]) -> str:
-    """All tables, those of runs that are not finished left out."""
+    """All tables, of the finished runs."""
     if not results:
         return "Nothing is finished yet.\n"
     parts = [LEGEND]
@@ -36,26 +36,26 @@ def markdown(results: Sequence[Result], comparisons: Sequence[Comparison]) -> st
             rows = [each for each in of_budget if each.metric == metric]
             if rows:
                 parts += [f"### {title}, {words}", "\n".join(_metric_table(rows, results))]
-    return "\n\n".join([*parts, "### What a run took", "\n".join(_cost_table(results))]) + "\n"
+    return "\n\n".join([*parts, "### Cost of a run", "\n".join(_cost_table(results))]) + "\n"
 
 
 def _metric_table(rows: Sequence[Comparison], results: Sequence[Result]) -> Iterator[str]:
-    """Arms by shares; with equal time each arm has a baseline of its own, which stands in its cell."""
-    shares = sorted({each.share for each in rows})
-    yield _line(["arm", *(f"{share:.0%} described" for share in shares)])
-    yield _line(["---"] * (len(shares) + 1))
+    """Arms by fractions; at equal time each arm has its own baseline, in the same cell."""
+    fractions = sorted({each.fraction for each in rows})
+    yield _line(["arm", *(f"{fraction:.0%} described" for fraction in fractions)])
+    yield _line(["---"] * (len(fractions) + 1))
     if rows[0].budget == STEPS:
-        yield _line([f"`{BASELINE}`", *(_baseline(rows[0].metric, share, results) for share in shares)])
-    cells = {(each.arm, each.share): _cell(each) for each in rows}
+        yield _line([f"`{BASELINE}`", *(_baseline(rows[0].metric, fraction, results) for fraction in fractions)])
+    cells = {(each.arm, each.fraction): _cell(each) for each in rows}
     for arm in dict.fromkeys(each.arm for each in rows):
-        yield _line([f"`{arm}`", *(cells.get((arm, share), "") for share in shares)])
+        yield _line([f"`{arm}`", *(cells.get((arm, fraction), "") for fraction in fractions)])
 
 
-def _baseline(metric: str, share: float, results: Sequence[Result]) -> str:
+def _baseline(metric: str, fraction: float, results: Sequence[Result]) -> str:
     values = [
         float(result.scores[metric]["value"].mean())
         for result in results
-        if result.run.arm == BASELINE and result.run.share == share and metric in result.scores
+        if result.run.arm == BASELINE and result.run.fraction == fraction and metric in result.scores
     ]
     return f"{_mean(values):.3f}" if values else ""
 
@@ -72,27 +72,27 @@ def _cost_table(results: Sequence[Result]) -> Iterator[str]:
     """Mean over the seeds of the steps and of the processor seconds of each part."""
     yield _line(
         [
-            "share",
+            "fraction",
             "arm",
             "seeds",
             "steps",
             "processor s",
-            "of it training",
+            "training",
             "teacher's training",
             "describing",
             "min by clock",
         ]
     )
     yield _line(["---", "---", *["---:"] * 7])
-    for share, arm in dict.fromkeys((result.run.share, result.run.arm) for result in results):
-        members = [result for result in results if (result.run.share, result.run.arm) == (share, arm)]
+    for fraction, arm in dict.fromkeys((result.run.fraction, result.run.arm) for result in results):
+        members = [result for result in results if (result.run.fraction, result.run.arm) == (fraction, arm)]
         parts = [_mean([result.times[name] for result in members]) for name in ("train", "teacher", "describe")]
         steps = _mean([result.run.train.params["train"]["steps"] for result in members])
         clock = _mean([spent.wall_seconds for result in members if (spent := result.run.train.spent())]) / 60
         numbers = [sum(parts), *parts]
         yield _line(
             [
-                f"{share:.0%}",
+                f"{fraction:.0%}",
                 f"`{arm}`",
                 str(len(members)),
                 f"{steps:.0f}",

@@ -46,7 +46,7 @@ def show_table(root: Path, markdown: bool = False) -> None:
     print(f"report and gallery   {layout.reports / 'index.html'}")
     print("runs and models      make ui (MLflow on http://127.0.0.1:5000, Prefect on http://127.0.0.1:4200)")
     print("registered versions  vilam models")
-    print("try it               vilam predict IMAGE --locate 'the red disc' --picture answer.png")
+    print("try it               vilam predict IMAGE --locate 'the red disc' --save answer.png")
 
 
 def summary_table(metrics: Mapping[str, Metrics]) -> str:
