@@ -75,5 +75,5 @@ def test_the_settings_of_a_run_can_be_run_by_hand(laboratory: Laboratory) -> Non
 
 
 def test_an_unknown_task_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    with pytest.raises(VilamError, match=r"evaluate\.tasks: unknown rec_boxx: choose one of rec_box"):
+    with pytest.raises(VilamError, match=r"evaluate\.tasks: unknown rec_boxx: choose from rec_box"):
         evaluate.run(toy.settings(evaluate__tasks=["rec_boxx"]), tmp_path)
