@@ -189,13 +189,13 @@ def spread(root: Path, stage: str, processes: int, **environment: str) -> None:
 def ablate(root: Path) -> None:
     """An ablation whose stages are forked from here."""
     from vilam.ablation.command import ablate
+    from vilam.ablation.jobs import Job
     from vilam.ablation.runner import Launcher
-    from vilam.ablation.steps import Step
 
     launcher = Launcher(root, 1, {"git_commit": "none"})
 
-    def fork(step: Step) -> SimpleNamespace:
-        return SimpleNamespace(pid=start(step.folder, step.stage, 0, **launcher.environment(step)), returncode=None)
+    def fork(job: Job) -> SimpleNamespace:
+        return SimpleNamespace(pid=start(job.folder, job.stage, 0, **launcher.environment(job)), returncode=None)
 
     ablate(root / "plan.yaml", root, run=True, docs=None, launch=fork)
 
