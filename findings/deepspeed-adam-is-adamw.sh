@@ -9,8 +9,9 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 numpy==2.4.6 setuptools wheel
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check deepspeed==0.19.8
+install=("$work/venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check)
+"${install[@]}" torch==2.13.0 numpy==2.4.6
+"${install[@]}" deepspeed==0.19.8
 
 export DS_ACCELERATOR=cpu RANK=0 LOCAL_RANK=0 WORLD_SIZE=1 MASTER_ADDR=127.0.0.1 TORCH_EXTENSIONS_DIR="$work/extensions"
 MASTER_PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')

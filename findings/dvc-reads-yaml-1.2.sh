@@ -10,7 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export DVC_NO_ANALYTICS=1 DVC_SITE_CACHE_DIR="$work/site" PATH="$work/venv/bin:$PATH"
 python3 -m venv "$work/venv"
-python -m pip install --quiet --disable-pip-version-check dvc==3.67.1 pyyaml==6.0.3
+python -m pip install --quiet --no-compile --disable-pip-version-check dvc==3.67.1 pyyaml==6.0.3
 mkdir "$work/project" && cd "$work/project"
 git init --quiet && dvc init --quiet
 

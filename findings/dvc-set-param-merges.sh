@@ -11,7 +11,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export DVC_NO_ANALYTICS=1 DVC_SITE_CACHE_DIR="$work/site" PATH="$work/venv/bin:$PATH"
 python3 -m venv "$work/venv"
-python -m pip install --quiet --disable-pip-version-check dvc==3.67.1 hydra-core==1.3.8
+python -m pip install --quiet --no-compile --disable-pip-version-check dvc==3.67.1 hydra-core==1.3.8
 mkdir "$work/project" && cd "$work/project"
 git init --quiet && dvc init --quiet
 git config user.name nobody && git config user.email nobody@example.org

@@ -9,7 +9,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check mlflow==3.17.2
+"$work/venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check mlflow==3.17.2
 cd "$work"
 
 MLFLOW_DISABLE_TELEMETRY=true "$work/venv/bin/python" - 2> "$work/log" <<'PYTHON' || { tail -5 "$work/log"; exit 1; }

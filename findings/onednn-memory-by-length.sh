@@ -10,7 +10,7 @@ grep -q avx512_bf16 /proc/cpuinfo || { echo "needs a CPU with AVX512-BF16"; exit
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 numpy==2.4.6
+"$work/venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check torch==2.13.0 numpy==2.4.6
 
 cat > "$work/grow.py" <<'PYTHON'
 import ctypes

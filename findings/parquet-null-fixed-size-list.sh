@@ -9,7 +9,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check pyarrow==25.0.1 pandas==3.1.1
+"$work/venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check pyarrow==25.0.1 pandas==3.1.1
 
 "$work/venv/bin/python" - "$work" <<'PYTHON'
 import sys

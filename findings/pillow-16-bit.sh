@@ -10,7 +10,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check pillow==13.0.0 numpy==2.4.6
+"$work/venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check pillow==13.0.0 numpy==2.4.6
 
 "$work/venv/bin/python" - <<'PYTHON'
 import struct

@@ -24,7 +24,7 @@ print(hello())
 PYTHON
 
 install() { # a version of FastAPI
-  "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  "$work/venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check \
     prefect==3.8.8 "fastapi==$1" starlette==1.10.0 pydantic==2.14.3
   "$work/venv/bin/python" -m pip freeze | grep -E '^(prefect|fastapi)==' | tr '\n' ' '
   "$work/venv/bin/python" -m pip check

@@ -10,7 +10,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+"$work/venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check \
   torch==2.13.0 numpy==2.4.6 transformers==5.23.0 pillow==13.0.0
 
 HF_HUB_OFFLINE=1 HF_HOME="$work/hub" "$work/venv/bin/python" - "$work/model" <<'PYTHON'
