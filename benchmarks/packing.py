@@ -16,9 +16,8 @@ from statistics import median
 import torch
 
 from benchmarks.scene_set import SceneSet, machine, make_scene_set, show
-from vilam.inference.answering import autocast
 from vilam.inference.model import Model
-from vilam.models.device import best_device, precision
+from vilam.models.device import autocast, best_device, precision
 from vilam.models.interface import GroundingModel
 from vilam.training.batching import Batch, collate
 

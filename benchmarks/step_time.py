@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.scene_set import PROJECT, SceneSet, machine, make_scene_set, show
-from vilam.inference.answering import autocast
-from vilam.models.device import precision
+from vilam.models.device import autocast, precision
 from vilam.training.batching import Batch
 from vilam.training.engine import learning_rate, parameter_groups, start_distributed, start_engine
 

@@ -42,7 +42,7 @@ from vilam.cycle.round_trip import REC_TASKS, RoundTrip
 from vilam.cycle.schedule import Schedule
 from vilam.data.instructions import Instruction
 from vilam.draws import Epochs, some
-from vilam.evaluation.diversity import diversity
+from vilam.evaluation.captions import diversity
 from vilam.inference.answering import Records
 from vilam.inference.model import Model
 from vilam.launch import ALONE, Processes

@@ -20,11 +20,10 @@ from vilam.cycle.shortening import ranked, with_other_forms
 from vilam.data.descriptions import BINS, Descriptions, iou_bin, merged
 from vilam.data.records import TRAIN, Expression, ImageRecord, Provenance, Region
 from vilam.data.store import RecordStore
-from vilam.inference.answering import autocast
 from vilam.inference.model import Model
 from vilam.inference.resolve import ResolvedModel
 from vilam.launch import Processes, process_group
-from vilam.models.device import best_device, precision
+from vilam.models.device import autocast, best_device, precision
 from vilam.progress import Progress
 from vilam.tasks.reg_caption import normalised
 

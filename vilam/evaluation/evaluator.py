@@ -11,14 +11,13 @@ from vilam.data.records import DatasetCard
 from vilam.errors import VilamError
 from vilam.evaluation.average_precision import average_precision
 from vilam.evaluation.breakdowns import breakdown_metrics, part_metrics
-from vilam.evaluation.captions import cider
-from vilam.evaluation.coco_captions import coco_caption_metrics
-from vilam.evaluation.diversity import diversity
+from vilam.evaluation.captions import cider, coco_caption_metrics, diversity
 from vilam.evaluation.estimates import Metric
 from vilam.evaluation.groups import auc
-from vilam.evaluation.predictions import Prediction, Records, prediction_rows
+from vilam.evaluation.predictions import Prediction, prediction_rows
 from vilam.evaluation.round_trips import round_trip_metrics
 from vilam.evaluation.task_metrics import task_metrics
+from vilam.inference.answering import Records
 from vilam.tasks import GROUP_TASKS, TASKS
 
 

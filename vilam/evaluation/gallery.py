@@ -12,7 +12,7 @@ from PIL import Image
 
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.evaluation.drawing import GREEN, LINE_WIDTH, ORANGE, Bones, draw, fit
-from vilam.evaluation.predictions import Records
+from vilam.inference.answering import Records
 from vilam.tasks import ALL_TASKS
 from vilam.tasks.base import Reading
 

@@ -13,8 +13,9 @@ from dataclasses import replace
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Expression
 from vilam.evaluation.estimates import Bootstrap, Metric, mean_of
-from vilam.evaluation.predictions import Prediction, Records, box_iou_of
+from vilam.evaluation.predictions import Prediction, box_iou_of
 from vilam.evaluation.task_metrics import IOU_THRESHOLD
+from vilam.inference.answering import Records
 from vilam.tasks import TASKS
 
 NAME = "rec_box_oracle"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
@@ -13,6 +13,7 @@ from vilam.errors import VilamError
 from vilam.evaluation.breakdowns import SEEN, UNSEEN, length_name, size_name
 from vilam.evaluation.groups import box_scores
 from vilam.geometry import boxes
+from vilam.inference.answering import Records
 from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
 from vilam.tasks.base import Reading
 from vilam.tasks.presence import probability_of_yes
@@ -34,13 +35,6 @@ class Prediction:
     confidence: float
     probability: float = 1.0
     coordinates: tuple[float, ...] = ()
-
-
-class Records(Protocol):
-    """Image records by their id."""
-
-    def __getitem__(self, image_id: str, /) -> ImageRecord:
-        """The record; raises KeyError if there is none."""
 
 
 def box_iou_of(answer: str, asked: Instruction, records: Records, card: DatasetCard) -> float:

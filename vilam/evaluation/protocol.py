@@ -19,10 +19,10 @@ from vilam.evaluation.evaluator import Evaluation, evaluate
 from vilam.evaluation.oracle import oracle_metrics, rewordings
 from vilam.evaluation.predictions import Prediction
 from vilam.evaluation.round_trips import round_trip_questions
-from vilam.inference.answering import answer_all, autocast
+from vilam.inference.answering import answer_all
 from vilam.inference.model import Model
 from vilam.launch import ALONE, Processes
-from vilam.models.device import precision
+from vilam.models.device import autocast, precision
 from vilam.progress import Progress
 
 

@@ -20,7 +20,7 @@ from vilam.evaluation.breakdowns import accuracy_by, accuracy_by_coverage, accur
 from vilam.evaluation.evaluator import Evaluation
 from vilam.evaluation.gallery import Exhibit, exhibits
 from vilam.evaluation.headline import ORACLE_NOTE, TITLES, has_oracle, headline
-from vilam.evaluation.predictions import Records
+from vilam.inference.answering import Records
 from vilam.tasks import ALL_TASKS, TASKS
 
 TEMPLATES = Path(__file__).parent / "templates"

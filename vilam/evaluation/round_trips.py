@@ -10,8 +10,9 @@ import pandas as pd
 from vilam.data.instructions import Instruction
 from vilam.data.records import Expression
 from vilam.evaluation.estimates import Bootstrap, Estimate, Metric, mean_of
-from vilam.evaluation.predictions import Prediction, Records
+from vilam.evaluation.predictions import Prediction
 from vilam.evaluation.task_metrics import IOU_THRESHOLD
+from vilam.inference.answering import Records
 from vilam.tasks import TASKS
 
 NAME = "cycle"

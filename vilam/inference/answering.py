@@ -6,21 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Protocol
 
-import torch
-
 from vilam.data.instructions import Instruction
 from vilam.data.records import ImageRecord
 from vilam.inference.generate import Answer, Request, generate
 from vilam.inference.model import Model
 from vilam.launch import ALONE, Processes
-from vilam.models.interface import GroundingModel
 
 
 class Records(Protocol):
     """Image records by id."""
 
     def __getitem__(self, image_id: str, /) -> ImageRecord:
-        """The record of an image."""
+        """The record of an image; raises KeyError if there is none."""
         ...
 
 
@@ -65,8 +62,3 @@ def _answer_batch(model: Model, records: Records, instructions: Sequence[Instruc
     images = model.network.preprocess([records[image_id].image for image_id in numbers])
     requests = [Request(numbers[each.image_id], each.question, model.grammars[each.task]) for each in instructions]
     return generate(model, images, requests)
-
-
-def autocast(network: GroundingModel, dtype: torch.dtype) -> torch.autocast:
-    """The context in which a network of float32 weights multiplies in ``dtype``."""
-    return torch.autocast(network.device.type, dtype, enabled=dtype != torch.float32)

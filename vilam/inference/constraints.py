@@ -16,8 +16,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from vilam.models.coordinate_formats import Bounds
-from vilam.models.coordinates import BOX, NUM_MARKS, POINTS, POINTS_END
+from vilam.models.coordinate_formats import BOX, NUM_MARKS, POINTS, POINTS_END, Bounds
 from vilam.models.interface import Tokens
 from vilam.tasks.answers import SCALE
 from vilam.tasks.grammar import Box, Element, Grammar, Literal, OneOf, Points, Words

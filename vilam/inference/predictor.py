@@ -15,12 +15,11 @@ from PIL import Image
 from vilam.data.records import Expression, ImageRecord, Point, Polygon, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import Box, clip_box
-from vilam.inference.answering import autocast
 from vilam.inference.generate import Request, generate
 from vilam.inference.model import Model
 from vilam.inference.resolve import model_folder
 from vilam.models.build import LoadedModel, load_model
-from vilam.models.device import best_device, precision
+from vilam.models.device import autocast, best_device, precision
 from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
 from vilam.tasks.presence import probability_of_yes
 

@@ -3,6 +3,11 @@
 Everywhere else in vilam, coordinates are the paper's text (vilam/tasks/answers.py): whole numbers 0-1000 of an image's
 sides. A checkpoint may count something else (pixels of the resized image, 1,024 tokens, cells of a grid), and count it
 in another frame (the square to which the image was padded). The `Frame` says which.
+
+The composed model can also write each coordinate as a token of its own. In this token form a box is ``<box> x y x y``
+and a list of points ``<points> x y x y ... </points>``. The added tokens have ids behind the words: first the three
+marks, then the bins of x, then the bins of y. Tokens of x and of y differ, so the text form's brackets and commas need
+no tokens (vilam/models/vilam/coordinates.py).
 """
 
 from __future__ import annotations
@@ -24,6 +29,10 @@ ROUNDING = 1e-6
 """The error of floats that is ignored, as a fraction of a bin."""
 LARGEST_PIXEL = 16384
 """The largest coordinate in pixels that can be written."""
+BOX, POINTS, POINTS_END = 0, 1, 2
+"""The marks of the token form, as offsets from the first added token."""
+NUM_MARKS = 3
+"""The offset of the first bin of x."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vilam.models.coordinates import NUM_MARKS
+from vilam.models.coordinate_formats import NUM_MARKS
 
 IGNORED = -100
 """The label of a token that has no loss."""

@@ -17,16 +17,15 @@ from vilam.config import OptimiserSettings
 from vilam.cycle.cycle import Cycle
 from vilam.cycle.examples import Example
 from vilam.data.instructions import Instruction
-from vilam.inference.answering import Records, autocast
+from vilam.inference.answering import Records
 from vilam.inference.model import Model
 from vilam.launch import Processes, rank, world_size
-from vilam.models.device import precision
+from vilam.models.device import autocast, precision
 from vilam.models.interface import GroundingModel
 from vilam.progress import Progress
 from vilam.training.batching import Batch, collate
 from vilam.training.checkpoint import Checkpoints
-from vilam.training.engine import start_distributed, start_engine
-from vilam.training.replica import plain_model
+from vilam.training.engine import plain_model, start_distributed, start_engine
 from vilam.training.sampling import InstructionSampler
 from vilam.training.validation import collapsed, validate
 

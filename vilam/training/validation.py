@@ -8,7 +8,7 @@ import torch
 
 from vilam.cycle.examples import Example
 from vilam.data.instructions import Instruction
-from vilam.evaluation.diversity import diversity
+from vilam.evaluation.captions import diversity
 from vilam.evaluation.task_metrics import IOU_THRESHOLD
 from vilam.inference.answering import Records, answer_all
 from vilam.inference.model import Model

@@ -11,7 +11,7 @@ from torch import nn
 
 from vilam.cycle.examples import Example, FirstLeg
 from vilam.data.instructions import Instruction
-from vilam.models.coordinates import NUM_MARKS
+from vilam.models.coordinate_formats import NUM_MARKS
 from vilam.models.vilam.packing import PackedText
 from vilam.models.vilam.soft import SoftTokens, expected_coordinates, straight_through
 from vilam.tasks import TASKS

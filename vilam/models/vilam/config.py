@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModel, PreTrainedConfig
+from transformers.masking_utils import eager_mask
 
-from vilam.models.backbones.auto_classes import register_backbones
+from vilam.models.backbones.attention import LEAN, lean_attention
+from vilam.models.backbones.efficientnet_lite import LiteTower, LiteTowerConfig
+from vilam.models.backbones.vilam_tower import VilamTower, VilamTowerConfig
 
 
 class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
@@ -89,6 +92,15 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         else:
             width = vision.hidden_size * len(layers or [None])
         return int(width) * self.merge**2
+
+
+def register_backbones() -> None:
+    """Lets AutoConfig and AutoModel open vilam's vision towers, and language models run with attention "lean"."""
+    AttentionInterface.register(LEAN, lean_attention)
+    AttentionMaskInterface.register(LEAN, eager_mask)
+    for config, tower in ((VilamTowerConfig, VilamTower), (LiteTowerConfig, LiteTower)):
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+        AutoModel.register(config, tower, exist_ok=True)
 
 
 def _as_config(config: Any) -> Any:

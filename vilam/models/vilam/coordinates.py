@@ -1,6 +1,7 @@
 """The coordinate tokens of the composed model: names, embeddings, scores, and text to tokens and back.
 
-Questions and answers hold the paper's text (vilam/tasks/answers.py); vilam/models/coordinates.py has the token form.
+Questions and answers hold the paper's text (vilam/tasks/answers.py). vilam/models/coordinate_formats.py describes the
+token form.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vilam.models.coordinates import BOX, NUM_MARKS, POINTS, POINTS_END
+from vilam.models.coordinate_formats import BOX, NUM_MARKS, POINTS, POINTS_END
 from vilam.tasks.answers import SCALE, group_numbers
 
 

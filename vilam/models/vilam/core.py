@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 from vilam.models.backbones.adapters import add_adapters
 from vilam.models.backbones.feature_cache import FeatureCache, tower_key
 from vilam.models.backbones.features import merged, patch_features
-from vilam.models.coordinates import NUM_MARKS
+from vilam.models.coordinate_formats import NUM_MARKS
 from vilam.models.interface import SoftAnswers
 from vilam.models.vilam.aligner import make_aligner
 from vilam.models.vilam.config import VilamConfig

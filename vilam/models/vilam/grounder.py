@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vilam.models.coordinates import BOX, NUM_MARKS
+from vilam.models.coordinate_formats import BOX, NUM_MARKS
 from vilam.models.vilam.packing import PackedText, segment_starts
 
 REGION_GAIN = 1.5

@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
 from vilam.models.backbones.adapters import freeze_all_but_adapters, set_adapters_training
-from vilam.models.backbones.auto_classes import register_backbones
 from vilam.models.backbones.images import load_pixels
-from vilam.models.coordinate_formats import Frame
-from vilam.models.coordinates import BOX
+from vilam.models.coordinate_formats import BOX, Frame
 from vilam.models.interface import (
     PARTS,
     GroundingModel,
@@ -26,7 +24,7 @@ from vilam.models.interface import (
     Turn,
 )
 from vilam.models.losses import IGNORED, Policy, answers_loss
-from vilam.models.vilam.config import VilamConfig
+from vilam.models.vilam.config import VilamConfig, register_backbones
 from vilam.models.vilam.core import VilamModel
 from vilam.models.vilam.decoding import Decoding
 from vilam.models.vilam.grounder import BOX_TOKENS, patch_weights

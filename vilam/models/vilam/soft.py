@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vilam.models.coordinates import NUM_MARKS
+from vilam.models.coordinate_formats import NUM_MARKS
 
 
 @dataclass(frozen=True, slots=True)
