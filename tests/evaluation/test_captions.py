@@ -31,27 +31,27 @@ REFERENCES = [
 OFFICIAL = [7.010102812978043, 5.160297655190899, 2.5419227055892826, 2.1183473935790667, 1.235529227737885]
 
 
-def test_cider_is_that_of_the_official_scorer() -> None:
+def test_cider_equals_the_official_scorer() -> None:
     assert cider(CANDIDATES, REFERENCES, REFERENCES) == pytest.approx(OFFICIAL)
 
 
-def test_asking_twice_about_a_region_leaves_the_document_frequencies_alone() -> None:
+def test_cider_of_a_region_asked_twice_is_unchanged() -> None:
     once = cider(CANDIDATES, REFERENCES, REFERENCES)
     twice = cider(CANDIDATES * 2, REFERENCES * 2, REFERENCES)
     assert twice == pytest.approx(once * 2)
 
 
-def test_the_only_reference_scores_10_if_it_has_four_words_or_more() -> None:
+def test_cider_of_the_only_reference_is_10_if_it_has_four_words_or_more() -> None:
     references = [["a small red circle"], ["the blue square on top"]]
     assert cider(["A small, red circle.", "the blue square on top"], references, references) == pytest.approx([10, 10])
 
 
 @pytest.mark.parametrize("candidate", ["", "...", "other words entirely"])
-def test_nothing_in_common_scores_0(candidate: str) -> None:
+def test_cider_without_a_common_word_is_0(candidate: str) -> None:
     assert cider([candidate], [["a red circle"]], [["a red circle"], ["a blue square"]]) == [0]
 
 
-def test_with_one_region_no_word_has_any_weight() -> None:
+def test_cider_of_a_single_region_is_0() -> None:
     assert cider(["a red circle"], [["a red circle"]], [["a red circle"]]) == [0]
 
 

@@ -1,4 +1,4 @@
-"""Pictures of answers beside the truth: of each task the worst, a random sample and the best."""
+"""Drawings of answers and the truth: the worst, a random sample and the best of each task."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Exhibit:
     """One answer to look at.
 
     row: of ``Evaluation.rows``, as a dict. before: the same instruction's row of the model before, if any. score: the
-    name of the column that ranks this task's answers. picture: JPEG.
+    name of the column that ranks this task's answers. picture: a JPEG of the answer drawn on the image.
     """
 
     task: str

@@ -31,22 +31,22 @@ def answer_all(
 ) -> list[Answer]:
     """One answer for each instruction, in their order; ``batch_size`` and ``advance`` count questions.
 
-    Processes take batches in turn, so that each batch is the same for any number of them; all get all answers.
+    Each process takes one batch after another, so a batch is the same for any number of processes; all get all answers.
     """
     batches = list(_batches(instructions, batch_size))
     answers: dict[int, Answer] = {}
     for start in range(0, len(batches), processes.size):
-        turn = batches[start : start + processes.size]
-        for indices in turn[processes.rank : processes.rank + 1]:
-            asked = [instructions[index] for index in indices]
-            answers.update(zip(indices, _answer_batch(model, records, asked), strict=True))
-        advance(sum(map(len, turn)))
+        parallel = batches[start : start + processes.size]
+        for indices in parallel[processes.rank : processes.rank + 1]:
+            chosen = [instructions[index] for index in indices]
+            answers.update(zip(indices, _answer_batch(model, records, chosen), strict=True))
+        advance(sum(map(len, parallel)))
     everything = dict(chain.from_iterable(part.items() for part in processes.all_gather(answers)))
     return [everything[index] for index in range(len(instructions))]
 
 
 def _batches(instructions: Sequence[Instruction], size: int) -> Iterator[list[int]]:
-    """Indices of batches of one task, so that all answers of a batch are of about one length; images side by side."""
+    """Indices of batches of one task, whose answers have about one length; questions about an image are neighbours."""
     by_task: dict[str, list[int]] = {}
     order: Iterable[int] = range(len(instructions))
     for index in sorted(order, key=lambda i: (instructions[i].task, instructions[i].image_id)):

@@ -21,7 +21,7 @@ MAX_WORDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A question about the ``image``-th image of a batch, and what may be answered; ``seed`` is of the sampling."""
+    """A question about the ``image``-th image of a batch, the grammar of its answer, and the seed of its sampling."""
 
     image: int
     question: str
@@ -31,7 +31,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The text, its token ids, and the geometric mean of the tokens' probabilities among those allowed.
+    """The text, its token ids, and the geometric mean of the tokens' probabilities among the allowed tokens.
 
     coordinates: the probability of each coordinate in the answer, in their order.
     """
@@ -58,7 +58,7 @@ def generate(
     """Answers all requests at once. images: as `GroundingModel.preprocess` returns them.
 
     Temperature 0 takes the most probable allowed token. Above 0, tokens are sampled with each request's own seed: an
-    answer does not depend on what else is in the batch.
+    answer does not depend on the rest of the batch.
     """
     if not requests:
         return []
@@ -77,7 +77,7 @@ def generate(
 
 
 class DecodingState:
-    """The answers so far; it is the `Sampler` that chooses the next tokens among those that the grammars allow."""
+    """The answers so far, and the `Sampler` that chooses the next tokens among those that the grammars allow."""
 
     def __init__(
         self, requests: Sequence[Request], bounds: Sequence[Bounds], temperature: float, max_words: int
@@ -93,7 +93,7 @@ class DecodingState:
         self.masks: dict[Hashable, Tensor] = {}
 
     def begin(self) -> list[list[int]]:
-        """The tokens with which the answers must begin: their probability is 1, so they are read with the question."""
+        """The tokens with which the answers must begin: their probability is 1, so they need no decoding step."""
         self.ids = [walker.take_forced() for walker in self.walkers]
         self.alive = [i for i in self.alive if not self.walkers[i].done]
         return self.ids
@@ -110,7 +110,7 @@ class DecodingState:
         return tokens, [row for row, i in enumerate(rows) if not self.walkers[i].done]
 
     def answer(self, index: int, text: str) -> Answer:
-        """An answer that has ended; of a coordinate in several digits, the probability is that of all of them."""
+        """An answer that has ended; the probability of a coordinate of several digits is that of all its digits."""
         ids = tuple(self.ids[index])
         confidence = float(torch.tensor(self.log_probabilities[index] / len(ids)).exp())
         return Answer(text, ids, confidence, tuple(map(math.exp, self.coordinates[index].values())))

@@ -37,7 +37,7 @@ NUM_MARKS = 3
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a model sees, ``width`` x ``height`` pixels, and where the image lies in it: left, top, right, bottom."""
+    """A model's input of ``width`` x ``height`` pixels, and the image's edges in it: left, top, right, bottom."""
 
     width: int
     height: int
@@ -45,7 +45,7 @@ class Frame:
 
     @classmethod
     def filled(cls, width: int, height: int) -> Frame:
-        """The image fills the frame: a plain resize, whatever its aspect ratio was."""
+        """The image fills the frame: a plain resize that ignores the aspect ratio."""
         return cls(width, height, (0.0, 0.0, float(width), float(height)))
 
     @classmethod
@@ -91,7 +91,7 @@ class Brackets:
     def pattern(self, part: str, more: str) -> str:
         """A regular expression: ``part``, then further parts, ``more`` of them (a quantifier such as ``{3}`` or ``*``).
 
-        Spaces may stand or be missing everywhere, because some tokenizers add or lose them.
+        Spaces are optional everywhere, because some tokenizers add or lose them.
         """
         before, between, after = (
             [re.escape(each) for each in text if each != " "] for text in (self.before, self.between, self.after)
@@ -114,7 +114,7 @@ class CoordinateFormat:
     number: the format string of one number (``{:04d}``); if ``decimal``, of a fraction of 1 instead.
     order: which coordinate of a point is written first.
     box, point, points: the texts around and between the numbers of a box, the numbers of a point, the points of a list.
-    source: where this is documented.
+    source: the document that describes it.
     """
 
     unit: Literal["side", "pixel", "cell"]
@@ -157,7 +157,7 @@ class CoordinateFormat:
         return GROUP.sub(lambda match: "".join(self.pieces(match.group(), frame)), text)
 
     def decode(self, text: str, frame: Frame) -> str:
-        """Text with boxes and lists of points in this format -> the paper's text; whatever cannot be read stays.
+        """Text with boxes and lists of points in this format -> the paper's text; what cannot be read is kept.
 
         Spaces between numbers and brackets may be missing, because some tokenizers lose them.
         """
@@ -251,7 +251,7 @@ class CoordinateFormat:
         x1, y1, x2, y2 = (fraction * SCALE for fraction in corners)
         if x1 < x2 and y1 < y2:
             return box_text((x1, y1, x2, y2), SCALE, SCALE)
-        # A box without area is invalid, and must not become a valid one.
+        # A box without area is invalid and must stay so.
         return f"[{', '.join(str(round(value)) for value in (x1, y1, x2, y2))}]"
 
     def _read_point(self, numbers: Sequence[int], frame: Frame) -> Point:
@@ -300,7 +300,7 @@ class CoordinateFormat:
 def _span(start: float, end: float, last: float, limit: int) -> tuple[int, int]:
     """The numbers of a span in fractions of the frame; one thinner than a bin is widened to the bin that holds it.
 
-    last: where the image ends in the frame. limit: the largest number.
+    last: the end of the image in the frame. limit: the largest number.
     """
     inside = math.floor((start + end) / 2 * limit)
     return widened(round(start * limit), round(end * limit), inside, math.ceil(last * limit))

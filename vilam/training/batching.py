@@ -19,7 +19,7 @@ from vilam.models.vilam.tokenization import GroundingTokenizer, add_answer_prefi
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is asked and answered about B images, as a model takes it.
+    """Questions and answers about B images, as a model takes them.
 
     inputs, labels (B, L): see `Packed`. weights (B, L): each instruction's weight, divided evenly among its answer's
     tokens, so that a class counts as much as the 50 numbers of a polygon. policy: of sampled answers, None without any.
@@ -102,9 +102,9 @@ def _policy(answered: Sequence[_Answered], labels: Tensor) -> Policy | None:
 
 
 def _soft_answers(rows: Sequence[Sequence[_Answered]], model: Model) -> SoftAnswers | None:
-    """The first legs of all rows, and which of their tokens stand at which position of the questions.
+    """The first legs of all rows, and the positions of their tokens in the questions.
 
-    Only the composed model has any, since it packs the questions of an image.
+    Only the composed model supports them, because it packs the questions of an image.
     """
     if not any(each.example.first for row in rows for each in row):
         return None
@@ -137,8 +137,8 @@ def _first_answer(answer: str, tokenizer: GroundingTokenizer) -> list[int]:
 def _positions(answer: list[int], question: list[int], tokenizer: GroundingTokenizer) -> Iterator[tuple[int, int]]:
     """The index in the answer and in the question of each token of the answer; none if the question does not hold it.
 
-    The mark of a box stays hard, since the model does not choose it. The last occurrence counts: the sentence on the
-    domain, which comes first, may hold the same words.
+    The mark of a box is not soft, because the model does not choose it. The last occurrence counts: the sentence about
+    the domain, which comes first, may hold the same words.
     """
     for start in reversed(range(len(question) - len(answer) + 1)):
         if question[start : start + len(answer)] == answer:

@@ -1,7 +1,7 @@
 """The DeepSpeed engine, started the same way for one process on a CPU and for many GPUs.
 
-What differs between machines is in ``configs/deepspeed/*.json``; batch size, clipping and precision come from
-params.yaml. The optimiser is torch's own AdamW: DeepSpeed's are compiled on first use and need a C++ compiler.
+The settings that differ between machines are in ``configs/deepspeed/*.json``; batch size, clipping and precision come
+from params.yaml. The optimiser is torch's own AdamW: DeepSpeed's are compiled on first use and need a C++ compiler.
 """
 
 from __future__ import annotations

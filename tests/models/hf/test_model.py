@@ -117,7 +117,7 @@ class Subject(NamedTuple):
 
 
 class Alone:
-    """A checkpoint as transformers alone opens it, asked one question at a time with a prompt written out here."""
+    """A checkpoint as transformers alone opens it, asked one question at a time with an explicit prompt."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -370,21 +370,21 @@ def test_an_answer_can_be_read_back(name, answer, image, opened):
 
 
 def special(tokenizer: HFTokenizer) -> list[str]:
-    """Tokens that must never be read from a person's text; one of many numbered ones."""
+    """Tokens that must never come from a user's text; one of many numbered ones."""
     names = tokenizer.tokenizer.get_added_vocab()
     known = [each for each in names if not re.search("[0-9]", each) or "0007" in each or "1_col_1" in each]
     return [*known, "<|placeholder|>", "<image>", "<|image_pad|>", "<|im_end|>", "</s>", "<eos>", "[SEP]"]
 
 
 def specials_of(tokenizer: Any, ids: Iterable[int]) -> list[int]:
-    """The ids that are no words; the unknown token does not count."""
+    """The ids of special tokens; the unknown token does not count."""
     watched = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()} - {tokenizer.unk_token_id}
     return [i for i in ids if i in watched]
 
 
 @every_model
 def test_no_special_token_comes_from_a_question(name, opened):
-    """Not even one that is put around another one."""
+    """Also if one special token is inside another."""
     model, tokenizer = opened(name)
     images = model.preprocess(noise_images())
 
@@ -405,7 +405,7 @@ def test_no_special_token_comes_from_a_question(name, opened):
 
 @every_model
 def test_no_special_token_comes_from_an_answer(name, opened):
-    """But the one that ends it, and those of its coordinates."""
+    """Except for the end of the sequence and the tokens of coordinates."""
     model, tokenizer = opened(name)
     frame = model.preprocess(noise_images()).frames[0]
 
@@ -431,7 +431,7 @@ def test_the_frame_of_qwen_is_the_resized_image(size, opened):
 
 
 @pytest.mark.parametrize("size", [(100, 70), (37, 91), (56, 56), (200, 20), (11, 300)])
-def test_llava_sees_the_whole_image_in_a_square(size, opened):
+def test_llava_gets_the_whole_image_in_a_square(size, opened):
     """The image is white, so that it differs from the square, and its corners are inside."""
     model, tokenizer = opened("llava")
     image = Image.new("RGB", size, "white")
@@ -504,10 +504,10 @@ QUESTIONS = (
 )
 
 
-MORE = ((0, "words", "Say."), (1, "words", "Tell."), (2, "rec_box", "There?"))
-MASK = (1, "rec_mask", "Outline it.")
+MORE = ((0, "words", "Say."), (1, "words", "Write."), (2, "rec_box", "There?"))
+MASK = (1, "rec_mask", "Segment it.")
 MASKED = {"blip2-t5", "llava", "qwen2.5-vl", "paligemma", "kosmos-2"}
-"""Models that are asked for a mask, which takes as long as all other answers: one of each way to write numbers."""
+"""Models that are asked for a mask, which takes as long as all other answers: one for each coordinate format."""
 SHORT = 8
 """The longest free answer in tokens."""
 
@@ -565,7 +565,7 @@ def test_a_batch_has_the_answers_of_one_by_one(name, temperature, opened, answer
 
 @every_model
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_its_confidence_is_that_of_transformers_alone(name, temperature, opened, alone, answered):
+def test_the_confidence_of_an_answer_is_that_of_transformers_alone(name, temperature, opened, alone, answered):
     for one in answered(name, temperature):
         own = under_the_grammar(alone(name), opened(name).tokenizer.coordinate_format, one)
         assert one.answer.confidence == pytest.approx(own, abs=1e-5)
@@ -606,7 +606,7 @@ ALIGNER = re.compile(
 
 
 @every_model
-def test_alignment_learns_alone(name, folder):
+def test_only_the_alignment_layer_learns_beside_frozen_parts(name, folder):
     """Nothing else changes: vision tower and language model stay bit for bit the same."""
     subject = open_folder(folder(name))
     sharpen(subject.model)
@@ -659,7 +659,7 @@ def test_frozen_parts_stay_in_evaluation_mode_and_adapters_do_not(name, folder):
 def gradients(subject: Subject) -> dict[str, Tensor]:
     packed = subject.pack(LESSONS)
     subject.model.train()
-    torch.manual_seed(0)  # of the dropout
+    torch.manual_seed(0)  # for the dropout
     subject.model(**packed.inputs, labels=packed.labels).loss.backward()
     return {each: weight.grad for each, weight in subject.model.named_parameters() if weight.grad is not None}
 

@@ -24,8 +24,8 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
     vision_layers: the layers whose features are used; None: the last one. merge: patches along each side of the square
     that becomes one image token.
     frozen: parts that are not trained. lora: adapters of a frozen language model (vilam/models/backbones/adapters.py).
-    origins: by part, where its pretrained weights are from.
-    grounder: whether boxes read their patches and words point at theirs (see Grounder); token form and mlp only.
+    origins: the source of the pretrained weights, by part.
+    grounder: whether boxes and words are tied to patches (see Grounder); token form and mlp only.
     first_token: the token before the image that a pretrained language model needs; None for one from scratch.
     word_size: the root mean square of a pretrained one's word embeddings.
     attention: the language model's implementation by transformers' name, or "lean"

@@ -53,7 +53,7 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        # The towers initialise themselves; the alignment layer keeps torch's own initialisation.
+        # The towers initialise themselves; the alignment layer keeps torch's initialisation.
         if isinstance(module, nn.Linear | nn.Embedding | nn.LayerNorm | nn.Conv2d):
             return
         super()._init_weights(module)
@@ -88,9 +88,9 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         return prefix
 
     def read(self, prefix: Tensor, text: PackedText) -> tuple[Tensor, Tensor | None]:
-        """The states (B, L, H) that score the token after each text token, and where the text points (B, L, P).
+        """Language model and grounder: states (B, L, H) that score the token after each text token, and pointing.
 
-        The latter are log probabilities of the image tokens; None without a grounder.
+        The pointing (B, L, P) has log probabilities of the image tokens; None without a grounder.
         """
         embeds = self.embed_text(prefix, text)  # (B, L, H)
         before = self.before_text(prefix)  # (B, P, H), or (B, 1 + P, H) with a first token
@@ -108,14 +108,14 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         return self.ground(hidden, prefix, text)  # (B, L, H), (B, L, P)
 
     def before_text(self, prefix: Tensor) -> Tensor:
-        """What the language model reads before the text: the image prefix (B, P, H), after a first token if any."""
+        """The embeddings before the text: the image prefix (B, P, H), after a first token if there is one."""
         if self.config.first_token is None:
             return prefix
         ids = torch.full((len(prefix), 1), self.config.first_token, device=prefix.device)
         return torch.cat([self.get_input_embeddings()(ids).to(prefix.dtype), prefix], dim=1)
 
     def image_positions(self, length: int) -> tuple[Tensor, int]:
-        """Positions (length,) of what stands before the text, and the position at which the text begins.
+        """Positions (length,) of the tokens before the text, and the position at which the text begins.
 
         In the token form the coordinates of a patch are in its embedding, and a language model trained from scratch
         has all patches at position 0: each text token is equally far from all. A pretrained one counts patches 0, 1, 2
@@ -173,27 +173,27 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
             words = text.soft.embed(words)
         means = running_means(words, is_word, text.segments)
         pointed = self.grounder.point(hidden, means, self.grounder.keys(prefix))
-        return self.look(hidden, pointed, prefix, text), pointed
+        return self.attend(hidden, pointed, prefix, text), pointed
 
     def embed_words(self, text: PackedText) -> tuple[Tensor, Tensor]:
         """Word embeddings (B, L, H) of a text, and which tokens are words (B, L): no coordinates and no padding."""
         is_word = (text.input_ids < self.config.first_coordinate) & (text.segments > 0)
         return self.get_input_embeddings()(text.input_ids.masked_fill(~is_word, 0)), is_word
 
-    def look(self, hidden: Tensor, pointed: Tensor, prefix: Tensor, text: PackedText) -> Tensor:
+    def attend(self, hidden: Tensor, pointed: Tensor, prefix: Tensor, text: PackedText) -> Tensor:
         """States (B, N, H) of a text's last N tokens with the image tokens at which they point.
 
-        Beside a pretrained language model these are two states, (B, N, 2 H): see `Grounder.look_apart`.
+        Beside a pretrained language model these are two states, (B, N, 2 H): see `Grounder.attend_twice`.
         """
         assert self.grounder is not None
         if self.grounder.words_out is None:
-            return self.grounder.look(hidden, pointed, prefix)
+            return self.grounder.attend(hidden, pointed, prefix)
         size = self.config.word_size
         inside, known = self.inside(prefix, text, hidden.shape[1])
-        return self.grounder.look_apart(hidden, pointed, prefix / size, inside / size, known)
+        return self.grounder.attend_twice(hidden, pointed, prefix / size, inside / size, known)
 
     def score(self, hidden: Tensor) -> Tensor:
-        """States (N, H), or (N, 2 H) of `Grounder.look_apart` -> logits (N, V) of words, then of coordinate tokens."""
+        """States (N, H), or (N, 2 H) beside a pretrained language model -> logits (N, V): words, then coordinates."""
         of_words, of_coordinates = hidden, hidden
         if self.grounder is not None and self.grounder.words_out is not None:
             of_words, of_coordinates = hidden.chunk(2, dim=-1)
