@@ -8,6 +8,6 @@ captions           of generated expressions: CIDEr, COCO's own metrics, diversit
 groups, average_precision               of tasks on several regions or none
 round_trips, dialogue, oracle           of questions that follow from the answers
 paired             two models compared answer by answer
-evaluator          all of these for one model; `protocol` says what a model is asked
-headline, plots, report, gallery, drawing    what people look at
+evaluator          all of these for one model; `protocol` lists the questions to a model
+headline, plots, report, gallery, drawing    for people to look at
 """

@@ -238,7 +238,7 @@ def start(slots: tuple[Slot, ...], image_bounds: Bounds, index: int = 0, numbers
 class Walker:
     """Follows one answer through its grammar. ``done`` is set when nothing may follow.
 
-    image_bounds: the numbers between which the image lies, in the model's coordinates.
+    image_bounds: the smallest and largest coordinates of the image, in the model's format.
     """
 
     def __init__(self, grammar: TokenGrammar, max_words: int, image_bounds: Bounds = ((0, SCALE), (0, SCALE))) -> None:

@@ -1,4 +1,4 @@
-"""Batched generation: a grammar constrains each answer, and a seed of its own decides what is sampled."""
+"""Batched generation: a grammar constrains each answer, and each answer is sampled with its own seed."""
 
 from __future__ import annotations
 
@@ -102,7 +102,10 @@ class DecodingState:
         """Tokens (R,) of these answers by their logits (R, tokens), and which of the R continue."""
         masks = torch.stack([self._mask(self.walkers[i], logits.shape[1]) for i in rows]).to(logits.device)
         log_probs = torch.log_softmax(logits.float() + masks, dim=-1)
-        tokens = self._sampled(rows, log_probs) if self.rngs else log_probs.argmax(-1)
+        if self.rngs:
+            tokens = sample(log_probs, self.temperature, [self.rngs[i].random() for i in rows])
+        else:
+            tokens = log_probs.argmax(-1)
         scores = log_probs.gather(1, tokens.unsqueeze(1)).squeeze(1)
         for i, token, score in zip(rows, tokens.tolist(), scores.tolist(), strict=True):
             self._append(i, token, score)
@@ -130,9 +133,6 @@ class DecodingState:
             self.masks[key] = torch.full((size,), float("-inf"))
             self.masks[key][walker.allowed()] = 0.0
         return self.masks[key]
-
-    def _sampled(self, rows: Sequence[int], log_probs: Tensor) -> Tensor:
-        return sample(log_probs, self.temperature, [self.rngs[i].random() for i in rows])
 
 
 def sample(log_probs: Tensor, temperature: float, numbers: Sequence[float]) -> Tensor:

@@ -197,7 +197,7 @@ class CoordinateFormat:
         return min(math.floor(fraction * self.bins), self.bins - 1)
 
     def _ordered(self, pair: Sequence[int]) -> Sequence[int]:
-        """The numbers as which an x and a y are written."""
+        """The written numbers of an x and a y."""
         if self.unit == "cell":
             return [pair[1] * self.bins + pair[0]]
         return pair if self.order == "xy" else pair[::-1]
@@ -238,7 +238,7 @@ class CoordinateFormat:
 
     def _decoded(self, match: re.Match[str], frame: Frame) -> str:
         text, whole = match.group(), match.string
-        # Spaces beside the group that a tokenizer has lost.
+        # Some tokenizers lose the spaces around a group.
         before, after = whole[: match.start()][-1:], whole[match.end() :][:1]
         left, right = " " * (before.isalnum() or before in list(":,;")), " " * after.isalnum()
         return left + self._decoded_group(text, frame) + right

@@ -22,7 +22,7 @@ from vilam.models.vilam.tokenization import GroundingTokenizer, train_tokenizer
 SAMPLE_TEXT = "one is at [0, 0, 1000, 1000] and its points are [[0, 1000], [1000, 0]] or so"
 """A text that a tokenizer must return unchanged; those that put a space before every piece do not."""
 UNPACKABLE = ("gpt_neo",)
-"""Language models that take position_ids but attend to a window of tokens, whatever the mask says."""
+"""Language models that take position_ids but attend to a window of tokens and ignore the mask there."""
 FILES = {
     "vision": "its config.json, *.safetensors and preprocessor_config.json",
     "language": "its config.json, *.safetensors and tokenizer.json",

@@ -42,8 +42,8 @@ class CoordinateTokens(nn.Module):
     1 (root mean square over a patch's numbers).
 
     pretrained: whether the words are scored by a pretrained head. Then a gate can raise the scores of all bins of an
-    axis at once: the code has no constant part, so a coordinate that is not known yet could not win against words of
-    which the head is sure. And B begins at a quarter: the states do not hold coordinates yet.
+    axis at once: the code has no constant part, so a coordinate that is not known yet could not win against words
+    that the head predicts with confidence. And B begins at a quarter: the states do not hold coordinates yet.
     """
 
     def __init__(self, bins: int, hidden_size: int, pretrained: bool = False, code_width: int = 32) -> None:

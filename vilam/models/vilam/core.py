@@ -117,10 +117,10 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
     def image_positions(self, length: int) -> tuple[Tensor, int]:
         """Positions (length,) of the tokens before the text, and the position at which the text begins.
 
-        In the token form the coordinates of a patch are in its embedding, and a language model trained from scratch
-        has all patches at position 0: each text token is equally far from all. A pretrained one counts patches 0, 1, 2
-        ... like words, as does the text form. It also gets the first token of all its training texts. Without that
-        token, or with all patches at one position, it gives almost any next word the same probability
+        In the token form the coordinates of a patch are in its embedding, and a language model trained from scratch has
+        all patches at position 0: each text token is equally far from every patch. A pretrained one counts patches 0,
+        1, 2 ... like words, and so does the text form. It also gets the first token of all its training texts. Without
+        that token, or with all patches at one position, it gives almost any next word the same probability
         (docs/backbones.md).
         """
         if self.config.first_coordinate is None or self.config.is_pretrained:
@@ -128,7 +128,7 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         return torch.zeros(length, dtype=torch.long, device=self.device), 1
 
     def embed(self, input_ids: Tensor) -> Tensor:
-        """Token ids (B, L), coordinates among them -> embeddings (B, L, H)."""
+        """Token ids (B, L), including coordinates -> embeddings (B, L, H)."""
         first = self.config.first_coordinate
         words = self.get_input_embeddings()
         if first is None:
@@ -143,7 +143,7 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         With a grounder, tokens after a box also hold the image tokens inside it. Soft tokens need the whole text.
         """
         start = 0 if last is None else text.input_ids.shape[1] - last
-        embeds = self.embed(text.input_ids[:, start:]).to(prefix.dtype)
+        embeds = self.embed(text.input_ids[:, start:]).to(prefix.dtype)  # (B, L, H)
         if text.soft is not None:
             embeds = text.soft.embed(embeds)
         if self.grounder is None:
@@ -155,9 +155,9 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
 
         Also whether there is one: (B, last, 1).
         """
-        boxes, known = self.boxes(text)
-        is_known = known[:, -last:].unsqueeze(-1)
-        weights = patch_weights(boxes[:, -last:], prefix.shape[1]) * is_known
+        boxes, known = self.boxes(text)  # (B, L, 4), (B, L)
+        is_known = known[:, -last:].unsqueeze(-1)  # (B, last, 1)
+        weights = patch_weights(boxes[:, -last:], prefix.shape[1]) * is_known  # (B, last, P)
         return weights.to(prefix.dtype) @ prefix, is_known
 
     def boxes(self, text: PackedText) -> tuple[Tensor, Tensor]:
@@ -168,11 +168,11 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         """States (B, L, H) with the image tokens at which their text points, and the pointing (B, L, P)."""
         if self.grounder is None:
             return hidden, None
-        words, is_word = self.embed_words(text)
+        words, is_word = self.embed_words(text)  # (B, L, H), (B, L)
         if text.soft is not None:
             words = text.soft.embed(words)
-        means = running_means(words, is_word, text.segments)
-        pointed = self.grounder.point(hidden, means, self.grounder.keys(prefix))
+        means = running_means(words, is_word, text.segments)  # (B, L, H)
+        pointed = self.grounder.point(hidden, means, self.grounder.keys(prefix))  # (B, L, P)
         return self.attend(hidden, pointed, prefix, text), pointed
 
     def embed_words(self, text: PackedText) -> tuple[Tensor, Tensor]:
@@ -196,8 +196,8 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         """States (N, H), or (N, 2 H) beside a pretrained language model -> logits (N, V): words, then coordinates."""
         of_words, of_coordinates = hidden, hidden
         if self.grounder is not None and self.grounder.words_out is not None:
-            of_words, of_coordinates = hidden.chunk(2, dim=-1)
-        words = self.language.get_output_embeddings()(of_words)
+            of_words, of_coordinates = hidden.chunk(2, dim=-1)  # (N, H) each
+        words = self.language.get_output_embeddings()(of_words)  # (N, words)
         first = self.config.first_coordinate
         if first is None:
             return words  # type: ignore[no-any-return]
@@ -205,19 +205,19 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
 
     def soften(self, prefix: Tensor, soft_answers: SoftAnswers) -> SoftTokens:
         """Reads the first legs with gradient; returns their chosen tokens as soft tokens of the second legs."""
-        hidden, _ = self.read(prefix, PackedText(soft_answers.input_ids, soft_answers.segments))
+        hidden, _ = self.read(prefix, PackedText(soft_answers.input_ids, soft_answers.segments))  # (B, L1, H)
         rows, columns = soft_answers.source.unbind(1)
-        logits = self.score(hidden[rows, columns - 1])  # the state before a token predicts it
-        tokens = soft_answers.input_ids[rows, columns]
+        logits = self.score(hidden[rows, columns - 1])  # (M, V): the state before a token predicts it
+        tokens = soft_answers.input_ids[rows, columns]  # (M,)
         first = self.config.first_coordinate
         num_words = logits.shape[1] if first is None else first
         is_coordinate = tokens >= num_words
         table = self.get_input_embeddings().weight[:num_words]
-        embeddings = straight_through(logits[:, :num_words], tokens.masked_fill(is_coordinate, 0), table)
+        embeddings = straight_through(logits[:, :num_words], tokens.masked_fill(is_coordinate, 0), table)  # (M, H)
         coordinates = embeddings.new_zeros(len(tokens))
         if first is not None:
             offsets = tokens.masked_fill(~is_coordinate, first + NUM_MARKS) - first
             coordinates, axes = expected_coordinates(logits[:, first:], offsets, self.coordinates.bins)
-            embedded = self.coordinates.embed_coordinates(coordinates, axes)
+            embedded = self.coordinates.embed_coordinates(coordinates, axes)  # (M, H)
             embeddings = torch.where(is_coordinate.unsqueeze(1), embedded, embeddings)
         return SoftTokens(soft_answers.target, embeddings, coordinates)
