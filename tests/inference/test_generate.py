@@ -50,7 +50,7 @@ def make(kind: str) -> VilamForConditionalGeneration:
     return toy.model(coordinates="text") if kind == "text" else toy.model(aligner=kind)
 
 
-def asked(kind: str) -> Model:
+def with_grammars(kind: str) -> Model:
     return toy.asked(make(kind), form(kind))
 
 
@@ -85,7 +85,7 @@ def without_cache(model: Model, pixels: Tensor, request: Request) -> tuple[list[
 
 @pytest.mark.parametrize("kind", ["lean", "eager", "sdpa", "qformer", "resampler", "text", "pretrained", *LANGUAGES])
 def test_answers_are_the_same_without_the_cache(kind):
-    model, pixels, requests = asked(kind), toy.pixels(2), ask(kind)
+    model, pixels, requests = with_grammars(kind), toy.pixels(2), ask(kind)
     answers = generate(model, pixels, requests)
     for request, answer in list(zip(requests, answers, strict=True))[::2]:
         ids, total = without_cache(model, pixels, request)
@@ -95,7 +95,7 @@ def test_answers_are_the_same_without_the_cache(kind):
 
 @pytest.mark.parametrize("kind", ["mlp", "text", "gpt2", "pretrained"])
 def test_answers_are_the_same_in_a_batch_and_one_by_one(kind):
-    model, pixels, requests = asked(kind), toy.pixels(2), ask(kind)
+    model, pixels, requests = with_grammars(kind), toy.pixels(2), ask(kind)
     together = generate(model, pixels, requests)
     for request, answer in zip(requests, together, strict=True):
         single = Request(0, request.question, request.grammar)

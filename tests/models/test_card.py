@@ -37,5 +37,5 @@ def test_the_card_has_the_origin_and_the_trained_weights_of_each_part(tmp_path, 
 
 
 def test_the_card_names_the_model_that_was_fine_tuned():
-    text = model_card(toy.model(), toy.card(), {"stage": "train", "start": "models:/vilam/3"})
+    text = model_card(toy.model(), toy.card(), {"stage": "train", "fine_tuned_from": "models:/vilam/3"})
     assert "Fine-tuned from models:/vilam/3." in text.splitlines()
