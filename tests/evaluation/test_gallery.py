@@ -55,8 +55,8 @@ def test_every_task_is_drawn_on_an_enlarged_image(
     task: str, answer: str | None, predict, records: dict[str, ImageRecord], card: DatasetCard
 ) -> None:
     prediction = predict(task, "a", answer)
-    trips = {prediction.instruction.instruction_id: "[500, 500, 900, 900]"}
-    rows = evaluate([prediction], records, card, bootstrap=2, seed=0, round_trips=trips).rows
+    round_trips = {prediction.instruction.instruction_id: "[500, 500, 900, 900]"}
+    rows = evaluate([prediction], records, card, bootstrap=2, seed=0, round_trips=round_trips).rows
     (shown,) = exhibits(rows, rows, records, card, count=5, seed=0)
     picture = Image.open(BytesIO(shown.picture))
     assert (picture.size, picture.format) == ((200, 200), "JPEG")

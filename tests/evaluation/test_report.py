@@ -38,10 +38,10 @@ def evaluations(predict, records: dict[str, ImageRecord], card: DatasetCard) -> 
     bad = [predict(task, image, " ") for task in TASKS for image in "abc"]
     good.append(predict("reg_caption", "a", "<script>alert(2)</script>"))
     good.append(predict("rec_box", "b", "[1, 2, 3, 4]", region_id="circle"))
-    trips = {"reg_caption:a:star": "[1, 2, 300, 400]"}
+    round_trips = {"reg_caption:a:star": "[1, 2, 300, 400]"}
     return {
         "activate": evaluate(bad, records, card, bootstrap=10, seed=0),
-        "train": evaluate(good, records, card, bootstrap=10, seed=0, round_trips=trips),
+        "train": evaluate(good, records, card, bootstrap=10, seed=0, round_trips=round_trips),
     }
 
 
