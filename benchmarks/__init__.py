@@ -1,1 +1,1 @@
-"""Measurements, each printed as a small table: see README.md."""
+"""Measurements, each printed as a small table; README.md describes them."""

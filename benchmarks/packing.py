@@ -1,10 +1,10 @@
-"""Packing all instructions of an image behind one image prefix, beside one instruction per sequence.
+"""Packing all instructions of an image behind one image prefix, compared with one instruction per sequence.
 
     python -m benchmarks.packing
 
 The same images and instructions go through the same model both ways. The logits of the answers are compared in
-float32; tokens are counted with image prefix and padding, as they are multiplied; seconds are those of a forward and a
-backward pass in the precision of params.yaml, one way and the other in turn.
+float32; tokens are counted with image prefix and padding; times are those of a forward and a
+backward pass in the precision of params.yaml. The two ways take turns.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from statistics import median
 import torch
 
 from benchmarks.scene_set import SceneSet, machine, make_scene_set, show
-from vilam.inference.answering import autocast
 from vilam.inference.model import Model
-from vilam.models.device import best_device, precision
+from vilam.models.device import autocast, best_device, precision
 from vilam.models.interface import GroundingModel
 from vilam.training.batching import Batch, collate
 

@@ -1,4 +1,4 @@
-"""What the benchmarks have in common: the settings of params.yaml, generated scenes in memory, the model, a table."""
+"""The common part of the benchmarks: the settings of params.yaml, generated scenes in memory, the model, a table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROJECT = Path(__file__).parents[1]
 
 @dataclass(frozen=True, slots=True)
 class SceneSet:
-    """Scenes with their instructions, and how params.yaml trains on them."""
+    """Scenes with their instructions, and the training settings of params.yaml."""
 
     settings: Settings
     card: DatasetCard

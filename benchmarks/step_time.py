@@ -1,9 +1,9 @@
-"""Time of a training step: DeepSpeed (ZeRO-0, one process) beside a plain PyTorch loop on the same model.
+"""Time of an optimiser step: DeepSpeed (ZeRO-0, one process) and a plain PyTorch loop on the same model.
 
     python -m benchmarks.step_time
 
-Both start from the same weights and take the same batches of params.yaml's size, a step of one and then a step of the
-other, so that a busy machine slows both alike. The losses say whether they did the same work.
+Both start from the same weights and take the same batches of params.yaml's size. Their steps alternate, so that a busy
+machine slows both equally. Equal losses show that they did the same work.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.scene_set import PROJECT, SceneSet, machine, make_scene_set, show
-from vilam.inference.answering import autocast
-from vilam.models.device import precision
+from vilam.models.device import autocast, precision
 from vilam.training.batching import Batch
 from vilam.training.engine import learning_rate, parameter_groups, start_distributed, start_engine
 
@@ -27,7 +26,7 @@ Step = Callable[[Batch], Tensor]
 
 
 def plain_step(scenes: SceneSet, device: torch.device) -> Step:
-    """One step of AdamW, clipped, as a few lines of PyTorch."""
+    """An optimiser step of AdamW with clipping, in a few lines of PyTorch."""
     own, model = scenes.train, scenes.model().network.to(device).train()
     groups = parameter_groups(model, own.weight_decay)
     optimiser = torch.optim.AdamW(groups, lr=own.learning_rate, betas=(0.9, own.beta2), fused=True)
@@ -47,7 +46,7 @@ def plain_step(scenes: SceneSet, device: torch.device) -> Step:
 
 
 def deepspeed_step(scenes: SceneSet, device: torch.device) -> Step:
-    """One step of the engine that `train` uses."""
+    """An optimiser step of the engine that `train` uses."""
     own = scenes.train.model_copy(update={"deepspeed": Path("configs/deepspeed/zero0.json")})
     engine = start_engine(scenes.model().network.to(device), own, PROJECT)
     engine.train()

@@ -3,7 +3,7 @@
     python -m benchmarks.zero
 
 Every run starts from the same weights and takes the same images in float32 (the cycle is off: each process
-would sample answers for its own images). One launch for each number of processes does all four stages in a row.
+would sample answers for its own images). One launch for each number of processes does all four ZeRO stages in a row.
 """
 
 from __future__ import annotations
@@ -76,15 +76,15 @@ def work(folder: Path) -> None:
 
 
 def launch(processes: int, folder: Path) -> None:
-    """Does the work with that many processes."""
+    """Starts `work` with this number of processes."""
     folder.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     environment = {**os.environ, OUT: str(folder), "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "-m", "benchmarks.zero"], cwd=PROJECT, env=environment, check=True)
 
 
-def apart(folder: Path, base: Path, stage: int) -> float:
-    """The distance of a run's weights from the first run's, as a fraction of the way that training took them."""
+def relative_distance(folder: Path, base: Path, stage: int) -> float:
+    """The distance of a run's weights from those of the first run, as a fraction of their change in training."""
     mine, first, start = (torch.load(path) for path in (folder / f"{stage}.pt", base / "0.pt", base / "start.pt"))
     return distance(mine, first) / distance(first, start)
 
@@ -106,9 +106,9 @@ def main() -> None:
             for processes, folder in folders.items():
                 measured = json.loads((folder / f"{stage}.json").read_text(encoding="utf-8"))
                 loss, seconds = f"{measured['val_loss']:.6f}", f"{measured['seconds']:.0f}"
-                rows.append([stage, processes, loss, f"{apart(folder, folders[1], stage):.1e}", seconds])
+                rows.append([stage, processes, loss, f"{relative_distance(folder, folders[1], stage):.1e}", seconds])
     title = f"ZeRO: {STEPS} steps of {IMAGES} images, float32; {before}"
-    show(title, ["ZeRO stage", "processes", "final loss", "weights apart from the first run", "seconds"], rows)
+    show(title, ["ZeRO stage", "processes", "final loss", "distance of weights from the first run", "seconds"], rows)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the first Python 3.11 to 3.13 on the PATH ($PYTHON, where set, is the only one tried).
+# Prints the first Python 3.11 to 3.13 on the PATH (if $PYTHON is set, only that one is tried).
 set -euo pipefail
 fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Renews requirements.lock: one file for Python 3.11 to 3.13 on Linux and macOS, dev tools included. Pins that still
 # fit pyproject.toml stay as they are. Left out: what only other systems need, and the CUDA parts of torch, which
-# torch itself asks for where its build needs them.
+# torch itself requires if its build needs them.
 set -euo pipefail
 uv pip compile pyproject.toml --quiet --group dev --universal --python-version 3.11 --no-annotate --no-header \
   --no-emit-index-url --no-emit-find-links --output-file requirements.lock

@@ -3,8 +3,8 @@
     python scripts/mutants.py              60 mutants of the modules in TARGETS, half an hour on two cores
     python scripts/mutants.py --count 20 --seed 1 --only gate
 
-It runs outside of CI, in a copy of the tracked files. Packages for this (mutmut, cosmic-ray) change modules as they are
-imported or keep a database of sessions; with one test folder for each module a script of this size is enough.
+It runs outside CI, in a copy of the tracked files. Packages for this (mutmut, cosmic-ray) change modules on import or
+keep a database of sessions. With one test folder per module, a script of this size is enough.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Mod: ast.Mult,
 }
 LIMIT = 300
-"""Seconds that the tests of a mutant may take; one that takes longer is noticed."""
+"""Seconds that the tests of a mutant may take; a mutant that takes longer counts as noticed."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A module with one change: its path in the project, its new text, and the change as a line for people."""
+    """A module with one change: its path in the project, its new text, and the change in one line."""
 
     path: Path
     text: str
@@ -79,8 +79,8 @@ def mutants(path: Path, tests: list[str]) -> Iterator[Mutant]:
         if changed(other):
             line = getattr(node, "lineno", 0)
             before, after = ast.unparse(node), ast.unparse(other)
-            where = path.relative_to(PROJECT)
-            yield Mutant(where, ast.unparse(copied), f"{where}:{line}: {before}  ->  {after}"[:160], tests)
+            relative = path.relative_to(PROJECT)
+            yield Mutant(relative, ast.unparse(copied), f"{relative}:{line}: {before}  ->  {after}"[:160], tests)
 
 
 def changed(node: ast.AST) -> bool:
@@ -120,7 +120,7 @@ def copy_project(folder: Path) -> Path:
 
 
 def is_noticed(mutant: Mutant, folder: Path) -> bool:
-    """Whether a test fails with the mutant; the copy of the project is as before afterwards."""
+    """Whether a test fails with the mutant; the copy of the project is restored."""
     path = folder / mutant.path
     original = path.read_bytes()
     path.write_text(mutant.text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A picture of a page in headless Chromium, taken after real seconds, for docs/images.
+"""Takes a screenshot of a page in headless Chromium, after real seconds, for docs/images.
 
     python scripts/screenshot.py http://127.0.0.1:5000 docs/images/mlflow.png --wait 10 --script 'document.title'
 
@@ -27,12 +27,12 @@ FLAGS = (
 
 
 def main() -> None:
-    """Read the arguments, open the page, run the scripts one after the other, save the picture."""
+    """Reads the arguments, opens the page, runs the scripts one after the other and saves the screenshot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("address")
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("image", type=Path)
     parser.add_argument("--size", default="1400,1000", help="width,height in pixels")
-    parser.add_argument("--wait", type=float, default=10, help="seconds before each script and before the picture")
+    parser.add_argument("--wait", type=float, default=10, help="seconds before each script and before the screenshot")
     parser.add_argument("--script", action="append", default=[], help="JavaScript to run in the page, such as a click")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -42,14 +42,14 @@ def main() -> None:
             with connect(page_of(Path(profile) / "DevToolsActivePort"), max_size=None) as page:
                 for script in chosen.script:
                     time.sleep(chosen.wait)
-                    shown = ask(page, "Runtime.evaluate", expression=script)
+                    shown = send(page, "Runtime.evaluate", expression=script)
                     print(shown.get("result", {}).get("value", ""))
                 time.sleep(chosen.wait)
-                picture = ask(page, "Page.captureScreenshot", format="png")["data"]
+                png = send(page, "Page.captureScreenshot", format="png")["data"]
         finally:
             browser.terminate()
             browser.wait()
-    chosen.picture.write_bytes(base64.b64decode(picture))
+    chosen.image.write_bytes(base64.b64decode(png))
 
 
 def page_of(port_file: Path) -> str:
@@ -64,9 +64,9 @@ def page_of(port_file: Path) -> str:
     raise SystemExit("chromium did not start")
 
 
-def ask(page: Connection, method: str, **words: Any) -> dict[str, Any]:
-    """Send one command and wait for its answer."""
-    page.send(json.dumps({"id": 1, "method": method, "params": words}))
+def send(page: Connection, method: str, **parameters: Any) -> dict[str, Any]:
+    """Sends a command and returns its result."""
+    page.send(json.dumps({"id": 1, "method": method, "params": parameters}))
     while (answer := json.loads(page.recv())).get("id") != 1:
         pass
     return dict(answer["result"])

@@ -1,8 +1,8 @@
-"""Every setting with its default and what it does, as docs/settings.md.
+"""Writes docs/settings.md: every setting with its default and its description.
 
     python scripts/settings_table.py
 
-The page is made from the schema (vilam/config/schema.py); a test holds that the two are the same.
+The page is made from the schema (vilam/config/schema.py); a test compares the two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vilam.config import LoraSettings, Settings
 from vilam.config.names import Setting, all_settings, fields, located, section_of
 
 LORA = "model.language.lora"
-"""The one setting that is null or a section."""
+"""The only setting that is null or a section."""
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 KINDS = {"object": "mapping", "array": "list", "string": "text"}
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -36,11 +36,11 @@ dvc exp run -S train.tasks=null -S 'train.tasks={rec_box: 3, reg_class: 2}'   # 
 python -m flows.pipeline train.threads=1 'train.tasks={rec_box: 3, reg_class: 2}'
 ```
 
-A section merges: what is given changes, the rest stays. A mapping that is one setting is replaced as a whole in a
-preset of `vilam use`, in the words of `python -m flows.pipeline` and in Prefect's form: `prepare.scenes.num_images`,
-`model.vision.config`, `model.language.config`, `model.language.lora`, `train.tasks`, `register.guards`. DVC alone
-merges a mapping of `-S` into the one that `params.yaml` names: set it to `null` first, as above. Nor does `-S` know the
-defaults: `+train.tasks.presence=1` adds to the tasks that `params.yaml` names.
+A section is merged: the settings that you name change, the others stay. A mapping that is one setting is replaced as a
+whole in a preset of `vilam use`, in the arguments of `python -m flows.pipeline` and in Prefect's form:
+`prepare.scenes.num_images`, `model.vision.config`, `model.language.config`, `model.language.lora`, `train.tasks`,
+`register.guards`. DVC alone merges a mapping of `-S` into the one that `params.yaml` names: set it to `null` first, as
+above. `-S` does not know the defaults either: `+train.tasks.presence=1` adds to the tasks that `params.yaml` names.
 
 `activate` and `train` take over each setting of `optimiser` that they do not set themselves.
 """
@@ -70,7 +70,7 @@ def _section(name: str, settings: list[Setting]) -> str:
 
 
 def _values(schema: Mapping[str, Any]) -> str:
-    """What a JSON schema takes, in a few words: `integer ≥ 1 or null`."""
+    """The values that a JSON schema accepts, in a few words: `integer ≥ 1 or null`."""
     if "anyOf" in schema:
         return " or ".join(map(_values, schema["anyOf"]))
     if "enum" in schema or "const" in schema:

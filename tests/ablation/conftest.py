@@ -52,8 +52,8 @@ def predictions(quality: float) -> pd.DataFrame:
     """Answers of a model to two questions on each of five images."""
     names = [f"{task}/{image}" for image in range(5) for task in ("rec_box", "reg_class")]
     rows = pd.DataFrame({"instruction_id": names, "task": [name.split("/")[0] for name in names]})
-    rows["picture"] = [name.split("/")[1] for name in names]
-    rows["iou"] = quality + 0.05 * rows["picture"].astype(int)
+    rows["content_id"] = [name.split("/")[1] for name in names]
+    rows["iou"] = quality + 0.05 * rows["content_id"].astype(int)
     return rows.assign(correct=quality, invalid=False, truth="circle")
 
 

@@ -27,7 +27,7 @@ def answers(
         pd.DataFrame(
             {
                 "instruction_id": [f"{task} {i}" for i in range(40)],
-                "picture": [f"image {i // 2}" for i in range(40)],
+                "content_id": [f"image {i // 2}" for i in range(40)],
                 "task": task,
                 "truth": "circle",
                 "iou": (random.random(40) + shift).clip(0, 1) if task != "reg_class" else np.nan,

@@ -1,4 +1,4 @@
-"""What the cycle keeps, who makes its examples, and that a run resumes with them."""
+"""The cycle: the examples that it keeps, the model that makes them, and resuming a run with them."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def make(**changes: Any) -> Cycle:
 
 def refreshed(
     cycle: Cycle,
-    turns: int = 1,
+    iterations: int = 1,
     network: VilamForConditionalGeneration | None = None,
     processes: Processes = ALONE,
     undescribed: bool = True,
 ) -> Mapping[str, float]:
-    """The measures of the last turn; ``undescribed``: no region has an expression."""
+    """The measures of the last iteration; ``undescribed``: no region has an expression."""
     measured: Mapping[str, float] = {}
-    for turn in range(turns):
+    for iteration in range(iterations):
         instructions = scripted.instructions(undescribed)
-        measured = cycle.refresh(toy.of_few_words(network), toy.records(), instructions, turn, processes)
+        measured = cycle.refresh(toy.of_few_words(network), toy.records(), instructions, iteration, processes)
     return measured
 
 
 @pytest.fixture
 def things(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every region is called a thing, and is found in the corner."""
+    """Every generated expression is "the thing", and every box is in the corner."""
     return scripted.script(monkeypatch, lambda _: "the thing", lambda _: "[0, 0, 10, 10]")
 
 
-def test_a_step_has_its_fraction_of_images_at_the_weight_of_the_schedule(things):
+def test_sample_takes_its_fraction_of_images_with_the_weight_of_the_schedule(things):
     cycle = make(image_fraction=0.25, images=4, start=0.5, ramp=0.4)  # of 10 steps
     assert cycle.sample(6, 8) == {}
     refreshed(cycle)
@@ -63,7 +63,7 @@ def test_a_step_has_its_fraction_of_images_at_the_weight_of_the_schedule(things)
     assert cycle.sample(4, 8) == {}
 
 
-def test_a_step_has_a_few_examples_of_an_image_and_other_steps_have_others(things):
+def test_sample_takes_a_few_examples_of_each_image_and_depends_on_the_step(things):
     cycle = make(images=4, instructions=2, start=0.0, ramp=0.0)
     refreshed(cycle)
     chosen: dict[str, set[Example]] = {}
@@ -74,17 +74,17 @@ def test_a_step_has_a_few_examples_of_an_image_and_other_steps_have_others(thing
     assert chosen == {image_id: set(examples) for image_id, examples in cycle.kept.items()}
 
 
-def test_every_image_takes_part_and_the_newest_are_kept(things):
+def test_refresh_uses_every_image_and_keeps_the_newest(things):
     cycle = make(images=3, kept=4)
     seen = []
-    for turn in range(8):
-        cycle.refresh(toy.asked(), toy.records(), scripted.instructions(undescribed=True), turn)
+    for iteration in range(8):
+        cycle.refresh(toy.asked(), toy.records(), scripted.instructions(undescribed=True), iteration)
         seen += list(cycle.kept)[-3:]
         assert len(cycle.kept) <= 4
     assert sorted(seen) == sorted([image_id for image_id in by_image(toy.of_split("train"))] * 3)
 
 
-def test_the_teacher_makes_the_examples_if_there_is_one():
+def test_examples_are_made_by_the_teacher_if_there_is_one():
     """The model has moved on since the teacher was copied: the examples are still those of the copied weights."""
     before, after = toy.model(seed=0), toy.model(seed=5)
     changes = {"samples": 2, "self_training": 1.0, "max_words": 5, "images": 4}
@@ -98,8 +98,8 @@ def test_the_teacher_makes_the_examples_if_there_is_one():
     assert kept(1.0, before, after) == kept(None, before) != kept(None, after) == kept(None, before, after)
 
 
-def test_the_teacher_is_the_reference_of_rewards(monkeypatch):
-    """Its log probabilities are the frozen weights' own, while answers are those of the model as it is now."""
+def test_the_teacher_is_the_reference_model_of_rewards(monkeypatch):
+    """The reference log probabilities are those of the frozen weights; the answers are those of the current model."""
     answers = itertools.cycle(["[0, 0, 500, 500]", "[500, 500, 1000, 1000]"])
     scripted.script(monkeypatch, lambda _: "x", lambda _: next(answers))
     before, after = toy.model(seed=0), toy.model(seed=5)
@@ -169,27 +169,27 @@ def test_an_untrained_model_makes_the_same_examples_again_without_digits(mode):
             assert not set("[]\n") & set(example.instruction.question)
 
 
-def test_two_processes_make_the_examples_of_one():
-    """Each makes those of its own images, and both end up with all examples, as if one process had made them."""
+def test_two_processes_make_the_same_examples_as_one():
+    """Each process makes the examples of its own images, and both get all examples."""
     changes = {"samples": 2, "rec_then_reg": 1.0, "max_words": 5, "images": 5}
     alone = make(**changes)
-    expected = refreshed(alone, turns=2)
+    expected = refreshed(alone, iterations=2)
     networks = toy.model(), toy.model()  # made before the threads, which have one random generator
     parts, both_there = [None, None], threading.Barrier(2, timeout=60)
 
     class Pair(Processes):
-        """Two threads in place of two processes."""
+        """Two threads instead of two processes."""
 
         def all_gather(self, found: Any) -> list[Any]:
             parts[self.rank] = found
             both_there.wait()
             everything = list(parts)
-            both_there.wait()  # before the next part is put there
+            both_there.wait()  # before the next part replaces it
             return everything
 
     def run(rank: int) -> tuple[Cycle, Mapping[str, float]]:
         own = make(**changes)
-        return own, refreshed(own, turns=2, network=networks[rank], processes=Pair(rank, 2))
+        return own, refreshed(own, iterations=2, network=networks[rank], processes=Pair(rank, 2))
 
     with ThreadPoolExecutor(2) as pool:
         for own, measured in pool.map(run, range(2)):
@@ -197,18 +197,18 @@ def test_two_processes_make_the_examples_of_one():
             assert measured == pytest.approx(expected)
 
 
-def test_measures(things):
-    """The diversity shows a model that calls every region a thing."""
+def test_measures_are_fractions_means_and_diversity_of_round_trips(things):
+    """The diversity is low if every region has the same expression."""
     measured = refreshed(make())
     assert measured["cycle_entropy"] == 0.0 and measured["cycle_num_words"] == 2.0
     assert measured["cycle_accepted"] == 0.0 == measured["cycle_ambiguous"]
-    trips = [
+    round_trips = [
         RoundTrip("", "a", (1,), 0.5, Found(box_xyxy=(0, 0, 1, 1), iou=0.9)),
         RoundTrip("", "b", (1,), 0.7, Found(box_xyxy=(0, 0, 1, 1), iou=0.6, other_iou=0.6)),
         RoundTrip("", "c", (1,), 0.6, Found()),
         RoundTrip("", "d", (1,), 0.6, Found(box_xyxy=(0, 0, 1, 1), iou=0.1)),
     ]
-    found = measures(trips, 0.5)
+    found = measures(round_trips, 0.5)
     assert found["cycle_accepted"] == 0.25 and found["cycle_ambiguous"] == 0.5
     assert found["cycle_iou"] == pytest.approx(0.4) and found["cycle_confidence"] == pytest.approx(0.6)
     assert measures([], 0.5) == {}

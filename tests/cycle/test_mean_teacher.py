@@ -1,4 +1,4 @@
-"""The second copy of the weights."""
+"""The averaged copy of the weights."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def moved(model: torch.nn.Module, by: float) -> None:
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9, 1.0])
-def test_it_is_the_weighted_mean_of_all_weights_that_it_followed(decay):
+def test_the_teacher_is_the_weighted_mean_of_all_weights_that_it_followed(decay):
     model, teacher = toy.model(), MeanTeacher(decay)
     start = [parameter.detach().clone() for parameter in model.parameters()]
     teacher.of(model)
-    expected = 0.0  # how far it has moved, as the model moves by 1, 2, 3
+    expected = 0.0  # the teacher's change, while the model changes by 1, 2, 3
     for step in range(1, 4):
         moved(model, 1.0)
         teacher.follow(model)
@@ -29,7 +29,7 @@ def test_it_is_the_weighted_mean_of_all_weights_that_it_followed(decay):
         assert torch.allclose(own, before + expected, atol=1e-4) and not own.requires_grad
 
 
-def test_it_resumes_from_its_state():
+def test_the_teacher_resumes_from_its_state():
     model, teacher, other = toy.model(), MeanTeacher(0.5), MeanTeacher(0.5)
     assert teacher.state() is None
     teacher.of(model)

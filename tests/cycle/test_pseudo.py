@@ -28,7 +28,7 @@ def make(rec_tasks: dict[str, float] | None = None, **changes: Any) -> list[list
 
 
 def meant(request: Any) -> tuple[Any, Any]:
-    """The record asked about and the region that the expression of a question means: "thing C", or a true one."""
+    """The record of a question, and the region that its expression means: "thing C", or a true one."""
     source = scripted.sources()[request.image]
     last = request.question.rstrip("?.").removesuffix(" in the image").split()[-1]
     if last in LETTERS:
@@ -45,7 +45,7 @@ def truth(request: Any) -> str:
 
 
 def lettered(request: Any) -> str:
-    """An expression that names the region asked about by a letter: a perfect description."""
+    """An expression that names the region of the question by a letter: a perfect description."""
     record = scripted.sources()[request.image].record
     return next(
         f"thing {letter}"
@@ -66,13 +66,13 @@ def test_reg_then_rec_asks_for_the_generated_expression_and_answers_the_region(m
             assert asked.expression_source == "model" and example.first is None and example.sampled is None
 
 
-def test_an_expression_that_leads_elsewhere_still_teaches_where_it_should_lead(monkeypatch):
+def test_reg_then_rec_trains_the_true_region_of_an_expression_that_finds_another(monkeypatch):
     scripted.script(monkeypatch, lambda _: WORDS, lambda _: "[0, 0, 10, 10]")
     assert [len(own) for own in make()] == [len(source.record.regions) for source in scripted.sources()]
 
 
 @pytest.mark.parametrize("leg", ["rec_then_reg", "self_training"])
-def test_the_other_direction_asks_about_the_box_that_was_found(monkeypatch, leg):
+def test_rec_then_reg_asks_about_the_box_that_was_found(monkeypatch, leg):
     def nearly(request: Any) -> str:
         x1, y1, x2, y2 = truth(request)[1:-1].split(", ")
         return f"[{x1}, {y1}, {int(x2) + 10}, {y2}]"
@@ -89,7 +89,7 @@ def test_the_other_direction_asks_about_the_box_that_was_found(monkeypatch, leg)
 
 
 @pytest.mark.parametrize("leg", ["rec_then_reg", "self_training"])
-def test_a_box_of_the_wrong_region_teaches_no_expression(monkeypatch, leg):
+def test_rec_then_reg_has_no_example_of_a_box_of_the_wrong_region(monkeypatch, leg):
     def wrong(request: Any) -> str:
         record, region = meant(request)
         return REC.answer(record, next(each for each in record.regions if each is not region), None)
@@ -98,7 +98,7 @@ def test_a_box_of_the_wrong_region_teaches_no_expression(monkeypatch, leg):
     assert make(**{"reg_then_rec": 0.0, leg: 1.0}) == [[], []]
 
 
-def test_a_box_of_two_regions_earns_nothing(monkeypatch):
+def test_a_box_that_fits_two_regions_gives_no_example_and_no_reward(monkeypatch):
     """With all boxes equal, every answer fits every region."""
     same_boxes = []
     for source in scripted.sources(undescribed=True):
@@ -112,18 +112,18 @@ def test_a_box_of_two_regions_earns_nothing(monkeypatch):
         monkeypatch, lambda _: WORDS, lambda each: scripted.box_of(same_boxes[each.image].record.regions[0])
     )
     own = scripted.settings(reg_then_rec=1.0, rec_then_reg=1.0, self_training=1.0)
-    examples, trips = PseudoLabeler(own, {"rec_box": 1.0}, 1).examples(toy.asked(), same_boxes, 0)
-    assert examples == [[], []] and all(trip.found.iou > 0.9 and trip.reward(0.5) == 0 for trip in trips)
+    examples, round_trips = PseudoLabeler(own, {"rec_box": 1.0}, 1).examples(toy.asked(), same_boxes, 0)
+    assert examples == [[], []] and all(each.found.iou > 0.9 and each.reward(0.5) == 0 for each in round_trips)
 
 
-def test_expressions_that_were_cut_off_earn_nothing(monkeypatch):
+def test_expressions_that_were_cut_off_give_no_example(monkeypatch):
     scripted.script(monkeypatch, lambda _: WORDS, truth)
     asked = scripted.script(monkeypatch, lambda _: WORDS, lambda _: "[0, 0, 10, 10]")
     length = len(toy.tokenizer().encode_answer(WORDS))
     assert make(max_words=length - 1, self_training=1.0) == [[], []]
     assert not [each for each in asked if WORDS in each.question]  # and no question is asked
     assert make(max_words=length) != [[], []]
-    # Nor does a shorter form of them, though it would lead somewhere.
+    # A shorter form of them gives no example either, although it would find a region.
     named = f"the {scripted.sources()[0].record.regions[0].category} on the far left side"
     scripted.script(monkeypatch, lambda _: named, lambda _: "[0, 0, 10, 10]")
     length = len(toy.tokenizer().encode_answer(named))
@@ -132,7 +132,7 @@ def test_expressions_that_were_cut_off_earn_nothing(monkeypatch):
 
 
 def test_every_rec_task_may_answer_an_expression(monkeypatch):
-    """The cycle through masks and keypoints: the answer is the region's own, in the task's form."""
+    """The answer is the true one of the region, as a mask or keypoints if the task needs them."""
     scripted.script(monkeypatch, lettered, truth)
     tasks = {"rec_box": 1.0, "rec_mask": 1.0, "rec_keypoints": 1.0}
     made = [(source, example) for source, own in zip(scripted.sources(), make(tasks), strict=True) for example in own]
@@ -144,7 +144,7 @@ def test_every_rec_task_may_answer_an_expression(monkeypatch):
 
 
 @pytest.mark.parametrize("task", ["rec_mask", "rec_keypoints"])
-def test_a_mask_or_keypoints_lead_back_to_an_expression(monkeypatch, task):
+def test_rec_then_reg_works_with_masks_and_keypoints(monkeypatch, task):
     """y -> mask -> box around it -> y."""
 
     def true(request: Any) -> str:
@@ -159,7 +159,7 @@ def test_a_mask_or_keypoints_lead_back_to_an_expression(monkeypatch, task):
         assert example.instruction.answer in {expression.text for expression in region.expressions}
 
 
-def test_soft_examples_hold_the_first_leg(monkeypatch):
+def test_soft_examples_have_their_first_leg(monkeypatch):
     asked = scripted.script(monkeypatch, lettered, truth)
     examples = make(mode="soft", self_training=1.0)
     questions = {each.question for each in asked}
@@ -168,7 +168,7 @@ def test_soft_examples_hold_the_first_leg(monkeypatch):
         assert example.first.answer in example.instruction.question
 
 
-def test_examples_are_a_function_of_seed_and_turn(monkeypatch):
+def test_examples_depend_on_the_seed_and_the_iteration_alone(monkeypatch):
     scripted.script(monkeypatch, lettered, truth)
     labeler = PseudoLabeler(scripted.settings(), {"rec_box": 1.0}, seed=1)
     sources = scripted.sources(undescribed=True)
@@ -176,10 +176,10 @@ def test_examples_are_a_function_of_seed_and_turn(monkeypatch):
     assert labeler.examples(toy.asked(), sources, 0) == first
     assert labeler.examples(toy.asked(), sources, 1) != first
     alone = [labeler.examples(toy.asked(), [source], 0)[0][0] for source in sources[:1]]
-    assert alone == first[0][:1]  # whatever else is in the batch
+    assert alone == first[0][:1]  # independent of the rest of the batch
 
 
-def test_a_random_round_trip_that_returns_is_chosen():
+def test_choose_takes_a_random_round_trip_that_returns():
     good = [RoundTrip("", name, (1,), confidence, Found(iou=0.9)) for name, confidence in (("a", 0.1), ("b", 0.9))]
     bad = [
         RoundTrip("", "c", (1,), 0.99, Found(iou=0.2)),
@@ -192,8 +192,8 @@ def test_a_random_round_trip_that_returns_is_chosen():
     assert {choose([*bad, lost], 0.5, rng).words for _ in range(30)} == {"e"}
 
 
-def test_self_training_takes_what_returns_and_most_samples_agree_on(monkeypatch):
-    """Here "red", which one sample has, is left out; F is asked for a random one of all that return."""
+def test_self_training_takes_the_returning_expression_on_which_most_samples_agree(monkeypatch):
+    """The word "red" of a single sample is left out. F is asked for a random one of all expressions that return."""
 
     def expression(request: Any) -> str:
         index = LETTERS.index(lettered(request)[-1])
@@ -217,7 +217,7 @@ def test_self_training_takes_what_returns_and_most_samples_agree_on(monkeypatch)
     assert met == {"red", ""}
 
 
-def test_described_regions_get_no_expression_of_the_model(monkeypatch):
+def test_regions_with_true_expressions_get_no_generated_ones(monkeypatch):
     scripted.script(monkeypatch, lettered, truth)
     source = scripted.sources(1)[0]
     has_words = source.record.regions[0].region_id
@@ -228,6 +228,6 @@ def test_described_regions_get_no_expression_of_the_model(monkeypatch):
         (source.described, ()),
         ({}, source.record.regions),
     ):
-        ((examples,), trips) = labeler.examples(toy.asked(), [type(source)(source.record, described_by_task)], 0)
+        ((examples,), round_trips) = labeler.examples(toy.asked(), [type(source)(source.record, described_by_task)], 0)
         assert {each.instruction.region_id for each in examples} == {region.region_id for region in expected}
-        assert len(trips) == len(expected)
+        assert len(round_trips) == len(expected)

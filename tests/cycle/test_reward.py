@@ -54,16 +54,16 @@ def script_one_right(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted.script(monkeypatch, words, box)
 
 
-def test_expressions_that_find_their_region_gain_and_the_others_lose(monkeypatch):
+def test_the_advantage_is_positive_for_expressions_that_find_their_region_only(monkeypatch):
     script_one_right(monkeypatch)
-    examples, trips = make()
+    examples, round_trips = make()
     for own in examples:
         assert [example.instruction.answer for example in own] == list(EXPRESSIONS)
         gained = [example.sampled.advantage for example in own if example.sampled]
         assert gained == pytest.approx(advantages([1.0, 0.0, 0.0, 0.0]), abs=0.05) and gained[0] > 0 > gained[1]
         assert all(example.weight == 0.5 and example.instruction.task == "reg_caption" for example in own)
-    for trip in trips:
-        assert (trip.found.iou > 0.9) == (trip.words == "the thing")
+    for round_trip in round_trips:
+        assert (round_trip.found.iou > 0.9) == (round_trip.words == "the thing")
 
 
 def test_log_probabilities_are_those_of_the_model_and_of_the_reference(monkeypatch):
@@ -91,8 +91,8 @@ def test_all_questions_begin_with_the_domain(monkeypatch):
 
     log_probabilities = module.log_probabilities
     monkeypatch.setattr(module, "log_probabilities", watched)
-    turn = itertools.cycle(["[0, 0, 500, 500]", "[500, 500, 1000, 1000]"])
-    asked = scripted.script(monkeypatch, lambda _: "the thing", lambda _: next(turn))
+    boxes = itertools.cycle(["[0, 0, 500, 500]", "[500, 500, 1000, 1000]"])
+    asked = scripted.script(monkeypatch, lambda _: "the thing", lambda _: next(boxes))
     own = scripted.settings(mode="reward", samples=2, rec_then_reg=1.0)
     rewards = Rewards(own, seed=1)
     examples, _ = rewards.examples(toy.asked(), toy.model(seed=1), scripted.of_domain(domain), 0)
@@ -102,16 +102,16 @@ def test_all_questions_begin_with_the_domain(monkeypatch):
     assert all(question.startswith(f"{domain} ") and domain not in question[1:] for question in questions)
 
 
-def test_answers_of_equal_reward_teach_nothing(monkeypatch):
+def test_answers_of_equal_reward_give_no_example(monkeypatch):
     scripted.script(monkeypatch, lambda _: "the star", lambda _: "[0, 0, 10, 10]")
     assert make()[0] == [[], []]
 
 
-def test_boxes_gain_by_the_log_probability_of_their_expression(monkeypatch):
-    """F's reward, against the log probabilities computed one by one."""
+def test_the_reward_of_a_box_is_the_log_probability_of_its_expression(monkeypatch):
+    """The rewards of F equal log probabilities that are computed one by one."""
     sampled = ["[0, 0, 500, 500]", "[500, 500, 1000, 1000]", "[100, 0, 200, 900]"]
-    turn = iter(sampled * 2)
-    scripted.script(monkeypatch, lambda _: "x", lambda _: next(turn))
+    boxes = iter(sampled * 2)
+    scripted.script(monkeypatch, lambda _: "x", lambda _: next(boxes))
     examples, _ = make(samples=3, reg_then_rec=0.0, rec_then_reg=2.0)
     model, tokenizer = toy.model(), toy.tokenizer()
     for source, own in zip(scripted.sources(), examples, strict=True):
@@ -134,7 +134,7 @@ def test_boxes_gain_by_the_log_probability_of_their_expression(monkeypatch):
 
 
 def test_ambiguous_expressions_have_no_reward():
-    """A box that is right, and another region's too, earns nothing."""
+    """A box that fits its region and another one has the reward 0."""
     from vilam.cycle.round_trip import Found, RoundTrip
 
     right = RoundTrip("", "w", (1,), 0.5, Found(iou=0.8, other_iou=0.1))

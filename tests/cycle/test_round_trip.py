@@ -1,4 +1,4 @@
-"""Round trips judge every generated expression. pycocotools compares the boxes, not vilam's own IoU."""
+"""Round trips. pycocotools computes the expected IoU of the boxes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from vilam.cycle.round_trip import (
     contradicts_category,
     find,
     is_valid,
+    make_round_trips,
     rec_query,
-    round_trips,
 )
 from vilam.data.records import ImageRecord, Region
 from vilam.draws import seed_of
@@ -48,7 +48,7 @@ def run(
 ) -> list[list[RoundTrip]]:
     """``few``: see `toy.of_few_words`."""
     model = toy.of_few_words(coordinates=form) if few else toy.asked(coordinates=form)
-    return round_trips(model, records, all_regions(records), sampling)
+    return make_round_trips(model, records, all_regions(records), sampling)
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:
@@ -58,7 +58,7 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
-    """Scripts the model: an expression by request, a box (0-1000) by question; returns the questions that come."""
+    """Scripts the model: an expression by request, a box (0-1000) by question; returns the questions."""
 
     def follow(words: Callable[[Request], str], box: Callable[[str], str]) -> list[str]:
         asked: list[str] = []
@@ -82,17 +82,17 @@ def test_iou_and_other_iou_equal_pycocotools_of_the_region_and_the_nearest_other
     records = images()
     regions = all_regions(records)
     found = 0
-    for (index, region), trips in zip(regions, run(records), strict=True):
-        for trip in trips:
-            if trip.found.box_xyxy is None:
-                assert trip.found.iou == trip.found.other_iou == 0
+    for (index, region), round_trips in zip(regions, run(records), strict=True):
+        for round_trip in round_trips:
+            if round_trip.found.box_xyxy is None:
+                assert round_trip.found.iou == round_trip.found.other_iou == 0
                 continue
             found += 1
             others = [each for each in records[index].regions if each.region_id != region.region_id]
-            assert trip.found.iou == pytest.approx(overlap(trip.found.box_xyxy, region.box_xyxy))
-            worst = max((overlap(trip.found.box_xyxy, each.box_xyxy) for each in others), default=0.0)
-            assert trip.found.other_iou == pytest.approx(worst)
-            assert 0 < trip.confidence <= 1
+            assert round_trip.found.iou == pytest.approx(overlap(round_trip.found.box_xyxy, region.box_xyxy))
+            worst = max((overlap(round_trip.found.box_xyxy, each.box_xyxy) for each in others), default=0.0)
+            assert round_trip.found.other_iou == pytest.approx(worst)
+            assert 0 < round_trip.confidence <= 1
     assert found > 10
 
 
@@ -105,10 +105,12 @@ def test_a_round_trip_returns_if_it_reaches_its_region_alone(own, other, thresho
 
 @pytest.mark.parametrize("form", ["token", "text"])
 def test_expressions_hold_no_digits_coordinates_or_special_tokens(form):
-    """Of an untrained model that samples at a high temperature."""
+    """The model is untrained and samples at a high temperature."""
     tokenizer = toy.tokenizer(form)
     expressions = [
-        trip.words for trips in run(images(2), replace(SAMPLING, temperature=5.0), form, few=False) for trip in trips
+        round_trip.words
+        for round_trips in run(images(2), replace(SAMPLING, temperature=5.0), form, few=False)
+        for round_trip in round_trips
     ]
     assert len(expressions) > 20
     for words in expressions:
@@ -118,30 +120,34 @@ def test_expressions_hold_no_digits_coordinates_or_special_tokens(form):
         assert tokenizer.first_coordinate is None or max(ids) < tokenizer.first_coordinate
 
 
-def test_expressions_that_were_cut_off_lead_nowhere():
+def test_expressions_that_were_cut_off_find_nothing():
     """With a higher limit the same samples continue: those that end before the lower limit are the same."""
     records = images(2)
     short, long = (run(records, replace(SAMPLING, samples=6, max_words=limit)) for limit in (3, 40))
     ended, cut = 0, 0
     for some, all_ in zip(short, long, strict=True):
-        whole = {trip.words for trip in all_}
-        for trip in some:
-            if trip.found.box_xyxy is None:
+        whole = {each.words for each in all_}
+        for round_trip in some:
+            if round_trip.found.box_xyxy is None:
                 cut += 1
             else:
                 ended += 1
-                assert trip.words in whole
+                assert round_trip.words in whole
     assert cut and ended
 
 
 @pytest.mark.parametrize("words", ["", "item 7", "item ²", "at [1, 2]", "a\ufffdb", "a\x07"])
-def test_expressions_that_are_not_valid_lead_nowhere(script, words):
-    """Also if the grammar let them pass: no question is asked about them."""
+def test_expressions_that_are_not_valid_find_nothing(script, words):
+    """No question is asked about them, even if the grammar allows them."""
     assert not is_valid(words) and not is_valid("a\nb") and is_valid("the café’s red-brown disc, lit")
     asked = script(lambda _: words, lambda _: "[0, 0, 1000, 1000]")
     records = images(1)
-    trips = run(records)
-    assert all(trip.found.box_xyxy is None and not trip.returns(0.01) for made in trips for trip in made)
+    round_trips = run(records)
+    assert all(
+        round_trip.found.box_xyxy is None and not round_trip.returns(0.01)
+        for made in round_trips
+        for round_trip in made
+    )
     assert len(asked) == len(records[0].regions) * SAMPLING.samples  # no REC question
 
 
@@ -156,13 +162,13 @@ def test_expressions_that_are_not_valid_lead_nowhere(script, words):
         ("a traffic light", "person", True),
         ("A Traffic-Light!", "person", True),
         ("the personal thing", "RBC", False),
-        ("the RBC", "RBC", True),  # of which there are two
+        ("the RBC", "RBC", True),  # the image has two
         ("rbc.", "RBC", True),
         ("the WBC", "WBC", False),
         ("another RBC", "RBC", False),
     ],
 )
-def test_expressions_that_contradict_the_category(words, category, contradicts):
+def test_contradicts_category(words, category, contradicts):
     names = ("RBC", "RBC", "WBC", "person", "traffic light")
     regions = tuple(Region(str(i), (i, 0, i + 1, 1), name) for i, name in enumerate(names))
     record = ImageRecord("", "train", b"", 9, 9, "", "", regions=regions)
@@ -170,26 +176,26 @@ def test_expressions_that_contradict_the_category(words, category, contradicts):
     assert contradicts_category(words, region, record, sorted({*names, "platelet"})) == contradicts
 
 
-def test_expressions_that_name_another_category_lead_nowhere(script):
-    """Also if they would lead back: no question is asked about them."""
+def test_expressions_that_contradict_their_category_find_nothing(script):
+    """No question is asked about them, even if they would return."""
     record = images(1)[0]
     names = sorted({region.category for region in record.regions})
     asked = script(lambda _: f"the first {names[0]}", lambda _: "[0, 0, 1000, 1000]")
     for region, made in zip(record.regions, run([record]), strict=True):
-        for trip in made:
-            assert (trip.found.box_xyxy is not None) == (region.category == names[0])
-            assert trip.is_ambiguous(0.01) or region.category == names[0]
+        for round_trip in made:
+            assert (round_trip.found.box_xyxy is not None) == (region.category == names[0])
+            assert round_trip.is_ambiguous(0.01) or region.category == names[0]
     assert len(names) > 1 and len(asked) == len(record.regions) * SAMPLING.samples + 1
 
 
-def test_the_same_expression_is_asked_once_in_an_image(script):
-    """Whatever samples and regions it was written for; spaces make no difference."""
+def test_the_same_expression_is_asked_once_per_image(script):
+    """Several samples and regions may have it; spaces are ignored."""
     expressions = ["the  red disc", "the red disc ", "it"]
     asked = script(lambda request: expressions[request.seed % 3], lambda _: "[0, 0, 500, 500]")
     record = images(1)[0]
-    (trips, *_) = run([record], replace(SAMPLING, samples=9))
+    (round_trips, *_) = run([record], replace(SAMPLING, samples=9))
     sampled = [seed_of(SAMPLING.seed, record.image_id, record.regions[0].region_id, sample) % 3 for sample in range(9)]
-    assert [trip.words for trip in trips] == [("the red disc", "the red disc", "it")[i] for i in sampled]
+    assert [each.words for each in round_trips] == [("the red disc", "the red disc", "it")[i] for i in sampled]
     assert sum("the red disc" in question for question in asked) == 1
 
 
@@ -204,7 +210,7 @@ def test_samples_answer_different_questions_or_the_same(script):
 
 
 @pytest.mark.parametrize("task", ["rec_mask", "rec_keypoints"])
-def test_masks_and_keypoints_are_found_too(monkeypatch, task):
+def test_find_scores_masks_and_keypoints(monkeypatch, task):
     """The true answer of a task finds its own region; keypoints by OKS, if the category has them."""
     record = images(1)[0]
     chosen = TASKS[task]
@@ -220,7 +226,7 @@ def test_masks_and_keypoints_are_found_too(monkeypatch, task):
             assert overlap(one.box_xyxy, region.box_xyxy) > 0.7
 
 
-def test_the_bounding_box_of_an_answer():
+def test_bounding_box_surrounds_polygons_and_points():
     assert bounding_box(Reading(box_xyxy=(1.0, 2.0, 3.0, 4.0))) == (1.0, 2.0, 3.0, 4.0)
     assert bounding_box(Reading(points=((5.0, 1.0), (2.0, 8.0), (3.0, 3.0)))) == (2.0, 1.0, 5.0, 8.0)
     rings = (((0.0, 0.0), (4.0, 0.0), (4.0, 4.0)), ((9.0, 9.0), (7.0, 9.0), (9.0, 7.0)))
@@ -228,12 +234,12 @@ def test_the_bounding_box_of_an_answer():
     assert bounding_box(Reading(points=((5.0, 1.0),))) is None is bounding_box(Reading(text="a star"))
 
 
-def test_the_expression_is_asked_for_and_the_box_is_in_pixels(script):
+def test_round_trips_ask_for_the_expression_and_return_a_box_in_pixels(script):
     asked = script(lambda _: "the red disc", lambda question: "[250, 500, 750, 1000]" if "disc" in question else "[]")
     record = replace(images(1)[0], width=200, height=100)
-    trips = run([record])
+    round_trips = run([record])
     assert asked[-1] == module.REC.templates[0].format(expression="the red disc")
-    assert {trip.found.box_xyxy for made in trips for trip in made} == {(50.0, 50.0, 150.0, 100.0)}
+    assert {each.found.box_xyxy for made in round_trips for each in made} == {(50.0, 50.0, 150.0, 100.0)}
 
 
 def test_both_questions_begin_with_the_domain(script):
@@ -244,32 +250,32 @@ def test_both_questions_begin_with_the_domain(script):
     assert all(question.startswith(f"{domain} ") for question in asked)
 
 
-def test_an_answer_that_cannot_be_parsed_leads_nowhere(script):
+def test_an_answer_that_cannot_be_parsed_finds_nothing(script):
     script(lambda _: "the red disc", lambda _: "somewhere")
-    assert all(trip.found.box_xyxy is None for made in run(images(1)) for trip in made)
+    assert all(each.found.box_xyxy is None for made in run(images(1)) for each in made)
 
 
-def test_a_region_alone_in_its_image_has_no_other(script):
+def test_other_iou_is_0_for_a_region_alone_in_its_image(script):
     record = images(1)[0]
     record = replace(record, regions=(Region("r", (0.0, 0.0, 24.0, 48.0), "circle"),))
     script(lambda _: "the red disc", lambda _: "[0, 0, 500, 1000]")
-    ((trip, *_),) = run([record])
-    assert (trip.found.iou, trip.found.other_iou) == (pytest.approx(1), 0) and trip.returns(1 - 1e-9)
+    ((round_trip, *_),) = run([record])
+    assert (round_trip.found.iou, round_trip.found.other_iou) == (pytest.approx(1), 0) and round_trip.returns(1 - 1e-9)
 
 
 def test_round_trips_do_not_depend_on_the_rest_of_the_batch():
     records = images()
     together = run(records)
-    alone = [trips for record in reversed(records) for trips in reversed(run([record]))][::-1]
-    assert [[(trip.words, trip.found.box_xyxy) for trip in made] for made in together] == [
-        [(trip.words, trip.found.box_xyxy) for trip in made] for made in alone
+    alone = [round_trips for record in reversed(records) for round_trips in reversed(run([record]))][::-1]
+    assert [[(each.words, each.found.box_xyxy) for each in made] for made in together] == [
+        [(each.words, each.found.box_xyxy) for each in made] for made in alone
     ]
     for left, right in zip(together, alone, strict=True):
-        assert [trip.confidence for trip in left] == pytest.approx([trip.confidence for trip in right], rel=1e-3)
+        assert [each.confidence for each in left] == pytest.approx([each.confidence for each in right], rel=1e-3)
 
 
 def test_other_seeds_give_other_expressions():
     def words(seed: int) -> list[str]:
-        return [trip.words for made in run(images(1), replace(SAMPLING, seed=seed)) for trip in made]
+        return [each.words for made in run(images(1), replace(SAMPLING, seed=seed)) for each in made]
 
     assert words(5) == words(5) != words(6)

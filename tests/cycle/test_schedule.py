@@ -17,7 +17,7 @@ def schedule(**changes: Any) -> Schedule:
 def test_examples_are_made_from_the_start_on_at_every_refresh():
     own = schedule(start=0.5, refresh=3)
     assert own.first == 10 and [step for step in range(20) if own.is_due(step)] == [10, 13, 16, 19]
-    assert [own.turn(step) for step in (10, 12, 13, 19)] == [0, 0, 1, 3]
+    assert [own.iteration(step) for step in (10, 12, 13, 19)] == [0, 0, 1, 3]
 
 
 def test_weights_rise_linearly_after_the_start():
@@ -27,6 +27,6 @@ def test_weights_rise_linearly_after_the_start():
     assert schedule(start=0.0, ramp=0.0).weight(0) == 1.0
 
 
-def test_without_a_cycle_nothing_is_due():
+def test_mode_none_has_no_weight_and_makes_no_examples():
     none = schedule(mode="none", start=0.0)
     assert not any(none.is_due(step) or none.weight(step) for step in range(20))

@@ -1,4 +1,4 @@
-"""Other forms: what is corrected, what may be left out, what is tried, and what is taken."""
+"""Other forms of expressions: correction, shortening, and the choice among them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE = Found(box_xyxy=(0, 0, 1, 1), iou=0.9)
 ELSEWHERE = Found(box_xyxy=(0, 0, 1, 1), iou=0.1)
 
 
-def trip(words: str, log_probability: float, found: Found = HERE) -> RoundTrip:
+def round_trip(words: str, log_probability: float, found: Found = HERE) -> RoundTrip:
     return RoundTrip("", words, (1,), math.exp(log_probability), found)
 
 
@@ -59,23 +59,26 @@ def test_shorter_forms_keep_the_first_word_and_the_category(parts: list[str]) ->
         assert any(left == parts[:a] + parts[b:] for a in range(len(parts)) for b in range(a, len(parts) + 1))
 
 
-def order(trips: list[RoundTrip], samples: Sequence[str] = ()) -> list[str]:
-    return [each.words for each in ranked(trips, [trip(words, -1.0) for words in samples], "star", 0.5)]
+def order(round_trips: list[RoundTrip], samples: Sequence[str] = ()) -> list[str]:
+    return [each.words for each in ranked(round_trips, [round_trip(words, -1.0) for words in samples], "star", 0.5)]
 
 
 def test_the_expression_on_which_most_samples_agree_comes_first():
-    red, star, left = trip("the red star", -1.0), trip("the star", -4.0), trip("A star, left", -7.0)
+    red, star, left = round_trip("the red star", -1.0), round_trip("the star", -4.0), round_trip("A star, left", -7.0)
     samples = ["the blue star", "the red star", "the star on the left", "the left star", "the red arrow left"]
     # of five samples star has four, left three, red two
     assert order([red, star, left], samples) == [left.words, star.words, red.words]
     assert order([red, star, left], ["the red star"]) == [red.words, star.words, left.words]
-    assert order([star, trip("a star", -3.0)], samples) == [
+    assert order([star, round_trip("a star", -3.0)], samples) == [
         "a star",
         "the star",
     ]  # the more probable
-    assert order([trip("the left star", -9.0, ELSEWHERE), red], samples) == [red.words]
-    assert order([trip("the left arrow", -0.1), red], samples) == [red.words, "the left arrow"]  # it names the category
-    assert order([trip("a", -3.0, ELSEWHERE)], samples) == [] == order([])
+    assert order([round_trip("the left star", -9.0, ELSEWHERE), red], samples) == [red.words]
+    assert order([round_trip("the left arrow", -0.1), red], samples) == [
+        red.words,
+        "the left arrow",
+    ]  # it names the category
+    assert order([round_trip("a", -3.0, ELSEWHERE)], samples) == [] == order([])
 
 
 def records() -> list[ImageRecord]:
@@ -87,16 +90,16 @@ def regions() -> list[BatchRegion]:
 
 
 def other_of(words: Sequence[str], found: Found = ELSEWHERE, max_words: int = 30) -> list[list[RoundTrip]]:
-    """The round trips of every region, whose expressions are ``words``; {} is its category, {other} another one."""
-    trips = [
+    """The round trips of every region with the expressions ``words``; {} is its category, {other} another one."""
+    round_trips = [
         [RoundTrip("What?", each.format(region.category, other=other(region)), (1, 2, 3), 0.5, found) for each in words]
         for _, region in regions()
     ]
-    return with_other_forms(toy.asked(), records(), regions(), trips, 0.5, max_words)
+    return with_other_forms(toy.asked(), records(), regions(), round_trips, 0.5, max_words)
 
 
 def other(region: Region) -> str:
-    """A category that the region is not of."""
+    """A category that the region does not have."""
     return next(each for each in toy.card().categories if each != region.category)
 
 
@@ -123,10 +126,10 @@ def test_questions_about_other_forms_begin_with_the_domain(monkeypatch):
     asked = scripted.script(monkeypatch, lambda _: "", lambda _: "[0, 0, 10, 10]")
     domain = "This is a picture of shapes."
     images = [replace(record, domain=domain) for record in records()]
-    trips = [
+    round_trips = [
         [RoundTrip("What?", f"the red {region.category} up", (1, 2, 3), 0.5, ELSEWHERE)] for _, region in regions()
     ]
-    with_other_forms(toy.asked(), images, regions(), trips, 0.5, 30)
+    with_other_forms(toy.asked(), images, regions(), round_trips, 0.5, 30)
     assert asked and all(each.question.startswith(f"{domain} Where is ") for each in asked)
 
 
@@ -148,14 +151,14 @@ def test_an_expression_with_another_category_is_tried_with_its_own(monkeypatch):
 def test_the_forms_are_those_of_an_expression_that_returns_if_there_is_one(monkeypatch):
     scripted.script(monkeypatch, lambda _: "", lambda _: "[0, 0, 10, 10]")
     for found, word in ((HERE, "big"), (ELSEWHERE, "red")):
-        trips = [
+        round_trips = [
             [
                 RoundTrip("", f"the red {r.category} up", (1,), 0.9, ELSEWHERE),
                 RoundTrip("", f"the big {r.category} up", (1,), 0.5, found),
             ]
             for _, r in regions()
         ]
-        tried = with_other_forms(toy.asked(), records(), regions(), trips, 0.5, 30)
+        tried = with_other_forms(toy.asked(), records(), regions(), round_trips, 0.5, 30)
         found = {part for _, _, *more in tried for form in more for part in form.words.split()}
         assert found & {"red", "big"} == {word}
 

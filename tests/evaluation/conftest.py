@@ -28,7 +28,7 @@ EXPRESSIONS = ("the red star", "star on the <script>alert(1)</script> left")
 
 
 def png(width: int = 100, height: int = 100, shade: int = 0) -> bytes:
-    """A PNG file in which one pixel has the given shade."""
+    """A PNG file in which one pixel has this shade."""
     buffer = io.BytesIO()
     image = Image.linear_gradient("L").resize((width, height))
     image.putpixel((0, 0), shade)
@@ -62,7 +62,7 @@ def records() -> dict[str, ImageRecord]:
 
 @pytest.fixture
 def predict() -> Callable[..., Prediction]:
-    """A prediction of a task on an image; without an answer it is the true one."""
+    """A prediction of a task on an image; the true answer if none is passed."""
 
     def make(task: str, image_id: str = "a", answer: str | None = None, region_id: str = "star") -> Prediction:
         image = record(image_id)
@@ -101,7 +101,7 @@ def box_rows() -> pd.DataFrame:
     """Five answers on three images; one of them unreadable, one at the threshold itself."""
     return pd.DataFrame(
         {
-            "picture": ["a", "a", "b", "b", "c"],
+            "content_id": ["a", "a", "b", "b", "c"],
             "iou": [1.0, 0.5, 0.49, 0.0, 0.9],
             "invalid": [False, False, False, True, False],
             "expression_kind": ["order", "position", "position", "order", ""],

@@ -29,7 +29,7 @@ def random_rows(seed: int) -> pd.DataFrame:
             found += [_box(rng) for _ in range(rng.integers(0, 2))]
             row = {
                 "image_id": f"i{image}",
-                "picture": f"i{image}",
+                "content_id": f"i{image}",
                 "expression": name,
                 "expression_kind": "class",
                 "true_boxes": true,
@@ -98,7 +98,7 @@ def test_a_resample_without_a_category_is_a_mean_over_the_others(tmp_path: Path)
     assert np.isnan(mean_precisions(rankings(rows), np.zeros(len(rows)))).all()
 
 
-def test_without_true_boxes_there_is_no_precision() -> None:
+def test_average_precision_needs_true_boxes() -> None:
     rows = random_rows(0)
     assert not dict(average_precision("t", rows.assign(true_boxes=[[]] * len(rows)), 20, 0))
     assert not dict(average_precision("t", rows.assign(expression_kind="free"), 20, 0))

@@ -1,4 +1,4 @@
-"""The second turn: what is asked about which box, and what counts as right."""
+"""The second turn of a dialogue: its box, its question and its metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def answered(first: list[Prediction], categories: list[str], records, card) -> d
     return dict(dialogue_metrics(first, second, records, card, {name: name for name in records}, resamples=50, seed=0))
 
 
-def test_the_second_turn_is_about_the_box_that_was_found(predict, records, card):
+def test_the_second_turn_asks_about_the_box_that_was_found(predict, records, card):
     first = predict("rec_box", answer="[7, 8, 900, 999]")
     (turn,) = second_turns([first, predict("reg_class")], records, card)
     assert turn.question == "What category is in [7, 8, 900, 999]?"
@@ -32,7 +32,7 @@ def test_an_unreadable_box_has_no_second_turn_and_counts_as_wrong(predict, recor
     assert (found["dialogue/accuracy"], found["dialogue/found_and_named"], found["dialogue/total"]) == (0.5, 0.5, 2)
 
 
-def test_naming_and_finding_count_separately(predict, records, card):
+def test_naming_and_finding_are_counted_separately(predict, records, card):
     """Named alone, found alone, both, and neither."""
     first = [predict("rec_box", "a", FAR), predict("rec_box", "b"), predict("rec_box", "c")]
     first.append(predict("rec_box", "c", FAR, region_id="circle"))
@@ -45,11 +45,11 @@ def test_naming_and_finding_count_separately(predict, records, card):
 
 
 @pytest.mark.parametrize("categories", [("star",), ()])
-def test_without_two_categories_there_is_no_second_turn(predict, records, card, categories):
+def test_a_data_set_of_one_category_has_no_second_turn(predict, records, card, categories):
     bare = replace(card, categories=categories)
     assert second_turns([predict("rec_box")], records, bare) == []
     assert answered([predict("rec_box")], [], records, bare) == {}
 
 
-def test_without_boxes_there_are_no_metrics(predict, records, card):
+def test_no_box_questions_give_no_metrics(predict, records, card):
     assert answered([predict("reg_class")], [], records, card) == {}

@@ -1,4 +1,4 @@
-"""Drawings: which pixels get the colour, and that the given image does not change."""
+"""Drawings: the pixels that get the colour; the original image does not change."""
 
 import pytest
 from PIL import Image, ImageChops
@@ -55,7 +55,7 @@ def test_a_label_that_is_wider_than_the_image_shows_its_beginning() -> None:
 
 
 @pytest.mark.parametrize("reading", [Reading(), Reading(points=()), Reading(polygons=()), Reading(text="words")])
-def test_nothing_to_draw_changes_nothing_and_the_original_is_kept(reading: Reading) -> None:
+def test_an_empty_reading_draws_nothing_and_the_original_stays_unchanged(reading: Reading) -> None:
     image = grey_image()
     assert ImageChops.difference(draw(image, reading), grey_image()).getbbox() is None
     draw(image, Reading(box_xyxy=(10, 10, 30, 20)))

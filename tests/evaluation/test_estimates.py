@@ -18,7 +18,7 @@ def interval(values: ArrayLike, groups: ArrayLike, resamples: int, seed: int) ->
     return Bootstrap(groups, resamples, seed).interval(mean_of("mean", values))
 
 
-def test_the_interval_is_that_of_resampling_images_by_hand() -> None:
+def test_the_interval_equals_that_of_resampling_images_one_by_one() -> None:
     """A mean, a sum over a sum, and a mean over categories, one resample after the other."""
     rng = np.random.default_rng(3)
     images, over, under = rng.integers(0, 12, 90), rng.random(90), 1 + rng.random(90)
@@ -41,14 +41,14 @@ def test_the_interval_is_that_of_resampling_images_by_hand() -> None:
         assert bootstrap.interval(estimate) == pytest.approx(tuple(expected))
 
 
-def test_the_interval_is_that_of_the_normal_approximation_where_images_are_independent() -> None:
+def test_the_interval_of_independent_images_equals_the_normal_approximation() -> None:
     hits = np.arange(2000) % 4 == 0
     low, high = interval(hits, np.arange(2000), resamples=2000, seed=1)
     half = 1.96 * math.sqrt(0.25 * 0.75 / 2000)
     assert (low, high) == pytest.approx((0.25 - half, 0.25 + half), abs=0.002)
 
 
-def test_the_interval_is_wider_where_answers_on_one_image_agree() -> None:
+def test_the_interval_is_wider_if_answers_on_one_image_agree() -> None:
     hits = np.arange(400) % 4 == 0
     alone = interval(hits, np.arange(400), resamples=300, seed=1)
     together = interval(np.repeat(hits[:40], 10), np.repeat(np.arange(40), 10), resamples=300, seed=1)
@@ -64,7 +64,7 @@ def test_the_interval_repeats_and_stays_within_the_values(answers: list[tuple[fl
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
 
 
-def test_a_mean_over_some_answers_leaves_the_others_out() -> None:
+def test_mean_where_ignores_answers_that_are_not_counted() -> None:
     estimate = mean_where("some", [1.0, 0.0, 5.0, 0.5], [True, True, False, True])
     assert estimate.value == 0.5
     expected = Bootstrap(list("abc"), 50, 0).interval(mean_of("same", [1.0, 0.0, 0.5]))

@@ -1,4 +1,4 @@
-"""Rows and metrics of predictions: one row an answer, unreadable ones score 0."""
+"""Rows and metrics of predictions: one row per answer, unreadable ones score 0."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,7 @@ PERFECT = {
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_true_answer_scores_full_and_an_unreadable_one_0(
+def test_a_true_answer_has_the_best_score_and_an_unreadable_one_0(
     task: str, predict: Predict, score: Callable[..., Evaluation]
 ) -> None:
     full = score(predict(task)).metrics
@@ -103,7 +103,7 @@ def test_the_interval_repeats_and_contains_the_accuracy(predict: Predict, record
         ({"task": "activation"}, "activation is not an evaluated task"),
     ],
 )
-def test_an_unknown_image_region_or_task_is_one_clear_line(
+def test_an_unknown_image_region_or_task_is_reported_in_one_line(
     change: dict[str, str], message: str, predict: Predict, score: Callable[..., Evaluation]
 ) -> None:
     prediction = predict("rec_box")
@@ -111,7 +111,7 @@ def test_an_unknown_image_region_or_task_is_one_clear_line(
         score(replace(prediction, instruction=replace(prediction.instruction, **change)))
 
 
-def test_no_predictions_are_one_clear_line(score: Callable[..., Evaluation]) -> None:
+def test_an_evaluation_without_predictions_is_an_error(score: Callable[..., Evaluation]) -> None:
     with pytest.raises(VilamError, match="no answers"):
         score()
 
@@ -129,7 +129,7 @@ def test_held_out_categories_are_also_scored_separately(
     assert found.metrics["reg_class/accuracy"] == pytest.approx(2 / 3)
 
 
-def test_without_held_out_categories_there_are_no_parts(predict: Predict, score: Callable[..., Evaluation]) -> None:
+def test_there_are_no_parts_without_held_out_categories(predict: Predict, score: Callable[..., Evaluation]) -> None:
     assert not [name for name in score(predict("reg_class")).metrics if "seen" in name]
 
 

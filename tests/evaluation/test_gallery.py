@@ -1,4 +1,4 @@
-"""The chosen answers: each one once, the worst first, a fair sample among them; and their pictures."""
+"""The chosen answers: each one once, the worst first, with a fair random sample; and their drawings."""
 
 from dataclasses import replace
 from io import BytesIO
@@ -19,7 +19,7 @@ from vilam.tasks import GROUP_TASKS, TASKS
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.3, 0.6, 1.0]), min_size=1, max_size=30), st.integers(1, 13))
-def test_no_answer_is_chosen_twice_and_as_many_as_there_are(scores: list[float], count: int) -> None:
+def test_answers_are_chosen_once_and_up_to_their_number(scores: list[float], count: int) -> None:
     rows = pd.DataFrame({"iou": scores, "confidence": range(len(scores))})
     groups = choose(rows, "iou", count, seed=0)
     chosen = [index for group in groups.values() for index in group.index]
@@ -37,7 +37,7 @@ def test_the_worst_begin_with_the_most_confident_and_the_sample_repeats() -> Non
 
 
 @pytest.mark.parametrize("task", GROUP_TASKS)
-def test_answers_about_groups_are_drawn_too(task: str, records: dict[str, ImageRecord], card: DatasetCard) -> None:
+def test_answers_about_groups_are_drawn(task: str, records: dict[str, ImageRecord], card: DatasetCard) -> None:
     group = Group("both", "the shapes", ("star", "circle"))
     record = replace(records["a"], groups=(group,))
     answer = {"rec_every": "1 box: [500, 500, 900, 900]", "presence": "yes"}[task]
@@ -51,12 +51,12 @@ def test_answers_about_groups_are_drawn_too(task: str, records: dict[str, ImageR
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("answer", [None, "unreadable"])
-def test_every_task_is_drawn_on_an_enlarged_picture(
+def test_every_task_is_drawn_on_an_enlarged_image(
     task: str, answer: str | None, predict, records: dict[str, ImageRecord], card: DatasetCard
 ) -> None:
     prediction = predict(task, "a", answer)
-    trips = {prediction.instruction.instruction_id: "[500, 500, 900, 900]"}
-    rows = evaluate([prediction], records, card, bootstrap=2, seed=0, round_trips=trips).rows
+    round_trips = {prediction.instruction.instruction_id: "[500, 500, 900, 900]"}
+    rows = evaluate([prediction], records, card, bootstrap=2, seed=0, round_trips=round_trips).rows
     (shown,) = exhibits(rows, rows, records, card, count=5, seed=0)
     picture = Image.open(BytesIO(shown.picture))
     assert (picture.size, picture.format) == ((200, 200), "JPEG")

@@ -37,7 +37,7 @@ def grouped(records: Records) -> Records:
 def ask(
     records: Records, task: str, group_id: str, answer: str | None = None, image_id: str = "a", **options: Any
 ) -> Prediction:
-    """A prediction about a group; without an answer it is the true one."""
+    """A prediction about a group; the true answer if none is passed."""
     record = records[image_id]
     group = record.group(group_id)
     true = GROUP_TASKS[task].answer(record, group)
@@ -50,7 +50,7 @@ def run(records: Records, card: DatasetCard, predictions: Sequence[Prediction]) 
     return evaluate(predictions, records, card, bootstrap=50, seed=0)
 
 
-def test_right_answers_are_perfect(grouped: Records, card: DatasetCard) -> None:
+def test_true_answers_about_groups_are_perfect(grouped: Records, card: DatasetCard) -> None:
     groups = ("every star", "every cat", "both")
     asked = [ask(grouped, "rec_every", group, coordinates=(0.9,) * 4 * (1 + (group == "both"))) for group in groups]
     asked[1] = replace(asked[1], coordinates=())
@@ -60,7 +60,7 @@ def test_right_answers_are_perfect(grouped: Records, card: DatasetCard) -> None:
     assert found["rec_every/total"] == 3 and found["rec_every/invalid"] == 0
 
 
-def test_wrong_and_unreadable_answers_count(grouped: Records, card: DatasetCard) -> None:
+def test_wrong_and_unreadable_answers_about_groups_count(grouped: Records, card: DatasetCard) -> None:
     answers = {"every star": "none", "every cat": "1 box: [0, 0, 10, 10]", "both": "??"}
     asked = [ask(grouped, "rec_every", group, answer, coordinates=(0.5,) * 4) for group, answer in answers.items()]
     found = run(grouped, card, asked).metrics
@@ -80,8 +80,8 @@ def test_presence_is_ranked_by_the_probability_of_yes(grouped: Records, card: Da
     assert found["presence/accuracy"] == 0.5
     assert found["presence/auc"] == 3 / 4  # of the four pairs only 0.4 and 0.5 are in the wrong order
     assert found["presence/auc_low"] <= 3 / 4 <= found["presence/auc_high"]
-    alike = run(grouped, card, asked[:2]).metrics
-    assert "presence/auc" not in alike
+    same = run(grouped, card, asked[:2]).metrics
+    assert "presence/auc" not in same
 
 
 def test_answers_about_groups_change_no_metric_of_answers_about_regions(
@@ -93,7 +93,7 @@ def test_answers_about_groups_change_no_metric_of_answers_about_regions(
     assert not [name for name in alone if name.startswith(("rec_every", "presence"))]
 
 
-def test_the_rows_survive_parquet(
+def test_the_rows_can_be_written_and_read_as_parquet(
     grouped: Records, card: DatasetCard, predict: Callable[..., Prediction], tmp_path: Path
 ) -> None:
     rows = run(grouped, card, [predict("rec_box"), ask(grouped, "rec_every", "both", coordinates=(0.5,) * 8)]).rows
@@ -103,7 +103,7 @@ def test_the_rows_survive_parquet(
     assert again["box_scores"][1].tolist() == pytest.approx([0.5, 0.5])
 
 
-def test_an_unknown_group_is_one_line(grouped: Records, card: DatasetCard) -> None:
+def test_an_unknown_group_is_reported_in_one_line(grouped: Records, card: DatasetCard) -> None:
     asked = ask(grouped, "presence", "both")
     lost = replace(asked, instruction=replace(asked.instruction, region_id="gone"))
     with pytest.raises(VilamError, match="has no group gone: run synthesize again"):
@@ -114,7 +114,7 @@ def test_an_unknown_group_is_one_line(grouped: Records, card: DatasetCard) -> No
     ("coordinates", "count", "expected"),
     [([0.5] * 4 + [0.2, 0.8, 0.2, 0.8], 2, [0.5, 0.4]), ([0.9, 0.4], 1, [0.6]), ([], 0, []), ([0.3, 0.2], 0, [])],
 )
-def test_a_box_scores_the_geometric_mean_of_its_coordinates(
+def test_the_score_of_a_box_is_the_geometric_mean_of_its_coordinates(
     coordinates: list[float], count: int, expected: list[float]
 ) -> None:
     assert box_scores(coordinates, count) == pytest.approx(expected)

@@ -17,10 +17,16 @@ AFTER = {
 
 
 def test_a_row_is_a_metric_with_its_values_interval_and_change() -> None:
-    box, trip = headline({"activate": BEFORE, "train": AFTER})
+    box, round_trip = headline({"activate": BEFORE, "train": AFTER})
     assert (box.task, box.metric, box.values, box.interval) == ("rec_box", "acc_0.5", (0.1, 0.725), (0.7, 0.75))
     assert (box.change, box.invalid, box.total) == (0.625, 0.1, 10)
-    assert (trip.task, trip.values, trip.change, trip.invalid, trip.total) == ("cycle", (None, 0.4), None, 0.0, 3)
+    assert (round_trip.task, round_trip.values, round_trip.change, round_trip.invalid, round_trip.total) == (
+        "cycle",
+        (None, 0.4),
+        None,
+        0.0,
+        3,
+    )
 
 
 def test_parts_of_the_answers_have_rows_of_some_metrics() -> None:

@@ -1,4 +1,4 @@
-"""The best of all templates: which questions are asked, and what counts."""
+"""The oracle protocol: its questions and its metrics."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_every_other_template_is_asked_once(predict, records):
     assert {each.instruction_id for each in questions} == {asked.instruction.instruction_id}
 
 
-def test_the_best_answer_of_each_expression_counts(predict, records, card):
-    """One expression is found by another template, one at once, one never."""
+def test_the_oracle_counts_the_best_answer_of_each_expression(predict, records, card):
+    """One expression is found with another template, one with its own template, one with none."""
     strict = [predict("rec_box", "a", MISSED), predict("rec_box", "b"), predict("rec_box", "c", " ")]
     others = [predict("rec_box", "a", FAR), predict("rec_box", "a"), predict("rec_box", "b", MISSED)]
     others.append(predict("rec_box", "c", FAR))
@@ -43,7 +43,7 @@ def test_the_best_answer_of_each_expression_counts(predict, records, card):
     assert 0 <= found["rec_box_oracle/acc_0.5_low"] < 2 / 3 < found["rec_box_oracle/acc_0.5_high"] <= 1
 
 
-def test_stopping_at_the_first_hit_gives_the_same(predict, records, card):
+def test_the_oracle_equals_the_paper_s_stop_at_the_first_hit(predict, records, card):
     """As in the paper's script, which asks until an answer reaches 0.5."""
     answers = {"a": [MISSED, FAR], "b": [FAR, "[100, 200, 500, 600]", MISSED], "c": ["", "[100, 200, 500, 400]"]}
     ious = {MISSED: 0.0, FAR: 0.45, "[100, 200, 500, 600]": 1.0, "": 0.0, "[100, 200, 500, 400]": 0.5}
@@ -53,17 +53,17 @@ def test_stopping_at_the_first_hit_gives_the_same(predict, records, card):
     assert metrics_of(strict, others, records, card)["rec_box_oracle/acc_0.5"] == pytest.approx(sum(hits) / 3)
 
 
-def test_without_boxes_there_are_no_metrics(predict, records, card):
+def test_no_box_questions_give_no_metrics(predict, records, card):
     assert rewordings([predict("reg_class")], records) == []
     assert metrics_of([predict("reg_class")], [], records, card) == {}
 
 
-def test_the_paired_comparison_has_no_number_of_it(predict, score):
+def test_the_paired_comparison_has_no_oracle_metric(predict, score):
     assert not [name for name in scores(score(predict("rec_box")).rows) if "oracle" in name]
 
 
 @pytest.mark.parametrize("names", [{"primary": "rec_box_oracle/acc_0.5"}, {"guards": {"rec_box_oracle/acc_0.5": 0.1}}])
-def test_the_gate_accepts_no_number_of_it(names):
+def test_the_gate_refuses_oracle_metrics(names):
     settings = {"model_name": "vilam", "primary": "rec_box/acc_0.5", "guards": {}, **names}
     with pytest.raises(ValueError, match=r"rec_box_oracle/acc_0\.5 is chosen by the truth: name a strict metric"):
         RegisterSettings.model_validate(settings)

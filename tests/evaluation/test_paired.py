@@ -15,7 +15,7 @@ from vilam.tasks import TASKS
 
 def answers(values: list[float], images: list[str]) -> pd.DataFrame:
     names = [f"question {number}" for number in range(len(values))]
-    return pd.DataFrame({"instruction_id": names, "picture": images, "value": values})
+    return pd.DataFrame({"instruction_id": names, "content_id": images, "value": values})
 
 
 def seeds(seed: int, shift: float = 0.0) -> list[pd.DataFrame]:
@@ -30,19 +30,19 @@ def slowly(arm: list[pd.DataFrame], baseline: list[pd.DataFrame], resamples: int
     rng = np.random.default_rng(99)
     truth = [dict(zip(one["instruction_id"], one["value"], strict=True)) for one in baseline]
     means = []
-    names = sorted(arm[0]["picture"].unique())
+    names = sorted(arm[0]["content_id"].unique())
     for _ in range(resamples):
         sample = rng.choice(names, size=len(names))
         of_seeds = []
         for ours, theirs in zip(arm, truth, strict=True):
-            by_image = {name: list(group.itertuples()) for name, group in ours.groupby("picture")}
+            by_image = {name: list(group.itertuples()) for name, group in ours.groupby("content_id")}
             gaps = [row.value - theirs[row.instruction_id] for name in sample for row in by_image.get(name, [])]
             of_seeds.append(sum(gaps) / len(gaps))
         means.append(sum(of_seeds) / len(of_seeds))
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
-def test_the_interval_is_that_of_the_definition() -> None:
+def test_the_paired_interval_equals_its_definition() -> None:
     arm, baseline = seeds(1, 0.2), seeds(2)
     found = paired_difference(arm, baseline, resamples=4000, seed=0)
     low, high = slowly(arm, baseline, resamples=600)
@@ -69,24 +69,24 @@ def test_a_shift_of_all_answers_has_an_interval_of_no_width(shift: float, seed: 
     assert (found.mean, found.low, found.high) == pytest.approx((shift, shift, shift), abs=1e-9)
 
 
-def test_it_repeats_and_swapping_the_sides_swaps_the_sign() -> None:
+def test_the_difference_repeats_and_changes_its_sign_with_the_order() -> None:
     arm, baseline = seeds(1), seeds(2)
     found, back = paired_difference(arm, baseline, 99, 5), paired_difference(baseline, arm, 99, 5)
     assert found == paired_difference(arm, baseline, 99, 5)
     assert (back.mean, back.low, back.high) == pytest.approx((-found.mean, -found.high, -found.low))
 
 
-def test_is_clear() -> None:
+def test_a_difference_is_clear_if_its_interval_excludes_0() -> None:
     assert Difference(0.1, 0.01, 0.2, ()).is_clear and Difference(-0.1, -0.2, -0.01, ()).is_clear
     assert not Difference(0.1, -0.01, 0.2, ()).is_clear
 
 
-def test_other_questions_are_refused() -> None:
+def test_answers_to_different_questions_are_refused() -> None:
     with pytest.raises(VilamError, match="not to the same instructions"):
         paired_difference([seeds(1)[0]], [seeds(2)[1]], 10, 0)
 
 
-def test_the_mean_score_of_each_metric() -> None:
+def test_the_mean_score_equals_each_metric() -> None:
     rows = pd.DataFrame(
         [
             {"task": "rec_box", "iou": 0.5, "invalid": False},
@@ -95,7 +95,7 @@ def test_the_mean_score_of_each_metric() -> None:
             {"task": "reg_caption", "cider": 3.0, "exact": 1.0, "round_trip_iou": 0.7, "invalid": False},
             {"task": "reg_caption", "cider": 1.0, "exact": 0.0, "round_trip_iou": 0.1, "invalid": False},
         ]
-    ).assign(instruction_id=list("abcde"), picture="i", truth="circle")
+    ).assign(instruction_id=list("abcde"), content_id="i", truth="circle")
     boxes = {"rec_box/acc_0.5", "rec_box/acc_0.75", "rec_box/acc_0.9", "rec_box/acc_mean", "rec_box/miou"}
     means = {name: float(each["value"].mean()) for name, each in scores(rows).items()}
     expected = {
@@ -113,7 +113,7 @@ def test_the_mean_score_of_each_metric() -> None:
     assert set(scores(rows[rows["task"] == "rec_box"])) == boxes | {"invalid"}
 
 
-def test_the_scores_are_those_of_the_metrics(predict, score) -> None:
+def test_the_mean_of_the_scores_is_the_metric_of_the_evaluation(predict, score) -> None:
     """The mean of the scores is the metric that `evaluate` reports, for every one that is a mean of answers."""
     predictions = [predict(task, image) for task in TASKS for image in "ab"] + [
         predict(task, "c", "?") for task in TASKS

@@ -1,4 +1,4 @@
-"""The tables of `dvc plots`: one row a stage and point, and empty ones if boxes were not asked for."""
+"""The tables of `dvc plots`: one row per stage and point; tables of boxes are empty without box answers."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from vilam.evaluation.evaluator import evaluate
 from vilam.evaluation.plots import plots
 
 
-def test_the_rows_of_each_stage_follow_each_other(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
+def test_plot_tables_have_the_rows_of_each_stage(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
     bad, good = (
         evaluate([predict("rec_box", "a", answer), predict("reg_class")], records, card, bootstrap=2, seed=0)
         for answer in ("?", None)
@@ -30,7 +30,7 @@ def test_the_rows_of_each_stage_follow_each_other(predict, records: dict[str, Im
     assert list(tables["evaluate_sizes"]["size"]) == ["large", "large"]
 
 
-def test_without_boxes_the_other_tables_are_empty(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
+def test_box_tables_are_empty_without_box_answers(predict, records: dict[str, ImageRecord], card: DatasetCard) -> None:
     tables = plots({"train": evaluate([predict("reg_class")], records, card, bootstrap=2, seed=0)})
     assert list(tables["evaluate_tasks"]["metric"]) == ["reg_class/accuracy", "reg_class/balanced_accuracy"]
     assert (

@@ -1,4 +1,4 @@
-"""Scores of single answers, and images with the same content, which are one picture, also to the intervals."""
+"""Scores of single answers, and images with the same content, which count as one image in the intervals."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.store import content_hash
 from vilam.evaluation.estimates import Bootstrap, mean_of
 from vilam.evaluation.evaluator import evaluate
-from vilam.evaluation.predictions import Prediction, box_iou_of, same_pictures
+from vilam.evaluation.predictions import Prediction, box_iou_of, content_ids_of
 
 
 def test_images_with_the_same_content_have_the_first_id(records: dict[str, ImageRecord]) -> None:
     copy = replace(records["b"], image_id="copy")
     images = {"copy": copy, "a": records["a"], "b": records["b"]}
     hashes = {name: content_hash(record.image) for name, record in images.items()}
-    assert same_pictures(hashes) == {"copy": "copy", "a": "a", "b": "copy"}
+    assert content_ids_of(hashes) == {"copy": "copy", "a": "a", "b": "copy"}
 
 
-def test_answers_about_one_picture_are_resampled_together(
+def test_answers_about_images_with_the_same_content_are_resampled_together(
     records: dict[str, ImageRecord], card: DatasetCard, predict: Callable[..., Prediction]
 ) -> None:
-    """Two wrong answers about a picture that stands in two splits count as answers about one picture."""
+    """An image is in two splits under two ids."""
     known = records | {"c": replace(records["b"], image_id="c")}
     asked = [
         predict("rec_box", "a"),
@@ -32,7 +32,7 @@ def test_answers_about_one_picture_are_resampled_together(
         predict("rec_box", "c", "[0, 0, 10, 10]"),
     ]
     found = evaluate(asked, known, card, bootstrap=200, seed=0)
-    assert list(found.rows["picture"]) == ["a", "b", "b"]
+    assert list(found.rows["content_id"]) == ["a", "b", "b"]
     low, high = Bootstrap(["a", "b", "b"], 200, 0).interval(mean_of("mean", [1, 0, 0]))
     assert (found.metrics["rec_box/acc_0.5_low"], found.metrics["rec_box/acc_0.5_high"]) == (low, high) == (0, 1)
     assert found.metrics["rec_box/acc_0.5"] == pytest.approx(1 / 3)

@@ -1,4 +1,4 @@
-"""The page: complete in one file, with the texts of the data escaped, and nothing left of an older one."""
+"""The page: complete in one file, with the texts of the data escaped, and without files of an older one."""
 
 import re
 from collections.abc import Callable
@@ -38,10 +38,10 @@ def evaluations(predict, records: dict[str, ImageRecord], card: DatasetCard) -> 
     bad = [predict(task, image, " ") for task in TASKS for image in "abc"]
     good.append(predict("reg_caption", "a", "<script>alert(2)</script>"))
     good.append(predict("rec_box", "b", "[1, 2, 3, 4]", region_id="circle"))
-    trips = {"reg_caption:a:star": "[1, 2, 300, 400]"}
+    round_trips = {"reg_caption:a:star": "[1, 2, 300, 400]"}
     return {
         "activate": evaluate(bad, records, card, bootstrap=10, seed=0),
-        "train": evaluate(good, records, card, bootstrap=10, seed=0, round_trips=trips),
+        "train": evaluate(good, records, card, bootstrap=10, seed=0, round_trips=round_trips),
     }
 
 
@@ -54,9 +54,7 @@ def write(records: dict[str, ImageRecord], card: DatasetCard) -> Callable[..., s
     return run
 
 
-def test_the_page_needs_no_other_file(
-    tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
-) -> None:
+def test_the_report_is_one_file(tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]) -> None:
     parsed = Page(write(tmp_path, evaluations))
     assert all(address.startswith(("#", "data:image/jpeg;base64,")) for address in parsed.addresses)
     assert {"table", "svg", "img"} <= parsed.tags
@@ -83,7 +81,7 @@ def test_both_stages_are_shown_side_by_side(
     assert "after activate (0.00)" in page
 
 
-def test_the_best_of_all_templates_has_its_own_row(
+def test_oracle_metrics_have_a_row_of_their_own(
     tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
 ) -> None:
     assert "oracle" not in write(tmp_path, evaluations)
@@ -94,7 +92,7 @@ def test_the_best_of_all_templates_has_its_own_row(
     assert "acc_0.5 0.000 0.750 +0.750" in text and "not comparable with strict numbers." in text
 
 
-def test_one_stage_and_few_tasks_make_a_page(
+def test_a_report_of_one_stage_and_few_tasks_is_complete(
     tmp_path: Path, write: Callable[..., str], predict, records: dict[str, ImageRecord], card: DatasetCard
 ) -> None:
     evaluation = evaluate([predict("reg_class")], records, card, bootstrap=2, seed=0)
@@ -111,7 +109,7 @@ def test_pictures_of_an_earlier_report_are_removed(
     assert len(list((tmp_path / "gallery").iterdir())) == len(TASKS)
 
 
-def test_a_folder_that_cannot_be_written_is_one_clear_line(
+def test_a_folder_that_cannot_be_written_is_reported_in_one_line(
     tmp_path: Path, write: Callable[..., str], evaluations: dict[str, Evaluation]
 ) -> None:
     (tmp_path / "file").write_text("")

@@ -1,4 +1,4 @@
-"""Round trips: which expressions are asked back, and their metrics."""
+"""Round trips: their questions and their metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vilam.tasks import TASKS
 
 
 def test_regions_without_a_round_trip_are_left_out() -> None:
-    rows = pd.DataFrame({"round_trip_iou": [0.8, math.nan, 0.2, 0.5], "picture": list("abcd")})
+    rows = pd.DataFrame({"round_trip_iou": [0.8, math.nan, 0.2, 0.5], "content_id": list("abcd")})
     found = dict(round_trip_metrics(rows, 50, 0))
     values = {"cycle/round_trip_iou": 0.5, "cycle/round_trip_acc_0.5": 2 / 3, "cycle/total": 3}
     assert {name: found[name] for name in values} == pytest.approx(values)
@@ -25,7 +25,7 @@ def test_without_round_trips_there_are_no_metrics() -> None:
     assert dict(round_trip_metrics(pd.DataFrame(), 5, 0)) == {}
 
 
-def test_every_written_expression_is_asked_back_once(predict, records) -> None:
+def test_every_generated_expression_has_one_round_trip(predict, records) -> None:
     written = predict("reg_caption", "a", " a blue ring ")
     others = [predict("reg_caption", "b", " "), predict("reg_class", "c"), predict("rec_box", "c")]
     (question,) = round_trip_questions([written, *others], records)

@@ -26,7 +26,7 @@ def test_a_box_task_counts_every_answer(box_rows: pd.DataFrame) -> None:
 def test_every_metric_has_an_interval_around_it() -> None:
     rows = pd.DataFrame(
         {
-            "picture": np.repeat(np.arange(40), 3),
+            "content_id": np.repeat(np.arange(40), 3),
             "iou": np.random.default_rng(0).random(120),
             "intersection": np.random.default_rng(1).random(120),
             "union": 1 + np.random.default_rng(2).random(120),
@@ -52,14 +52,16 @@ def test_balanced_accuracy_is_the_mean_recall_of_the_categories() -> None:
     random = np.random.default_rng(0)
     truth = random.choice(["cell", "platelet", "blast"], 200, p=[0.9, 0.08, 0.02])
     answered = np.where(random.random(200) < 0.7, truth, random.choice(["cell", "platelet", "blast"], 200))
-    rows = pd.DataFrame({"picture": 0, "correct": (truth == answered).astype(float), "truth": truth, "invalid": False})
+    rows = pd.DataFrame(
+        {"content_id": 0, "correct": (truth == answered).astype(float), "truth": truth, "invalid": False}
+    )
     assert values("t", rows)["t/balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, answered))
 
 
 def test_cumulative_iou_weighs_by_area_and_counts_the_union_of_an_unreadable_answer() -> None:
     rows = pd.DataFrame(
         {
-            "picture": ["a", "b"],
+            "content_id": ["a", "b"],
             "iou": [0.5, 0.0],
             "intersection": [10.0, 0.0],
             "union": [20.0, 80.0],
@@ -83,7 +85,7 @@ def test_cumulative_iou_weighs_by_area_and_counts_the_union_of_an_unreadable_ans
 )
 def test_a_filled_score_column_is_a_metric(column: str, expected: dict[str, float]) -> None:
     rows = pd.DataFrame({column: [1.0, 0.25], "invalid": [False, False], "iou": [math.nan, math.nan]})
-    rows = rows.assign(picture=["a", "b"], truth=["c", "d"])
+    rows = rows.assign(content_id=["a", "b"], truth=["c", "d"])
     expected |= {"total": 2, "invalid": 0}
     assert values("t", rows) == {f"t/{name}": value for name, value in expected.items()}
 
@@ -94,7 +96,7 @@ def test_a_task_without_rows_has_only_a_total_of_0(box_rows: pd.DataFrame) -> No
 
 def test_masks_have_the_thresholds_of_referring_segmentation() -> None:
     """Pr@0.5 to Pr@0.9, by hand."""
-    rows = pd.DataFrame({"picture": list("abcd"), "iou": [0.55, 0.65, 0.85, 0.1], "invalid": False})
+    rows = pd.DataFrame({"content_id": list("abcd"), "iou": [0.55, 0.65, 0.85, 0.1], "invalid": False})
     found = values("rec_mask", rows.assign(intersection=rows["iou"], union=1.0))
     expected = {"acc_0.5": 0.75, "acc_0.6": 0.5, "acc_0.7": 0.25, "acc_0.8": 0.25, "acc_0.9": 0}
     assert {name: value for name, value in found.items() if "/acc_0" in name} == {
@@ -103,7 +105,7 @@ def test_masks_have_the_thresholds_of_referring_segmentation() -> None:
 
 
 def test_one_image_has_no_interval(box_rows: pd.DataFrame) -> None:
-    found = dict(task_metrics("rec_box", box_rows.assign(picture="a"), resamples=10, seed=0))
+    found = dict(task_metrics("rec_box", box_rows.assign(content_id="a"), resamples=10, seed=0))
     assert found["rec_box/acc_0.5"] == 0.6 and not [name for name in found if name.endswith(("_low", "_high"))]
 
 

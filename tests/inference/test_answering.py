@@ -25,7 +25,7 @@ def test_answers_are_in_the_order_of_the_instructions():
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_processes_divide_the_batches_of_one_process(monkeypatch, size):
+def test_processes_divide_the_same_batches(monkeypatch, size):
     """A batch, and with it the last bit of every number, does not depend on the number of processes."""
     asked = [each for each in toy.of_split("test") if each.task in TASKS]
     batches: list[tuple[str, ...]] = []

@@ -1,4 +1,4 @@
-"""Every walk through a task's grammar ends at an answer that the task can parse."""
+"""Every walk through a task's grammar ends in an answer that the task can parse."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def walk(walker: Walker, rng: random.Random) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ALL_TASKS)
-def test_every_walk_ends_at_an_answer_that_can_be_parsed(compiler, name):
+def test_every_walk_ends_in_an_answer_that_can_be_parsed(compiler, name):
     task, rng = ALL_TASKS[name], random.Random(0)
     grammar = compiler.compile(task.grammar(toy.card()))
     for _ in range(WALKS[name]):
@@ -56,15 +56,15 @@ def test_every_walk_ends_at_an_answer_that_can_be_parsed(compiler, name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_true_answer_is_a_walk(compiler, name):
-    """As training encodes it, token by token: otherwise the model could not give the answers that it learns."""
+def test_every_true_answer_is_allowed(compiler, name):
+    """Token by token, as training encodes it: otherwise the model could not generate the answers that it learns."""
     grammar = compiler.compile(TASKS[name].grammar(toy.card()))
     for instruction in [each for each in toy.of_split("train") if each.task == name][:20]:
         assert_walk(compiler, Walker(grammar, 60), instruction.answer)
 
 
 @pytest.mark.parametrize("name", GROUP_TASKS)
-def test_every_true_answer_about_a_group_is_a_walk(compiler, name):
+def test_every_true_answer_about_a_group_is_allowed(compiler, name):
     task = GROUP_TASKS[name]
     grammar = compiler.compile(task.grammar(toy.card()))
     for record in toy.scenes():
@@ -74,7 +74,7 @@ def test_every_true_answer_about_a_group_is_a_walk(compiler, name):
 
 
 def assert_walk(compiler, walker, answer):
-    """The tokens of an answer lead to the end."""
+    """Each token of an answer is allowed, and the last one ends the walk."""
     for token in compiler.tokenizer.encode_answer(answer):
         if walker.done:
             assert token == compiler.tokenizer.eos_id
@@ -99,7 +99,7 @@ def test_words_hold_no_coordinates_and_no_special_tokens(compiler):
 
 
 def test_a_name_that_begins_like_another_can_be_answered(compiler):
-    """Of "car" and "carrot" both can be reached, the shorter one by ending there."""
+    """Both "car" and "carrot" can be reached; the shorter one ends with the end of the sequence."""
     names = ("car", "carrot", "car door", "bus")
     grammar, rng = compiler.compile(((OneOf(names),),)), random.Random(2)
     assert {compiler.tokenizer.decode_answer(walk(Walker(grammar, 30), rng)) for _ in range(100)} == set(names)
@@ -116,7 +116,7 @@ def test_forced_tokens_are_taken(form):
 
 
 @pytest.mark.parametrize("name", ["rec_box", "reg_class", "reg_caption", "rec_keypoints"])
-def test_in_the_same_state_the_same_tokens_are_allowed(name):
+def test_walkers_in_the_same_state_allow_the_same_tokens(name):
     compiler = GrammarCompiler(toy.tokenizer())
     grammar = compiler.compile(TASKS[name].grammar(toy.card()))
     seen: dict[object, list[int]] = {}

@@ -42,7 +42,7 @@ def make(kind: str) -> VilamForConditionalGeneration:
         return toy.model(language=language)
     if kind in ("lean", "eager", "sdpa"):
         return toy.model(attention=kind)
-    if kind == "pretrained":  # it reads a first token, counts the patches, and looks for words and places apart
+    if kind == "pretrained":  # with a first token, positions for patches, and separate states for words and coordinates
         model = toy.pretrained()
         assert model.grounder is not None and model.grounder.words_out is not None
         torch.nn.init.normal_(model.grounder.words_out.weight, std=0.5)
@@ -50,7 +50,7 @@ def make(kind: str) -> VilamForConditionalGeneration:
     return toy.model(coordinates="text") if kind == "text" else toy.model(aligner=kind)
 
 
-def asked(kind: str) -> Model:
+def with_grammars(kind: str) -> Model:
     return toy.asked(make(kind), form(kind))
 
 
@@ -66,7 +66,7 @@ def ask(kind: str, num_images: int = 2) -> list[Request]:
 
 
 def without_cache(model: Model, pixels: Tensor, request: Request) -> tuple[list[int], float]:
-    """The most probable allowed token again and again, by whole forward passes; and the sum of log probabilities."""
+    """The most probable allowed tokens, each by a whole forward pass, and the sum of their log probabilities."""
     assert isinstance(model.tokenizer, GroundingTokenizer)
     ids = model.tokenizer.encode_question(request.question)
     length, walker, total = len(ids), Walker(request.grammar, MAX_WORDS), 0.0
@@ -85,7 +85,7 @@ def without_cache(model: Model, pixels: Tensor, request: Request) -> tuple[list[
 
 @pytest.mark.parametrize("kind", ["lean", "eager", "sdpa", "qformer", "resampler", "text", "pretrained", *LANGUAGES])
 def test_answers_are_the_same_without_the_cache(kind):
-    model, pixels, requests = asked(kind), toy.pixels(2), ask(kind)
+    model, pixels, requests = with_grammars(kind), toy.pixels(2), ask(kind)
     answers = generate(model, pixels, requests)
     for request, answer in list(zip(requests, answers, strict=True))[::2]:
         ids, total = without_cache(model, pixels, request)
@@ -95,7 +95,7 @@ def test_answers_are_the_same_without_the_cache(kind):
 
 @pytest.mark.parametrize("kind", ["mlp", "text", "gpt2", "pretrained"])
 def test_answers_are_the_same_in_a_batch_and_one_by_one(kind):
-    model, pixels, requests = asked(kind), toy.pixels(2), ask(kind)
+    model, pixels, requests = with_grammars(kind), toy.pixels(2), ask(kind)
     together = generate(model, pixels, requests)
     for request, answer in zip(requests, together, strict=True):
         single = Request(0, request.question, request.grammar)
@@ -106,7 +106,7 @@ def test_answers_are_the_same_in_a_batch_and_one_by_one(kind):
 @pytest.mark.parametrize("form", ["token", "text"])
 @pytest.mark.parametrize("name", ALL_TASKS)
 def test_every_answer_can_be_parsed(form, name):
-    """Of an untrained model, most probable or sampled."""
+    """The model is untrained; answers are the most probable or sampled."""
     model = toy.asked(coordinates=form)
     requests = [Request(i, f"Describe {i} in [100, 200, 300, 400]", model.grammars[name], seed=i) for i in range(3)]
     for temperature in (0.0, 2.0):
@@ -124,13 +124,13 @@ def test_every_coordinate_has_a_probability_of_its_own(form, name):
         numbers = re.findall(r"[0-9]+", answer.text.partition(":")[2] or answer.text)
         assert len(answer.coordinates) == len(numbers)
         assert all(0 < each <= 1 for each in answer.coordinates)
-        # tokens that are no coordinates have a probability of 1 or less
+        # tokens that are not coordinates have a probability of 1 or less
         assert answer.probability <= math.prod(answer.coordinates) * (1 + 1e-5)
         if name == "rec_box":
             assert answer.probability == pytest.approx(math.prod(answer.coordinates), rel=1e-4)
 
 
-def test_samples_depend_on_each_request_s_seed_alone():
+def test_samples_depend_on_the_seed_of_their_request_alone():
     model, requests = toy.asked(), ask("mlp")
 
     def sample(seed: int, chosen: Sequence[Request]) -> list[Answer]:
@@ -147,7 +147,7 @@ def test_samples_depend_on_each_request_s_seed_alone():
 
 
 def test_words_without_digits_hold_none():
-    """Of an untrained model that samples at a high temperature: an expression never holds a coordinate."""
+    """The model is untrained and samples at a high temperature: an expression never holds a coordinate."""
     model, compiler = toy.asked(coordinates="text"), GrammarCompiler(toy.tokenizer("text"))
     texts = {}
     for digits in (True, False):
@@ -158,7 +158,7 @@ def test_words_without_digits_hold_none():
     assert any(map(str.isdigit, texts[True])) and not any(map(str.isdigit, texts[False]))
 
 
-def test_weights_mode_and_random_numbers_stay_as_they_were():
+def test_generation_changes_no_weight_mode_or_random_state():
     model = toy.model().train()
     before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
     generate(toy.asked(model), toy.pixels(1), ask("mlp", 1)[:2], 0.7)
@@ -166,5 +166,5 @@ def test_weights_mode_and_random_numbers_stay_as_they_were():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_without_questions_there_are_no_answers():
+def test_no_questions_give_no_answers():
     assert generate(toy.asked(), toy.pixels(1), []) == []

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -40,19 +41,20 @@ def image(folder: Path) -> Image.Image:
     return Image.open(folder / "scene.png")
 
 
-def test_the_public_names():
-    """They change on purpose only."""
-    methods = {name for name in dir(Predictor) if not name.startswith("_")}
-    assert methods == {
-        *("from_pretrained", "locate", "find_all", "presence", "segment", "keypoints", "classify", "describe"),
+def test_public_names_and_their_documentation():
+    """Of methods, their parameters, and the fields of a result: code of users depends on them."""
+    methods = {name: getattr(Predictor, name) for name in dir(Predictor) if not name.startswith("_")}
+    by_expression, by_box = ["self", "image", "expression"], ["self", "image", "box_xyxy"]
+    assert {name: list(signature(method).parameters) for name, method in methods.items()} == {
+        "from_pretrained": ["source", "root"],
+        **dict.fromkeys(("locate", "find_all", "presence", "segment", "keypoints"), by_expression),
+        **dict.fromkeys(("classify", "describe"), by_box),
     }
     assert [field.name for field in fields(GroundingResult)] == [
         *("task", "text", "confidence", "box_xyxy", "polygons", "points", "words", "boxes", "probability"),
     ]
-    assert all(
-        "Returns:" in (getattr(Predictor, name).__doc__ or "") and "Raises:" in (getattr(Predictor, name).__doc__ or "")
-        for name in methods
-    )
+    for method in methods.values():
+        assert all(section in (method.__doc__ or "") for section in ("Args:", "Returns:", "Raises:"))
 
 
 def inside(points: object) -> bool:
@@ -71,7 +73,7 @@ def test_every_question_has_an_answer_in_pixels(predictor, image):
     assert all(0 < found.confidence <= 1 for found in (box, mask, described))
 
 
-def test_find_all_and_presence(predictor, image):
+def test_find_all_returns_boxes_and_presence_a_probability(predictor, image):
     found = predictor.find_all(image, "the red circle")
     assert found.boxes is not None and found.text.startswith("none" if not found.boxes else f"{len(found.boxes)} box")
     assert all(inside([box[:2], box[2:]]) for box in found.boxes)
@@ -96,11 +98,11 @@ def test_only_the_fields_of_the_task_are_set(predictor, image):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
-def test_images_of_any_mode(predictor, image, mode):
+def test_images_of_any_mode_are_accepted(predictor, image, mode):
     assert predictor.locate(image.convert(mode), "it").box_xyxy
 
 
-def test_the_end_of_a_sentence_and_spaces_do_not_matter(predictor, image):
+def test_final_punctuation_and_extra_spaces_are_ignored(predictor, image):
     assert predictor.locate(image, "  the  red circle. ") == predictor.locate(image, "the red circle")
 
 
@@ -117,42 +119,42 @@ BAD: dict[str, Callable[[Predictor, Image.Image], GroundingResult]] = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_a_bad_question_is_one_line(predictor, image, message):
+def test_a_bad_question_is_reported_in_one_line(predictor, image, message):
     with pytest.raises(VilamError, match=message) as caught:
         BAD[message](predictor, image)
     assert "\n" not in str(caught.value)
 
 
-def test_a_task_without_data_cannot_be_asked(image):
+def test_a_task_without_data_is_refused(image):
     bare = Predictor(LoadedModel(toy.model(), toy.tokenizer(), replace(toy.card(), keypoints={}), {}))
     with pytest.raises(VilamError, match="rec_keypoints"):
         bare.keypoints(image, "the circle")
 
 
 @pytest.mark.parametrize("question", ["find_all", "presence"])
-def test_a_task_without_training_cannot_be_asked(image, question):
+def test_a_task_without_training_is_refused(image, question):
     bare = Predictor(LoadedModel(toy.model(), toy.tokenizer(), toy.card(), {"tasks": ["rec_box"]}))
     with pytest.raises(VilamError, match=r"the model was not trained on it: add it to train\.tasks"):
         getattr(bare, question)(image, "the circle")
 
 
-def test_a_missing_model_is_named(tmp_path):
+def test_the_error_names_a_missing_model(tmp_path):
     with pytest.raises(VilamError, match="nowhere: no trained model here"):
         Predictor.from_pretrained(tmp_path / "nowhere")
 
 
 def test_the_command_prints_json_and_draws(folder, capsys, tmp_path):
-    picture = tmp_path / "drawn.png"
-    command.predict(str(folder / "model"), folder / "scene.png", "locate", "the circle", None, picture)
+    drawing = tmp_path / "drawn.png"
+    command.predict(str(folder / "model"), folder / "scene.png", "locate", "the circle", None, drawing)
     printed = json.loads(capsys.readouterr().out)
     assert printed["image"].endswith("scene.png") and printed["task"] == "rec_box" and len(printed["box_xyxy"]) == 4
-    with Image.open(picture) as drawn:
+    with Image.open(drawing) as drawn:
         assert drawn.width / drawn.height == pytest.approx(1.5, rel=0.05)
         assert len(set(drawn.convert("RGB").getdata())) > 1
 
 
 @pytest.mark.parametrize("then", ["classify", "describe"])
-def test_the_second_turn_is_about_the_box_that_was_found(folder, predictor, image, capsys, then):
+def test_the_second_turn_asks_about_the_box_that_was_found(folder, predictor, image, capsys, then):
     command.predict(str(folder / "model"), folder / "scene.png", "locate", "the circle", None, None, then)
     printed = json.loads(capsys.readouterr().out)
     found = predictor.locate(image, "the circle")
@@ -173,7 +175,7 @@ def test_the_command_draws_masks_and_points(folder, capsys, tmp_path, task):
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "cut", "folder", "bomb"])
-def test_a_bad_image_is_one_line(folder, tmp_path, kind, monkeypatch):
+def test_a_bad_image_is_reported_in_one_line(folder, tmp_path, kind, monkeypatch):
     path = tmp_path / "picture.png"
     if kind == "text":
         path.write_text("not a picture")
@@ -189,7 +191,7 @@ def test_a_bad_image_is_one_line(folder, tmp_path, kind, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_a_picture_of_an_unknown_format_cannot_be_written(folder, tmp_path):
+def test_a_drawing_of_an_unknown_format_is_refused(folder, tmp_path):
     with pytest.raises(VilamError, match=r"drawn\.what: could not be written"):
         command.predict(str(folder / "model"), folder / "scene.png", "locate", "it", None, tmp_path / "drawn.what")
 
@@ -208,7 +210,7 @@ def test_a_picture_of_an_unknown_format_cannot_be_written(folder, tmp_path):
         (["--describe", "200,2,300,4"], "outside of the 96 x 64 image"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_one_line(folder, monkeypatch, capsys, words, message):
+def test_a_mistake_on_the_command_line_is_reported_in_one_line(folder, monkeypatch, capsys, words, message):
     monkeypatch.setattr(
         sys, "argv", ["vilam", "predict", str(folder / "scene.png"), "--model", str(folder / "model"), *words]
     )

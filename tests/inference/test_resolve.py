@@ -1,4 +1,4 @@
-"""Which model an address means, and which mistakes are reported before it is loaded."""
+"""The model that an address means, and the mistakes that are reported before it is loaded."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_version_of_a_registered_model_is_its_number(root, monkeypatch):
         ("models/token", {"model__coordinate_bins": 51}, "it has 101 coordinate bins, model.coordinate_bins is 51"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_setting(root, name, changes, line):
+def test_a_mistake_is_reported_in_one_line_with_the_setting(root, name, changes, line):
     with pytest.raises(VilamError, match=f"^synthesize.teacher {name}: .*{line}") as caught:
         resolve_model("synthesize.teacher", name, root, toy.settings(**changes).model)
     assert "\n" not in str(caught.value)

@@ -38,7 +38,7 @@ def test_log_probabilities_equal_those_of_each_answer_alone(form):
         )
 
 
-def test_without_answers_there_is_nothing_and_training_mode_stays():
+def test_no_targets_give_no_scores_and_keep_the_training_mode():
     model = toy.asked(toy.model().train())
     assert log_probabilities(model, toy.pixels(1), []) == []
     log_probabilities(model, toy.pixels(3), targets())

@@ -1,4 +1,4 @@
-"""The model card: where each part is from, and how much of it was trained."""
+"""The model card: the origin of each part, and its trained weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vilam.models.build import LoadedModel, load_model, save_model
 from vilam.models.card import model_card
 
 
-def test_it_has_the_origin_and_the_trained_weights_of_each_part(tmp_path, monkeypatch):
+def test_the_card_has_the_origin_and_the_trained_weights_of_each_part(tmp_path, monkeypatch):
     source = toy.model()
     for part, folder in (("vision", tmp_path / "vision"), ("language", tmp_path / "language")):
         getattr(source, part).save_pretrained(folder)
@@ -33,9 +33,9 @@ def test_it_has_the_origin_and_the_trained_weights_of_each_part(tmp_path, monkey
     count = sum(each.numel() for each in model.vision.parameters())
     assert rows["vision"] == ["Eyes (eyes==1)", "", "ab", f"{count:,}", "0"]
     assert rows["language"][0] == "scratch" and rows["language"][3] == rows["language"][4]
-    assert "Trained on scenes" in body and "It went on from" not in body
+    assert "Trained on scenes" in body and "Fine-tuned from" not in body
 
 
-def test_it_tells_which_model_it_went_on_from():
-    text = model_card(toy.model(), toy.card(), {"stage": "train", "start": "models:/vilam/3"})
-    assert "It went on from models:/vilam/3, which was trained before." in text.splitlines()
+def test_the_card_names_the_model_that_was_fine_tuned():
+    text = model_card(toy.model(), toy.card(), {"stage": "train", "fine_tuned_from": "models:/vilam/3"})
+    assert "Fine-tuned from models:/vilam/3." in text.splitlines()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.models.kosmos2.processing_kosmos2 import coordinate_to_patch_index, patch_index_to_coordinate
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize  # Qwen3-VL resizes with it too
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize  # Qwen3-VL uses it too
 
 from vilam.models.coordinate_formats import CELLS, HUNDREDTHS, LOCATIONS, PIXELS, THOUSANDTHS, Frame
 
@@ -41,7 +41,7 @@ def smart(size, limits):
     return View(size, size, Frame.filled(width, height))
 
 
-QWEN = [{"factor": 28}, {"factor": 32, "min_pixels": 65_536, "max_pixels": 16_777_216}]  # as Qwen3-VL comes
+QWEN = [{"factor": 28}, {"factor": 32, "min_pixels": 65_536, "max_pixels": 16_777_216}]  # Qwen3-VL's own limits
 QWEN += [{"factor": factor, "min_pixels": 4 * factor**2, "max_pixels": 64 * factor**2} for factor in (28, 32)]
 FRACTION, THOUSANDTH, SIDE = st.floats(0, 1), st.integers(0, 1000), st.sampled_from([224, 336, 448])
 EXTREME = st.sampled_from([(7, 900), (900, 7), (1333, 41), (41, 1333), (1, 1), (1, 200), (640, 480), (486, 640)])
@@ -84,7 +84,7 @@ def make_box(view, coordinate_format, starts, parts, thin=""):
 
 
 def is_thick(view, coordinate_format, box):
-    """Whether each coordinate may be off by half a bin only; a box in one row of cells loses both its centres."""
+    """Whether the error of each coordinate is half a bin at most; a box in one row of cells loses both its centres."""
     sizes = [(box[i + 2] - box[i]) / size for i, size in enumerate(bin_sizes(view, coordinate_format))]
     return ([min(sizes) > ROUNDING] * 2 if coordinate_format is CELLS else [size >= ROUNDING for size in sizes]) * 2
 
@@ -144,7 +144,9 @@ def test_a_strip_along_padding_and_one_without_width_between_cells_have_an_area_
 @every_format
 @at_random
 @given(VIEW, RANGE, RANGE, POLYGON, POLYGON)
-def test_there_and_back_moves_numbers_by_half_a_bin_at_most_and_keeps_the_rest(coordinate_format, view, x, y, a, b):
+def test_encoding_and_decoding_moves_numbers_by_half_a_bin_at_most_and_keeps_the_rest(
+    coordinate_format, view, x, y, a, b
+):
     text = f"It is at {[x[0], y[0], x[1], y[1]]}; parts: {a} and {b}."
     back = coordinate_format.decode(coordinate_format.encode(text, view.frame), view.frame)
     assert re.sub("[0-9]+", "#", back) == re.sub("[0-9]+", "#", text)

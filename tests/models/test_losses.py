@@ -1,4 +1,4 @@
-"""The loss of answer tokens beside torch's own and beside a sum written out."""
+"""The loss of answer tokens, compared with torch's own and with an explicit sum."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_least_loss_is_at_the_soft_target():
 
 
 @pytest.mark.parametrize("advantage", [1.5, -0.7, 0.0])
-def test_the_policy_loss_is_grpo_s(advantage):
+def test_the_policy_loss_equals_that_of_grpo(advantage):
     """GRPO's clipped gain and its estimate of the distance, token by token."""
     now, old, far = [-0.1, -2.0, -0.5, -3.0], [-0.4, -1.0, -0.5, -1.0], [-0.2, -0.2, -4.0, -3.0]
     policy = Policy(torch.ones(4) > 0, torch.full((4,), advantage), torch.tensor(old), torch.tensor(far))

@@ -41,7 +41,7 @@ def test_instructions_are_packed_one_after_the_other_with_labelled_answers():
         assert set(batch.labels[row, position:].tolist()) <= {IGNORED}
 
 
-def test_soft_answers_are_in_the_question_and_not_in_the_domain():
+def test_soft_answers_are_located_in_the_question_and_not_in_the_domain():
     tokenizer, record = toy.tokenizer(), toy.scenes()[0]
     question = "This is a picture of the red disc. Find the red disc."
     asked = replace(toy.of_split("train")[0], task="rec_box", question=question, answer="[100, 100, 300, 300]")
@@ -54,13 +54,13 @@ def test_soft_answers_are_in_the_question_and_not_in_the_domain():
     assert positions[0] == len(tokenizer.encode(question + "\n")) - len(tokenizer.encode(".\n")) - len(words)
 
 
-def test_an_image_without_examples_is_all_padding():
+def test_the_row_of_an_image_without_examples_is_padding():
     record = toy.scenes()[0]
     batch = collate(toy.asked(), [record.image] * 2, [[Example(toy.instructions()[0])], []])
     assert not batch.inputs["segments"][1].any() and batch.inputs["input_ids"].shape[0] == 2
 
 
-def test_sampled_answers_keep_their_tokens_and_learn_by_their_advantage_alone():
+def test_sampled_answers_keep_their_tokens_and_have_the_policy_loss():
     """The loss of a batch is the cross-entropy of true answers plus the policy loss of sampled ones."""
     model, tokenizer = toy.model(), toy.tokenizer()
     record = toy.records()[toy.of_split("train")[0].image_id]

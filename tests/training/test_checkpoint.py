@@ -1,4 +1,4 @@
-"""Checkpoints: complete, or skipped."""
+"""Checkpoints: complete ones are loaded, damaged ones are skipped."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from vilam.training.checkpoint import (
 
 
 class FakeEngine:
-    """Saves and loads what DeepSpeed's engine would, as one file."""
+    """Saves and loads like DeepSpeed's engine, but in one file."""
 
     def __init__(self) -> None:
         self.loaded: str | None = None
         self.full = False
 
     def save_checkpoint(self, folder: str, tag: str, client_state: dict[str, Any], save_latest: bool) -> None:
-        """Write one file, where there is room."""
+        """Writes one file if there is space."""
         if self.full:
             raise OSError(28, "No space left on device")
         path = Path(folder) / tag
@@ -40,7 +40,7 @@ class FakeEngine:
         torch.save(client_state, path / "state.pt")
 
     def load_checkpoint(self, folder: str, tag: str) -> tuple[str, dict[str, Any]]:
-        """Read it back."""
+        """Reads the file."""
         self.loaded = tag
         return tag, torch.load(Path(folder) / tag / "state.pt", weights_only=False)
 
@@ -78,7 +78,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_the_newest_is_loaded_and_the_oldest_are_removed(checkpoints):
+def test_the_newest_checkpoint_is_loaded_and_the_oldest_are_removed(checkpoints):
     engine = save(checkpoints, 5, 10, 15, 20)
     kept = sorted(folder.name for folder in checkpoints.folder.iterdir())
     assert len(kept) == KEPT and kept[-1] == "step-000020"
@@ -87,7 +87,7 @@ def test_the_newest_is_loaded_and_the_oldest_are_removed(checkpoints):
 
 
 @pytest.mark.parametrize("problem", DAMAGES)
-def test_a_damaged_one_is_passed_over_with_a_line(checkpoints, problem, capsys):
+def test_a_damaged_checkpoint_is_skipped_and_reported(checkpoints, problem, capsys):
     engine = save(checkpoints, 5, 10)
     DAMAGES[problem](checkpoints.folder / "step-000010")
     state = checkpoints.load(engine)
@@ -96,14 +96,14 @@ def test_a_damaged_one_is_passed_over_with_a_line(checkpoints, problem, capsys):
     assert len(said) == 1 and "step-000010" in said[0] and problem in said[0]
 
 
-def test_one_flipped_bit_is_noticed(checkpoints):
+def test_a_flipped_bit_is_damage(checkpoints):
     save(checkpoints, 5)
     assert damage(checkpoints.folder / "step-000005") is None
     flip(checkpoints.folder / "step-000005")
     assert damage(checkpoints.folder / "step-000005") == "state.pt is damaged"
 
 
-def test_without_a_whole_one_it_starts_at_the_beginning(checkpoints):
+def test_nothing_is_loaded_without_a_complete_checkpoint(checkpoints):
     engine = FakeEngine()
     assert checkpoints.load(engine) is None
     save(checkpoints, 5)
@@ -118,7 +118,7 @@ def test_a_manifest_of_another_kind_is_damage(tmp_path, content):
     assert damage(tmp_path)
 
 
-def test_a_full_disk_is_told_and_the_one_before_stays(checkpoints):
+def test_a_full_disk_is_reported_and_the_previous_checkpoint_stays(checkpoints):
     engine = save(checkpoints, 5)
     engine.full = True
     with pytest.raises(VilamError, match="No space left on device") as caught:
@@ -128,18 +128,18 @@ def test_a_full_disk_is_told_and_the_one_before_stays(checkpoints):
     assert state is not None and state["step"] == 5
 
 
-def test_random_numbers_go_on_where_they_were():
-    def draw() -> tuple[float, float, float]:
+def test_random_numbers_continue_from_a_restored_state():
+    def numbers() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(1))
 
     state = random_state()
-    first = draw()
-    assert draw() != first
+    first = numbers()
+    assert numbers() != first
     restore_random_state(state)
-    assert draw() == first
+    assert numbers() == first
 
 
-def test_loading_puts_the_random_numbers_back(checkpoints):
+def test_loading_restores_the_random_state(checkpoints):
     torch.manual_seed(3)
     engine = save(checkpoints, 5)
     expected = torch.rand(3)
@@ -148,7 +148,7 @@ def test_loading_puts_the_random_numbers_back(checkpoints):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_other_settings_are_another_run():
+def test_the_run_key_depends_on_the_settings():
     first = run_key("train", 1, {"steps": 5, "lr": 0.1})
     assert first == run_key("train", 1, {"lr": 0.1, "steps": 5})
     assert first != run_key("train", 1, {"steps": 6, "lr": 0.1})

@@ -1,4 +1,4 @@
-"""The schedule, DeepSpeed's settings and which weights decay."""
+"""The learning rate, DeepSpeed's settings and the weights that decay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def settings(**changes: Any) -> Any:
     return toy.settings(**{f"train__{name}": value for name, value in changes.items()}).train
 
 
-def test_the_rate_rises_straight_and_falls_as_a_cosine():
+def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine():
     own = settings(steps=100, warmup_steps=10, learning_rate=2e-3, final_learning_rate=2e-4)
     weight = torch.nn.Parameter(torch.zeros(1))
     optimiser = torch.optim.AdamW([weight], lr=own.learning_rate)
@@ -34,12 +34,12 @@ def test_the_rate_rises_straight_and_falls_as_a_cosine():
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (5, 0), (3, 3), (2, 2)])
-def test_short_runs_have_a_rate_too(steps, warmup):
+def test_the_learning_rate_of_short_runs_is_positive(steps, warmup):
     own = settings(steps=steps, warmup_steps=warmup)
     assert all(0 < learning_rate(own)(step) <= 1 for step in range(steps + 1))
 
 
-def test_params_decide_what_deepspeeds_file_does_not(tmp_path, monkeypatch):
+def test_settings_fill_in_the_deepspeed_config(tmp_path, monkeypatch):
     (tmp_path / "mine.json").write_text(json.dumps({"zero_optimization": {"stage": 2}}))
     monkeypatch.setenv("WORLD_SIZE", "2")
     config = deepspeed_config(settings(deepspeed="mine.json", batch_size=6, max_grad_norm=0.5), tmp_path)
@@ -51,19 +51,19 @@ def test_params_decide_what_deepspeeds_file_does_not(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("content", "world", "told"),
+    ("content", "world", "message"),
     [(None, 1, "not found"), ("{", 1, "not readable as JSON"), ("{}", 3, "does not divide over 3")],
 )
-def test_what_cannot_be_is_told_in_one_line(tmp_path, monkeypatch, content, world, told):
+def test_impossible_settings_are_reported_in_one_line(tmp_path, monkeypatch, content, world, message):
     monkeypatch.setenv("WORLD_SIZE", str(world))
     if content is not None:
         (tmp_path / "mine.json").write_text(content)
-    with pytest.raises(VilamError, match=told) as caught:
+    with pytest.raises(VilamError, match=message) as caught:
         deepspeed_config(settings(deepspeed="mine.json"), tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def test_all_of_the_projects_files_are_of_their_stage():
+def test_each_deepspeed_file_has_the_zero_stage_of_its_name():
     for stage in range(4):
         config = deepspeed_config(settings(deepspeed=f"configs/deepspeed/zero{stage}.json"), toy.PROJECT)
         assert config["zero_optimization"]["stage"] == stage

@@ -40,7 +40,7 @@ def metrics(project: Path, stage: str = "train") -> dict[str, Any]:
     return content
 
 
-def test_training_changes_all_that_is_not_frozen(projects):
+def test_training_changes_all_weights_that_are_not_frozen(projects):
     before, after = weights(projects / "whole", "activate"), weights(projects / "whole")
     assert before.keys() == after.keys()
     unchanged = [name for name in before if torch.equal(before[name], after[name])]
@@ -60,17 +60,17 @@ def test_a_run_killed_twice_has_the_same_curve(projects):
     assert metrics(projects / "whole")["images"] == toy.STEPS * toy.RUN["batch_size"]
 
 
-def test_it_resumed_from_the_last_checkpoint(projects):
+def test_a_killed_run_resumes_from_the_last_checkpoint(projects):
     log = (projects / "killed" / "log-3.txt").read_text()
     left = (projects / "killed" / "left.txt").read_text()
     assert "step-000004/manifest.json" in left and "step-000006/manifest.json" not in left
-    assert "train: 8/16 images" in log  # it began after step 4 of 8
+    assert "train: 8/16 images" in log  # it began after optimiser step 4 of 8
     assert "step-000006: not finished: skipped" in log
-    assert "train" not in (projects / "killed" / "models-then.txt").read_text().split()  # no half model
+    assert "train" not in (projects / "killed" / "models-then.txt").read_text().split()  # no incomplete model
     assert not list(projects.glob("killed/checkpoints/train/*"))  # removed once done
 
 
-def test_a_resumed_run_is_one_run_of_mlflow(projects):
+def test_a_resumed_run_is_one_mlflow_run(projects):
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{projects / 'killed' / 'mlruns' / 'mlflow.db'}")
@@ -83,8 +83,8 @@ def test_a_resumed_run_is_one_run_of_mlflow(projects):
 
 
 @pytest.mark.parametrize("other", ["zero2", "zero3"])
-def test_two_processes_end_within_rounding_of_one(projects, other):
-    """With the same images in a step, however the weights and the optimiser are sharded."""
+def test_two_processes_train_the_same_weights_within_rounding(projects, other):
+    """With the same images per step, for each way to shard the weights and the optimiser."""
     one, two = weights(projects / "zero0", "activate"), weights(projects / other, "activate")
     assert one.keys() == two.keys()
     for name in one:
@@ -94,14 +94,14 @@ def test_two_processes_end_within_rounding_of_one(projects, other):
         assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-def test_two_processes_show_one_bar(projects):
+def test_two_processes_show_one_progress_bar(projects):
     assert "activate: 12/12 images" in (projects / "zero2" / "log-0.txt").read_text()
     assert "images" not in (projects / "zero2" / "log-1.txt").read_text()
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_the_cycle_has_as_many_images_for_any_number_of_processes(monkeypatch, processes):
-    """Of a step of 6 images 3 are the cycle's, divided among the processes like the others."""
+def test_the_number_of_cycle_images_does_not_depend_on_the_processes(monkeypatch, processes):
+    """3 of the 6 images of a step are from the cycle, divided among the processes like the others."""
     own = toy.settings(
         train__batch_size=6, train__cycle__image_fraction=0.5, train__cycle__start=0.0, train__cycle__ramp=0.0
     )
@@ -127,7 +127,7 @@ def test_the_cycle_has_as_many_images_for_any_number_of_processes(monkeypatch, p
 
 
 class FakeEngine:
-    """What the trainer asks of DeepSpeed's engine; each optimiser step adds 1 to every weight."""
+    """The part of DeepSpeed's engine that the trainer uses; each optimiser step adds 1 to every weight."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         self.module = network
@@ -167,7 +167,7 @@ def test_the_averaged_teacher_follows_every_step_of_the_cycle(monkeypatch):
     network = job.model.network
     start = [parameter.detach().clone() for parameter in cycle.teacher.of(network).parameters()]
     trainer = loop._Trainer(job, FakeEngine(network), torch.device("cpu"), History(), print)
-    moved, expected = [], [0.0, 0.25 * 2, 0.75 * 0.5 + 0.25 * 3]  # decay x its own way + (1 - decay) x the network's
+    moved, expected = [], [0.0, 0.25 * 2, 0.75 * 0.5 + 0.25 * 3]  # decay x its own change + (1 - decay) x the network's
     for step in range(3):
         trainer.step(step)
         moved.append(float((next(iter(cycle.teacher.of(network).parameters())) - start[0]).mean()))

@@ -1,4 +1,4 @@
-"""What both training stages have in common: the held-out questions, the loss curve, the key of the checkpoints."""
+"""The common part of both training stages: the validation set, the loss curve, the folder of checkpoints."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     return Layout(toy.write_project(tmp_path_factory.mktemp("project")))
 
 
-def test_held_out_questions_are_one_a_task_and_image(project):
+def test_the_validation_set_has_one_question_per_task_and_image(project):
     chosen = module.validation_set(read_instructions(project.instructions, "val", set(TASKS)), 2)
     assert len({each.image_id for each in chosen}) == 2 and {each.split for each in chosen} == {"val"}
     assert len({(each.image_id, each.task) for each in chosen}) == len(chosen)
     assert {each.task for each in chosen} == set(TASKS)
 
 
-def test_the_curve_has_a_row_a_step_and_the_metrics_the_last_numbers(tmp_path):
+def test_write_history_writes_a_row_per_step_and_the_last_numbers(tmp_path):
     history = History(images=64)
     history.add(20, {"loss": 2.0, "learning_rate": 0.1})
     history.add(40, {"loss": 1.0, "learning_rate": 0.05})
@@ -42,7 +42,7 @@ def test_the_curve_has_a_row_a_step_and_the_metrics_the_last_numbers(tmp_path):
     assert content == {"loss": 1.0, "learning_rate": 0.05, "val_loss": 1.5, "steps": 40, "images": 64}
 
 
-def test_checkpoints_are_of_their_settings_and_data(project, tmp_path):
+def test_the_checkpoint_folder_depends_on_settings_and_data(project, tmp_path):
     def key(**changes: Any) -> str:
         return module.checkpoints_for("train", toy.settings(**changes), project, "weights").folder.name
 

@@ -20,16 +20,16 @@ def sampler(seed: int = 1, per_image: int = 3, tasks: dict[str, float] | None = 
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
-def test_every_image_is_seen_once_an_epoch(count):
-    seen = [image for step in range(16) for image in sampler().image_ids(step, count)]
+def test_every_image_is_sampled_once_per_epoch(count):
+    sampled = [image for step in range(16) for image in sampler().image_ids(step, count)]
     images = toy.SPLITS["train"]
-    for start in range(0, len(seen) - images + 1, images):
-        assert sorted(seen[start : start + images]) == sorted({each.image_id for each in toy.of_split("train")})
-    epochs = {tuple(seen[start : start + images]) for start in range(0, len(seen) - images + 1, images)}
+    for start in range(0, len(sampled) - images + 1, images):
+        assert sorted(sampled[start : start + images]) == sorted({each.image_id for each in toy.of_split("train")})
+    epochs = {tuple(sampled[start : start + images]) for start in range(0, len(sampled) - images + 1, images)}
     assert count == 1 or len(epochs) > 1  # each epoch has an order of its own
 
 
-def test_a_step_does_not_depend_on_earlier_steps():
+def test_the_images_of_a_step_do_not_depend_on_earlier_steps():
     one, other = sampler(), sampler()
     for step in (7, 0, 31, 7):
         ids = one.image_ids(step, 4)
@@ -59,7 +59,7 @@ def test_tasks_are_sampled_by_weight():
     assert fraction == pytest.approx(0.75, abs=4 * (0.75 * 0.25 / counts.total()) ** 0.5)  # four standard deviations
 
 
-def test_no_instruction_to_sample_is_an_error():
+def test_tasks_without_instructions_are_an_error():
     with pytest.raises(VilamError, match="rec_box"):
         sampler(tasks={"rec_box": 0.0})
 
@@ -83,7 +83,7 @@ def test_examples_of_tasks_that_are_not_sampled_replace_other_instructions():
 
 
 def described(fraction: float, wanted: float) -> tuple[InstructionSampler, set[str]]:
-    """A sampler of images of which only a fraction has any expression, and those images."""
+    """A sampler of images, and the images that have an expression."""
     ids = sorted({each.image_id for each in toy.of_split("train")})
     with_words = set(ids[: round(fraction * len(ids))])
     kept = [each for each in toy.of_split("train") if each.image_id in with_words or not each.expression]
@@ -91,13 +91,13 @@ def described(fraction: float, wanted: float) -> tuple[InstructionSampler, set[s
 
 
 @pytest.mark.parametrize(("fraction", "wanted"), [(0.25, 0.5), (0.25, 0.75), (0.125, 1.0)])
-def test_described_images_have_their_fraction_of_a_step(fraction, wanted):
+def test_described_images_are_the_set_fraction_of_a_step(fraction, wanted):
     own, with_words = described(fraction, wanted)
     chosen = [image_id for step in range(200) for image_id in own.image_ids(step, 8)]
     assert sum(image_id in with_words for image_id in chosen) / len(chosen) == pytest.approx(wanted, abs=0.06)
     counts = Counter(chosen)
     others = [counts[image_id] for image_id in own.ids if image_id not in with_words]
-    assert max(others) - min(others) <= 1  # each of the others once an epoch
+    assert max(others) - min(others) <= 1  # each of the others once per epoch
     assert own.image_ids(7, 8) == described(fraction, wanted)[0].image_ids(7, 8)
 
 

@@ -1,4 +1,4 @@
-"""What is measured on held-out images during training."""
+"""Validation on held-out images during training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vilam.training.batching import collate
 from vilam.training.validation import collapsed, validate
 
 
-def test_loss_is_the_mean_over_all_answer_tokens(monkeypatch):
+def test_validation_loss_is_the_mean_over_all_answer_tokens(monkeypatch):
     monkeypatch.setattr(module, "BATCH", 4)  # several batches of different lengths
     network, tokenizer = toy.model().train(), toy.tokenizer()
     model = toy.asked(network)
@@ -31,7 +31,7 @@ def test_loss_is_the_mean_over_all_answer_tokens(monkeypatch):
     assert measured["val_loss"] == pytest.approx(total / count, rel=1e-4)
 
 
-def test_accuracy_counts_boxes_of_iou_0_5_and_more(monkeypatch):
+def test_validation_accuracy_counts_boxes_with_an_iou_of_0_5_or_more(monkeypatch):
     asked = [each for each in toy.of_split("val") if each.task == "rec_box"][:4]
     replies = [asked[0].answer, asked[1].answer, "[0, 0, 10, 10]", "no box"]
     monkeypatch.setattr(module, "answer_all", lambda *_: [Answer(text, (1,), 0.5) for text in replies])
@@ -39,7 +39,7 @@ def test_accuracy_counts_boxes_of_iou_0_5_and_more(monkeypatch):
     assert measured["val_rec_acc"] == 0.5
 
 
-def test_the_diversity_of_expressions_is_measured(monkeypatch):
+def test_validation_measures_the_diversity_of_expressions(monkeypatch):
     asked = [each for each in toy.of_split("val") if each.task == "reg_caption"][:4]
     replies = ["the red star", "the star", "the star", "the star"]
     monkeypatch.setattr(module, "answer_all", lambda *_: [Answer(text, (1,), 0.5) for text in replies])
@@ -49,7 +49,7 @@ def test_the_diversity_of_expressions_is_measured(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["val_distinct_2", "val_entropy"])
-def test_the_alarm_sounds_when_half_of_the_diversity_is_gone(name):
+def test_collapse_is_reported_when_the_diversity_is_halved(name):
     before = {"val_distinct_2": 0.4, "val_entropy": 0.8}
     assert collapsed(before, before) is None and collapsed({}, {}) is None
     alarm = collapsed(before | {name: before[name] * 0.49}, before)

@@ -42,7 +42,7 @@ class Result:
             **{f"{name}_seconds": round(seconds, 1) for name, seconds in self.times.items()},
             **{name: round(float(each["value"].mean()), 6) for name, each in self.scores.items()},
             "answers": len(self.scores["invalid"]),
-            "images": int(self.scores["invalid"]["picture"].nunique()),
+            "images": int(self.scores["invalid"]["content_id"].nunique()),
             "mlflow_run": self.mlflow_run,
         }
 

@@ -5,10 +5,10 @@ With G (REG: region -> expression) and F (REC: expression -> region), the paper'
     L_cycle(G, F) = CE(F(G(x)), x) + CE(G(F(y)), y)
 
 for a region x and an expression y (ViLaM, arXiv 2311.12327; its weights and schedule are not public). The answer of the
-first leg is chosen token by token; cross-entropy through that choice teaches the first leg nothing. The modes differ in
-what they do about it:
+first leg is chosen token by token; cross-entropy has no gradient through that choice. The modes differ in how the first
+leg learns:
 
-none      Nothing: all tasks jointly, the baseline.
+none      No cycle: all tasks jointly, the baseline.
 pseudo    The first leg's answer is a pseudo-label. sg is the stopped gradient, as in back-translation (Sennrich et al.,
           arXiv 1511.06709): each loss trains its second leg only.
               reg_then_rec    CE(F(sg G(x)), x)                          every region x without expressions
@@ -19,10 +19,10 @@ soft      The same losses, but the tokens of the first leg's answer are soft: wo
           cycles this way for box and caption.
 reward    G and F learn from the rewards of sampled answers (vilam/cycle/reward.py).
 
-Examples are made anew every ``refresh`` steps for ``images`` images; the newest ``kept`` images are trained on, as a
-fraction ``image_fraction`` of each step's images. All weights rise from 0 after a supervised start. What protects the
-cycle from teaching itself nonsense is in vilam/cycle/round_trip.py: expressions hold no digits, coordinates or special
-tokens; those that were cut off at the length limit and those that lead to several regions earn nothing.
+Every ``refresh`` optimiser steps, new examples are made for ``images`` images. The newest ``kept`` images are trained
+on; they are the fraction ``image_fraction`` of each step's images. All weights rise from 0 after a supervised start.
+The checks that keep the cycle from learning nonsense are in vilam/cycle/round_trip.py: expressions hold no digits,
+coordinates or special tokens; those that were cut off at the length limit or lead to several regions earn nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from vilam.cycle.round_trip import REC_TASKS, RoundTrip
 from vilam.cycle.schedule import Schedule
 from vilam.data.instructions import Instruction
 from vilam.draws import Epochs, some
-from vilam.evaluation.diversity import diversity
+from vilam.evaluation.captions import diversity
 from vilam.inference.answering import Records
 from vilam.inference.model import Model
 from vilam.launch import ALONE, Processes
@@ -71,37 +71,37 @@ class Cycle:
         model: Model,
         records: Records,
         instructions: Mapping[str, Mapping[str, Sequence[Instruction]]],
-        turn: int,
+        iteration: int,
         processes: Processes = ALONE,
     ) -> dict[str, float]:
-        """Makes the examples of the ``turn``-th time, all processes together; returns what was measured.
+        """Makes new examples, all processes together; returns what was measured.
 
-        instructions: by image and task.
+        instructions: by image and task. iteration: how often examples were made before; it decides on the images.
         """
-        chosen = Epochs(sorted(instructions), self.seed, 5).at(turn * self.settings.images, self.settings.images)
+        chosen = Epochs(sorted(instructions), self.seed, 5).at(iteration * self.settings.images, self.settings.images)
         own = chosen[processes.rank :: processes.size]
         made: dict[str, list[Example]] = {}
-        trips: list[RoundTrip] = []
+        round_trips: list[RoundTrip] = []
         for start in range(0, len(own), BATCH):
             ids = own[start : start + BATCH]
-            examples, of_batch = self._examples(model, [Source(records[i], instructions[i]) for i in ids], turn)
+            examples, of_batch = self._examples(model, [Source(records[i], instructions[i]) for i in ids], iteration)
             made.update(zip(ids, examples, strict=True))
-            trips += of_batch
-        everything = processes.all_gather((made, trips))
+            round_trips += of_batch
+        everything = processes.all_gather((made, round_trips))
         for image_id in chosen:
             self.kept.pop(image_id, None)
             self.kept[image_id] = next(part[image_id] for part, _ in everything if image_id in part)
         for image_id in list(self.kept)[: -self.settings.kept]:
             del self.kept[image_id]
-        return measures([trip for _, part in everything for trip in part], self.settings.min_iou)
+        return measures([each for _, part in everything for each in part], self.settings.min_iou)
 
     def _examples(
-        self, model: Model, sources: Sequence[Source], turn: int
+        self, model: Model, sources: Sequence[Source], iteration: int
     ) -> tuple[list[list[Example]], list[RoundTrip]]:
         second = model.network if self.teacher is None else self.teacher.of(model.network)
         if self.settings.mode == "reward":
-            return self.rewards.examples(model, second, sources, turn)
-        return self.labeler.examples(replace(model, network=second), sources, turn)
+            return self.rewards.examples(model, second, sources, iteration)
+        return self.labeler.examples(replace(model, network=second), sources, iteration)
 
     def follow(self, network: GroundingModel) -> None:
         """Moves the teacher, if there is one, towards the network that is trained."""
@@ -124,7 +124,7 @@ class Cycle:
         }
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold, so that a run resumes as if it had never stopped."""
+        """The content of a checkpoint that lets a run resume as if it had never stopped."""
         return {"kept": self.kept, "teacher": self.teacher.state() if self.teacher else None}
 
     def load(self, state: Mapping[str, Any], network: GroundingModel) -> None:
@@ -134,14 +134,14 @@ class Cycle:
             self.teacher.load(state["teacher"], network)
 
 
-def measures(trips: Sequence[RoundTrip], min_iou: float) -> dict[str, float]:
+def measures(round_trips: Sequence[RoundTrip], min_iou: float) -> dict[str, float]:
     """How good the model's own expressions are: fractions that return and that are ambiguous, and diversity."""
-    if not trips:
+    if not round_trips:
         return {}
     return {
-        "cycle_accepted": float(np.mean([trip.returns(min_iou) for trip in trips])),
-        "cycle_ambiguous": float(np.mean([trip.is_ambiguous(min_iou) for trip in trips])),
-        "cycle_iou": float(np.mean([trip.found.iou for trip in trips])),
-        "cycle_confidence": float(np.mean([trip.confidence for trip in trips])),
-        **{f"cycle_{name}": value for name, value in diversity([trip.words for trip in trips]).items()},
+        "cycle_accepted": float(np.mean([each.returns(min_iou) for each in round_trips])),
+        "cycle_ambiguous": float(np.mean([each.is_ambiguous(min_iou) for each in round_trips])),
+        "cycle_iou": float(np.mean([each.found.iou for each in round_trips])),
+        "cycle_confidence": float(np.mean([each.confidence for each in round_trips])),
+        **{f"cycle_{name}": value for name, value in diversity([each.words for each in round_trips]).items()},
     }

@@ -1,4 +1,4 @@
-"""What a step of training consists of: an instruction, the weight of its loss, and how the cycle made it."""
+"""What an optimiser step trains on: instructions, the weights of their losses, and how the cycle made them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class FirstLeg:
 class Example:
     """An instruction and the weight of its loss.
 
-    sampled: the answer is this one, and learns by its advantage. first: part of the question is the answer of this
-    first leg, through which the gradient passes.
+    sampled: the sampled answer, which is trained by its advantage. first: the first leg whose answer is part of the
+    question; the gradient passes through it.
     """
 
     instruction: Instruction

@@ -1,4 +1,4 @@
-"""A second copy of the weights that follows the first one: it makes the cycle's pseudo-labels, or is its reference."""
+"""An average of the weights over training: it makes the cycle's pseudo-labels, or is its reference model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Weights = dict[str, Tensor]
 
 
 class MeanTeacher:
-    """``decay`` x its weights + (1 - decay) x the model's, after every step (mean teacher, arXiv 1703.01780).
+    """``decay`` x its weights + (1 - decay) x the model's, after every optimiser step (mean teacher, arXiv 1703.01780).
 
-    With decay 1 it stays as the model was when it first saw it, with 0 it is the model after the last step.
+    With decay 1 it stays the model of its first call; with 0 it is the model after the last optimiser step.
     """
 
     def __init__(self, decay: float) -> None:
@@ -23,7 +23,7 @@ class MeanTeacher:
         self.network: GroundingModel | None = None
 
     def of(self, network: GroundingModel) -> GroundingModel:
-        """The teacher; it begins as a copy of the network that it is first called with."""
+        """The teacher; it begins as a copy of the network of the first call."""
         if self.network is None:
             self.network = _copy(network)
         return self.network

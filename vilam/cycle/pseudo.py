@@ -17,7 +17,7 @@ from vilam.cycle.round_trip import (
     RoundTrip,
     Sampling,
     find,
-    round_trips,
+    make_round_trips,
 )
 from vilam.cycle.shortening import ranked, with_other_forms
 from vilam.data.instructions import Instruction
@@ -56,63 +56,63 @@ class PseudoLabeler:
         self.seed = seed
 
     def examples(
-        self, model: Model, sources: Sequence[Source], turn: int
+        self, model: Model, sources: Sequence[Source], iteration: int
     ) -> tuple[list[list[Example]], list[RoundTrip]]:
         """The examples of each image, and all round trips of the model."""
         made: list[list[Example]] = [[] for _ in sources]
         own, card = self.settings, model.card
         records = [source.record for source in sources]
-        rngs = [source.rng(self.seed, 3, turn) for source in sources]
+        rngs = [source.rng(self.seed, 3, iteration) for source in sources]
         regions = self._regions(sources)
-        samples = self._samples(model, records, regions, turn)
+        samples = self._samples(model, records, regions, iteration)
         tried = with_other_forms(model, records, regions, samples, own.min_iou, own.max_words)
-        for (i, region), of_region, trips in zip(regions, samples, tried, strict=True):
-            made[i] += self._reg_then_rec(records[i], region, choose(trips, own.min_iou, rngs[i]), card, rngs[i])
-            for best in ranked(trips, of_region, region.category, own.min_iou)[:1]:
+        for (i, region), of_region, round_trips in zip(regions, samples, tried, strict=True):
+            made[i] += self._reg_then_rec(records[i], region, choose(round_trips, own.min_iou, rngs[i]), card, rngs[i])
+            for best in ranked(round_trips, of_region, region.category, own.min_iou)[:1]:
                 made[i] += self._rec_then_reg(records[i], region, best.words, best.found, own.self_training, rngs[i])
         queries = [self._query(i, source, rngs[i]) for i, source in enumerate(sources)]
         for query, words, found in self._found(model, records, [one for one in queries if one]):
             i = query.image
             made[i] += self._rec_then_reg(records[i], query.region, words, found, own.rec_then_reg, rngs[i])
-        return made, [trip for of_region in samples for trip in of_region]
+        return made, [each for of_region in samples for each in of_region]
 
     def _regions(self, sources: Sequence[Source]) -> list[BatchRegion]:
-        """The regions that the model describes: those without expressions, since true ones are better than its own."""
+        """The regions that the model describes: those without true expressions, which are better than its own."""
         if self.settings.reg_then_rec == self.settings.self_training == 0:
             return []
         return [(i, region) for i, source in enumerate(sources) for region in source.undescribed]
 
     def _samples(
-        self, model: Model, records: Sequence[ImageRecord], regions: Sequence[BatchRegion], turn: int
+        self, model: Model, records: Sequence[ImageRecord], regions: Sequence[BatchRegion], iteration: int
     ) -> Sequence[list[RoundTrip]]:
         if not regions:
             return []
         own = self.settings
-        sampling = Sampling(own.samples, own.temperature, own.max_words, seed_of(self.seed, turn))
-        return round_trips(model, records, regions, sampling)
+        sampling = Sampling(own.samples, own.temperature, own.max_words, seed_of(self.seed, iteration))
+        return make_round_trips(model, records, regions, sampling)
 
     def _reg_then_rec(
-        self, record: ImageRecord, region: Region, trip: RoundTrip, card: DatasetCard, rng: np.random.Generator
+        self, record: ImageRecord, region: Region, round_trip: RoundTrip, card: DatasetCard, rng: np.random.Generator
     ) -> Iterator[Example]:
         """x -> G -> expression: F is asked for it and must answer x."""
-        if self.settings.reg_then_rec == 0 or trip.is_ambiguous(self.settings.min_iou):
+        if self.settings.reg_then_rec == 0 or round_trip.is_ambiguous(self.settings.min_iou):
             return
-        expression = Expression(trip.words, source="model")
+        expression = Expression(round_trip.words, source="model")
         described = replace(region, expressions=(expression,))
         name = self._sampled_task([task for task in self.rec_tasks if TASKS[task].applies(described, card)], rng)
         task = TASKS[name]
         question = task.question(int(rng.integers(len(task.templates))), record, region, expression)
         made = instruction(task.name, record, region, question, task.answer(record, region, expression))
-        yield Example(made, self.settings.reg_then_rec, first=self._first_leg(trip.question, trip.words))
+        yield Example(made, self.settings.reg_then_rec, first=self._first_leg(round_trip.question, round_trip.words))
 
     def _rec_then_reg(
         self, record: ImageRecord, region: Region, words: str, found: Found, weight: float, rng: np.random.Generator
     ) -> Iterator[Example]:
-        """y -> F -> region: if F found the right one, G is asked about what it found and must answer y."""
+        """y -> F -> region: if F found the right one, G is asked about the box that F found and must answer y."""
         if weight == 0 or found.box_xyxy is None or not found.returns(self.settings.min_iou):
             return
-        asked = replace(region, box_xyxy=found.box_xyxy)
-        question = REG.question(int(rng.integers(len(REG.templates))), record, asked, None)
+        found_region = replace(region, box_xyxy=found.box_xyxy)
+        question = REG.question(int(rng.integers(len(REG.templates))), record, found_region, None)
         made = instruction(REG.name, record, region, question, words)
         yield Example(made, weight, first=self._first_leg(found.question, found.answer))
 
@@ -145,13 +145,13 @@ class PseudoLabeler:
             yield query, words, one
 
 
-def choose(trips: Sequence[RoundTrip], min_iou: float, rng: np.random.Generator) -> RoundTrip:
+def choose(round_trips: Sequence[RoundTrip], min_iou: float, rng: np.random.Generator) -> RoundTrip:
     """A random one of the round trips that return; if none does, of those that are not ambiguous, or else of all.
 
-    It is random so that F meets all that G may write, and not only what G is surest of.
+    It is random so that F learns from all expressions that G may generate, not only from the most probable ones.
     """
-    returning = [trip for trip in trips if trip.returns(min_iou)]
-    chosen = returning or [trip for trip in trips if not trip.is_ambiguous(min_iou)] or trips
+    returning = [each for each in round_trips if each.returns(min_iou)]
+    chosen = returning or [each for each in round_trips if not each.is_ambiguous(min_iou)] or round_trips
     return chosen[int(rng.integers(len(chosen)))]
 
 

@@ -1,7 +1,7 @@
 """The mode `reward`: several answers are sampled, the other direction scores each, and it learns by its advantage.
 
-G is rewarded by the IoU of the box that F finds by its expression (0 if that box is another region too), F by the mean
-log probability with which G gives back the expression from its box. In a group of answers to one question
+G is rewarded by the IoU of the box that F finds for its expression (0 if that box fits another region too), F by the
+mean log probability that G gives to the expression from its box. In a group of answers to one question
 
     A_i = (r_i - mean(r)) / (std(r) + 1e-4)
 
@@ -19,7 +19,7 @@ import numpy as np
 from vilam.config import CycleSettings
 from vilam.cycle.examples import Example, Sampled
 from vilam.cycle.pseudo import Source, instruction
-from vilam.cycle.round_trip import REC, REG, Found, Query, RoundTrip, Sampling, find, round_trips
+from vilam.cycle.round_trip import REC, REG, Found, Query, RoundTrip, Sampling, find, make_round_trips
 from vilam.data.records import ImageRecord, Region
 from vilam.draws import seed_of
 from vilam.inference.model import Model
@@ -38,22 +38,24 @@ class Rewards:
         self.seed = seed
 
     def examples(
-        self, model: Model, reference: GroundingModel, sources: Sequence[Source], turn: int
+        self, model: Model, reference: GroundingModel, sources: Sequence[Source], iteration: int
     ) -> tuple[list[list[Example]], list[RoundTrip]]:
         """The examples of each image, and all round trips; the answers are the model's own."""
-        trips, groups = self._reg_groups(model, sources, turn)
-        groups += self._rec_groups(model, sources, turn)
+        round_trips, groups = self._reg_groups(model, sources, iteration)
+        groups += self._rec_groups(model, sources, iteration)
         made: list[list[Example]] = [[] for _ in sources]
         everything = [one for group in groups for one in group]
         for index, example in self._with_log_probs(model, reference, sources, everything):
             made[index].append(example)
-        return made, trips
+        return made, round_trips
 
-    def _sampling(self, turn: int) -> Sampling:
+    def _sampling(self, iteration: int) -> Sampling:
         own = self.settings
-        return Sampling(own.samples, own.temperature, own.max_words, seed_of(self.seed, turn), same_question=True)
+        return Sampling(own.samples, own.temperature, own.max_words, seed_of(self.seed, iteration), same_question=True)
 
-    def _reg_groups(self, model: Model, sources: Sequence[Source], turn: int) -> tuple[list[RoundTrip], list[Group]]:
+    def _reg_groups(
+        self, model: Model, sources: Sequence[Source], iteration: int
+    ) -> tuple[list[RoundTrip], list[Group]]:
         """Some regions of each image, several expressions of each."""
         if self.settings.reg_then_rec == 0:
             return [], []
@@ -61,31 +63,31 @@ class Rewards:
         for index, source in enumerate(sources):
             regions = source.record.regions
             count = min(self.settings.regions, len(regions))
-            picks = source.rng(self.seed, 3, turn).choice(len(regions), size=count, replace=False)
+            picks = source.rng(self.seed, 3, iteration).choice(len(regions), size=count, replace=False)
             chosen += [(index, regions[i]) for i in picks]
-        trips = round_trips(model, [source.record for source in sources], chosen, self._sampling(turn))
+        round_trips = make_round_trips(model, [source.record for source in sources], chosen, self._sampling(iteration))
         groups = [
             self._reg_group(index, sources[index].record, region, of_region)
-            for (index, region), of_region in zip(chosen, trips, strict=True)
+            for (index, region), of_region in zip(chosen, round_trips, strict=True)
         ]
-        return [trip for of_region in trips for trip in of_region], groups
+        return [each for of_region in round_trips for each in of_region], groups
 
-    def _reg_group(self, index: int, record: ImageRecord, region: Region, trips: Sequence[RoundTrip]) -> Group:
-        rewards = [trip.reward(self.settings.min_iou) for trip in trips]
+    def _reg_group(self, index: int, record: ImageRecord, region: Region, round_trips: Sequence[RoundTrip]) -> Group:
+        rewards = [each.reward(self.settings.min_iou) for each in round_trips]
         return [
             (
                 index,
                 Example(
-                    instruction(REG.name, record, region, trip.question, trip.words),
+                    instruction(REG.name, record, region, round_trip.question, round_trip.words),
                     self.settings.reg_then_rec,
-                    sampled(trip.ids, advantage),
+                    sampled(round_trip.ids, advantage),
                 ),
             )
-            for trip, advantage in zip(trips, advantages(rewards), strict=True)
+            for round_trip, advantage in zip(round_trips, advantages(rewards), strict=True)
             if advantage
         ]
 
-    def _rec_groups(self, model: Model, sources: Sequence[Source], turn: int) -> list[Group]:
+    def _rec_groups(self, model: Model, sources: Sequence[Source], iteration: int) -> list[Group]:
         """One true expression of each image that has any, several boxes."""
         if self.settings.rec_then_reg == 0:
             return []
@@ -93,14 +95,14 @@ class Rewards:
         for index, source in enumerate(sources):
             known = source.described.get(REC.name, ())
             if known:
-                one = known[int(source.rng(self.seed, 8, turn).integers(len(known)))]
+                one = known[int(source.rng(self.seed, 8, iteration).integers(len(known)))]
                 query = Query(index, source.record.region(one.region_id), REC.name, one.question)
                 queries.append((query, one.expression))
         if not queries:
             return []
         records = [source.record for source in sources]
         images = model.network.preprocess([record.image for record in records])
-        found = find(model, images, records, [query for query, _ in queries], self._sampling(turn))
+        found = find(model, images, records, [query for query, _ in queries], self._sampling(iteration))
         count = self.settings.samples
         rewards = self._rec_rewards(model, sources, [each for each in queries for _ in range(count)], found)
         return [
@@ -111,7 +113,7 @@ class Rewards:
     def _rec_rewards(
         self, model: Model, sources: Sequence[Source], queries: Sequence[tuple[Query, str]], found: Sequence[Found]
     ) -> list[float]:
-        """The mean log probability with which G gives back the expression from each box."""
+        """The mean log probability that G gives to the expression from each box."""
         targets = []
         for (query, words), one in zip(queries, found, strict=True):
             region = replace(query.region, box_xyxy=one.box_xyxy or query.region.box_xyxy)
@@ -140,7 +142,7 @@ class Rewards:
         sources: Sequence[Source],
         examples: Sequence[tuple[int, Example]],
     ) -> Iterator[tuple[int, Example]]:
-        """The examples with the log probabilities of their tokens, by the model as it is and by the reference."""
+        """The examples with the log probabilities of their tokens, by the current model and by the reference model."""
         targets = []
         for index, example in examples:
             assert example.sampled is not None

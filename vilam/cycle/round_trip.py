@@ -1,7 +1,8 @@
-"""The round trip region -> expression -> region: what a model writes about a region, and which region it finds by that.
+"""The round trip region -> expression -> region: the expression that a model writes for a region, and the region that
+it finds for that expression.
 
-It judges every generated expression, in the cycle and in `synthesize`. Expressions hold no digits, coordinates or
-special tokens: with them a region could be told apart by its coordinates alone, and every round trip would succeed.
+Round trips judge every generated expression, in the cycle and in `synthesize`. Expressions hold no digits, coordinates
+or special tokens. Otherwise an expression could name the coordinates of its region, and every round trip would succeed.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ BatchRegion = tuple[int, Region]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where an expression led.
+    """The answer to a question about an expression, and the region that it found.
 
-    question, answer: as asked and answered, coordinates 0-1000; "" if nothing was asked. ids: tokens of the answer.
+    question, answer: texts with coordinates 0-1000; "" if nothing was asked. ids: tokens of the answer.
     box_xyxy: in pixels; around the mask or the keypoints if the task answers with these; None if there is none.
     iou: of the answer with its region (of keypoints: OKS); other_iou: the highest with any other region of the image.
     """
@@ -51,10 +52,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
-    """An expression that a model wrote about a region, and where it led back.
+    """An expression that a model wrote for a region, and the region that the model found for it.
 
-    question: what was asked about the region. ids: tokens of the expression. confidence: geometric mean of their
-    probabilities. An expression leads nowhere if it was cut off at the length limit, is not valid (see `is_valid`) or
+    question: the question about the region. ids: tokens of the expression. confidence: geometric mean of their
+    probabilities. An expression finds nothing if it was cut off at the length limit, is not valid (see `is_valid`) or
     contradicts the region's category (see `contradicts_category`).
     """
 
@@ -70,15 +71,15 @@ class RoundTrip:
         return len(self.ids) * math.log(max(self.confidence, 1e-9))
 
     def returns(self, threshold: float) -> bool:
-        """Whether it ends at its region (IoU at or above the threshold) and at no other."""
+        """Whether it finds its region (IoU at or above the threshold) and no other."""
         return self.found.returns(threshold)
 
     def is_ambiguous(self, threshold: float) -> bool:
-        """Whether it ends at several regions at once, or nowhere."""
+        """Whether it finds several regions at once, or none."""
         return self.found.box_xyxy is None or min(self.found.iou, self.found.other_iou) >= threshold
 
     def reward(self, threshold: float) -> float:
-        """The IoU of where it ends; 0 if that is another region too."""
+        """The IoU of the answer with its region; 0 if the answer fits another region too."""
         return self.found.iou if self.found.other_iou < threshold else 0.0
 
 
@@ -96,8 +97,8 @@ class Query:
 class Sampling:
     """How answers are sampled: ``samples`` of each at ``temperature``, of at most ``max_words`` tokens, by ``seed``.
 
-    same_question: whether all samples of a region answer one question, so that their rewards can be compared. If not,
-    each answers another one, and they differ even at temperature 0.
+    same_question: whether all samples of a region answer the same question, so that their rewards can be compared. If
+    not, each answers another question, and they differ even at temperature 0.
     """
 
     samples: int
@@ -107,10 +108,10 @@ class Sampling:
     same_question: bool = False
 
 
-def round_trips(
+def make_round_trips(
     model: Model, records: Sequence[ImageRecord], regions: Sequence[BatchRegion], sampling: Sampling
 ) -> list[list[RoundTrip]]:
-    """The round trips of each region, one a sample: an expression and the box that the model finds by it."""
+    """The round trips of each region, one per sample: an expression and the box that the model finds for it."""
     images = model.network.preprocess([record.image for record in records])
     owners = [region for region in regions for _ in range(sampling.samples)]
     requests = [
@@ -127,20 +128,20 @@ def round_trips(
     ]
     queries = [rec_query(REC, 0, records, owners[i], words[i]) for i in usable]
     found = dict(zip(usable, find(model, images, records, queries), strict=True))
-    trips = [
+    round_trips = [
         RoundTrip(request.question, words[i], answer.ids, answer.confidence, found.get(i, Found()))
         for i, (request, answer) in enumerate(zip(requests, answers, strict=True))
     ]
-    return [trips[i : i + sampling.samples] for i in range(0, len(trips), sampling.samples)]
+    return [round_trips[i : i + sampling.samples] for i in range(0, len(round_trips), sampling.samples)]
 
 
 def _reg_request(
     model: Model, records: Sequence[ImageRecord], region: BatchRegion, sample: int, sampling: Sampling
 ) -> Request:
-    index, asked = region
-    seed = seed_of(sampling.seed, records[index].image_id, asked.region_id, sample)
-    of_group = seed_of(sampling.seed, records[index].image_id, asked.region_id) if sampling.same_question else seed
-    question = REG.question(of_group % len(REG.templates), records[index], asked, None)
+    index, described = region
+    seed = seed_of(sampling.seed, records[index].image_id, described.region_id, sample)
+    of_group = seed_of(sampling.seed, records[index].image_id, described.region_id) if sampling.same_question else seed
+    question = REG.question(of_group % len(REG.templates), records[index], described, None)
     return Request(index, question, model.expression_grammar, seed)
 
 
@@ -148,9 +149,9 @@ def rec_query(
     task: GroundingTask, template: int, records: Sequence[ImageRecord], region: BatchRegion, words: str
 ) -> Query:
     """The question of a REC task about an expression for a region, from one of the task's templates."""
-    index, asked = region
-    question = task.question(template, records[index], asked, Expression(words, source="model"))
-    return Query(index, asked, task.name, question)
+    index, described = region
+    question = task.question(template, records[index], described, Expression(words, source="model"))
+    return Query(index, described, task.name, question)
 
 
 def find(
@@ -160,7 +161,7 @@ def find(
     queries: Sequence[Query],
     sampling: Sampling | None = None,
 ) -> list[Found]:
-    """Where each expression leads: the most probable answer, or ``sampling.samples`` of each query in a row."""
+    """What each expression finds: the most probable answer, or ``sampling.samples`` of each query in a row."""
     samples, seed, temperature = 1, 0, 0.0
     if sampling is not None:
         samples, seed, temperature = sampling.samples, sampling.seed, sampling.temperature
@@ -206,7 +207,7 @@ def bounding_box(reading: Reading) -> Box | None:
 
 
 def may_describe(words: str, records: Sequence[ImageRecord], region: BatchRegion, card: DatasetCard) -> bool:
-    """Whether an expression may mean a region, as far as that is known without a model."""
+    """Whether an expression may mean a region, checked without a model."""
     index, described = region
     return is_valid(words) and not contradicts_category(words, described, records[index], card.categories)
 

@@ -1,4 +1,4 @@
-"""When the cycle runs: how its weights rise, and at which steps its examples are renewed."""
+"""The cycle's schedule: the rise of its weights, and the optimiser steps at which its examples are renewed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Schedule:
         return round(self.settings.start * self.steps)
 
     def weight(self, step: int) -> float:
-        """How far the weights of the cycle's losses have risen, 0..1."""
+        """The factor on the weights of the cycle's losses, 0..1."""
         if self.settings.mode == "none" or step < self.first:
             return 0.0
         ramp = self.settings.ramp * self.steps
@@ -31,6 +31,6 @@ class Schedule:
         since = step - self.first
         return self.settings.mode != "none" and since >= 0 and since % self.settings.refresh == 0
 
-    def turn(self, step: int) -> int:
+    def iteration(self, step: int) -> int:
         """The number of times that examples were made before this step."""
         return (step - self.first) // self.settings.refresh

@@ -1,7 +1,7 @@
 """Other expressions for a region than the model's own: with the right category, and without needless words.
 
-A model that has met few expressions writes more than it knows: "the checked ring" about a striped one. The way back
-does not notice, since REC knows checks no better. But the samples do: one has "checked", the next "dotted". So shorter
+A model that has met few expressions writes more than it knows: "the checked ring" about a striped one. REC does
+not notice, because it knows checks no better. But the samples differ: one has "checked", the next "dotted". So shorter
 forms are tried, and of those that return, the one on which the samples agree most is taken. A detection data set knows
 the category of every box, so another category is corrected.
 """
@@ -32,7 +32,7 @@ from vilam.models.interface import ImageBatch
 from vilam.tasks.reg_caption import normalised
 
 FORMS = 6
-"""Other forms of a region's expressions that are tried: the most probable ones."""
+"""The number of other forms of a region's expressions that are tried, the most probable ones first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,9 @@ class _Form:
     target: Target
 
 
-def ranked(trips: Sequence[RoundTrip], samples: Sequence[RoundTrip], category: str, min_iou: float) -> list[RoundTrip]:
+def ranked(
+    round_trips: Sequence[RoundTrip], samples: Sequence[RoundTrip], category: str, min_iou: float
+) -> list[RoundTrip]:
     """The round trips that return, the best to learn from first.
 
     Expressions that name the category come before others. Among these come first those on which the ``samples`` agree
@@ -53,32 +55,32 @@ def ranked(trips: Sequence[RoundTrip], samples: Sequence[RoundTrip], category: s
     """
     votes = Counter(word for sample in samples for word in _distinct_words(sample))
 
-    def rank(trip: RoundTrip) -> tuple[bool, int, float]:
-        agreement = sum(2 * votes[word] - len(samples) for word in _distinct_words(trip))
-        return not names_category(trip.words, category), -agreement, -trip.log_probability
+    def rank(round_trip: RoundTrip) -> tuple[bool, int, float]:
+        agreement = sum(2 * votes[word] - len(samples) for word in _distinct_words(round_trip))
+        return not names_category(round_trip.words, category), -agreement, -round_trip.log_probability
 
-    return sorted((trip for trip in trips if trip.returns(min_iou)), key=rank)
+    return sorted((each for each in round_trips if each.returns(min_iou)), key=rank)
 
 
-def _distinct_words(trip: RoundTrip) -> set[str]:
-    return set(normalised(trip.words).split())
+def _distinct_words(round_trip: RoundTrip) -> set[str]:
+    return set(normalised(round_trip.words).split())
 
 
 def with_other_forms(
     model: Model,
     records: Sequence[ImageRecord],
     regions: Sequence[BatchRegion],
-    trips: Sequence[Sequence[RoundTrip]],
+    round_trips: Sequence[Sequence[RoundTrip]],
     min_iou: float,
     max_words: int,
 ) -> list[list[RoundTrip]]:
     """The round trips of each region, and those of the most probable other forms of one of its expressions.
 
-    That one is the most probable that returns, or the most probable of all if none returns, of those that name the
-    category once they are `corrected`. Its other forms are the corrected one and `shorter` ones.
+    That expression names the category once it is `corrected`. It is the most probable one that returns, or the most
+    probable of all if none returns. Its other forms are the corrected one and `shorter` ones.
     """
-    more: list[list[RoundTrip]] = [list(of_region) for of_region in trips]
-    possible = _forms(model, records, regions, trips, min_iou, max_words)
+    more: list[list[RoundTrip]] = [list(of_region) for of_region in round_trips]
+    possible = _forms(model, records, regions, round_trips, min_iou, max_words)
     if not possible:
         return more
     images = model.network.preprocess([record.image for record in records])
@@ -115,21 +117,21 @@ def _forms(
     model: Model,
     records: Sequence[ImageRecord],
     regions: Sequence[BatchRegion],
-    trips: Sequence[Sequence[RoundTrip]],
+    round_trips: Sequence[Sequence[RoundTrip]],
     min_iou: float,
     max_words: int,
 ) -> list[_Form]:
     """Other forms of one expression of each region, if any names a category and was not cut off."""
     forms = []
-    for number, (region, of_region) in enumerate(zip(regions, trips, strict=True)):
+    for number, (region, of_region) in enumerate(zip(regions, round_trips, strict=True)):
         category = region[1].category
-        complete = [trip for trip in of_region if has_ended(trip.ids, max_words)]
-        right = [(corrected(trip.words, category, model.card.categories), trip) for trip in complete]
-        named = [(words, trip) for words, trip in right if names_category(words, category)]
+        complete = [each for each in of_region if has_ended(each.ids, max_words)]
+        right = [(corrected(each.words, category, model.card.categories), each) for each in complete]
+        named = [(words, round_trip) for words, round_trip in right if names_category(words, category)]
         if not named:
             continue
         words, one = max(named, key=lambda pair: (pair[1].returns(min_iou), pair[1].log_probability))
-        known = {trip.words for trip in of_region}
+        known = {each.words for each in of_region}
         forms += [
             _Form(number, form, Target(region[0], one.question, tuple(model.tokenizer.encode_answer(form))))
             for form in [words, *shorter(words, category)]

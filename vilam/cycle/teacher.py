@@ -1,8 +1,8 @@
 """The teacher of `synthesize`: a trained model writes expressions for regions without any, and round trips judge them.
 
-The model samples several expressions for each region. An expression is kept if the model finds its way back to the
-region by it, and to no other, or by a shorter form of it. Processes take batches of images in turn, and each sample has
-a seed of its own, so that the expressions are the same however many processes work.
+The model samples several expressions for each region. An expression, or a shorter form of it, is kept if the
+model finds the region from it and no other region. Each process takes one batch of images after another, and each
+sample has a seed of its own, so the expressions are the same for any number of processes.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 from vilam.config import Settings
-from vilam.cycle.round_trip import BatchRegion, RoundTrip, Sampling, round_trips
+from vilam.cycle.round_trip import BatchRegion, RoundTrip, Sampling, make_round_trips
 from vilam.cycle.shortening import ranked, with_other_forms
 from vilam.data.descriptions import BINS, Descriptions, iou_bin, merged
 from vilam.data.records import TRAIN, Expression, ImageRecord, Provenance, Region
 from vilam.data.store import RecordStore
-from vilam.inference.answering import autocast
 from vilam.inference.model import Model
 from vilam.inference.resolve import ResolvedModel
 from vilam.launch import Processes, process_group
-from vilam.models.device import best_device, precision
+from vilam.models.device import autocast, best_device, precision
 from vilam.progress import Progress
 from vilam.tasks.reg_caption import normalised
 
@@ -63,9 +62,9 @@ def describe(
             chosen = [(i, region) for i, image_id in enumerate(ids) for region in regions[image_id]]
             with autocast(network, precision("auto")):
                 records = [store[image_id] for image_id in ids]
-                samples = round_trips(model, records, chosen, sampling)
-                trips = with_other_forms(model, records, chosen, samples, own.min_iou, own.max_words)
-            found += _descriptions(teacher.version, ids, chosen, samples, trips, settings)
+                samples = make_round_trips(model, records, chosen, sampling)
+                round_trips = with_other_forms(model, records, chosen, samples, own.min_iou, own.max_words)
+            found += _descriptions(teacher.version, ids, chosen, samples, round_trips, settings)
         gathered = processes.all_gather(merged(found))
     return merged(gathered) if processes.rank == 0 else None
 
@@ -75,12 +74,12 @@ def _descriptions(
     ids: Sequence[str],
     regions: Sequence[BatchRegion],
     samples: Sequence[Sequence[RoundTrip]],
-    trips: Sequence[Sequence[RoundTrip]],
+    round_trips: Sequence[Sequence[RoundTrip]],
     settings: Settings,
 ) -> Iterator[Descriptions]:
-    """Of each region the expressions that are kept, and how all samples did."""
+    """The kept expressions of each region, and the counts of its samples."""
     own = settings.synthesize
-    for (i, region), of_region, tried in zip(regions, samples, trips, strict=True):
+    for (i, region), of_region, tried in zip(regions, samples, round_trips, strict=True):
         best = ranked(tried, of_region, region.category, own.min_iou)
         words = kept(best, version, own.expressions_per_region)
         by_region = {(ids[i], region.region_id): words} if words else {}
@@ -88,19 +87,19 @@ def _descriptions(
 
 
 def counted(samples: Sequence[RoundTrip], min_iou: float) -> NDArray[np.int64]:
-    """Samples by the IoU of where they end, and those of them that return: (BINS, 2)."""
+    """Counts of samples by the IoU of their answer, and of those that return: (BINS, 2)."""
     counts = np.zeros((BINS, 2), dtype=np.int64)
-    for trip in samples:
-        counts[iou_bin(trip.found.iou)] += (1, trip.returns(min_iou))
+    for round_trip in samples:
+        counts[iou_bin(round_trip.found.iou)] += (1, round_trip.returns(min_iou))
     return counts
 
 
 def kept(best: Sequence[RoundTrip], version: str, count: int) -> tuple[Expression, ...]:
     """The first ``count`` expressions; of those that differ in case, punctuation or a first article only the first."""
     distinct: dict[str, Expression] = {}
-    for trip in best:
-        provenance = Provenance(version, trip.confidence, trip.found.iou)
-        distinct.setdefault(normalised(trip.words), Expression(trip.words, "free", "model", provenance))
+    for round_trip in best:
+        provenance = Provenance(version, round_trip.confidence, round_trip.found.iou)
+        distinct.setdefault(normalised(round_trip.words), Expression(round_trip.words, "free", "model", provenance))
     return tuple(distinct.values())[:count]
 
 

@@ -27,7 +27,7 @@ MAX_RESAMPLES = 200
 NORMAL = 1.96
 """Standard errors of a 95 % interval."""
 EPSILON = np.spacing(1)
-"""COCO's evaluation adds it at the same point, so that no precision divides by 0."""
+"""COCO's evaluation adds it at the same point, to avoid division by 0."""
 
 
 def average_precision(prefix: str, rows: pd.DataFrame, resamples: int, seed: int) -> Iterator[Metric]:
@@ -40,12 +40,12 @@ def average_precision(prefix: str, rows: pd.DataFrame, resamples: int, seed: int
     LVIS. A box's score is the geometric mean of the probabilities of its coordinates. Yields nothing if no answer
     should hold a box.
     """
-    asked = rows[rows["expression_kind"] == "class"]
-    if not len(asked) or not asked["true_boxes"].str.len().sum():
+    of_categories = rows[rows["expression_kind"] == "class"]
+    if not len(of_categories) or not of_categories["true_boxes"].str.len().sum():
         return
-    ranked = rankings(asked)
-    once = mean_precisions(ranked, np.ones(len(asked)))
-    bootstrap = Bootstrap(asked["picture"], min(resamples, MAX_RESAMPLES), seed)
+    ranked = rankings(of_categories)
+    once = mean_precisions(ranked, np.ones(len(of_categories)))
+    bootstrap = Bootstrap(of_categories["content_id"], min(resamples, MAX_RESAMPLES), seed)
     resampled = np.array([mean_precisions(ranked, each) for each in bootstrap.weights()])
     for name, thresholds in NAMES.items():
         value, error = float(once[thresholds].mean()), float(np.nanstd(resampled[:, thresholds].mean(axis=1)))
@@ -87,13 +87,13 @@ def _precisions(ranking: Ranking, weights: Floats, num_true: float) -> Floats:
     return np.array([np.append(best, 0)[np.searchsorted(reached, levels)].mean() for best, reached in by_threshold])
 
 
-def rankings(asked: pd.DataFrame) -> list[Ranking]:
-    """One for each category, of answers about whole categories; pycocotools matches the boxes."""
-    categories = {name: number for number, name in enumerate(sorted({*asked["expression"]}), start=1)}
-    images = {name: number for number, name in enumerate(sorted({*asked["image_id"]}), start=1)}
-    keys = [(images[image], categories[name]) for image, name in asked[["image_id", "expression"]].to_numpy()]
-    true = _annotations(keys, asked["true_boxes"])
-    found = _annotations(keys, asked["boxes"], asked["box_scores"])
+def rankings(rows: pd.DataFrame) -> list[Ranking]:
+    """The ranking of each category, from answers about whole categories; pycocotools matches the boxes."""
+    categories = {name: number for number, name in enumerate(sorted({*rows["expression"]}), start=1)}
+    images = {name: number for number, name in enumerate(sorted({*rows["image_id"]}), start=1)}
+    keys = [(images[image], categories[name]) for image, name in rows[["image_id", "expression"]].to_numpy()]
+    true = _annotations(keys, rows["true_boxes"])
+    found = _annotations(keys, rows["boxes"], rows["box_scores"])
     with redirect_stdout(StringIO()):  # pycocotools prints its progress
         matching = COCOeval(_coco(images, categories, true), _coco(images, categories, found), "bbox")
         matching.params.areaRng, matching.params.areaRngLbl = matching.params.areaRng[:1], ["all"]

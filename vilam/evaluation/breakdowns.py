@@ -78,8 +78,8 @@ def accuracy_by_threshold(rows: pd.DataFrame, thresholds: Sequence[float] = THRE
 def accuracy_by_coverage(rows: pd.DataFrame, coverages: Sequence[float] = COVERAGES) -> pd.DataFrame:
     """acc_0.5 of the most confident answers: columns coverage (their fraction of all), acc_0.5, total.
 
-    If the confidence is of use, acc_0.5 falls as the coverage grows; else it stays level. 1 - acc_0.5 is the risk of
-    the risk-coverage curve (El-Yaniv and Wiener, 2010). Of equally confident answers, earlier ones come first.
+    If the confidence is useful, acc_0.5 falls as the coverage grows; otherwise it stays level. 1 - acc_0.5 is the risk
+    of the risk-coverage curve (El-Yaniv and Wiener, 2010). Of equally confident answers, earlier ones come first.
     """
     if rows.empty:
         return pd.DataFrame(columns=["coverage", "acc_0.5", "total"])

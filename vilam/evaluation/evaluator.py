@@ -1,4 +1,4 @@
-"""The strict evaluation of one model: one answer to each question, scored by its own task, unreadable ones as 0."""
+"""The strict evaluation of one model: each question has one answer, its own task scores it, unreadable ones get 0."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from vilam.data.records import DatasetCard
 from vilam.errors import VilamError
 from vilam.evaluation.average_precision import average_precision
 from vilam.evaluation.breakdowns import breakdown_metrics, part_metrics
-from vilam.evaluation.captions import cider
-from vilam.evaluation.coco_captions import coco_caption_metrics
-from vilam.evaluation.diversity import diversity
+from vilam.evaluation.captions import cider, coco_caption_metrics, diversity
 from vilam.evaluation.estimates import Metric
 from vilam.evaluation.groups import auc
-from vilam.evaluation.predictions import Prediction, Records, prediction_rows
+from vilam.evaluation.predictions import Prediction, prediction_rows
 from vilam.evaluation.round_trips import round_trip_metrics
 from vilam.evaluation.task_metrics import task_metrics
+from vilam.inference.answering import Records
 from vilam.tasks import GROUP_TASKS, TASKS
 
 
@@ -26,11 +25,11 @@ from vilam.tasks import GROUP_TASKS, TASKS
 class Evaluation:
     """The rows and the metrics of one model.
 
-    rows: one a prediction, in their order, with the columns
-        instruction_id, task, split, image_id, picture (the first image_id with the same content), region_id (of tasks
-        on groups the group's), question, expression, expression_kind, expression_length, truth, answer, confidence,
-        invalid, category, seen ("seen", "unseen", or "" if no category is held out), size (small, medium, large),
-        references (the region's expressions);
+    rows: one per prediction, in their order, with the columns
+        instruction_id, task, split, image_id, content_id (the first image_id with the same content), region_id (of
+        tasks on groups the group's), question, expression, expression_kind, expression_length, truth, answer,
+        confidence, invalid, category, seen ("seen", "unseen", or "" if no category is held out), size (small,
+        medium, large), references (the region's expressions);
         the scores of the tasks: iou, intersection, union, oks, pck, correct, exact, cider, f1, perfect,
         existence_correct, num_true; NaN in the rows of other tasks;
         of reg_caption with round trips: round_trip_answer, round_trip_iou; of rec_every: true_boxes, boxes, box_scores;
@@ -42,9 +41,9 @@ class Evaluation:
     metrics: dict[str, float]
 
     @property
-    def pictures(self) -> dict[str, str]:
-        """The picture of each image id."""
-        return dict(zip(self.rows["image_id"], self.rows["picture"], strict=True))
+    def content_ids(self) -> dict[str, str]:
+        """The content id of each image id."""
+        return dict(zip(self.rows["image_id"], self.rows["content_id"], strict=True))
 
 
 def evaluate(
@@ -58,7 +57,7 @@ def evaluate(
 ) -> Evaluation:
     """Scores predictions against the records of their images.
 
-    bootstrap: how many resamples the intervals take, seeded by ``seed``. round_trips: for the instruction_id of a
+    bootstrap: the number of resamples of the intervals, seeded by ``seed``. round_trips: for the instruction_id of a
     reg_caption prediction, the rec_box answer to the expression that it generated.
     Raises VilamError if there are no predictions, or one has an image, a region or a task that is unknown.
     """

@@ -1,4 +1,4 @@
-"""Pictures of answers beside the truth: of each task the worst, a random sample and the best."""
+"""Drawings of answers and the truth: the worst, a random sample and the best of each task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.evaluation.drawing import GREEN, LINE_WIDTH, ORANGE, Bones, draw, fit
-from vilam.evaluation.predictions import Records
+from vilam.inference.answering import Records
 from vilam.tasks import ALL_TASKS
 from vilam.tasks.base import Reading
 
@@ -28,7 +28,7 @@ class Exhibit:
     """One answer to look at.
 
     row: of ``Evaluation.rows``, as a dict. before: the same instruction's row of the model before, if any. score: the
-    name of the column that ranks this task's answers. picture: JPEG.
+    name of the column that ranks this task's answers. picture: a JPEG of the answer drawn on the image.
     """
 
     task: str

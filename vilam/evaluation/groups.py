@@ -30,7 +30,7 @@ def auc(prefix: str, rows: pd.DataFrame, resamples: int, seed: int) -> Iterator[
     is_true = rows["truth"].to_numpy() == YES
     if is_true.all() or not is_true.any():
         return
-    bootstrap, scores = Bootstrap(rows["picture"], resamples, seed), rows["present"].to_numpy(float)
+    bootstrap, scores = Bootstrap(rows["content_id"], resamples, seed), rows["present"].to_numpy(float)
     value = area_under_curve(scores, is_true, np.ones(len(rows)))
     resampled = [area_under_curve(scores, is_true, weights) for weights in bootstrap.weights()]
     low, high = np.nanpercentile(resampled, [2.5, 97.5])

@@ -15,7 +15,7 @@ from vilam.evaluation.task_metrics import task_estimates
 from vilam.tasks import ALL_TASKS
 
 Scores = Mapping[str, pd.DataFrame]
-"""By metric: columns instruction_id, picture, value, one row an answer; the mean of ``value`` is the metric."""
+"""By metric: columns instruction_id, content_id, value, one row per answer; the mean of ``value`` is the metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Difference:
 def scores(rows: pd.DataFrame) -> Scores:
     """The scores of each answer by the name of the metric that is their mean, from the rows of an evaluation.
 
-    They are those of `task_estimates` and of round trips, without metrics that are no means of answers (ciou,
+    They are those of `task_estimates` and of round trips, except for metrics that are not means of answers (ciou,
     balanced_accuracy). Tasks that were not asked are left out. ``invalid`` covers the answers to all tasks.
     """
     return dict(_scores(rows))
@@ -59,7 +59,7 @@ def _scores(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _scored(rows: pd.DataFrame, values: Floats) -> pd.DataFrame:
-    return rows[["instruction_id", "picture"]].assign(value=values)
+    return rows[["instruction_id", "content_id"]].assign(value=values)
 
 
 def paired_difference(
@@ -68,12 +68,12 @@ def paired_difference(
     """The difference of one metric; ``arm`` and ``baseline`` hold the scores of each seed, in the same order.
 
     Each answer is paired with the baseline's to the same instruction. The mean difference is taken for each seed, then
-    over the seeds. Whole pictures are resampled, the same ones for all seeds. Source: the cluster bootstrap (Efron and
-    Tibshirani, 1993) with its percentile interval, as in `vilam.evaluation.estimates.Bootstrap`.
+    over the seeds. Whole images are resampled (by content), the same ones for all seeds. Source: the cluster
+    bootstrap (Efron and Tibshirani, 1993) with its percentile interval, as in `vilam.evaluation.estimates.Bootstrap`.
     Raises VilamError if the answers of a seed are not to the same instructions.
     """
     pairs = [_paired(ours, theirs) for ours, theirs in zip(arm, baseline, strict=True)]
-    images = sorted(set().union(*(pair["picture"] for pair in pairs)))
+    images = sorted(set().union(*(pair["content_id"] for pair in pairs)))
     sums, counts = (np.stack([_by_image(pair, images, how) for pair in pairs], axis=1) for how in ("sum", "count"))
     rng = np.random.default_rng(seed)
     times = rng.multinomial(len(images), np.full(len(images), 1 / len(images)), size=resamples)
@@ -84,13 +84,13 @@ def paired_difference(
 
 
 def _paired(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
-    """Columns picture and value, the difference; one row an instruction."""
+    """Columns content_id and value, the difference; one row per instruction."""
     if set(ours["instruction_id"]) != set(theirs["instruction_id"]):
         raise VilamError("the answers to compare are not to the same instructions: evaluate both on the same data")
-    both = ours.merge(theirs, on=["instruction_id", "picture"], suffixes=("", "_baseline"), validate="one_to_one")
-    return both.assign(value=both["value"] - both["value_baseline"])[["picture", "value"]]
+    both = ours.merge(theirs, on=["instruction_id", "content_id"], suffixes=("", "_baseline"), validate="one_to_one")
+    return both.assign(value=both["value"] - both["value_baseline"])[["content_id", "value"]]
 
 
 def _by_image(pair: pd.DataFrame, images: list[str], how: str) -> Floats:
-    grouped = pair.groupby("picture")["value"].agg(how)
+    grouped = pair.groupby("content_id")["value"].agg(how)
     return np.asarray(grouped.reindex(images, fill_value=0.0), dtype=np.float64)

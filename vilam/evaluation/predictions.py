@@ -1,10 +1,10 @@
-"""A model's answers, and the row that each becomes: read back and scored by its own task."""
+"""A model's answers, and their rows of scores: each answer is parsed and scored by its own task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
@@ -13,6 +13,7 @@ from vilam.errors import VilamError
 from vilam.evaluation.breakdowns import SEEN, UNSEEN, length_name, size_name
 from vilam.evaluation.groups import box_scores
 from vilam.geometry import boxes
+from vilam.inference.answering import Records
 from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
 from vilam.tasks.base import Reading
 from vilam.tasks.presence import probability_of_yes
@@ -26,7 +27,8 @@ class Prediction:
     """The model's answer to an instruction.
 
     answer: as generated, constrained to the task's grammar. confidence: geometric mean of its tokens' probabilities.
-    probability: of the whole answer among all answers that were possible. coordinates: of each coordinate in it.
+    probability: of the whole answer among all answers that were possible. coordinates: the probability of each
+    coordinate in it.
     """
 
     instruction: Instruction
@@ -36,49 +38,44 @@ class Prediction:
     coordinates: tuple[float, ...] = ()
 
 
-class Records(Protocol):
-    """Image records by their id."""
-
-    def __getitem__(self, image_id: str, /) -> ImageRecord:
-        """The record; raises KeyError if there is none."""
-
-
-def box_iou_of(answer: str, asked: Instruction, records: Records, card: DatasetCard) -> float:
-    """The IoU of a box that was written in answer to rec_box with the true one; 0 if the answer cannot be read."""
-    record = records[asked.image_id]
-    return TASKS["rec_box"].judge(answer, record, record.region(asked.region_id), card)["iou"]
+def box_iou_of(answer: str, instruction: Instruction, records: Records, card: DatasetCard) -> float:
+    """The IoU of an answer to rec_box with the true box; 0 if the answer cannot be read."""
+    record = records[instruction.image_id]
+    return TASKS["rec_box"].judge(answer, record, record.region(instruction.region_id), card)["iou"]
 
 
 def prediction_rows(
     predictions: Sequence[Prediction], records: Records, card: DatasetCard, round_trips: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """One row a prediction, in their order; `vilam.evaluation.evaluator.Evaluation` lists the columns.
+    """One row per prediction, in their order; `vilam.evaluation.evaluator.Evaluation` lists the columns.
 
     round_trips: for the instruction_id of a reg_caption prediction, the rec_box answer to its expression.
     Raises VilamError if a prediction has an image, a region, a group or a task that is unknown.
     """
-    bare, pictures = _without_pixels(predictions, records)
+    bare, content_ids = _without_pixels(predictions, records)
     regions = _described_regions(predictions, bare)
     for prediction in predictions:
-        asked = prediction.instruction
-        record = bare[asked.image_id]
-        if asked.task not in ALL_TASKS:
+        instruction = prediction.instruction
+        record = bare[instruction.image_id]
+        if instruction.task not in ALL_TASKS:
             known = ", ".join(ALL_TASKS)
-            raise VilamError(f"instruction {asked.instruction_id}: {asked.task} is not an evaluated task ({known})")
-        parsed = ALL_TASKS[asked.task].parse(prediction.answer, record.width, record.height)
-        row = _common(prediction, parsed is None) | {"picture": pictures[asked.image_id]}
+            raise VilamError(
+                f"instruction {instruction.instruction_id}: {instruction.task} is not an evaluated task ({known})"
+            )
+        parsed = ALL_TASKS[instruction.task].parse(prediction.answer, record.width, record.height)
+        row = _common(prediction, parsed is None) | {"content_id": content_ids[instruction.image_id]}
         # An unreadable answer scores 0, yet the union of its mask is the true area, as cumulative IoU needs it.
         reading = parsed or Reading()
-        if asked.task in GROUP_TASKS:
+        if instruction.task in GROUP_TASKS:
             yield row | _group_row(prediction, reading, record, card)
         else:
-            region = _region(regions, asked)
-            row |= _region_row(asked, reading, record, region, card)
+            region = _region(regions, instruction)
+            row |= _region_row(instruction, reading, record, region, card)
             yield row | _round_trip(row, record, region, card, round_trips)
 
 
-def same_pictures(hashes: Mapping[str, str]) -> dict[str, str]:
-    """For each image id the first id with the same hash of its content: one picture may stand in several splits."""
+def content_ids_of(hashes: Mapping[str, str]) -> dict[str, str]:
+    """For each image id the first id with the same hash of its content: one image may be in several splits."""
     first: dict[str, str] = {}
     return {image_id: first.setdefault(content, image_id) for image_id, content in hashes.items()}
 
@@ -86,7 +83,7 @@ def same_pictures(hashes: Mapping[str, str]) -> dict[str, str]:
 def _without_pixels(
     predictions: Sequence[Prediction], records: Records
 ) -> tuple[dict[str, ImageRecord], dict[str, str]]:
-    """The records without their pixels, which would fill the memory, and the pictures; each image is read once."""
+    """The records without their pixels, which would fill the memory, and the content ids; each image is read once."""
     bare, hashes = {}, {}
     for image_id in dict.fromkeys(prediction.instruction.image_id for prediction in predictions):
         try:
@@ -96,42 +93,46 @@ def _without_pixels(
             raise VilamError(f"image {image_id} has an answer but no record: {advice}") from None
         hashes[image_id] = content_hash(record.image)
         bare[image_id] = replace(record, image=b"")
-    return bare, same_pictures(hashes)
+    return bare, content_ids_of(hashes)
 
 
 def _described_regions(predictions: Sequence[Prediction], records: Mapping[str, ImageRecord]) -> dict[Key, Region]:
     """The regions of the records; one without expressions has those that the instructions use for it, once each."""
     used: dict[Key, dict[Expression, None]] = {}
-    for asked in (prediction.instruction for prediction in predictions):
-        if asked.expression:
-            expression = Expression(asked.expression, asked.expression_kind, asked.expression_source)
-            used.setdefault((asked.image_id, asked.region_id), {})[expression] = None
+    for instruction in (prediction.instruction for prediction in predictions):
+        if instruction.expression:
+            expression = Expression(instruction.expression, instruction.expression_kind, instruction.expression_source)
+            used.setdefault((instruction.image_id, instruction.region_id), {})[expression] = None
     regions = {(record.image_id, region.region_id): region for record in records.values() for region in record.regions}
     bare = {key: region for key, region in regions.items() if not region.expressions}
     return regions | {key: replace(region, expressions=tuple(used.get(key, ()))) for key, region in bare.items()}
 
 
-def _region(regions: Mapping[Key, Region], asked: Instruction) -> Region:
+def _region(regions: Mapping[Key, Region], instruction: Instruction) -> Region:
     try:
-        return regions[asked.image_id, asked.region_id]
+        return regions[instruction.image_id, instruction.region_id]
     except KeyError:
-        where = f"instruction {asked.instruction_id}: image {asked.image_id} has no region {asked.region_id}"
-        raise VilamError(f"{where}: run synthesize again") from None
+        raise VilamError(_without(instruction, "region")) from None
+
+
+def _without(instruction: Instruction, kind: str) -> str:
+    location = f"instruction {instruction.instruction_id}: image {instruction.image_id}"
+    return f"{location} has no {kind} {instruction.region_id}: run synthesize again"
 
 
 def _common(prediction: Prediction, is_invalid: bool) -> dict[str, Any]:
-    asked = prediction.instruction
+    instruction = prediction.instruction
     return {
-        "instruction_id": asked.instruction_id,
-        "task": asked.task,
-        "split": asked.split,
-        "image_id": asked.image_id,
-        "region_id": asked.region_id,
-        "question": asked.question,
-        "expression": asked.expression,
-        "expression_kind": asked.expression_kind,
-        "expression_length": length_name(asked.expression),
-        "truth": asked.answer,
+        "instruction_id": instruction.instruction_id,
+        "task": instruction.task,
+        "split": instruction.split,
+        "image_id": instruction.image_id,
+        "region_id": instruction.region_id,
+        "question": instruction.question,
+        "expression": instruction.expression,
+        "expression_kind": instruction.expression_kind,
+        "expression_length": length_name(instruction.expression),
+        "truth": instruction.answer,
         "answer": prediction.answer,
         "confidence": prediction.confidence,
         "invalid": is_invalid,
@@ -139,29 +140,28 @@ def _common(prediction: Prediction, is_invalid: bool) -> dict[str, Any]:
 
 
 def _region_row(
-    asked: Instruction, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard
+    instruction: Instruction, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard
 ) -> dict[str, Any]:
     return {
         "category": region.category,
         "seen": _seen(region.category, card),
         "size": size_name(float(boxes.area(region.box_xyxy)), record.width * record.height),
         "references": tuple(expression.text for expression in region.expressions),
-        **TASKS[asked.task].score(reading, record, region, card),
+        **TASKS[instruction.task].score(reading, record, region, card),
     }
 
 
 def _group_row(prediction: Prediction, reading: Reading, record: ImageRecord, card: DatasetCard) -> dict[str, Any]:
-    asked = prediction.instruction
+    instruction = prediction.instruction
     try:
-        group = record.group(asked.region_id)
+        group = record.group(instruction.region_id)
     except StopIteration:
-        where = f"instruction {asked.instruction_id}: image {asked.image_id} has no group {asked.region_id}"
-        raise VilamError(f"{where}: run synthesize again") from None
+        raise VilamError(_without(instruction, "group")) from None
     category = group.text if group.kind == "class" else ""
     seen = _seen(category, card) if category else ""
     row: dict[str, Any] = {"category": category, "seen": seen, "size": "", "references": ()}
-    row |= GROUP_TASKS[asked.task].score(reading, record, group)
-    if asked.task == "presence":
+    row |= GROUP_TASKS[instruction.task].score(reading, record, group)
+    if instruction.task == "presence":
         return row | {"present": probability_of_yes(reading, prediction.probability)}
     found = [list(box) for box in reading.boxes or ()]
     true = [list(region.box_xyxy) for region in record.members(group)]

@@ -1,7 +1,7 @@
-"""The protocol of an evaluation: what a model is asked, in which order, and which metrics its answers get.
+"""The protocol of an evaluation: the questions to a model, their order, and the metrics of its answers.
 
-The strict protocol asks each instruction once. What other settings ask comes after the strict answers, which are the
-same with any settings: round trips region -> expression -> region, second turns of a dialogue, the other templates of
+The strict protocol asks each instruction once. All other questions come after it, so the strict answers are the same
+with any settings: round trips region -> expression -> region, second turns of a dialogue, the other templates of
 rec_box.
 """
 
@@ -19,10 +19,10 @@ from vilam.evaluation.evaluator import Evaluation, evaluate
 from vilam.evaluation.oracle import oracle_metrics, rewordings
 from vilam.evaluation.predictions import Prediction
 from vilam.evaluation.round_trips import round_trip_questions
-from vilam.inference.answering import answer_all, autocast
+from vilam.inference.answering import answer_all
 from vilam.inference.model import Model
 from vilam.launch import ALONE, Processes
-from vilam.models.device import precision
+from vilam.models.device import autocast, precision
 from vilam.progress import Progress
 
 
@@ -86,8 +86,8 @@ def score(answers: Answers, records: RecordStore, settings: EvaluateSettings, se
     more: dict[str, float] = {}
     if settings.dialogue:
         turns = answers.second_turns
-        more |= dialogue_metrics(answers.strict, turns, records, card, strict.pictures, resamples, seed)
+        more |= dialogue_metrics(answers.strict, turns, records, card, strict.content_ids, resamples, seed)
     if settings.protocol == "vilam-oracle":
         others = answers.rewordings
-        more |= oracle_metrics(answers.strict, others, records, card, strict.pictures, resamples, seed)
+        more |= oracle_metrics(answers.strict, others, records, card, strict.content_ids, resamples, seed)
     return replace(strict, metrics=strict.metrics | more)

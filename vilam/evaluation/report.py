@@ -20,7 +20,7 @@ from vilam.evaluation.breakdowns import accuracy_by, accuracy_by_coverage, accur
 from vilam.evaluation.evaluator import Evaluation
 from vilam.evaluation.gallery import Exhibit, exhibits
 from vilam.evaluation.headline import ORACLE_NOTE, TITLES, has_oracle, headline
-from vilam.evaluation.predictions import Records
+from vilam.inference.answering import Records
 from vilam.tasks import ALL_TASKS, TASKS
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,7 +30,7 @@ PATHS = {
     dialogue.NAME: "expression → region → category",
     oracle.NAME: "expression → region, not comparable with strict rows",
 }
-"""What the rows that are not of a task measure."""
+"""What the rows without a task measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ def write_report(
     """Writes ``index.html``, which embeds its pictures, and the same pictures in ``gallery/``; returns the page's path.
 
     evaluations: by stage, the first stage first; the gallery shows the last stage's answers beside those of the stage
-    before. gallery: pictures a task, at most. facts: shown under the title. Texts of the data are escaped.
-    Raises VilamError if the folder cannot be written.
+    before. gallery: the largest number of pictures per task. facts: shown under the title. Texts of the data are
+    escaped. Raises VilamError if the folder cannot be written.
     """
     stages = list(evaluations)
     rows = {stage: evaluation.rows for stage, evaluation in evaluations.items()}
@@ -111,7 +111,7 @@ def _breakdowns(rows: Mapping[str, pd.DataFrame]) -> Iterator[Breakdown]:
 
 
 def _breakdown(title: str, note: str, tables: list[pd.DataFrame], label: Callable[[Any], str]) -> Iterator[Breakdown]:
-    """From a table a stage, whose first column names the groups; none if the last table has no rows."""
+    """From one table per stage, with the groups in the first column; none if the last table has no rows."""
     named = [table.set_index(table.columns[0]) for table in tables]
     if named and len(named[-1]):
         groups = named[-1]["total"].items()

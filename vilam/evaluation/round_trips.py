@@ -10,40 +10,39 @@ import pandas as pd
 from vilam.data.instructions import Instruction
 from vilam.data.records import Expression
 from vilam.evaluation.estimates import Bootstrap, Estimate, Metric, mean_of
-from vilam.evaluation.predictions import Prediction, Records
+from vilam.evaluation.predictions import Prediction
 from vilam.evaluation.task_metrics import IOU_THRESHOLD
+from vilam.inference.answering import Records
 from vilam.tasks import TASKS
 
 NAME = "cycle"
-"""The prefix of its metrics, in place of a task."""
+"""The prefix of these metrics, which have no task."""
 
 
 def round_trip_questions(predictions: Sequence[Prediction], records: Records) -> list[Instruction]:
-    """Questions of rec_box about the expressions that the model wrote, each with the id of the question that it
-    answered.
-    """
+    """Questions of rec_box about the generated expressions, each with the id of its reg_caption instruction."""
     task = TASKS["rec_box"]
     questions: list[Instruction] = []
     for prediction in predictions:
-        asked, expression = prediction.instruction, prediction.answer.strip()
-        if asked.task == "reg_caption" and expression:
-            record = records[asked.image_id]
-            region = record.region(asked.region_id)
+        instruction, expression = prediction.instruction, prediction.answer.strip()
+        if instruction.task == "reg_caption" and expression:
+            record = records[instruction.image_id]
+            region = record.region(instruction.region_id)
             question = task.question(0, record, region, Expression(expression, source="model"))
-            questions.append(replace(asked, task=task.name, question=question, expression=expression))
+            questions.append(replace(instruction, task=task.name, question=question, expression=expression))
     return questions
 
 
 def round_trip_metrics(rows: pd.DataFrame, resamples: int, seed: int) -> Iterator[Metric]:
     """``round_trip_iou`` and ``round_trip_acc_0.5`` with intervals, and ``total``; nothing without round trips."""
-    with_trip = rows_with_round_trip(rows)
-    if len(with_trip):
-        yield from Bootstrap(with_trip["picture"], resamples, seed).metrics(NAME, round_trip_estimates(with_trip))
-        yield f"{NAME}/total", float(len(with_trip))
+    found = rows_with_round_trip(rows)
+    if len(found):
+        yield from Bootstrap(found["content_id"], resamples, seed).metrics(NAME, round_trip_estimates(found))
+        yield f"{NAME}/total", float(len(found))
 
 
 def rows_with_round_trip(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of reg_caption whose expressions were asked back; the others have NaN in ``round_trip_iou``."""
+    """The rows of reg_caption with a round trip; the others have NaN in ``round_trip_iou``."""
     return rows[rows["round_trip_iou"].notna()] if "round_trip_iou" in rows else rows[:0]
 
 

@@ -42,7 +42,7 @@ def task_metrics(prefix: str, rows: pd.DataFrame, resamples: int, seed: int) -> 
     yield f"{prefix}/total", float(len(rows))
     if len(rows):
         yield f"{prefix}/invalid", float(rows["invalid"].mean())
-        yield from Bootstrap(rows["picture"], resamples, seed).metrics(prefix, task_estimates(rows))
+        yield from Bootstrap(rows["content_id"], resamples, seed).metrics(prefix, task_estimates(rows))
 
 
 def task_estimates(rows: pd.DataFrame) -> Iterator[Estimate]:

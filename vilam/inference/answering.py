@@ -6,21 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Protocol
 
-import torch
-
 from vilam.data.instructions import Instruction
 from vilam.data.records import ImageRecord
 from vilam.inference.generate import Answer, Request, generate
 from vilam.inference.model import Model
 from vilam.launch import ALONE, Processes
-from vilam.models.interface import GroundingModel
 
 
 class Records(Protocol):
     """Image records by id."""
 
     def __getitem__(self, image_id: str, /) -> ImageRecord:
-        """The record of an image."""
+        """The record of an image; raises KeyError if there is none."""
         ...
 
 
@@ -34,22 +31,22 @@ def answer_all(
 ) -> list[Answer]:
     """One answer for each instruction, in their order; ``batch_size`` and ``advance`` count questions.
 
-    Processes take batches in turn, so that each batch is the same for any number of them; all get all answers.
+    Each process takes one batch after another, so a batch is the same for any number of processes; all get all answers.
     """
     batches = list(_batches(instructions, batch_size))
     answers: dict[int, Answer] = {}
     for start in range(0, len(batches), processes.size):
-        turn = batches[start : start + processes.size]
-        for indices in turn[processes.rank : processes.rank + 1]:
-            asked = [instructions[index] for index in indices]
-            answers.update(zip(indices, _answer_batch(model, records, asked), strict=True))
-        advance(sum(map(len, turn)))
+        parallel = batches[start : start + processes.size]
+        for indices in parallel[processes.rank : processes.rank + 1]:
+            chosen = [instructions[index] for index in indices]
+            answers.update(zip(indices, _answer_batch(model, records, chosen), strict=True))
+        advance(sum(map(len, parallel)))
     everything = dict(chain.from_iterable(part.items() for part in processes.all_gather(answers)))
     return [everything[index] for index in range(len(instructions))]
 
 
 def _batches(instructions: Sequence[Instruction], size: int) -> Iterator[list[int]]:
-    """Indices of batches of one task, so that all answers of a batch are of about one length; images side by side."""
+    """Indices of batches of one task, whose answers have about one length; questions about an image are neighbours."""
     by_task: dict[str, list[int]] = {}
     order: Iterable[int] = range(len(instructions))
     for index in sorted(order, key=lambda i: (instructions[i].task, instructions[i].image_id)):
@@ -65,8 +62,3 @@ def _answer_batch(model: Model, records: Records, instructions: Sequence[Instruc
     images = model.network.preprocess([records[image_id].image for image_id in numbers])
     requests = [Request(numbers[each.image_id], each.question, model.grammars[each.task]) for each in instructions]
     return generate(model, images, requests)
-
-
-def autocast(network: GroundingModel, dtype: torch.dtype) -> torch.autocast:
-    """The context in which a network of float32 weights multiplies in ``dtype``."""
-    return torch.autocast(network.device.type, dtype, enabled=dtype != torch.float32)

@@ -1,7 +1,7 @@
 """A task's grammar as a cheap token mask: which tokens may come next, so that every answer can be parsed.
 
 An answer is a sequence of slots. A slot is a trie of token sequences, each with a number (its value), or free words.
-A walker remembers the numbers so far, so that x2 lies right of x1 and a polygon ends where it began. The same tries
+A walker remembers the numbers so far, so that x2 lies right of x1 and a polygon ends at its first point. The same tries
 serve digits and single coordinate tokens.
 """
 
@@ -16,8 +16,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from vilam.models.coordinate_formats import Bounds
-from vilam.models.coordinates import BOX, NUM_MARKS, POINTS, POINTS_END
+from vilam.models.coordinate_formats import BOX, NUM_MARKS, POINTS, POINTS_END, Bounds
 from vilam.models.interface import Tokens
 from vilam.tasks.answers import SCALE
 from vilam.tasks.grammar import Box, Element, Grammar, Literal, OneOf, Points, Words
@@ -99,7 +98,7 @@ class GrammarCompiler:
         self.words = {digits: self._word_ids(digits) for digits in (True, False)}
 
     def _word_ids(self, digits: bool) -> tuple[Tensor, Tensor]:
-        """All tokens except special and added ones and those that write a square bracket or a forbidden digit."""
+        """All tokens except special tokens, added tokens, and tokens with a square bracket or a forbidden digit."""
         tokenizer = self.tokenizer.tokenizer
         first = self.tokenizer.first_coordinate or len(tokenizer)
         banned = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
@@ -118,8 +117,8 @@ class GrammarCompiler:
     def _sequence(self, elements: tuple[Element, ...]) -> tuple[Slot, ...]:
         slots: list[Slot] = []
         for index, element in enumerate(elements):
-            seen = sum(slot.axis is not None for slot in slots)
-            slots += self._slots(self._with_answer_prefix(element) if index == 0 else element, seen)
+            num_numbers = sum(slot.axis is not None for slot in slots)
+            slots += self._slots(self._with_answer_prefix(element) if index == 0 else element, num_numbers)
         return tuple(slots)
 
     def _with_answer_prefix(self, element: Element) -> Element:
@@ -132,7 +131,7 @@ class GrammarCompiler:
             case _:
                 return element
 
-    def _slots(self, element: Element, seen: int) -> list[Slot]:
+    def _slots(self, element: Element, num_numbers: int) -> list[Slot]:
         match element:
             case Literal(text):
                 return [self._fixed(self.tokenizer.encode(text))]
@@ -141,9 +140,9 @@ class GrammarCompiler:
             case Words():
                 return [Slot(None)]
             case Box():
-                return self._box(seen)
+                return self._box(num_numbers)
             case Points(count, closed):
-                return self._points(count, closed, seen)
+                return self._points(count, closed, num_numbers)
 
     def _fixed(self, ids: Sequence[int]) -> Slot:
         return Slot(make_trie([(ids, 0)]))
@@ -154,22 +153,22 @@ class GrammarCompiler:
         return [self._fixed(ids)] if ids else []
 
     def _mark(self, mark: int) -> list[Slot]:
-        """A mark, which the token form has in place of brackets."""
+        """A mark, which replaces brackets in the token form."""
         first = self.tokenizer.first_coordinate
         assert first is not None
         return [self._fixed([first + mark])]
 
-    def _box(self, seen: int) -> list[Slot]:
+    def _box(self, num_numbers: int) -> list[Slot]:
         first = self._corner(margin=self.bin_width)
-        second = self._corner(above=seen)
+        second = self._corner(above=num_numbers)
         if self.tokenizer.first_coordinate is not None:
             return [*self._mark(BOX), *first, *second]
         return self.coordinate_format.box.around([[slot] for slot in [*first, *second]], self._text)
 
-    def _points(self, count: int, closed: bool, seen: int) -> list[Slot]:
+    def _points(self, count: int, closed: bool, num_numbers: int) -> list[Slot]:
         points = [self._corner() for _ in range(count)]
         if closed:
-            points.append(self._corner(same=seen))
+            points.append(self._corner(same=num_numbers))
         if self.tokenizer.first_coordinate is not None:
             return [*self._mark(POINTS), *chain(*points), *self._mark(POINTS_END)]
         spelled = [self.coordinate_format.point.around([[slot] for slot in point], self._text) for point in points]
@@ -239,7 +238,7 @@ def start(slots: tuple[Slot, ...], image_bounds: Bounds, index: int = 0, numbers
 class Walker:
     """Follows one answer through its grammar. ``done`` is set when nothing may follow.
 
-    image_bounds: the numbers between which the image lies, in the model's coordinates.
+    image_bounds: the smallest and largest coordinates of the image, in the model's format.
     """
 
     def __init__(self, grammar: TokenGrammar, max_words: int, image_bounds: Bounds = ((0, SCALE), (0, SCALE))) -> None:
@@ -262,13 +261,13 @@ class Walker:
 
     @property
     def state(self) -> Hashable:
-        """What `allowed` depends on: two answers of one grammar in the same state may continue alike."""
+        """What `allowed` depends on: two answers of one grammar in the same state have the same allowed tokens."""
         if self.in_words:
             return self.num_words == 0, self.num_words >= self.max_words
         return tuple(None if parse.node is None else (id(parse.node), *parse.bounds()) for parse in self.parses)
 
     def take_forced(self) -> list[int]:
-        """Takes the tokens to which there is no alternative, and returns them; none if the answer begins freely."""
+        """Takes the tokens without an alternative, and returns them; none if the answer begins freely."""
         taken: list[int] = []
         while not self.done and not self.in_words and len(allowed := self.allowed()) == 1:
             taken.append(int(allowed))

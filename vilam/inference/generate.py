@@ -1,4 +1,4 @@
-"""Batched generation: a grammar constrains each answer, and a seed of its own decides what is sampled."""
+"""Batched generation: a grammar constrains each answer, and each answer is sampled with its own seed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_WORDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A question about the ``image``-th image of a batch, and what may be answered; ``seed`` is of the sampling."""
+    """A question about the ``image``-th image of a batch, the grammar of its answer, and the seed of its sampling."""
 
     image: int
     question: str
@@ -31,7 +31,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The text, its token ids, and the geometric mean of the tokens' probabilities among those allowed.
+    """The text, its token ids, and the geometric mean of the tokens' probabilities among the allowed tokens.
 
     coordinates: the probability of each coordinate in the answer, in their order.
     """
@@ -58,7 +58,7 @@ def generate(
     """Answers all requests at once. images: as `GroundingModel.preprocess` returns them.
 
     Temperature 0 takes the most probable allowed token. Above 0, tokens are sampled with each request's own seed: an
-    answer does not depend on what else is in the batch.
+    answer does not depend on the rest of the batch.
     """
     if not requests:
         return []
@@ -77,7 +77,7 @@ def generate(
 
 
 class DecodingState:
-    """The answers so far; it is the `Sampler` that chooses the next tokens among those that the grammars allow."""
+    """The answers so far, and the `Sampler` that chooses the next tokens among those that the grammars allow."""
 
     def __init__(
         self, requests: Sequence[Request], bounds: Sequence[Bounds], temperature: float, max_words: int
@@ -93,7 +93,7 @@ class DecodingState:
         self.masks: dict[Hashable, Tensor] = {}
 
     def begin(self) -> list[list[int]]:
-        """The tokens with which the answers must begin: their probability is 1, so they are read with the question."""
+        """The tokens with which the answers must begin: their probability is 1, so they need no decoding step."""
         self.ids = [walker.take_forced() for walker in self.walkers]
         self.alive = [i for i in self.alive if not self.walkers[i].done]
         return self.ids
@@ -102,7 +102,10 @@ class DecodingState:
         """Tokens (R,) of these answers by their logits (R, tokens), and which of the R continue."""
         masks = torch.stack([self._mask(self.walkers[i], logits.shape[1]) for i in rows]).to(logits.device)
         log_probs = torch.log_softmax(logits.float() + masks, dim=-1)
-        tokens = self._sampled(rows, log_probs) if self.rngs else log_probs.argmax(-1)
+        if self.rngs:
+            tokens = sample(log_probs, self.temperature, [self.rngs[i].random() for i in rows])
+        else:
+            tokens = log_probs.argmax(-1)
         scores = log_probs.gather(1, tokens.unsqueeze(1)).squeeze(1)
         for i, token, score in zip(rows, tokens.tolist(), scores.tolist(), strict=True):
             self._append(i, token, score)
@@ -110,7 +113,7 @@ class DecodingState:
         return tokens, [row for row, i in enumerate(rows) if not self.walkers[i].done]
 
     def answer(self, index: int, text: str) -> Answer:
-        """An answer that has ended; of a coordinate in several digits, the probability is that of all of them."""
+        """An answer that has ended; the probability of a coordinate of several digits is that of all its digits."""
         ids = tuple(self.ids[index])
         confidence = float(torch.tensor(self.log_probabilities[index] / len(ids)).exp())
         return Answer(text, ids, confidence, tuple(map(math.exp, self.coordinates[index].values())))
@@ -130,9 +133,6 @@ class DecodingState:
             self.masks[key] = torch.full((size,), float("-inf"))
             self.masks[key][walker.allowed()] = 0.0
         return self.masks[key]
-
-    def _sampled(self, rows: Sequence[int], log_probs: Tensor) -> Tensor:
-        return sample(log_probs, self.temperature, [self.rngs[i].random() for i in rows])
 
 
 def sample(log_probs: Tensor, temperature: float, numbers: Sequence[float]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The one object that is asked and trained: a network, its tokenizer, and the answers that a data set allows."""
+"""One object for training and inference: a network, its tokenizer, and the answers that a data set allows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vilam.tasks.grammar import Words
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network with all that is needed to ask it about the images of a data set.
+    """A network with everything that is needed to ask it about the images of a data set.
 
-    card: the data set that is asked about; the network may have been trained on another one. grammars: what may be
-    answered, by task. expression_grammar: of expressions that the network writes itself, which hold no digits.
-    `dataclasses.replace` exchanges the network and keeps the grammars.
+    card: the data set that is asked about; the network may have been trained on another one. grammars: the
+    allowed answers, by task. expression_grammar: of the expressions that the cycle generates, which hold no digits.
+    `dataclasses.replace` replaces the network and keeps the grammars.
     """
 
     network: GroundingModel

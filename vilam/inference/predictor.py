@@ -15,29 +15,28 @@ from PIL import Image
 from vilam.data.records import Expression, ImageRecord, Point, Polygon, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import Box, clip_box
-from vilam.inference.answering import autocast
 from vilam.inference.generate import Request, generate
 from vilam.inference.model import Model
 from vilam.inference.resolve import model_folder
 from vilam.models.build import LoadedModel, load_model
-from vilam.models.device import best_device, precision
+from vilam.models.device import autocast, best_device, precision
 from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
 from vilam.tasks.presence import probability_of_yes
 
 
 @dataclass(frozen=True, slots=True)
 class GroundingResult:
-    """An answer. Geometry is in absolute pixels of the image that was given, x right and y down.
+    """An answer. Geometry is in absolute pixels of the input image, x to the right and y down.
 
-    Only the fields of the task that was asked are set; the others are None. If the answer could not be parsed, all of
-    them are None.
+    Only the fields of the task are set; the others are None. If the answer could not be parsed, all of them are None
+    (`task`, `text` and `confidence` are always set).
 
     task: name of the task, such as ``rec_box``. text: the answer as the model wrote it, coordinates 0-1000.
     confidence: geometric mean of the probabilities of the answer's tokens, 0..1.
     box_xyxy: (x1, y1, x2, y2) of `locate`. polygons: outer rings of `segment`. points: (x, y) of `keypoints`, in the
-    order of the category's schema; (0, 0) is a point that the model takes for unlabelled. words: the category of
+    order of the category's schema; (0, 0) means that the point is unlabelled. words: the category of
     `classify`, the expression of `describe`, "yes" or "no" of `presence`. boxes: of `find_all`; () if it found none.
-    probability: of `presence`, that there is any, 0..1.
+    probability: of "yes" in `presence`, 0..1.
     """
 
     task: str
@@ -51,9 +50,9 @@ class GroundingResult:
     probability: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields that are set, as JSON can write them.
+        """The fields that are set, for JSON.
 
-        Returns: a dict from field names to numbers, texts and tuples.
+        Returns: a dict from field names to numbers, strings and nested tuples; fields that are None are left out.
         """
         return {name: value for name, value in asdict(self).items() if value is not None}
 
@@ -61,14 +60,15 @@ class GroundingResult:
 class Predictor:
     """A trained model that answers one question at a time.
 
-    Every method takes an image of any size and mode, and returns a `GroundingResult` in pixels of that image.
+    Every method takes a PIL image of any size and mode, and returns a `GroundingResult` in pixels of that image. Some
+    Hugging Face VLMs refuse images that are very long and thin; every method raises VilamError for these.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
-        """Takes over a loaded model, which moves to the GPU if there is one.
+        """Takes over a loaded model and moves it to the GPU if there is one.
 
         Args:
-            loaded: what `vilam.models.build.load_model` returns.
+            loaded: the result of `vilam.models.build.load_model`.
         """
         network = loaded.network.to(best_device()).eval()
         network.cast_frozen(precision("auto"))
@@ -81,7 +81,7 @@ class Predictor:
 
         Args:
             source: a model folder, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` of the MLflow registry.
-            root: the project folder whose registry is meant; None for the current folder.
+            root: the project folder with the registry; None for the current folder.
 
         Returns: the predictor.
 
@@ -94,10 +94,10 @@ class Predictor:
         """Finds the region that an expression means, as a box (task ``rec_box``).
 
         Args:
-            image: the image to search.
+            image: the image to search, of any size and mode.
             expression: words that mean one region, such as "the red circle".
 
-        Returns: a result with ``box_xyxy`` in pixels; it is None if the answer could not be parsed.
+        Returns: a result with ``box_xyxy``, (x1, y1, x2, y2) in pixels; None if the answer could not be parsed.
 
         Raises:
             VilamError: if the expression is empty.
@@ -108,10 +108,11 @@ class Predictor:
         """Finds all regions that an expression means, as boxes (task ``rec_every``).
 
         Args:
-            image: the image to search.
+            image: the image to search, of any size and mode.
             expression: words that mean any number of regions.
 
-        Returns: a result with ``boxes`` in pixels, () if nothing fits; None if the answer could not be parsed.
+        Returns: a result with ``boxes``, a tuple of (x1, y1, x2, y2) in pixels, () if nothing fits; None if the answer
+            could not be parsed.
 
         Raises:
             VilamError: if the expression is empty or the model was not trained on this task.
@@ -122,11 +123,11 @@ class Predictor:
         """Says whether the image holds anything that an expression means (task ``presence``).
 
         Args:
-            image: the image to search.
+            image: the image to search, of any size and mode.
             expression: words that mean any number of regions.
 
-        Returns: a result with ``words`` ("yes" or "no") and ``probability`` of yes; both None if the answer could not
-            be parsed.
+        Returns: a result with ``words`` ("yes" or "no") and the ``probability`` of yes, 0..1; both are None if the
+            answer could not be parsed.
 
         Raises:
             VilamError: if the expression is empty or the model was not trained on this task.
@@ -137,11 +138,11 @@ class Predictor:
         """Segments the region that an expression means (task ``rec_mask``).
 
         Args:
-            image: the image to search.
+            image: the image to search, of any size and mode.
             expression: words that mean one region.
 
-        Returns: a result with ``polygons``, outer rings of 25 points in pixels, not repeated at the end; None if the
-            answer could not be parsed.
+        Returns: a result with ``polygons``, outer rings of 25 points (x, y) in pixels, with the first point not
+            repeated at the end; None if the answer could not be parsed.
 
         Raises:
             VilamError: if the expression is empty.
@@ -152,11 +153,11 @@ class Predictor:
         """Finds the keypoints of the region that an expression means (task ``rec_keypoints``).
 
         Args:
-            image: the image to search.
+            image: the image to search, of any size and mode.
             expression: words that mean one region.
 
-        Returns: a result with ``points`` in pixels, in the order of the category's schema; None if the answer could not
-            be parsed.
+        Returns: a result with ``points``, (x, y) in pixels in the order of the category's schema, (0, 0) if unlabelled;
+            None if the answer could not be parsed.
 
         Raises:
             VilamError: if the expression is empty or the data that the model was trained on has no keypoints.
@@ -167,10 +168,10 @@ class Predictor:
         """Names the category of the object in a box (task ``reg_class``).
 
         Args:
-            image: the image that the box lies in.
-            box_xyxy: (x1, y1, x2, y2) in pixels of the image; what lies outside of the image is cut off.
+            image: the image of the box, of any size and mode.
+            box_xyxy: (x1, y1, x2, y2) in absolute pixels of the image; it is clipped to the image.
 
-        Returns: a result with ``words``, one of the categories of the data that the model was trained on.
+        Returns: a result with ``words``, one of the categories of the model's training data; never None.
 
         Raises:
             VilamError: if the box is empty or lies outside of the image.
@@ -181,8 +182,8 @@ class Predictor:
         """Writes an expression for the object in a box (task ``reg_caption``).
 
         Args:
-            image: the image that the box lies in.
-            box_xyxy: (x1, y1, x2, y2) in pixels of the image; what lies outside of the image is cut off.
+            image: the image of the box, of any size and mode.
+            box_xyxy: (x1, y1, x2, y2) in absolute pixels of the image; it is clipped to the image.
 
         Returns: a result with ``words``, the expression; None if the answer has none.
 
@@ -205,7 +206,7 @@ class Predictor:
         return self._answer(task, image, GROUP_TASKS[task].question(0, self._record(image), _clean(expression)))
 
     def _record(self, image: Image.Image) -> ImageRecord:
-        """The image as the tasks know it when they ask."""
+        """A record of the image with all that the tasks need for a question."""
         return ImageRecord("", "", b"", image.width, image.height, "", "", domain=self.model.card.domain)
 
     def _answer(self, task: str, image: Image.Image, question: str) -> GroundingResult:

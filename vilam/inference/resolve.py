@@ -1,4 +1,4 @@
-"""The model that an address names: a version of the MLflow registry, or a model folder."""
+"""Finds the model that an address names: a version of the MLflow registry, or a model folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ResolvedModel:
 def resolve_model(
     setting: str, address: str, root: Path, same_coordinates: ModelSettings | None = None
 ) -> ResolvedModel:
-    """The model that a setting names in the project ``root``; nothing is loaded yet, so that mistakes show at once.
+    """The model that a setting names in the project ``root``; it is checked, but not loaded yet.
 
     same_coordinates: settings of a model that learns from it, which must write coordinates in the same form.
     Raises VilamError that names the setting if there is no such model, its weights are truncated, or its coordinates

@@ -1,4 +1,4 @@
-"""How probable a model finds given answers."""
+"""The log probabilities of known answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vilam.models.interface import ImageBatch, Turn
 from vilam.models.losses import IGNORED
 
 ROWS, ANSWERS = 16, 16
-"""Rows that are read at once, and answers in a row, at most: they bound the memory."""
+"""The largest number of rows in a forward pass and of answers in a row; they bound the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Target:
 
 @torch.no_grad()
 def log_probabilities(model: Model, images: ImageBatch, targets: Sequence[Target]) -> list[tuple[float, ...]]:
-    """The log probability of each token of each answer, whatever a grammar may allow.
+    """The log probability of each token of each answer, without a grammar.
 
-    Several answers about an image are read at once; they do not attend to each other.
+    Several answers about an image are packed in a row; they do not attend to each other.
     """
     network = model.network
     was_training = network.training
@@ -45,7 +45,7 @@ def log_probabilities(model: Model, images: ImageBatch, targets: Sequence[Target
 
 
 def _rows(targets: Sequence[Target]) -> Iterator[list[int]]:
-    """Indices of what is read together: a few answers about one image."""
+    """Indices of the answers that share a row: a few about one image."""
     by_image: dict[int, list[int]] = {}
     for index, each in enumerate(targets):
         by_image.setdefault(each.image, []).append(index)

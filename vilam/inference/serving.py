@@ -6,7 +6,7 @@ MLflow loads it by `_load_pyfunc` (its loader-module form: no pickle). One row i
     image  a PNG or JPEG file in base64
     box    [x1, y1, x2, y2] in absolute pixels of that image
 
-Served, such a row is asked as ``{"dataframe_records": [{"task": "locate", "image": "...", "text": "the red disc"}]}``.
+A request to the server: ``{"dataframe_records": [{"task": "locate", "image": "...", "text": "the red disc"}]}``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NEEDED = (
     *("torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "scipy", "pandas", "pyarrow", "pillow"),
     *("pycocotools", "contourpy", "pydantic", "pyyaml", "ruamel.yaml", "jinja2", "rich", "filelock", "platformdirs"),
 )
-"""What a server installs; the code of vilam is part of the registered model."""
+"""The packages that a server installs; the code of vilam is part of the registered model."""
 
 
 class Served:
@@ -67,8 +67,8 @@ def _load_pyfunc(path: str) -> Served:
 
 
 def serving() -> Serving:
-    """What MLflow keeps beside a registered model, so that a server needs nothing else."""
-    from vilam.tracking.registry import Serving  # a server does without
+    """The parts of a registered model that let a server run without anything else."""
+    from vilam.tracking.registry import Serving  # a server does not need it
 
     return Serving(__name__, Path(vilam.__file__).parent, input_example(), requirements())
 

@@ -38,7 +38,7 @@ class LoadedModel:
     """The content of a model folder.
 
     card: of the data set on which the network was trained. info: its run and origin. seen: content hashes of the images
-    on which it was trained (see vilam/data/leakage.py).
+    on which it was trained (see `leaked_images` in vilam/stages/evaluate.py).
     """
 
     network: GroundingModel
@@ -77,7 +77,7 @@ def build_model(settings: ModelSettings, tokenizer: Tokens, seed: int) -> Ground
 
 
 def save_model(loaded: LoadedModel, folder: Path) -> None:
-    """Writes a model folder, which from_pretrained and Predictor open; an old one stays until the new one is complete.
+    """Writes a model folder for from_pretrained and Predictor; an old one stays until the new one is complete.
 
     Raises VilamError if it cannot be written.
     """

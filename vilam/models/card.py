@@ -1,4 +1,4 @@
-"""The model card of a model folder, README.md as hubs show it: origins, training data and use."""
+"""The model card of a model folder (README.md, as hubs show it): origins, training data and use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ predictor.describe(Image.open("image.png"), (10, 20, 110, 90)).words
 
 
 def model_card(model: GroundingModel, data: DatasetCard, info: Mapping[str, Any]) -> str:
-    """The card's text: origin and licence of each part's weights, what was trained, the data set, and an example.
+    """The card's text: origin, licence and size of each part's weights, the data set, and an example.
 
     info: of the training; ``fine_tuned_from`` is the trained model from which it started, if any.
     """

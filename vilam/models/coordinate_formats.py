@@ -3,6 +3,11 @@
 Everywhere else in vilam, coordinates are the paper's text (vilam/tasks/answers.py): whole numbers 0-1000 of an image's
 sides. A checkpoint may count something else (pixels of the resized image, 1,024 tokens, cells of a grid), and count it
 in another frame (the square to which the image was padded). The `Frame` says which.
+
+The composed model can also write each coordinate as a token of its own. In this token form a box is ``<box> x y x y``
+and a list of points ``<points> x y x y ... </points>``. The added tokens have ids behind the words: first the three
+marks, then the bins of x, then the bins of y. Tokens of x and of y differ, so the text form's brackets and commas need
+no tokens (vilam/models/vilam/coordinates.py).
 """
 
 from __future__ import annotations
@@ -24,11 +29,15 @@ ROUNDING = 1e-6
 """The error of floats that is ignored, as a fraction of a bin."""
 LARGEST_PIXEL = 16384
 """The largest coordinate in pixels that can be written."""
+BOX, POINTS, POINTS_END = 0, 1, 2
+"""The marks of the token form, as offsets from the first added token."""
+NUM_MARKS = 3
+"""The offset of the first bin of x."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a model sees, ``width`` x ``height`` pixels, and where the image lies in it: left, top, right, bottom."""
+    """A model's input of ``width`` x ``height`` pixels, and the image's edges in it: left, top, right, bottom."""
 
     width: int
     height: int
@@ -36,7 +45,7 @@ class Frame:
 
     @classmethod
     def filled(cls, width: int, height: int) -> Frame:
-        """The image fills the frame: a plain resize, whatever its aspect ratio was."""
+        """The image fills the frame: a plain resize that ignores the aspect ratio."""
         return cls(width, height, (0.0, 0.0, float(width), float(height)))
 
     @classmethod
@@ -82,7 +91,7 @@ class Brackets:
     def pattern(self, part: str, more: str) -> str:
         """A regular expression: ``part``, then further parts, ``more`` of them (a quantifier such as ``{3}`` or ``*``).
 
-        Spaces may stand or be missing everywhere, because some tokenizers add or lose them.
+        Spaces are optional everywhere, because some tokenizers add or lose them.
         """
         before, between, after = (
             [re.escape(each) for each in text if each != " "] for text in (self.before, self.between, self.after)
@@ -105,7 +114,7 @@ class CoordinateFormat:
     number: the format string of one number (``{:04d}``); if ``decimal``, of a fraction of 1 instead.
     order: which coordinate of a point is written first.
     box, point, points: the texts around and between the numbers of a box, the numbers of a point, the points of a list.
-    source: where this is documented.
+    source: the document that describes it.
     """
 
     unit: Literal["side", "pixel", "cell"]
@@ -148,7 +157,7 @@ class CoordinateFormat:
         return GROUP.sub(lambda match: "".join(self.pieces(match.group(), frame)), text)
 
     def decode(self, text: str, frame: Frame) -> str:
-        """Text with boxes and lists of points in this format -> the paper's text; whatever cannot be read stays.
+        """Text with boxes and lists of points in this format -> the paper's text; what cannot be read is kept.
 
         Spaces between numbers and brackets may be missing, because some tokenizers lose them.
         """
@@ -188,7 +197,7 @@ class CoordinateFormat:
         return min(math.floor(fraction * self.bins), self.bins - 1)
 
     def _ordered(self, pair: Sequence[int]) -> Sequence[int]:
-        """The numbers as which an x and a y are written."""
+        """The written numbers of an x and a y."""
         if self.unit == "cell":
             return [pair[1] * self.bins + pair[0]]
         return pair if self.order == "xy" else pair[::-1]
@@ -229,7 +238,7 @@ class CoordinateFormat:
 
     def _decoded(self, match: re.Match[str], frame: Frame) -> str:
         text, whole = match.group(), match.string
-        # Spaces beside the group that a tokenizer has lost.
+        # Some tokenizers lose the spaces around a group.
         before, after = whole[: match.start()][-1:], whole[match.end() :][:1]
         left, right = " " * (before.isalnum() or before in list(":,;")), " " * after.isalnum()
         return left + self._decoded_group(text, frame) + right
@@ -242,7 +251,7 @@ class CoordinateFormat:
         x1, y1, x2, y2 = (fraction * SCALE for fraction in corners)
         if x1 < x2 and y1 < y2:
             return box_text((x1, y1, x2, y2), SCALE, SCALE)
-        # A box without area is invalid, and must not become a valid one.
+        # A box without area is invalid and must stay so.
         return f"[{', '.join(str(round(value)) for value in (x1, y1, x2, y2))}]"
 
     def _read_point(self, numbers: Sequence[int], frame: Frame) -> Point:
@@ -291,7 +300,7 @@ class CoordinateFormat:
 def _span(start: float, end: float, last: float, limit: int) -> tuple[int, int]:
     """The numbers of a span in fractions of the frame; one thinner than a bin is widened to the bin that holds it.
 
-    last: where the image ends in the frame. limit: the largest number.
+    last: the end of the image in the frame. limit: the largest number.
     """
     inside = math.floor((start + end) / 2 * limit)
     return widened(round(start * limit), round(end * limit), inside, math.ceil(last * limit))

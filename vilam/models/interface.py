@@ -1,4 +1,4 @@
-"""What every model offers to training, inference and evaluation, and what it asks of its tokenizer and its sampler.
+"""The interface of all models: what training, inference and evaluation use, and the tokenizer and sampler they need.
 
 Two kinds of models implement it. models/vilam/ composes a vision tower, an alignment layer and a language model.
 models/hf/ wraps whole vision-language models of transformers.
@@ -118,7 +118,7 @@ class Sampler(Protocol):
     alive: list[int]
 
     def begin(self) -> list[list[int]]:
-        """The tokens with which each answer must begin; they are taken, and `choose` is not called for them."""
+        """The tokens with which each answer must begin; `choose` is not called for them."""
         ...
 
     def choose(self, rows: Sequence[int], logits: Tensor) -> tuple[Tensor, list[int]]:
@@ -138,7 +138,7 @@ class GroundingModel(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     @abstractmethod
@@ -172,13 +172,13 @@ class GroundingModel(nn.Module, ABC):
         Args:
             labels: (B, L) from `pack`: ids of the answer tokens, IGNORED elsewhere.
             weights: (B, L) float, the weight of each label's loss; None: 1 each.
-            totals: (2,) what the weighted sums of the token losses and of the pointing losses are divided by; None:
-                those of this batch (`loss_totals`).
+            totals: (2,) the divisors of the weighted sums of the token losses and of the pointing losses; None: those
+                of this batch (`loss_totals`).
             coordinate_sigma: width of the soft targets of coordinate tokens in bins (`losses.token_losses`).
-            pointing_weight: weight of the pointing loss, one term a box of an answer.
-            policy: of sampled tokens, whose loss is `losses.policy_losses` in place of the cross-entropy.
+            pointing_weight: weight of the pointing loss, one term per box of an answer.
+            policy: of sampled tokens, whose loss is `losses.policy_losses` instead of the cross-entropy.
             kl: weight of the distance to the reference in the policy loss.
-            soft_answers: first legs of the cycle whose answers stand as soft tokens in the text.
+            soft_answers: first legs of the cycle, whose answers are soft tokens of the text.
             inputs: the tensors of `Packed`, by name.
 
         Returns:
@@ -189,7 +189,7 @@ class GroundingModel(nn.Module, ABC):
     def generate(
         self, tokenizer: Any, images: ImageBatch, questions: Sequence[tuple[int, str]], sampler: Sampler
     ) -> None:
-        """Answers (number of the image, question) token by token; ``sampler`` chooses the tokens and keeps them."""
+        """Answers (number of the image, question) pairs token by token; ``sampler`` chooses and keeps the tokens."""
 
     @abstractmethod
     def loss_totals(self, labels: Tensor, weights: Tensor, policy: Policy | None = None) -> Tensor:
@@ -213,11 +213,11 @@ class GroundingModel(nn.Module, ABC):
 
     @abstractmethod
     def origin(self, part: str) -> dict[str, str]:
-        """Where the pretrained weights of a part are from; empty if it was trained from scratch."""
+        """The source of a part's pretrained weights; empty if it was trained from scratch."""
 
     @abstractmethod
     def summary(self) -> str:
-        """How the model sees images and writes coordinates, in a sentence for the model card."""
+        """How the model represents images and coordinates, in a sentence for the model card."""
 
     @abstractmethod
     def freeze(self) -> None:
@@ -240,15 +240,15 @@ class GroundingModel(nn.Module, ABC):
 
     @torch.no_grad()
     def cast_frozen(self, dtype: torch.dtype) -> None:
-        """Holds frozen matrices in ``dtype``, in which they are multiplied, and all other floats in float32."""
-        for parameter in filter(torch.is_floating_point, self.parameters()):  # weights in 4 bits are no floats
+        """Stores frozen matrices in ``dtype``, in which they are multiplied, and all other floats in float32."""
+        for parameter in filter(torch.is_floating_point, self.parameters()):  # weights of 4 bits are not floats
             is_frozen = parameter.dim() > 1 and not parameter.requires_grad
             parameter.data = parameter.data.to(dtype if is_frozen else torch.float32)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Lets layers compute their activations again in the backward pass, which saves memory and costs time.
+        """Computes the layers' activations again in the backward pass, which saves memory and costs time.
 
-        Subclasses turn on that of transformers. Frozen layers run in training mode then, so their dropout is set to 0.
+        Subclasses also enable transformers' own. Frozen layers then run in training mode, so their dropout is set to 0.
         """
         self.uses_gradient_checkpointing = True
         for module in self.frozen_modules():

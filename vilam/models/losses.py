@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vilam.models.coordinates import NUM_MARKS
+from vilam.models.coordinate_formats import NUM_MARKS
 
 IGNORED = -100
 """The label of a token that has no loss."""
 CLIP = 0.2
-"""How far from 1 the ratio of a sampled token's probabilities counts (PPO, arXiv 1707.06347)."""
+"""The largest distance from 1 of the ratio of a sampled token's probabilities (PPO, arXiv 1707.06347)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the policy loss needs of sampled answers, for each token (B, L).
+    """The inputs of the policy loss, for each token (B, L).
 
-    sampled: which tokens were sampled; the other fields count at these only. advantages: of the whole answer.
-    old, reference: log probabilities by the model that sampled the token, and by the model near which to stay.
+    sampled: whether a token was sampled; the other fields are used for these tokens only. advantages: of the whole
+    answer. old, reference: log probabilities by the model that sampled the token, and by the reference model.
     """
 
     sampled: Tensor
@@ -53,7 +53,7 @@ def policy_losses(log_probs: Tensor, policy: Policy, kl: float) -> Tensor:
 def token_losses(logits: Tensor, labels: Tensor, config: Any, sigma: float) -> Tensor:
     """Cross-entropy (N,) of (N, V) logits with (N,) labels.
 
-    config: has ``first_coordinate`` and ``coordinate_bins`` of the token form; not read if ``sigma`` is 0.
+    config: has ``first_coordinate`` and ``coordinate_bins`` of the token form; not used if ``sigma`` is 0.
     The target of a coordinate is a normal distribution of ``sigma`` bins around the true bin, over the bins of the
     same axis (soft labels as in Gaussian-smoothed coordinate classification, SimCC arXiv 2107.03332). With sigma 0 or
     digits it is the plain cross-entropy.

@@ -11,7 +11,7 @@ from torch import Tensor
 from vilam.cycle.examples import Example
 from vilam.inference.model import Model
 from vilam.models.coordinate_formats import Frame
-from vilam.models.interface import SoftAnswers, Turn
+from vilam.models.interface import SoftAnswers, Tokens, Turn
 from vilam.models.losses import IGNORED, Policy
 from vilam.models.vilam.packing import padded
 from vilam.models.vilam.tokenization import GroundingTokenizer, add_answer_prefix
@@ -19,7 +19,7 @@ from vilam.models.vilam.tokenization import GroundingTokenizer, add_answer_prefi
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is asked and answered about B images, as a model takes it.
+    """Questions and answers about B images, as a model takes them.
 
     inputs, labels (B, L): see `Packed`. weights (B, L): each instruction's weight, divided evenly among its answer's
     tokens, so that a class counts as much as the 50 numbers of a polygon. policy: of sampled answers, None without any.
@@ -56,7 +56,7 @@ def collate(model: Model, images: Sequence[bytes], examples: Sequence[Sequence[E
     network, tokenizer = model.network, model.tokenizer
     pixels = network.preprocess(images)
     rows = [
-        [_Answered(each, each.sampled.ids if each.sampled else _encoded(model, each, frame)) for each in of_image]
+        [_with_ids(each, tokenizer, frame) for each in of_image]
         for of_image, frame in zip(examples, network.frames(pixels), strict=True)
     ]
     turns = [[Turn(each.example.instruction.question, each.ids) for each in row] for row in rows]
@@ -72,8 +72,10 @@ def collate(model: Model, images: Sequence[bytes], examples: Sequence[Sequence[E
     )
 
 
-def _encoded(model: Model, example: Example, frame: Frame) -> tuple[int, ...]:
-    return tuple(model.tokenizer.encode_answer(example.instruction.answer, frame))
+def _with_ids(example: Example, tokenizer: Tokens, frame: Frame) -> _Answered:
+    if example.sampled is not None:
+        return _Answered(example, example.sampled.ids)
+    return _Answered(example, tuple(tokenizer.encode_answer(example.instruction.answer, frame)))
 
 
 def _at_labels(values: Sequence[Sequence[float]], labels: Tensor) -> Tensor:
@@ -102,9 +104,9 @@ def _policy(answered: Sequence[_Answered], labels: Tensor) -> Policy | None:
 
 
 def _soft_answers(rows: Sequence[Sequence[_Answered]], model: Model) -> SoftAnswers | None:
-    """The first legs of all rows, and which of their tokens stand at which position of the questions.
+    """The first legs of all rows, and the positions of their tokens in the questions.
 
-    Only the composed model has any, since it packs the questions of an image.
+    Only the composed model supports them, because it packs the questions of an image.
     """
     if not any(each.example.first for row in rows for each in row):
         return None
@@ -117,7 +119,8 @@ def _soft_answers(rows: Sequence[Sequence[_Answered]], model: Model) -> SoftAnsw
         for each in of_image:
             second_question = tokenizer.encode_question(each.example.instruction.question)
             if (first := each.example.first) is not None:
-                question, answer = tokenizer.encode_question(first.question), _first_answer(first.answer, tokenizer)
+                question = tokenizer.encode_question(first.question)
+                answer = tokenizer.encode(add_answer_prefix(first.answer))
                 for token, position in _positions(answer, second_question, tokenizer):
                     pairs.append((row, first_start + len(question) + token, row, start + position))
                 ids[row].append(question + answer)
@@ -130,15 +133,11 @@ def _soft_answers(rows: Sequence[Sequence[_Answered]], model: Model) -> SoftAnsw
     return SoftAnswers(padded(ids, tokenizer.pad_id), padded(segments, 0), numbers[:, :2], numbers[:, 2:])
 
 
-def _first_answer(answer: str, tokenizer: GroundingTokenizer) -> list[int]:
-    return tokenizer.encode(add_answer_prefix(answer))
-
-
 def _positions(answer: list[int], question: list[int], tokenizer: GroundingTokenizer) -> Iterator[tuple[int, int]]:
     """The index in the answer and in the question of each token of the answer; none if the question does not hold it.
 
-    The mark of a box stays hard, since the model does not choose it. The last occurrence counts: the sentence on the
-    domain, which comes first, may hold the same words.
+    The mark of a box is not soft, because the model does not choose it. The last occurrence counts: the sentence about
+    the domain, which comes first, may hold the same words.
     """
     for start in reversed(range(len(question) - len(answer) + 1)):
         if question[start : start + len(answer)] == answer:

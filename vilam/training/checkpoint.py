@@ -28,7 +28,7 @@ KEPT = 2
 
 
 def run_key(*parts: object) -> str:
-    """A digest of everything that a run depends on, given as what JSON can write."""
+    """A digest of everything that a run depends on; the parts are written as JSON."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -54,7 +54,7 @@ class Checkpoints:
             shutil.rmtree(self.folder / tag, ignore_errors=True)
             raise VilamError(
                 f"{self.folder / tag}: not written ({first_line(error)}): free some space and start again: the run "
-                "resumes from the checkpoint before"
+                "resumes from the previous checkpoint"
             ) from error
 
     def load(self, engine: Any) -> dict[str, Any] | None:
@@ -65,7 +65,7 @@ class Checkpoints:
             return None
         path, client = engine.load_checkpoint(str(self.folder), tag=complete[-1].name)
         if path is None:
-            raise VilamError(f"{complete[-1]}: cannot be loaded: remove the folder to start from the one before")
+            raise VilamError(f"{complete[-1]}: cannot be loaded: remove the folder to start from the previous one")
         restore_random_state(client["random"])
         return dict(client)
 

@@ -1,7 +1,7 @@
 """The DeepSpeed engine, started the same way for one process on a CPU and for many GPUs.
 
-What differs between machines is in ``configs/deepspeed/*.json``; batch size, clipping and precision come from
-params.yaml. The optimiser is torch's own AdamW: DeepSpeed's are compiled on first use and need a C++ compiler.
+The settings that differ between machines are in ``configs/deepspeed/*.json``; batch size, clipping and precision come
+from params.yaml. The optimiser is torch's own AdamW: DeepSpeed's are compiled on first use and need a C++ compiler.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import math
 import os
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from vilam.config import OptimiserSettings
 from vilam.errors import VilamError
 from vilam.launch import world_size
 from vilam.models.device import precision
+from vilam.models.interface import GroundingModel
+
+SHARDED_PARAMETERS = 3
+"""The ZeRO stage from which on a process holds only a part of each weight."""
 
 
 def start_distributed() -> torch.device:
@@ -112,3 +117,22 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[s
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+@contextmanager
+def plain_model(engine: Any, model: GroundingModel) -> Iterator[GroundingModel]:
+    """The model as plain tensors, for generating and saving: the engine's own, or a gathered copy of it under ZeRO-3.
+
+    Under ZeRO-3 every forward pass is a collective call, and processes that generate answers of different lengths would
+    wait for each other forever. With a copy each of them generates by itself.
+    """
+    if engine.zero_optimization_stage() < SHARDED_PARAMETERS:
+        yield engine.module
+        return
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters(list(engine.module.parameters())):
+        weights = {name: value.detach().clone() for name, value in engine.module.state_dict().items()}
+    copied = model.new_like()
+    copied.load_state_dict(weights)
+    yield copied.to(torch.device(engine.device)).eval()

@@ -17,29 +17,28 @@ from vilam.config import OptimiserSettings
 from vilam.cycle.cycle import Cycle
 from vilam.cycle.examples import Example
 from vilam.data.instructions import Instruction
-from vilam.inference.answering import Records, autocast
+from vilam.inference.answering import Records
 from vilam.inference.model import Model
 from vilam.launch import Processes, rank, world_size
-from vilam.models.device import precision
+from vilam.models.device import autocast, precision
 from vilam.models.interface import GroundingModel
 from vilam.progress import Progress
 from vilam.training.batching import Batch, collate
 from vilam.training.checkpoint import Checkpoints
-from vilam.training.engine import start_distributed, start_engine
-from vilam.training.replica import plain_model
+from vilam.training.engine import plain_model, start_distributed, start_engine
 from vilam.training.sampling import InstructionSampler
 from vilam.training.validation import collapsed, validate
 
 LOG_EVERY = 20
 Log = Callable[[Mapping[str, float], int], None]
-"""Takes numbers by name and the step at which they were measured."""
+"""Takes numbers by name and the optimiser step at which they were measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that a run trains on.
+    """The model, data and settings of a run.
 
-    held_out: records of the images that it is validated on. validation: the instructions about these.
+    held_out: records of the validation images. validation: the instructions about these.
     """
 
     name: str
@@ -55,7 +54,7 @@ class Job:
 
 @dataclass(slots=True)
 class History:
-    """What was measured, by step: ``[{"step": 20, "loss": ...}, ...]``; ``images`` counts training images."""
+    """Measured numbers by optimiser step: ``[{"step": 20, "loss": ...}, ...]``; ``images`` counts training images."""
 
     rows: list[dict[str, float]] = field(default_factory=list)
     images: int = 0
@@ -100,7 +99,7 @@ def fit(job: Job, root: Path, checkpoints: Checkpoints, log: Log) -> tuple[Groun
 
 
 def release_memory() -> None:
-    """Returns free memory to the system: batches of ever new lengths leave holes in glibc's heap.
+    """Returns free memory to the system: batches of many different lengths leave holes in glibc's heap.
 
     Without it the default run grows to 5.2 GB in 2,000 steps. Without glibc it does nothing.
     """
@@ -156,7 +155,7 @@ class _Trainer:
             self._log(step + 1, {"loss": value, "learning_rate": self.engine.get_lr()[0]})
 
     def _batch(self, step: int) -> Batch:
-        """This process's part of a step's images, each with its instructions, those of the cycle among them."""
+        """This process's part of a step's images, each with its instructions, including those of the cycle."""
         job = self.job
         of_cycle = self._cycle_examples(job.cycle, step) if job.cycle is not None else {}
         others = job.sampler.image_ids(step, job.settings.batch_size)[: job.settings.batch_size - len(of_cycle)]
@@ -166,12 +165,12 @@ class _Trainer:
         return collate(job.model, [job.records[image_id].image for image_id, _ in own], examples)
 
     def _cycle_examples(self, cycle: Cycle, step: int) -> dict[str, list[Example]]:
-        """The cycle's images and examples of a step; the cycle's examples are renewed if it is time."""
+        """The cycle's images and examples of a step; the cycle's examples are renewed if they are due."""
         if cycle.schedule.is_due(step):
             processes = Processes(rank(), world_size())
             with self._plain_model() as model:
-                instructions, turn = self.job.sampler.images, cycle.schedule.turn(step)
-                measured = cycle.refresh(model, self.job.records, instructions, turn, processes)
+                instructions, iteration = self.job.sampler.images, cycle.schedule.iteration(step)
+                measured = cycle.refresh(model, self.job.records, instructions, iteration, processes)
             self._log(step + 1, measured)
         return cycle.sample(step, self.job.settings.batch_size)
 
@@ -193,7 +192,7 @@ class _Trainer:
             yield replace(self.job.model, network=plain)
 
     def validate(self, step: int) -> None:
-        """Measures on held-out images; every process does the same work, so that none waits for another."""
+        """Measures on held-out images; every process does the same work, so no process waits."""
         with self._plain_model() as model:
             measured = validate(model, self.job.held_out, self.job.validation)
         before = next((row for row in self.history.rows if "val_entropy" in row), {})

@@ -1,4 +1,4 @@
-"""One trained model from the settings and the data: what the stages `activate` and `train` have in common."""
+"""Trains a model by the settings and the data: the common part of the stages `activate` and `train`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Data:
 
 
 def checkpoints_for(stage: str, settings: Settings, layout: Layout, *parts: object) -> Checkpoints:
-    """The checkpoints of this very run: its settings, its data and ``parts`` name their folder."""
+    """The checkpoints of this run; the folder's name depends on the settings, the data and ``parts``."""
     files = [file for folder in (layout.records, layout.instructions) for file in sorted(folder.glob("*"))]
     key = run_key(stage, settings.seed, settings.model.model_dump(), parts, [checksum(file) for file in files])
     return Checkpoints(layout.checkpoints(stage, key))

@@ -53,19 +53,19 @@ class InstructionSampler:
         self._described, self._all = Epochs(described, seed, 4), Epochs(self.ids, seed, 1)
 
     def image_ids(self, step: int, count: int) -> list[str]:
-        """The ``count`` images of a step; described ones come first if they are sampled apart."""
+        """The ``count`` images of a step; described ones come first if they are sampled separately."""
         if not 0 < self.fraction_described < self.described_images:
             return self._all.at(step * count, count)
         # Some of the evenly sampled images are described too: they make up the rest of the fraction.
-        apart = round(count * (self.described_images - self.fraction_described) / (1 - self.fraction_described))
-        evenly = self._all.at(step * (count - apart), count - apart)
-        return self._described.at(step * apart, apart) + evenly
+        extra = round(count * (self.described_images - self.fraction_described) / (1 - self.fraction_described))
+        evenly = self._all.at(step * (count - extra), count - extra)
+        return self._described.at(step * extra, extra) + evenly
 
     def sample(self, image_id: str, step: int, others: Sequence[Example] = ()) -> list[Example]:
         """Different instructions of an image: a task by weight, and then one of its instructions.
 
-        With the ``others`` that the image has already they are up to ``per_image``. Others replace instructions of
-        their own task first: an expression replaces another expression rather than a class.
+        Together with the ``others`` that the image already has there are up to ``per_image``. The others first replace
+        instructions of their own task: an expression replaces another expression rather than a class.
         """
         rng = np.random.default_rng([self.seed, 2, step, *image_id.encode()[-8:]])
         by_task = {task: found for task, found in self.images[image_id].items() if task in self.tasks}

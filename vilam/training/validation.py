@@ -1,4 +1,4 @@
-"""What is measured on held-out images during training: the loss, the accuracy of boxes, the alarm of a collapse."""
+"""Validation during training: the loss, the accuracy of boxes, the diversity of expressions and the collapse alarm."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from vilam.cycle.examples import Example
 from vilam.data.instructions import Instruction
-from vilam.evaluation.diversity import diversity
+from vilam.evaluation.captions import diversity
 from vilam.evaluation.task_metrics import IOU_THRESHOLD
 from vilam.inference.answering import Records, answer_all
 from vilam.inference.model import Model
@@ -18,7 +18,7 @@ from vilam.training.batching import collate
 
 BATCH = 64
 COLLAPSE = 0.5
-"""The fraction of the diversity below which the alarm sounds."""
+"""The fraction of the earlier diversity below which the alarm is printed."""
 
 
 @torch.no_grad()
@@ -31,9 +31,9 @@ def validate(model: Model, records: Records, instructions: Sequence[Instruction]
     was_training = model.network.training
     model.network.eval()
     measured = {"val_loss": _loss(model, records, instructions)}
-    asked = [instruction for instruction in instructions if instruction.task in ("rec_box", "reg_caption")]
-    answers = [answer.text for answer in answer_all(model, records, asked, BATCH)]
-    pairs = list(zip(asked, answers, strict=True))
+    chosen = [instruction for instruction in instructions if instruction.task in ("rec_box", "reg_caption")]
+    answers = [answer.text for answer in answer_all(model, records, chosen, BATCH)]
+    pairs = list(zip(chosen, answers, strict=True))
     hits = [_is_hit(model, each, answer, records) for each, answer in pairs if each.task == "rec_box"]
     if hits:
         measured["val_rec_acc"] = sum(hits) / len(hits)
@@ -43,11 +43,11 @@ def validate(model: Model, records: Records, instructions: Sequence[Instruction]
 
 
 def collapsed(measured: Mapping[str, float], before: Mapping[str, float]) -> str | None:
-    """The alarm as a message if the expressions differ far less than they did ``before``; None if all is well."""
+    """The alarm as a message if the expressions differ far less than ``before``; None if there is no collapse."""
     for name in ("val_distinct_2", "val_entropy"):
         if name in before and measured.get(name, 1.0) < COLLAPSE * before[name]:
             return (
-                f"{name} fell from {before[name]:.2f} to {measured[name]:.2f}: the expressions become one another; "
+                f"{name} fell from {before[name]:.2f} to {measured[name]:.2f}: the expressions become alike; "
                 "lower train.cycle.self_training or raise train.cycle.kl"
             )
     return None

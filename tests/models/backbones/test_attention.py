@@ -1,4 +1,4 @@
-"""Lean attention beside the implementations of transformers and torch."""
+"""Lean attention compared with the implementations of transformers and torch."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def inputs(groups: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor,
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
-def test_lean_attention_is_torch_s(groups):
+def test_lean_attention_equals_torch_s(groups):
     query, key, value, mask = inputs(groups, torch.float64)
     found, _ = lean_attention(torch.nn.Module(), query, key, value, mask)
     expected = scaled_dot_product_attention(query, key, value, mask, enable_gqa=True)
     torch.testing.assert_close(found.transpose(1, 2), expected)
 
 
-def test_in_bfloat16_it_is_as_exact_as_transformers_own():
+def test_lean_attention_in_bfloat16_is_as_exact_as_transformers_own():
     query, key, value, mask = inputs(2, torch.float64)
     truth = scaled_dot_product_attention(query, key, value, mask, enable_gqa=True)
     short = [each.bfloat16() for each in (query, key, value, mask)]
@@ -55,5 +55,5 @@ def test_a_language_model_with_a_softcap_is_refused_when_it_is_made():
         toy.model(language=language, attention="lean")
 
 
-def test_a_model_runs_with_it():
+def test_a_model_runs_with_lean_attention():
     assert toy.model(attention="lean").language.config._attn_implementation == "lean"

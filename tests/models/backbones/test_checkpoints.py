@@ -85,7 +85,7 @@ def test_the_message_for_an_unknown_name_lists_the_known_ones() -> None:
         local_checkpoint("package:gpt9")
 
 
-def test_nothing_half_converted_is_left(converted: list[Path], change, tmp_path: Path) -> None:
+def test_an_interrupted_conversion_leaves_nothing(converted: list[Path], change, tmp_path: Path) -> None:
     good = PACKAGED["toy"].convert
 
     def full(source: Path, folder: Path) -> None:
@@ -93,7 +93,7 @@ def test_nothing_half_converted_is_left(converted: list[Path], change, tmp_path:
         raise OSError(28, "No space left on device")
 
     change(convert=full)
-    with pytest.raises(VilamError, match="No space left on device: free some space"):
+    with pytest.raises(VilamError, match=r"could not be written \(No space left on device\): free space"):
         local_checkpoint("package:toy")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
     change(convert=good)

@@ -126,7 +126,7 @@ def test_the_real_efficientnet_lite_computes_the_same_as_another_port(opened: st
 
 
 @pytest.mark.parametrize("opened", ["smollm2-135m-instruct"], indirect=True)
-def test_the_real_language_model_writes_sense(opened: str) -> None:
+def test_the_real_language_model_generates_a_sensible_text(opened: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(opened)
     model = AutoModelForCausalLM.from_pretrained(opened)
     question = tokenizer("The capital of France is", return_tensors="pt")

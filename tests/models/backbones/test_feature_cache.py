@@ -34,7 +34,7 @@ def prefix(model: VilamForConditionalGeneration, pixels: torch.Tensor) -> torch.
         return model.encode_images(pixels)
 
 
-def test_cached_features_are_the_tower_s(model):
+def test_cached_features_equal_the_tower_s(model):
     pixels = toy.pixels(3)
     plain = toy.model(vision__frozen=True)
     torch.testing.assert_close(prefix(model, pixels), prefix(plain, pixels), atol=5e-3, rtol=5e-3)

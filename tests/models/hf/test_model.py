@@ -91,33 +91,33 @@ class Subject(NamedTuple):
         """All `noise_images`."""
         return self.model.preprocess(noise_images())
 
-    def turns(self, given: tuple[tuple[int, str, str], ...] = TURNS) -> list[list[Turn]]:
+    def turns(self, triples: tuple[tuple[int, str, str], ...] = TURNS) -> list[list[Turn]]:
         """By image."""
         images = self.preprocess()
         rows: list[list[Turn]] = [[] for _ in range(len(images))]
-        for image, question, answer in given:
+        for image, question, answer in triples:
             ids = self.tokenizer.encode_answer(answer, images.frames[image])
             rows[image].append(Turn(question, tuple(ids)))
         return rows
 
-    def asked(self) -> Model:
+    def for_inference(self) -> Model:
         """For `generate` and `log_probabilities`, whose requests bring their own grammars."""
         none = torch.tensor([], dtype=torch.long)
         return Model(self.model, self.tokenizer, toy.card(), {}, TokenGrammar((), none, none, self.tokenizer.eos_id))
 
-    def pack(self, given: tuple[tuple[int, str, str], ...] = TURNS) -> Packed:
+    def pack(self, triples: tuple[tuple[int, str, str], ...] = TURNS) -> Packed:
         """The tensors that the model takes."""
-        return self.model.pack(self.tokenizer, self.preprocess(), self.turns(given))
+        return self.model.pack(self.tokenizer, self.preprocess(), self.turns(triples))
 
     @torch.no_grad()
-    def logits(self, given: tuple[tuple[int, str, str], ...] = TURNS) -> Tensor:
+    def logits(self, triples: tuple[tuple[int, str, str], ...] = TURNS) -> Tensor:
         """Of the answers' tokens, one turn after the other."""
-        packed = self.pack(given)
+        packed = self.pack(triples)
         return self.model(**packed.inputs, labels=packed.labels).logits
 
 
 class Alone:
-    """A checkpoint as transformers alone opens it, asked one question at a time with a prompt written out here."""
+    """A checkpoint as transformers alone opens it, asked one question at a time with an explicit prompt."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -319,12 +319,14 @@ def test_log_probabilities_are_those_of_each_answer_alone(name, opened, alone):
     subject = opened(name)
     preprocess = subject.model.preprocess
     targets = [Target(i, turn.question, turn.answer) for i, row in enumerate(subject.turns()) for turn in row][::-1]
-    known = log_probabilities(subject.asked(), preprocess(noise_images()), targets)
+    known = log_probabilities(subject.for_inference(), preprocess(noise_images()), targets)
     for each, found in zip(targets, known, strict=True):
         logits = alone(name).logits(noise_images()[each.image], each.question, each.ids)
         own = logits.log_softmax(-1)[torch.arange(len(each.ids)), torch.tensor(each.ids)]
         assert list(found) == pytest.approx(own.tolist(), abs=1e-4)
-        single = log_probabilities(subject.asked(), preprocess([noise_images()[each.image]]), [replace(each, image=0)])
+        single = log_probabilities(
+            subject.for_inference(), preprocess([noise_images()[each.image]]), [replace(each, image=0)]
+        )
         assert list(single[0]) == pytest.approx(list(found), abs=1e-4)
 
 
@@ -370,21 +372,21 @@ def test_an_answer_can_be_read_back(name, answer, image, opened):
 
 
 def special(tokenizer: HFTokenizer) -> list[str]:
-    """Tokens that must never be read from a person's text; one of many numbered ones."""
+    """Tokens that must never come from a user's text; one of many numbered ones."""
     names = tokenizer.tokenizer.get_added_vocab()
     known = [each for each in names if not re.search("[0-9]", each) or "0007" in each or "1_col_1" in each]
     return [*known, "<|placeholder|>", "<image>", "<|image_pad|>", "<|im_end|>", "</s>", "<eos>", "[SEP]"]
 
 
 def specials_of(tokenizer: Any, ids: Iterable[int]) -> list[int]:
-    """The ids that are no words; the unknown token does not count."""
+    """The ids of special tokens; the unknown token does not count."""
     watched = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()} - {tokenizer.unk_token_id}
     return [i for i in ids if i in watched]
 
 
 @every_model
 def test_no_special_token_comes_from_a_question(name, opened):
-    """Not even one that is put around another one."""
+    """Also if one special token is inside another."""
     model, tokenizer = opened(name)
     images = model.preprocess(noise_images())
 
@@ -405,7 +407,7 @@ def test_no_special_token_comes_from_a_question(name, opened):
 
 @every_model
 def test_no_special_token_comes_from_an_answer(name, opened):
-    """But the one that ends it, and those of its coordinates."""
+    """Except for the end of the sequence and the tokens of coordinates."""
     model, tokenizer = opened(name)
     frame = model.preprocess(noise_images()).frames[0]
 
@@ -431,7 +433,7 @@ def test_the_frame_of_qwen_is_the_resized_image(size, opened):
 
 
 @pytest.mark.parametrize("size", [(100, 70), (37, 91), (56, 56), (200, 20), (11, 300)])
-def test_llava_sees_the_whole_image_in_a_square(size, opened):
+def test_llava_gets_the_whole_image_in_a_square(size, opened):
     """The image is white, so that it differs from the square, and its corners are inside."""
     model, tokenizer = opened("llava")
     image = Image.new("RGB", size, "white")
@@ -504,10 +506,10 @@ QUESTIONS = (
 )
 
 
-MORE = ((0, "words", "Say."), (1, "words", "Tell."), (2, "rec_box", "There?"))
-MASK = (1, "rec_mask", "Outline it.")
+MORE = ((0, "words", "Say."), (1, "words", "Write."), (2, "rec_box", "There?"))
+MASK = (1, "rec_mask", "Segment it.")
 MASKED = {"blip2-t5", "llava", "qwen2.5-vl", "paligemma", "kosmos-2"}
-"""Models that are asked for a mask, which takes as long as all other answers: one of each way to write numbers."""
+"""Models that are asked for a mask, which takes as long as all other answers: one for each coordinate format."""
 SHORT = 8
 """The longest free answer in tokens."""
 
@@ -533,7 +535,7 @@ def answered(
         requests = [
             Request(image, text, compiled(name)[task], seed) for seed, (image, task, text) in enumerate(questions)
         ]
-        answers = generate(opened(name).asked(), images, requests, temperature, SHORT)
+        answers = generate(opened(name).for_inference(), images, requests, temperature, SHORT)
         frames = [images.frames[request.image] for request in requests]
         tasks = [task for _, task, _ in questions]
         return [Answered(*each) for each in zip(tasks, requests, answers, frames, strict=True)]
@@ -558,14 +560,14 @@ def test_a_batch_has_the_answers_of_one_by_one(name, temperature, opened, answer
     images = opened(name).preprocess()
     for _, request, answer, _ in answered(name, temperature)[: len(QUESTIONS)]:
         single = replace(request, image=0)
-        own = generate(opened(name).asked(), images[[request.image]], [single], temperature, SHORT)[0]
+        own = generate(opened(name).for_inference(), images[[request.image]], [single], temperature, SHORT)[0]
         assert own.ids == answer.ids and own.text == answer.text
         assert own.confidence == pytest.approx(answer.confidence, abs=1e-5)
 
 
 @every_model
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_its_confidence_is_that_of_transformers_alone(name, temperature, opened, alone, answered):
+def test_the_confidence_of_an_answer_is_that_of_transformers_alone(name, temperature, opened, alone, answered):
     for one in answered(name, temperature):
         own = under_the_grammar(alone(name), opened(name).tokenizer.coordinate_format, one)
         assert one.answer.confidence == pytest.approx(own, abs=1e-5)
@@ -594,7 +596,7 @@ def test_generation_settings_of_a_checkpoint_change_no_answer(name, folder, answ
     subject = open_folder(folder(name))
     subject.model.vlm.generation_config.update(repetition_penalty=1.05, do_sample=True, temperature=0.1, top_k=1)
     requests = [one.request for one in answered(name, 0.0)]
-    answers = generate(subject.asked(), subject.preprocess(), requests, 0.0, SHORT)
+    answers = generate(subject.for_inference(), subject.preprocess(), requests, 0.0, SHORT)
     assert answers == [one.answer for one in answered(name, 0.0)]
 
 
@@ -606,7 +608,7 @@ ALIGNER = re.compile(
 
 
 @every_model
-def test_alignment_learns_alone(name, folder):
+def test_only_the_alignment_layer_learns_beside_frozen_parts(name, folder):
     """Nothing else changes: vision tower and language model stay bit for bit the same."""
     subject = open_folder(folder(name))
     sharpen(subject.model)
@@ -659,7 +661,7 @@ def test_frozen_parts_stay_in_evaluation_mode_and_adapters_do_not(name, folder):
 def gradients(subject: Subject) -> dict[str, Tensor]:
     packed = subject.pack(LESSONS)
     subject.model.train()
-    torch.manual_seed(0)  # of the dropout
+    torch.manual_seed(0)  # for the dropout
     subject.model(**packed.inputs, labels=packed.labels).loss.backward()
     return {each: weight.grad for each, weight in subject.model.named_parameters() if weight.grad is not None}
 
@@ -788,14 +790,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 for folder in map(Path, sys.argv[1:]):
     model = AutoModelForImageTextToText.from_pretrained(folder).eval()
-    given = folder.parent / "given" / folder.name
+    inputs_folder = folder.parent / "inputs" / folder.name
     with torch.no_grad():
-        found = {"logits": model(**load_file(given / "inputs.safetensors")).logits.contiguous()}
+        found = {"logits": model(**load_file(inputs_folder / "inputs.safetensors")).logits.contiguous()}
     if "qwen" not in folder.name:  # its processor cannot be opened without torchvision
         processor = AutoProcessor.from_pretrained(folder)
-        image = Image.open(given / "image.png")
-        found |= processor(text=(given / "prompt.txt").read_text(), images=[image], return_tensors="pt")
-    save_file({name: value.contiguous() for name, value in found.items()}, given / "found.safetensors")
+        image = Image.open(inputs_folder / "image.png")
+        found |= processor(text=(inputs_folder / "prompt.txt").read_text(), images=[image], return_tensors="pt")
+    save_file({name: value.contiguous() for name, value in found.items()}, inputs_folder / "found.safetensors")
 """
 
 
@@ -803,23 +805,23 @@ def test_an_exported_model_is_opened_by_transformers_alone(learnt, tmp_path):
     """Adapters of a LLaMA, of Qwen2.5-VL and of T5 are in it; in another process, which cannot import vilam."""
     names = ["llava", "qwen2.5-vl", "blip2-t5"]
     for name in names:
-        subject, given = learnt(name).subject, tmp_path / "given" / name
+        subject, inputs_folder = learnt(name).subject, tmp_path / "inputs" / name
         exported(subject, tmp_path / name)
         packed, images = subject.pack(), subject.preprocess()
         inputs = dict(packed.inputs)
         if "t5" in name:
             start = torch.full((len(packed.labels), 1), subject.model.config.text_config.decoder_start_token_id)
             inputs["decoder_input_ids"] = torch.cat([start, packed.labels[:, :-1].clamp(min=0)], dim=1)
-        given.mkdir(parents=True)
-        save_file({key: value.contiguous() for key, value in inputs.items()}, given / "inputs.safetensors")
-        noise_images()[0].save(given / "image.png")
-        (given / "prompt.txt").write_text(subject.tokenizer.prompt("Where is it?", images.frames[0]))
+        inputs_folder.mkdir(parents=True)
+        save_file({key: value.contiguous() for key, value in inputs.items()}, inputs_folder / "inputs.safetensors")
+        noise_images()[0].save(inputs_folder / "image.png")
+        (inputs_folder / "prompt.txt").write_text(subject.tokenizer.prompt("Where is it?", images.frames[0]))
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [sys.executable, "-c", OPENED_ALONE, *(str(tmp_path / name) for name in names)]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in names:
-        subject, alone = learnt(name).subject, load_file(tmp_path / "given" / name / "found.safetensors")
+        subject, alone = learnt(name).subject, load_file(tmp_path / "inputs" / name / "found.safetensors")
         labels, images = subject.pack().labels != -100, subject.preprocess()
         logits = alone.pop("logits")
         found = logits[labels] if "t5" in name else logits[:, :-1][labels[:, 1:]]

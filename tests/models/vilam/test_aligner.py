@@ -33,7 +33,7 @@ def test_images_do_not_affect_each_other(kind, patches):
 
 @pytest.mark.parametrize("kind", ["qformer", "resampler"])
 def test_queries_attend_to_patches_as_a_set(kind, patches):
-    """Only the position embedding holds where a patch is: both in another order give the same tokens."""
+    """Only the position embedding encodes the position of a patch: permuting both gives the same tokens."""
     aligner = make_aligner(kind, 16, 32, num_queries=5)
     positions, order = torch.randn(9, 32), torch.randperm(9)
     before, after = aligner(patches, positions), aligner(patches[:, order], positions[order])

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from vilam.models.coordinates import NUM_MARKS
+from vilam.models.coordinate_formats import NUM_MARKS
 from vilam.models.vilam.coordinates import CoordinateTokens, coordinate_tokens, position_code
 
 BINS, HIDDEN = 11, 24

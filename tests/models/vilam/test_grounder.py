@@ -78,7 +78,7 @@ def test_a_box_between_centres_belongs_to_the_nearest_patch():
     st.sampled_from([4, 16, 64]),
 )
 @settings(max_examples=50, deadline=None)
-def test_weights_turn_with_the_image(box, patches):
+def test_patch_weights_are_transposed_with_the_image(box, patches):
     x1, y1, x2, y2 = min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])
     side = round(patches**0.5)
     weights = patch_weights(torch.tensor([x1, y1, x2, y2]), patches).view(side, side)
@@ -107,7 +107,7 @@ def test_the_image_token_at_which_a_state_points_is_added():
     prefix, hidden = torch.randn(1, 4, 8), torch.randn(1, 2, 8)
     pointed = torch.full((1, 2, 4), -1e9)
     pointed[..., 2] = 0.0
-    torch.testing.assert_close(grounder.look(hidden, pointed, prefix), hidden + prefix[:, 2:3], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(grounder.attend(hidden, pointed, prefix), hidden + prefix[:, 2:3], atol=1e-5, rtol=1e-5)
 
 
 def test_beside_a_pretrained_model_words_and_coordinates_have_states_of_their_own():
@@ -117,7 +117,7 @@ def test_beside_a_pretrained_model_words_and_coordinates_have_states_of_their_ow
     pointed = torch.full((2, 3, 4), -torch.inf)
     pointed[..., 2] = 0.0
     inside, known = torch.randn(2, 3, 8), torch.tensor([[[False], [True], [True]], [[True], [False], [False]]])
-    words, coordinates = grounder.look_apart(hidden, pointed, image, inside, known).chunk(2, dim=-1)
+    words, coordinates = grounder.attend_twice(hidden, pointed, image, inside, known).chunk(2, dim=-1)
     size = hidden.square().mean(-1, keepdim=True).sqrt()
     assert torch.equal(words, hidden)
     torch.testing.assert_close(coordinates, hidden / size + image[:, 2:3], atol=1e-5, rtol=1e-5)
@@ -125,7 +125,7 @@ def test_beside_a_pretrained_model_words_and_coordinates_have_states_of_their_ow
     assert grounder.words_out.weight.grad.abs().sum() > 0 and not grounder.out.weight.grad.any()
     with torch.no_grad():
         torch.nn.init.eye_(grounder.words_out.weight)
-        words = grounder.look_apart(hidden, pointed, image, inside, known)[..., :8]
+        words = grounder.attend_twice(hidden, pointed, image, inside, known)[..., :8]
     seen = [[image[0, 2], inside[0, 1], inside[0, 2]], [inside[1, 0], image[1, 2], image[1, 2]]]
     torch.testing.assert_close(words, hidden + torch.stack([torch.stack(row) for row in seen]), atol=1e-5, rtol=1e-5)
 

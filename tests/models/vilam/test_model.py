@@ -1,4 +1,4 @@
-"""The composed model: packed as alone, with any tower and language model, frozen parts, saved and loaded."""
+"""The composed model: packing, any tower and language model, losses, frozen parts, saving and loading."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def assert_packed_is_alone(model: VilamForConditionalGeneration, packed: Batch) 
 
 @pytest.mark.parametrize("attention", ["lean", "eager", "sdpa"])
 @pytest.mark.parametrize("aligner", ["mlp", "qformer", "resampler"])
-def test_packed_instructions_have_the_logits_they_have_alone(aligner, attention):
+def test_packed_instructions_have_the_same_logits_as_alone(aligner, attention):
     assert_packed_is_alone(toy.model(aligner=aligner, attention=attention), batch())
 
 
 @pytest.mark.parametrize("coordinates", ["token", "text"])
 @pytest.mark.parametrize("name", LANGUAGES)
-def test_any_language_model_packs(name, coordinates):
+def test_packing_works_with_any_language_model(name, coordinates):
     model = toy.model(language=tower(name, LANGUAGES[name]), coordinates=coordinates)
     assert_packed_is_alone(model, batch(3, coordinates))
 
@@ -98,19 +98,19 @@ def test_a_pretrained_language_model_reads_as_in_its_training(name):
     count = model.config.first_coordinate
     boxes = (ids == count).cumsum(1)
     for row in range(len(ids)):
-        asked = (segments[row] == 1) & (boxes[row] == 0)  # tokens after a box hold what is inside it
-        assert asked.sum() > 3
+        outside = (segments[row] == 1) & (boxes[row] == 0)  # tokens after a box hold what is inside it
+        assert outside.sum() > 3
         with torch.no_grad():
             prefix = model.encode_images(packed.inputs["pixel_values"][row : row + 1])
             first = model.get_input_embeddings()(torch.tensor([[model.config.first_token]]))
-            read = torch.cat([first, prefix, model.embed(ids[row : row + 1, asked])], dim=1)
-            expected = model.language(inputs_embeds=read).logits[0, -int(asked.sum()) :]
-        found = text_logits(model, packed)[row, asked]
+            read = torch.cat([first, prefix, model.embed(ids[row : row + 1, outside])], dim=1)
+            expected = model.language(inputs_embeds=read).logits[0, -int(outside.sum()) :]
+        found = text_logits(model, packed)[row, outside]
         torch.testing.assert_close(found[:, :count], expected[:, :count], atol=5e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", VISIONS)
-def test_any_vision_tower_packs_and_learns(name):
+def test_packing_and_learning_work_with_any_vision_tower(name):
     model = toy.model(vision=tower(name, VISIONS[name]))
     packed = batch(2)
     assert_packed_is_alone(model, packed)
@@ -149,7 +149,7 @@ def test_loss_is_the_mean_cross_entropy_of_the_answers(coordinates):
     torch.testing.assert_close(output.loss, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_weights_and_total_weigh_the_loss():
+def test_weights_and_totals_scale_the_loss():
     model, packed = toy.model(), batch()
     weights = torch.rand(packed.labels.shape, generator=torch.Generator().manual_seed(0))
     every = text_logits(model, packed)
@@ -163,9 +163,9 @@ def test_weights_and_total_weigh_the_loss():
         )
         output, divided = model(*arguments), model(*arguments, totals=torch.tensor([10.0, 1.0]))
     losses = torch.nn.functional.cross_entropy(every[:, :-1].transpose(1, 2), packed.labels[:, 1:], reduction="none")
-    asked = packed.labels[:, 1:] != -100
-    summed = (losses * weights[:, 1:] * asked).sum()
-    torch.testing.assert_close(output.loss, summed / (weights[:, 1:] * asked).sum(), atol=1e-5, rtol=1e-5)
+    outside = packed.labels[:, 1:] != -100
+    summed = (losses * weights[:, 1:] * outside).sum()
+    torch.testing.assert_close(output.loss, summed / (weights[:, 1:] * outside).sum(), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(divided.loss, summed / 10, atol=1e-5, rtol=1e-5)
 
 
@@ -273,7 +273,7 @@ def saved(model: VilamForConditionalGeneration, folder: Path, coordinates: str =
 def test_a_saved_model_has_the_same_logits(kind, tmp_path):
     changes: dict[str, Any] = {
         "text": {"coordinates": "text"},
-        "gpt2": {"language": tower("gpt2", LANGUAGES["gpt2"])},  # its words in and out are one matrix
+        "gpt2": {"language": tower("gpt2", LANGUAGES["gpt2"])},  # its input and output embeddings are one matrix
         "qformer": {"aligner": "qformer"},
         "vit": {"vision": tower("vit", VISIONS["vit"])},
     }.get(kind, {})

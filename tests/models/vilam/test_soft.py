@@ -11,7 +11,7 @@ from torch import nn
 
 from vilam.cycle.examples import Example, FirstLeg
 from vilam.data.instructions import Instruction
-from vilam.models.coordinates import NUM_MARKS
+from vilam.models.coordinate_formats import NUM_MARKS
 from vilam.models.vilam.packing import PackedText
 from vilam.models.vilam.soft import SoftTokens, expected_coordinates, straight_through
 from vilam.tasks import TASKS
@@ -98,7 +98,7 @@ def test_the_first_leg_learns_through_a_soft_box():
     """The gradient of the second leg's states reaches the coordinates of the first leg's answer."""
     model = toy.model()
     soft, hard = second_leg("rec_then_reg")
-    assert soft.soft_answers is not None and len(soft.soft_answers.target) == 4  # the mark is no choice
+    assert soft.soft_answers is not None and len(soft.soft_answers.target) == 4  # the model does not choose the mark
     prefix = model.encode_images(soft.inputs["pixel_values"]).detach()
     tokens = model.soften(prefix, soft.soft_answers)
     assert tokens.coordinates.requires_grad and bool(((tokens.coordinates > 0) & (tokens.coordinates < 1)).all())

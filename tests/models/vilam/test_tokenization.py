@@ -83,7 +83,7 @@ def test_an_answer_is_decoded_up_to_its_end(form):
 
 @pytest.mark.parametrize("form", ["token", "text"])
 def test_a_word_is_the_same_tokens_in_a_question_and_as_an_answer(form):
-    """Else a class in expressions would have to be learnt again as an answer."""
+    """Otherwise a class in expressions would have to be learnt again as an answer."""
     tokenizer = toy.tokenizer(form)
     question = tokenizer.encode("Where is the circle?")
     *answer, end = tokenizer.encode_answer("circle")

@@ -15,7 +15,7 @@ from vilam.errors import VilamError
 ADAPTER = "lora_"
 """In the names of the adapters' weights."""
 BASE = ".base_layer"
-"""In the names of the weights beside which adapters stand."""
+"""In the names of the weights that have adapters beside them."""
 
 
 def add_adapters(
@@ -63,7 +63,7 @@ def set_adapters_training(language: nn.Module, mode: bool) -> None:
 
 
 def four_bits(skipped: Sequence[str]) -> BitsAndBytesConfig:
-    """NF4 (QLoRA, arXiv 2305.14314) for all matrices but those of the ``skipped`` modules and the head.
+    """NF4 (QLoRA, arXiv 2305.14314) for all matrices except those of the ``skipped`` modules and the head.
 
     Raises VilamError without bitsandbytes.
     """
@@ -78,7 +78,7 @@ def four_bits(skipped: Sequence[str]) -> BitsAndBytesConfig:
 
 
 def dequantized(model: nn.Module) -> dict[str, Tensor]:
-    """The state of a model, with every matrix of 4 bits as the floats that they stand for."""
+    """The state of a model, with every matrix of 4 bits converted to floats."""
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn import Linear4bit
 

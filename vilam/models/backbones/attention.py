@@ -1,4 +1,4 @@
-"""Attention in the precision of its inputs: the fastest on a CPU, where masks keep fused kernels from helping.
+"""Attention in the precision of its inputs: the fastest on a CPU, because fused kernels do not help with masks there.
 
 transformers' eager attention converts to float32 for the softmax and back; torch's softmax of bfloat16 accumulates in
 float32 already. Otherwise the two are the same (docs/tiny.md has the times).
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 LEAN = "lean"
 """Its name among transformers' implementations."""
 UNSUPPORTED = ("softcap", "s_aux")
-"""Further arguments that some language models pass to their attention."""
+"""Arguments of some language models' attention that raise an error."""
 
 
 def lean_attention(

@@ -25,7 +25,7 @@ from vilam.models.backbones import conversions
 
 PREFIX = "package:"
 PROVENANCE = "provenance.json"
-"""The file that is written last into a converted folder, and says where its weights come from."""
+"""The file that is written last into a converted folder: the origin of its weights."""
 SHOWN_DIGITS = 8
 """Digits of a checksum in messages and in names of folders."""
 Opened = TypeVar("Opened")
@@ -135,7 +135,7 @@ def local_checkpoint(checkpoint: str) -> str:
 
 
 def provenance(checkpoint: str) -> dict[str, str]:
-    """Where the weights of a checkpoint come from, for model cards."""
+    """The origin of the weights of a checkpoint, for model cards."""
     name = checkpoint.removeprefix(PREFIX)
     return PACKAGED[name].provenance() if checkpoint.startswith(PREFIX) else {"checkpoint": checkpoint}
 
@@ -146,7 +146,7 @@ def cache_folder() -> Path:
 
 
 def _convert(packaged: Packaged, source: Path, folder: Path) -> None:
-    """Checks the source and converts it into ``folder``, which is there whole or not at all."""
+    """Checks the source and converts it into ``folder``, which is either complete or absent."""
     digest = checksum(source)
     if digest != packaged.sha256:
         found, wanted = digest[:SHOWN_DIGITS], packaged.sha256[:SHOWN_DIGITS]

@@ -33,13 +33,13 @@ def gguf_language_model(source: Path, folder: Path) -> None:
 
     Raises VilamError if the package gguf is not installed.
     """
-    where = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
+    location = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
     try:
-        model = AutoModelForCausalLM.from_pretrained(**where, quantization_config=GgufConfig(dequantize=True))
+        model = AutoModelForCausalLM.from_pretrained(**location, quantization_config=GgufConfig(dequantize=True))
     except ImportError as error:
         raise VilamError(f"{source}: gguf is not installed: make small") from error
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(**location).save_pretrained(folder)
 
 
 def onnx_dinov2(source: Path, folder: Path) -> None:
@@ -63,7 +63,7 @@ def onnx_dinov2(source: Path, folder: Path) -> None:
     weights["embeddings.position_embeddings"] = torch.cat(
         sorted(positions, key=Tensor.numel), dim=1
     )  # class token first
-    weights["embeddings.mask_token"] = torch.zeros(1, len(weights["layernorm.weight"]))  # used in its pretraining only
+    weights["embeddings.mask_token"] = torch.zeros(1, len(weights["layernorm.weight"]))  # used only in its pretraining
     config = _dinov2_config(weights)
     config.save_pretrained(folder)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

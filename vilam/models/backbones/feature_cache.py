@@ -1,9 +1,9 @@
-"""Features of a frozen vision tower on disk, so that it computes each image once and not once an epoch.
+"""Features of a frozen vision tower on disk, so that it computes each image once instead of once per epoch.
 
-There is one memory-mapped file for each image, named by a hash of its pixels, in a folder named by a hash of the
-tower's weights: another tower, other layers or another image size never read it. Features are computed in the precision
-of the tower's weights and rounded to half precision, also at first use, so that results depend neither on what is
-already on disk nor on the precision of the run.
+Each image has one memory-mapped file, named by a hash of its pixels. The folder is named by a hash of the tower's
+weights: another tower, other layers or another image size never read it. Features are computed in the precision of the
+tower's weights and rounded to half precision, also at first use. So results do not depend on the files on disk or on
+the precision of the run.
 """
 
 from __future__ import annotations

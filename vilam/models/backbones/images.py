@@ -1,4 +1,4 @@
-"""Encoded images to the model's pixels: a plain resize to a square; no crop and no flip, which move coordinates."""
+"""Encoded images to the model's pixels: a plain resize to a square; crops and flips would move coordinates."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from vilam.tasks.answers import SCALE
 
 
 def whole_image(processor: Any, width: int, height: int) -> Frame:
-    """Coordinates are fractions of the image's sides, so the size to which it is resized does not matter."""
+    """Coordinates are fractions of the image's sides, so its resized size does not matter."""
     return Frame.filled(SCALE, SCALE)
 
 

@@ -30,7 +30,7 @@ from vilam.models.hf.tokenizer import HFTokenizer
 from vilam.models.interface import PARTS, Turn
 from vilam.tasks.answers import SCALE
 
-SPELLED = "the red circle in 1234567890"
+SAMPLE_TEXT = "the red circle in 1234567890"
 """A text that any tokenizer must return; transformers makes an empty tokenizer if its files are missing."""
 ABOUT, ADAPTERS = "vilam_hf.json", "adapters.safetensors"
 
@@ -45,7 +45,7 @@ def open_tokenizer(source: str) -> HFTokenizer:
     processor = open_processor(source, config.model_type)
     processor.image_processor = without_crop(processor.image_processor, config.model_type)
     tokenizer = HFTokenizer(processor, config)
-    if tokenizer.decode_answer(tokenizer.encode_answer(SPELLED)) != SPELLED:
+    if tokenizer.decode_answer(tokenizer.encode_answer(SAMPLE_TEXT)) != SAMPLE_TEXT:
         raise VilamError("its tokenizer cannot write plain words: put its tokenizer.json beside its config.json")
     try:
         tokenizer.prompt("Where is it?", Frame.filled(SCALE, SCALE))
@@ -97,10 +97,10 @@ def make_model(vlm: Any, tokenizer: HFTokenizer, settings: ModelSettings, lora: 
 def check_vision(model: HFModel, tokenizer: HFTokenizer) -> None:
     """Raises ValueError if the model's logits do not depend on the image.
 
-    Without its settings a processor may leave the image out of the text, and nothing else reports that.
+    Without its settings a processor may leave the image out of the text, and transformers reports nothing.
     """
     images = model.eval().preprocess([Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")])
-    turn = Turn("What is this?", tuple(tokenizer.encode_answer("a picture")))
+    turn = Turn("What is this?", tuple(tokenizer.encode_answer("an image")))
     packed = model.pack(tokenizer, images, [[turn], [turn]])
     first, second = model(**packed.inputs, labels=packed.labels).logits.chunk(2)
     if torch.equal(first, second):
@@ -144,10 +144,7 @@ def export(model: HFModel, tokenizer: HFTokenizer, folder: Path) -> None:
 
 
 def _in_floats(model: HFModel) -> Any:
-    """The model of transformers; if it is held in 4 bits, a copy with the floats that they stand for.
-
-    Quantised again, these floats give the same 4 bits.
-    """
+    """The model of transformers, or its copy in floats if it has 4 bits; quantised again, they give the same bits."""
     if model.lora is None or model.lora["bits"] is None:
         return model.vlm
     copied = model.new_like().vlm

@@ -45,7 +45,7 @@ LONGEST_ANSWER = 4096
 
 @dataclass(frozen=True, slots=True)
 class HFImages:
-    """RGB images, because the processor takes them together with a text, and their frames."""
+    """RGB images and their frames; the processor takes an image together with a text."""
 
     images: tuple[Image.Image, ...]
     frames: tuple[Frame, ...]
@@ -62,7 +62,7 @@ class HFImages:
 class HFModel(GroundingModel):
     """A vision-language model of transformers, ``vlm``. ``processor`` is used for the frames of images only.
 
-    frozen: parts that are not trained. lora: adapters of a frozen language model. origins: where the weights are from.
+    frozen: parts that are not trained. lora: adapters of a frozen language model. origins: sources of the weights.
     Shapes: R rows (turns), L tokens of a row, N answer tokens, V tokens of the vocabulary.
     """
 
@@ -82,7 +82,7 @@ class HFModel(GroundingModel):
         self.lora = lora
         self.origins = origins or {}
         if lora is not None:
-            # Not beside the word embeddings, nor the head: these are often one matrix.
+            # Word embeddings and head get no adapters, because the two are often one matrix.
             ends = {id(end.weight) for end in (vlm.get_input_embeddings(), vlm.get_output_embeddings()) if end}
             words = {name for name, module in vlm.named_modules() if id(getattr(module, "weight", None)) in ends}
             add_adapters(vlm, lora, lambda name: self.architecture.part(name) == "language" and name not in words)
@@ -150,7 +150,7 @@ class HFModel(GroundingModel):
         answers = [list(turn.answer) for turns in rows for turn in turns]
         if self.has_encoder:
             return Packed(_batched(prompts, tokenizer.pad_id, "right"), _padded(answers, IGNORED, "right"))
-        answered = [_answered(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        answered = [_with_answer(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
         labels = [
             [IGNORED] * prompt["input_ids"].shape[1] + answer for prompt, answer in zip(prompts, answers, strict=True)
         ]
@@ -212,7 +212,7 @@ class HFModel(GroundingModel):
         return self
 
     def enable_gradient_checkpointing(self) -> None:
-        """Lets layers compute their activations again in the backward pass."""
+        """Computes the layers' activations again in the backward pass."""
         self.vlm.activation_checkpointing_enable()
         super().enable_gradient_checkpointing()
 
@@ -251,7 +251,7 @@ class _SamplerLogits(LogitsProcessor):  # type: ignore[misc]
         self.eos_id = eos_id
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores (R, V) that are minus infinity but for one token of each row."""
+        """Scores (R, V) that are minus infinity except for one token of each row."""
         alive = [index for index, row in enumerate(self.rows) if row in self.sampler.alive]
         tokens, _ = self.sampler.choose([self.rows[index] for index in alive], scores[alive])
         chosen = torch.full((len(self.rows),), self.eos_id, device=scores.device)
@@ -277,7 +277,7 @@ def _prompts(tokenizer: HFTokenizer, images: HFImages, questions: Sequence[tuple
     return [tokenizer.process(question, images.images[image], images.frames[image]) for image, question in questions]
 
 
-def _answered(prompt: Prompt, answer: Sequence[int]) -> Prompt:
+def _with_answer(prompt: Prompt, answer: Sequence[int]) -> Prompt:
     """A row with an answer after its question."""
     length = prompt["input_ids"].shape[1]
     row = dict(prompt)
@@ -289,7 +289,7 @@ def _answered(prompt: Prompt, answer: Sequence[int]) -> Prompt:
 
 
 def _batched(rows: Sequence[Prompt], pad_id: int, side: str) -> Prompt:
-    """Rows of one as one batch: texts and the tiles of images are padded, images are concatenated."""
+    """Batches of one row as one batch: texts and the tiles of images are padded, images are concatenated."""
     batch: Prompt = {}
     for name in rows[0]:
         values = [row[name] for row in rows]

@@ -1,7 +1,7 @@
 """Processors without videos, for models that take videos too: transformers needs torchvision to open the whole ones.
 
 They are not used if torchvision is installed. They have the names of transformers' classes, because a processor saves
-its name, and any installation of transformers is to open what they save.
+its name, and any installation of transformers must be able to open what they save.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from vilam.tasks.answers import GROUP
 Prompt = dict[str, Tensor]
 """The tensors that a processor makes of a text and an image, by name."""
 ANCHORS = ("]", "a", ".", "\n")
-"""After one of these a tokenizer encodes a text as in the middle of another text."""
+"""After one of these a tokenizer encodes a text as the continuation of another text."""
 
 
 class HFTokenizer:
@@ -32,7 +32,7 @@ class HFTokenizer:
         self.tokenizer = processor.tokenizer
         self.architecture = architecture_of(config.model_type)
         self.coordinate_format = self.architecture.coordinate_format
-        # Without a chat template, an answer ends as the language model ends a text: BLIP-2's OPT with a line break.
+        # Without a chat template, an answer ends like a text of the language model: for BLIP-2's OPT with a line break.
         own_end = None if self.architecture.prompt is None else getattr(config.get_text_config(), "eos_token_id", None)
         self.eos_id = int(self.tokenizer.eos_token_id if own_end is None else own_end)
         self.pad_id = int(self.eos_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id)
@@ -94,7 +94,7 @@ class HFTokenizer:
         return self.encode_words(text) if start else self.encode(text)
 
     def _encode_words(self, text: str) -> tuple[int, ...]:
-        """Ids of a text in the middle of an answer; a number may be a token of its own."""
+        """Ids of a text inside an answer; a number may be a token of its own."""
         if text in self.vocabulary:
             return (self.vocabulary[text],)
         for anchor in ANCHORS:  # some tokenizers begin every text with a space

@@ -19,10 +19,10 @@ from vilam.models.vilam.config import VilamConfig
 from vilam.models.vilam.model import VilamForConditionalGeneration
 from vilam.models.vilam.tokenization import GroundingTokenizer, train_tokenizer
 
-SPELLED = "one is at [0, 0, 1000, 1000] and its points are [[0, 1000], [1000, 0]] or so"
+SAMPLE_TEXT = "one is at [0, 0, 1000, 1000] and its points are [[0, 1000], [1000, 0]] or so"
 """A text that a tokenizer must return unchanged; those that put a space before every piece do not."""
 UNPACKABLE = ("gpt_neo",)
-"""Language models that take position_ids but attend to a window of tokens, whatever the mask says."""
+"""Language models that take position_ids but attend to a window of tokens and ignore the mask there."""
 FILES = {
     "vision": "its config.json, *.safetensors and preprocessor_config.json",
     "language": "its config.json, *.safetensors and tokenizer.json",
@@ -40,7 +40,7 @@ def compose_tokenizer(settings: ModelSettings, texts: Iterable[str]) -> Groundin
     if checkpoint is None:
         return GroundingTokenizer(train_tokenizer(texts), bins)
     tokenizer = GroundingTokenizer(_load("language", checkpoint, AutoTokenizer.from_pretrained), bins)
-    if tokenizer.decode(tokenizer.encode(SPELLED)) != SPELLED:
+    if tokenizer.decode(tokenizer.encode(SAMPLE_TEXT)) != SAMPLE_TEXT:
         raise VilamError(
             f"model.language.checkpoint {checkpoint}: its tokenizer loses spaces beside coordinates: use another one"
         )

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModel, PreTrainedConfig
+from transformers.masking_utils import eager_mask
 
-from vilam.models.backbones.auto_classes import register_backbones
+from vilam.models.backbones.attention import LEAN, lean_attention
+from vilam.models.backbones.efficientnet_lite import LiteTower, LiteTowerConfig
+from vilam.models.backbones.vilam_tower import VilamTower, VilamTowerConfig
 
 
 class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
@@ -21,8 +24,8 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
     vision_layers: the layers whose features are used; None: the last one. merge: patches along each side of the square
     that becomes one image token.
     frozen: parts that are not trained. lora: adapters of a frozen language model (vilam/models/backbones/adapters.py).
-    origins: by part, where its pretrained weights are from.
-    grounder: whether boxes read their patches and words point at theirs (see Grounder); token form and mlp only.
+    origins: the source of the pretrained weights, by part.
+    grounder: whether boxes and words are tied to patches (see Grounder); token form and mlp only.
     first_token: the token before the image that a pretrained language model needs; None for one from scratch.
     word_size: the root mean square of a pretrained one's word embeddings.
     attention: the language model's implementation by transformers' name, or "lean"
@@ -89,6 +92,15 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         else:
             width = vision.hidden_size * len(layers or [None])
         return int(width) * self.merge**2
+
+
+def register_backbones() -> None:
+    """Lets AutoConfig and AutoModel open vilam's vision towers, and language models run with attention "lean"."""
+    AttentionInterface.register(LEAN, lean_attention)
+    AttentionMaskInterface.register(LEAN, eager_mask)
+    for config, tower in ((VilamTowerConfig, VilamTower), (LiteTowerConfig, LiteTower)):
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+        AutoModel.register(config, tower, exist_ok=True)
 
 
 def _as_config(config: Any) -> Any:

@@ -1,6 +1,7 @@
 """The coordinate tokens of the composed model: names, embeddings, scores, and text to tokens and back.
 
-Questions and answers hold the paper's text (vilam/tasks/answers.py); vilam/models/coordinates.py has the token form.
+Questions and answers hold the paper's text (vilam/tasks/answers.py). vilam/models/coordinate_formats.py describes the
+token form.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vilam.models.coordinates import BOX, NUM_MARKS, POINTS, POINTS_END
+from vilam.models.coordinate_formats import BOX, NUM_MARKS, POINTS, POINTS_END
 from vilam.tasks.answers import SCALE, group_numbers
 
 
@@ -41,8 +42,8 @@ class CoordinateTokens(nn.Module):
     1 (root mean square over a patch's numbers).
 
     pretrained: whether the words are scored by a pretrained head. Then a gate can raise the scores of all bins of an
-    axis at once: the code has no constant part, so a coordinate that is not known yet could not win against words of
-    which the head is sure. And B begins at a quarter: the states do not hold coordinates yet.
+    axis at once: the code has no constant part, so a coordinate that is not known yet could not win against words
+    that the head predicts with confidence. And B begins at a quarter: the states do not hold coordinates yet.
     """
 
     def __init__(self, bins: int, hidden_size: int, pretrained: bool = False, code_width: int = 32) -> None:

@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 from vilam.models.backbones.adapters import add_adapters
 from vilam.models.backbones.feature_cache import FeatureCache, tower_key
 from vilam.models.backbones.features import merged, patch_features
-from vilam.models.coordinates import NUM_MARKS
+from vilam.models.coordinate_formats import NUM_MARKS
 from vilam.models.interface import SoftAnswers
 from vilam.models.vilam.aligner import make_aligner
 from vilam.models.vilam.config import VilamConfig
@@ -53,7 +53,7 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        # The towers initialise themselves; the alignment layer keeps torch's own initialisation.
+        # The towers initialise themselves; the alignment layer keeps torch's initialisation.
         if isinstance(module, nn.Linear | nn.Embedding | nn.LayerNorm | nn.Conv2d):
             return
         super()._init_weights(module)
@@ -88,9 +88,9 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         return prefix
 
     def read(self, prefix: Tensor, text: PackedText) -> tuple[Tensor, Tensor | None]:
-        """The states (B, L, H) that score the token after each text token, and where the text points (B, L, P).
+        """Language model and grounder: states (B, L, H) that score the token after each text token, and pointing.
 
-        The latter are log probabilities of the image tokens; None without a grounder.
+        The pointing (B, L, P) has log probabilities of the image tokens; None without a grounder.
         """
         embeds = self.embed_text(prefix, text)  # (B, L, H)
         before = self.before_text(prefix)  # (B, P, H), or (B, 1 + P, H) with a first token
@@ -108,19 +108,19 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         return self.ground(hidden, prefix, text)  # (B, L, H), (B, L, P)
 
     def before_text(self, prefix: Tensor) -> Tensor:
-        """What the language model reads before the text: the image prefix (B, P, H), after a first token if any."""
+        """The embeddings before the text: the image prefix (B, P, H), after a first token if there is one."""
         if self.config.first_token is None:
             return prefix
         ids = torch.full((len(prefix), 1), self.config.first_token, device=prefix.device)
         return torch.cat([self.get_input_embeddings()(ids).to(prefix.dtype), prefix], dim=1)
 
     def image_positions(self, length: int) -> tuple[Tensor, int]:
-        """Positions (length,) of what stands before the text, and the position at which the text begins.
+        """Positions (length,) of the tokens before the text, and the position at which the text begins.
 
-        In the token form the coordinates of a patch are in its embedding, and a language model trained from scratch
-        has all patches at position 0: each text token is equally far from all. A pretrained one counts patches 0, 1, 2
-        ... like words, as does the text form. It also gets the first token of all its training texts. Without that
-        token, or with all patches at one position, it gives almost any next word the same probability
+        In the token form the coordinates of a patch are in its embedding, and a language model trained from scratch has
+        all patches at position 0: each text token is equally far from every patch. A pretrained one counts patches 0,
+        1, 2 ... like words, and so does the text form. It also gets the first token of all its training texts. Without
+        that token, or with all patches at one position, it gives almost any next word the same probability
         (docs/backbones.md).
         """
         if self.config.first_coordinate is None or self.config.is_pretrained:
@@ -128,7 +128,7 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         return torch.zeros(length, dtype=torch.long, device=self.device), 1
 
     def embed(self, input_ids: Tensor) -> Tensor:
-        """Token ids (B, L), coordinates among them -> embeddings (B, L, H)."""
+        """Token ids (B, L), including coordinates -> embeddings (B, L, H)."""
         first = self.config.first_coordinate
         words = self.get_input_embeddings()
         if first is None:
@@ -143,7 +143,7 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         With a grounder, tokens after a box also hold the image tokens inside it. Soft tokens need the whole text.
         """
         start = 0 if last is None else text.input_ids.shape[1] - last
-        embeds = self.embed(text.input_ids[:, start:]).to(prefix.dtype)
+        embeds = self.embed(text.input_ids[:, start:]).to(prefix.dtype)  # (B, L, H)
         if text.soft is not None:
             embeds = text.soft.embed(embeds)
         if self.grounder is None:
@@ -155,9 +155,9 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
 
         Also whether there is one: (B, last, 1).
         """
-        boxes, known = self.boxes(text)
-        is_known = known[:, -last:].unsqueeze(-1)
-        weights = patch_weights(boxes[:, -last:], prefix.shape[1]) * is_known
+        boxes, known = self.boxes(text)  # (B, L, 4), (B, L)
+        is_known = known[:, -last:].unsqueeze(-1)  # (B, last, 1)
+        weights = patch_weights(boxes[:, -last:], prefix.shape[1]) * is_known  # (B, last, P)
         return weights.to(prefix.dtype) @ prefix, is_known
 
     def boxes(self, text: PackedText) -> tuple[Tensor, Tensor]:
@@ -168,36 +168,36 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         """States (B, L, H) with the image tokens at which their text points, and the pointing (B, L, P)."""
         if self.grounder is None:
             return hidden, None
-        words, is_word = self.embed_words(text)
+        words, is_word = self.embed_words(text)  # (B, L, H), (B, L)
         if text.soft is not None:
             words = text.soft.embed(words)
-        means = running_means(words, is_word, text.segments)
-        pointed = self.grounder.point(hidden, means, self.grounder.keys(prefix))
-        return self.look(hidden, pointed, prefix, text), pointed
+        means = running_means(words, is_word, text.segments)  # (B, L, H)
+        pointed = self.grounder.point(hidden, means, self.grounder.keys(prefix))  # (B, L, P)
+        return self.attend(hidden, pointed, prefix, text), pointed
 
     def embed_words(self, text: PackedText) -> tuple[Tensor, Tensor]:
         """Word embeddings (B, L, H) of a text, and which tokens are words (B, L): no coordinates and no padding."""
         is_word = (text.input_ids < self.config.first_coordinate) & (text.segments > 0)
         return self.get_input_embeddings()(text.input_ids.masked_fill(~is_word, 0)), is_word
 
-    def look(self, hidden: Tensor, pointed: Tensor, prefix: Tensor, text: PackedText) -> Tensor:
+    def attend(self, hidden: Tensor, pointed: Tensor, prefix: Tensor, text: PackedText) -> Tensor:
         """States (B, N, H) of a text's last N tokens with the image tokens at which they point.
 
-        Beside a pretrained language model these are two states, (B, N, 2 H): see `Grounder.look_apart`.
+        Beside a pretrained language model these are two states, (B, N, 2 H): see `Grounder.attend_twice`.
         """
         assert self.grounder is not None
         if self.grounder.words_out is None:
-            return self.grounder.look(hidden, pointed, prefix)
+            return self.grounder.attend(hidden, pointed, prefix)
         size = self.config.word_size
         inside, known = self.inside(prefix, text, hidden.shape[1])
-        return self.grounder.look_apart(hidden, pointed, prefix / size, inside / size, known)
+        return self.grounder.attend_twice(hidden, pointed, prefix / size, inside / size, known)
 
     def score(self, hidden: Tensor) -> Tensor:
-        """States (N, H), or (N, 2 H) of `Grounder.look_apart` -> logits (N, V) of words, then of coordinate tokens."""
+        """States (N, H), or (N, 2 H) beside a pretrained language model -> logits (N, V): words, then coordinates."""
         of_words, of_coordinates = hidden, hidden
         if self.grounder is not None and self.grounder.words_out is not None:
-            of_words, of_coordinates = hidden.chunk(2, dim=-1)
-        words = self.language.get_output_embeddings()(of_words)
+            of_words, of_coordinates = hidden.chunk(2, dim=-1)  # (N, H) each
+        words = self.language.get_output_embeddings()(of_words)  # (N, words)
         first = self.config.first_coordinate
         if first is None:
             return words  # type: ignore[no-any-return]
@@ -205,19 +205,19 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
 
     def soften(self, prefix: Tensor, soft_answers: SoftAnswers) -> SoftTokens:
         """Reads the first legs with gradient; returns their chosen tokens as soft tokens of the second legs."""
-        hidden, _ = self.read(prefix, PackedText(soft_answers.input_ids, soft_answers.segments))
+        hidden, _ = self.read(prefix, PackedText(soft_answers.input_ids, soft_answers.segments))  # (B, L1, H)
         rows, columns = soft_answers.source.unbind(1)
-        logits = self.score(hidden[rows, columns - 1])  # the state before a token predicts it
-        tokens = soft_answers.input_ids[rows, columns]
+        logits = self.score(hidden[rows, columns - 1])  # (M, V): the state before a token predicts it
+        tokens = soft_answers.input_ids[rows, columns]  # (M,)
         first = self.config.first_coordinate
         num_words = logits.shape[1] if first is None else first
         is_coordinate = tokens >= num_words
         table = self.get_input_embeddings().weight[:num_words]
-        embeddings = straight_through(logits[:, :num_words], tokens.masked_fill(is_coordinate, 0), table)
+        embeddings = straight_through(logits[:, :num_words], tokens.masked_fill(is_coordinate, 0), table)  # (M, H)
         coordinates = embeddings.new_zeros(len(tokens))
         if first is not None:
             offsets = tokens.masked_fill(~is_coordinate, first + NUM_MARKS) - first
             coordinates, axes = expected_coordinates(logits[:, first:], offsets, self.coordinates.bins)
-            embedded = self.coordinates.embed_coordinates(coordinates, axes)
+            embedded = self.coordinates.embed_coordinates(coordinates, axes)  # (M, H)
             embeddings = torch.where(is_coordinate.unsqueeze(1), embedded, embeddings)
         return SoftTokens(soft_answers.target, embeddings, coordinates)

@@ -13,7 +13,7 @@ from vilam.models.vilam.packing import PackedText
 
 
 class Decoding:
-    """The cache, and ``logits`` (R, V) of the next token of the R rows that still run."""
+    """The cache, and ``logits`` (R, V) of the next token of the R rows that have not ended."""
 
     def __init__(
         self, model: VilamModel, pixel_values: Tensor, rows: Sequence[tuple[int, Sequence[int]]], pad_id: int
@@ -62,7 +62,7 @@ class Decoding:
         means = (self.word_sums[:, :-1] / self.word_sums[:, -1:].clamp_min(1)).unsqueeze(1)
         dtype = self.model.get_input_embeddings().weight.dtype
         pointed = self.model.grounder.point(hidden, means.to(dtype), self.keys)
-        return self.model.look(hidden, pointed, self.prefix, self.text)
+        return self.model.attend(hidden, pointed, self.prefix, self.text)
 
     def _word_sums(self, last: int) -> Tensor:
         """The sum of the word embeddings among the last tokens, and their number: (R, H + 1)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vilam.models.coordinates import BOX, NUM_MARKS
+from vilam.models.coordinate_formats import BOX, NUM_MARKS
 from vilam.models.vilam.packing import PackedText, segment_starts
 
 REGION_GAIN = 1.5
@@ -26,13 +26,13 @@ BOX_TOKENS = 5
 class Grounder(nn.Module):
     """Points at patches. B images, P image tokens, L text tokens, all of width H.
 
-    pretrained: whether the states are those of a pretrained language model. To these, the image tokens would be noise
-    at first: they are added by a matrix that begins at 0, and another matrix serves the coordinates.
+    pretrained: whether the states are those of a pretrained language model. For these, the image tokens would be noise
+    at first, so a matrix that begins at 0 adds them. The coordinates have a matrix of their own.
     """
 
     def __init__(self, hidden_size: int, pretrained: bool = False) -> None:
         super().__init__()
-        # No bias in the keys, nor before them: it would add the same to the scores of all patches and never be trained.
+        # No bias in or before the keys: it would add the same to the scores of all patches and never be trained.
         self.image_norm = nn.LayerNorm(hidden_size, bias=False)
         self.word_norm = nn.LayerNorm(hidden_size)
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)
@@ -55,21 +55,21 @@ class Grounder(nn.Module):
         scores = query @ keys.transpose(1, 2) / hidden.shape[-1] ** 0.5
         return torch.log_softmax(scores.float(), dim=-1)
 
-    def look(self, hidden: Tensor, pointed: Tensor, image: Tensor) -> Tensor:
+    def attend(self, hidden: Tensor, pointed: Tensor, image: Tensor) -> Tensor:
         """States (B, L, H) plus the image tokens (B, P, H), as large as the states, at which they point."""
-        looked: Tensor = self.out(pointed.exp().to(image.dtype) @ image)
-        return hidden + looked
+        attended: Tensor = self.out(pointed.exp().to(image.dtype) @ image)
+        return hidden + attended
 
-    def look_apart(self, hidden: Tensor, pointed: Tensor, image: Tensor, inside: Tensor, known: Tensor) -> Tensor:
+    def attend_twice(self, hidden: Tensor, pointed: Tensor, image: Tensor, inside: Tensor, known: Tensor) -> Tensor:
         """Two states (B, L, 2 H) beside a pretrained language model: one for words, then one of size 1 for coordinates.
 
         The state for words gets the mean image token ``inside`` (B, L, H) of the text's latest box if there is one
         (``known``, (B, L, 1)), else the image tokens at which the text points. Image tokens are of size 1.
         """
         assert self.words_out is not None
-        looked = pointed.exp().to(image.dtype) @ image
-        of_words = hidden + self.words_out(torch.where(known, inside, looked))
-        of_coordinates = nn.functional.rms_norm(hidden, hidden.shape[-1:]) + self.out(looked)
+        attended = pointed.exp().to(image.dtype) @ image
+        of_words = hidden + self.words_out(torch.where(known, inside, attended))
+        of_coordinates = nn.functional.rms_norm(hidden, hidden.shape[-1:]) + self.out(attended)
         return torch.cat([of_words, of_coordinates], dim=-1)
 
 
@@ -77,7 +77,7 @@ def latest_boxes(text: PackedText, first: int, bins: int) -> tuple[Tensor, Tenso
     """The latest complete box at each token, in the token's own segment.
 
     Args:
-        text: (B, L) tokens; coordinates that are soft count in place of those of their tokens.
+        text: (B, L) tokens; soft coordinates replace those of their tokens.
         first: the id of the first coordinate token.
         bins: of a side.
 
@@ -116,7 +116,7 @@ def patch_weights(boxes: Tensor, patches: int) -> Tensor:
 
 
 def running_means(values: Tensor, counted: Tensor, segments: Tensor) -> Tensor:
-    """Means (B, L, H) of the counted (B, L) values of a token's segment up to the token; 0 before the first of them."""
+    """Means (B, L, H) of the counted (B, L) values of a token's segment up to the token; 0 if there is none yet."""
     counts = counted.unsqueeze(-1).float()
     sums = torch.cat([values.float() * counts, counts], dim=-1).cumsum(dim=1)
     before = nn.functional.pad(sums, (0, 0, 1, 0))

@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
 from vilam.models.backbones.adapters import freeze_all_but_adapters, set_adapters_training
-from vilam.models.backbones.auto_classes import register_backbones
 from vilam.models.backbones.images import load_pixels
-from vilam.models.coordinate_formats import Frame
-from vilam.models.coordinates import BOX
+from vilam.models.coordinate_formats import BOX, Frame
 from vilam.models.interface import (
     PARTS,
     GroundingModel,
@@ -26,7 +24,7 @@ from vilam.models.interface import (
     Turn,
 )
 from vilam.models.losses import IGNORED, Policy, answers_loss
-from vilam.models.vilam.config import VilamConfig
+from vilam.models.vilam.config import VilamConfig, register_backbones
 from vilam.models.vilam.core import VilamModel
 from vilam.models.vilam.decoding import Decoding
 from vilam.models.vilam.grounder import BOX_TOKENS, patch_weights
@@ -64,7 +62,7 @@ class VilamForConditionalGeneration(VilamModel, GroundingModel):
 
         pixel_values (B, 3, S, S); input_ids, segments (B, L): see `PackedText`; the rest as in `GroundingModel`. The
         loss is the weighted sum of the token losses over the first of ``totals``, plus ``pointing_weight`` times the
-        weighted sum of the pointing losses (one a box of an answer) over the second. Without labels there is no loss,
+        weighted sum of the pointing losses (one per box of an answer) over the second. Without labels there is no loss,
         and the logits are those of all text tokens, (B L, V).
         """
         assert pixel_values is not None and input_ids is not None and segments is not None
@@ -73,7 +71,7 @@ class VilamForConditionalGeneration(VilamModel, GroundingModel):
         text = PackedText(input_ids, segments, soft)
         hidden, pointed = self.read(prefix, text)  # language model, grounder: (B, L, H), (B, L, P)
         if labels is None:
-            return GroundingOutput(logits=self.score(hidden.flatten(0, 1)))
+            return GroundingOutput(logits=self.score(hidden.flatten(0, 1)))  # (B L, V)
         # The state before a token predicts it. Each row begins with a question, so its first token needs no state.
         answered = nn.functional.pad(labels[:, 1:] != IGNORED, (1, 0))  # (B, L)
         logits = self.score(hidden[:, :-1][answered[:, 1:]])  # heads of words and coordinates: (N, V)
@@ -93,7 +91,7 @@ class VilamForConditionalGeneration(VilamModel, GroundingModel):
         return -((targets * pointed[rows, marks]).sum(-1) * weights[rows, marks]).sum()
 
     def _answer_boxes(self, labels: Tensor, policy: Policy | None) -> Tensor:
-        """Where (B, L) the true box of an answer starts; a sampled box is not true."""
+        """Whether the true box of an answer starts at a token (B, L); a sampled box is not true."""
         if self.config.first_coordinate is None:
             return torch.zeros_like(labels, dtype=torch.bool)
         starts: Tensor = labels == self.config.first_coordinate + BOX
@@ -157,7 +155,7 @@ class VilamForConditionalGeneration(VilamModel, GroundingModel):
         return self
 
     def enable_gradient_checkpointing(self) -> None:
-        """Lets layers compute their activations again in the backward pass."""
+        """Computes the layers' activations again in the backward pass."""
         self.activation_checkpointing_enable()
         super().enable_gradient_checkpointing()
 
@@ -170,7 +168,7 @@ class VilamForConditionalGeneration(VilamModel, GroundingModel):
         return {part: list(getattr(self, part).parameters()) for part in PARTS}
 
     def origin(self, part: str) -> dict[str, str]:
-        """Where the pretrained weights of a part are from."""
+        """The source of a part's pretrained weights."""
         return dict(self.config.origins.get(part, {}))
 
     def summary(self) -> str:

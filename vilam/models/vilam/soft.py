@@ -1,4 +1,4 @@
-"""Soft answers: what the first leg of the cycle answers, as tokens of the second leg's question that carry a gradient.
+"""Soft answers: tokens of the second leg's question that carry a gradient to the answer of the first leg.
 
 The first leg (question and sampled answer) is read once more with gradient. Each token t of its answer then has, in the
 second leg's question, the embedding
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vilam.models.coordinates import NUM_MARKS
+from vilam.models.coordinate_formats import NUM_MARKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from vilam.models.vilam.coordinates import coordinate_tokens, group_to_offsets, 
 from vilam.tasks.answers import GROUP
 
 ANSWER_MARK = "\n"
-"""Stands between a question and its answer."""
+"""The separator of a question and its answer."""
 PIECE = re.compile(r"[0-9]+|, |[\[\]]")
 """A piece of a group of coordinates in digits."""
 
@@ -46,7 +46,7 @@ def add_answer_prefix(answer: str) -> str:
 class GroundingTokenizer:
     """A transformers tokenizer that writes coordinates as digits (``bins`` None) or as one token each.
 
-    Coordinates are thousandths of the image's own sides, whatever its frame.
+    Coordinates are thousandths of the image's own sides; the frame is ignored.
     """
 
     coordinate_format = THOUSANDTHS
