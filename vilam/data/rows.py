@@ -1,6 +1,6 @@
 """An image record as a Parquet row and back: the schema of the shards, readable by Hugging Face ``datasets``.
 
-Polygons and keypoints lie flat, as COCO writes them: x1, y1, x2, y2, ... and x1, y1, v1, x2, y2, v2, ...
+Polygons and keypoints are flat lists, as in COCO: x1, y1, x2, y2, ... and x1, y1, v1, x2, y2, v2, ...
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _COLUMNS = pa.schema(
 
 
 def _feature(kind: pa.DataType) -> Any:
-    """A type in the words of Hugging Face ``datasets``' features."""
+    """A type as a feature of Hugging Face ``datasets``."""
     if pa.types.is_list(kind):
         return [_feature(kind.value_type)]
     if pa.types.is_struct(kind):
@@ -63,7 +63,7 @@ def _feature(kind: pa.DataType) -> Any:
 
 
 def schema() -> pa.Schema:
-    """The columns of a shard, with the metadata by which ``datasets`` decodes the image column."""
+    """The columns of a shard, with the metadata that ``datasets`` needs to decode the image column."""
     features = {field.name: _feature(field.type) for field in _COLUMNS} | {"image": {"_type": "Image"}}
     return _COLUMNS.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
@@ -87,7 +87,7 @@ def to_row(record: ImageRecord) -> dict[str, Any]:
 
 
 def to_record(row: dict[str, Any]) -> ImageRecord:
-    """The record of a row that ``to_row`` made; columns that were not read are left empty."""
+    """The record of a row that ``to_row`` made; columns that were not read are empty."""
     return ImageRecord(
         row["image_id"],
         row["split"],
@@ -98,7 +98,7 @@ def to_record(row: dict[str, Any]) -> ImageRecord:
         row["licence"],
         tuple(row["captions"]),
         tuple(_region(region) for region in row["regions"]),
-        tuple(_group(group) for group in row.get("groups", ())),  # older data sets have none, nor what follows
+        tuple(_group(group) for group in row.get("groups", ())),  # older data sets lack this column and those below
         row.get("domain", ""),
         tuple(row.get("unmarked", ())),
     )
