@@ -1,10 +1,10 @@
-"""The command line: one word a stage, and the few commands for people.
+"""The command line: a command for each stage, and commands for models, data sets and answers.
 
     python -m vilam prepare
     vilam models
     vilam predict photo.jpg --model models:/vilam@champion --locate "the red circle"
 
-Nothing heavy is imported here: a stage loads what it needs when it runs.
+Nothing heavy is imported here: a command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from vilam.errors import VilamError
 STAGES = {
     "prepare": "Turn a source into image records: data/records.",
     "synthesize": "Render the instructions from the records: data/instructions.",
-    "activate": "Step 1, captions with coordinates: models/activate.",
-    "train": "Step 2, all tasks and the cycle: models/train.",
+    "activate": "Phase 1, captions with coordinates: models/activate.",
+    "train": "Phase 2, all tasks and the cycle: models/train.",
     "evaluate": "Score both models on held-out images: metrics, reports, predictions.",
-    "register": "Register the model as challenger, and as champion where the gate holds.",
+    "register": "Register the model as challenger, and as champion if it passes the gate.",
 }
-"""The stages in the order of dvc.yaml, one word each everywhere, and what they do."""
+"""The stages in the order of dvc.yaml, by the name that they have everywhere, and what they do."""
 
 ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",  # two spinning OpenMP threads collapse on a busy machine
-    "GOMP_SPINCOUNT": "30000",  # but some microseconds of it make training a fifth faster on a quiet one
-    # Batches of ever new lengths fill oneDNN's cache of 1,024 kernels with ones that are not met again: a gigabyte.
+    "OMP_WAIT_POLICY": "PASSIVE",  # spinning OpenMP threads are very slow on a busy machine
+    "GOMP_SPINCOUNT": "30000",  # but a short spin makes training a fifth faster on an idle one
+    # Batches of varying lengths fill oneDNN's cache of 1,024 kernels with ones that are not used again: a gigabyte.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # the bars of Progress are the only ones
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # vilam shows its own
 }
-"""What every run sets unless its caller already has."""
+"""Environment variables that every run sets, unless they are set already."""
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings file.")]
 RecipeName = Annotated[str, typer.Argument(help="A recipe of configs/datasets, or a recipe's file.")]
@@ -56,7 +56,7 @@ app = typer.Typer(
 
 
 def stage_command(stage: str) -> Callable[[Path], None]:
-    """The command that checks the settings and runs ``stage`` in the project folder, the current one."""
+    """The command that checks the settings and runs ``stage`` in the current folder, the project's."""
 
     def command(params: ParamsFile = Path("params.yaml")) -> None:
         from vilam.config import load_settings
@@ -69,9 +69,9 @@ def stage_command(stage: str) -> Callable[[Path], None]:
 
 def evaluate(
     params: ParamsFile = Path("params.yaml"),
-    protocol: Annotated[str | None, typer.Option(help="strict or vilam-oracle, in place of the setting.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="strict or vilam-oracle; replaces the setting.")] = None,
 ) -> None:
-    """Check the settings, with the protocol that was named, and evaluate in the project folder, the current one."""
+    """Check the settings, with this protocol, and evaluate in the current folder, the project's."""
     from vilam.config import check_settings, load_settings, read_yaml
     from vilam.overrides import override
 
@@ -93,9 +93,9 @@ def use(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Write a preset's settings into params.yaml."""
-    from vilam.commands import use as presets
+    from vilam.commands import use as command
 
-    changed = presets.use(preset, params)
+    changed = command.use(preset, params)
     print(f"{params}: {len(changed)} settings changed" + (": " + ", ".join(changed) if changed else ""))
 
 
@@ -105,7 +105,7 @@ app.add_typer(datasets, name="datasets")
 
 @datasets.callback(invoke_without_command=True)
 def list_datasets(context: typer.Context) -> None:
-    """List the data sets that vilam knows how to read; show one, check its files."""
+    """List the data sets that vilam can read; show one, check its files."""
     from vilam.commands.datasets import show_recipes
 
     if context.invoked_subcommand is None:
@@ -114,7 +114,7 @@ def list_datasets(context: typer.Context) -> None:
 
 @datasets.command("show")
 def show_dataset(recipe: RecipeName) -> None:
-    """Tell where a data set's files come from, how they lie and what leaks."""
+    """Show where a data set's files come from, their layout, and known leakage."""
     from vilam.commands.datasets import show_recipe
 
     show_recipe(recipe, Path.cwd())
@@ -122,15 +122,15 @@ def show_dataset(recipe: RecipeName) -> None:
 
 @datasets.command("check")
 def check_dataset(recipe: RecipeName, folder: Annotated[Path, typer.Argument(help="The folder of its files.")]) -> None:
-    """Read all of a data set: what is in it, and everything that is wrong with it."""
+    """Read a whole data set; report what is in it and all of its problems."""
     from vilam.commands.datasets import check
 
     check(recipe, folder, Path.cwd())
 
 
 @app.command()
-def publish(folder: Annotated[Path, typer.Argument(help="A new folder, which others can load.")]) -> None:
-    """Write the prepared data set and its instructions for others: Parquet, COCO, a card, checksums."""
+def publish(folder: Annotated[Path, typer.Argument(help="The new folder.")]) -> None:
+    """Write the prepared data set and its instructions for publication: Parquet, COCO, a card, checksums."""
     from vilam.commands.publish import publish
 
     card = publish(Path("data/records"), Path("data/instructions"), folder)
@@ -149,9 +149,9 @@ def models(params: ParamsFile = Path("params.yaml")) -> None:
 @app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="A run's id, a registry address, a project folder or a Parquet file.")],
-    second: Annotated[str, typer.Argument(help="The same; told is what it has more than the first.")],
+    second: Annotated[str, typer.Argument(help="The same; differences are second minus first.")],
 ) -> None:
-    """Compare the answers of two evaluated models, one by one, with intervals."""
+    """Compare two evaluated models by their answers to the same questions, with intervals."""
     from vilam.commands.compare import compare
 
     compare(first, second, Path.cwd())
@@ -159,9 +159,11 @@ def compare(
 
 @app.command()
 def table(
-    markdown: Annotated[bool, typer.Option("--markdown", help="The table alone, with its protocol, to paste.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print only the table and its protocol, in Markdown.")
+    ] = False,
 ) -> None:
-    """Print every task's metric after step 1 and step 2, and where to look."""
+    """Print every task's metric after activate and after train, and where to find the report."""
     from vilam.commands.table import show_table
 
     show_table(Path.cwd(), markdown)
@@ -169,68 +171,72 @@ def table(
 
 @app.command()
 def ablate(
-    file: Annotated[Path, typer.Argument(help="Arms, seeds and shares, such as configs/ablations/scenes.yaml.")],
-    table: Annotated[bool, typer.Option("--table", help="Run nothing: show what is finished.")] = False,
-    docs: Annotated[Path | None, typer.Option(help="A folder that gets the tables and the picture, too.")] = None,
-    arm: Annotated[
-        list[str] | None, typer.Option(help="Run only this one, beside the baseline; again for more.")
+    file: Annotated[Path, typer.Argument(help="Arms, seeds and fractions, such as configs/ablations/scenes.yaml.")],
+    table: Annotated[bool, typer.Option("--table", help="Run nothing; show the finished results.")] = False,
+    docs: Annotated[Path | None, typer.Option(help="A folder for copies of the tables and the plot.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Run only this arm and the baseline; repeat for more.")] = None,
+    fraction: Annotated[
+        list[float] | None, typer.Option(help="Run only with this described fraction; repeat for more.")
     ] = None,
-    share: Annotated[list[float] | None, typer.Option(help="Run only at this described share; again for more.")] = None,
 ) -> None:
-    """Train arms beside each other with equal budgets and compare them, paired, with intervals."""
+    """Train arms with equal budgets and compare their answers, paired, with intervals."""
     from vilam.ablation.command import Part, ablate
 
-    ablate(file, Path.cwd(), run=not table, docs=docs, part=Part(arm or (), share or ()))
+    ablate(file, Path.cwd(), run=not table, docs=docs, part=Part(arm or (), fraction or ()))
 
 
 @app.command()
 def predict(
-    image: Annotated[Path, typer.Argument(help="A picture: PNG or JPEG.")],
+    image: Annotated[Path, typer.Argument(help="The image: PNG or JPEG.")],
     model: ModelName = "models:/vilam@champion",
-    locate: Annotated[str | None, typer.Option(help="An expression; answers its box.")] = None,
-    segment: Annotated[str | None, typer.Option(help="An expression; answers its outline.")] = None,
-    keypoints: Annotated[str | None, typer.Option(help="An expression; answers its keypoints.")] = None,
-    find_all: Annotated[str | None, typer.Option(help="An expression; answers the boxes of all that fits.")] = None,
-    presence: Annotated[str | None, typer.Option(help="An expression; answers whether there is any.")] = None,
-    classify: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers its class.")] = None,
-    describe: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers in words.")] = None,
-    then: Annotated[str | None, typer.Option(help="classify or describe the box that --locate has found.")] = None,
+    locate: Annotated[str | None, typer.Option(help="An expression; prints its box.")] = None,
+    segment: Annotated[str | None, typer.Option(help="An expression; prints its mask as polygons.")] = None,
+    keypoints: Annotated[str | None, typer.Option(help="An expression; prints its keypoints.")] = None,
+    find_all: Annotated[
+        str | None, typer.Option(help="An expression; prints the boxes of everything that fits it.")
+    ] = None,
+    presence: Annotated[str | None, typer.Option(help="An expression; prints whether anything fits it.")] = None,
+    classify: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; prints its category.")] = None,
+    describe: Annotated[
+        str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; prints an expression for it.")
+    ] = None,
+    then: Annotated[str | None, typer.Option(help="classify or describe the box that --locate found.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the answer on the image and save it here.")] = None,
 ) -> None:
-    """Ask a trained model about a picture; the answer is JSON on stdout."""
-    asked = {"locate": locate, "segment": segment, "keypoints": keypoints, "find_all": find_all, "presence": presence}
-    asked |= {"classify": classify, "describe": describe}
-    given = [(task, words) for task, words in asked.items() if words is not None]
-    if len(given) != 1:
-        raise VilamError("predict: ask one thing: --" + ", --".join(asked).replace("_", "-"))
-    task, words = given[0]
+    """Ask a trained model about an image; the answer is printed as JSON."""
+    options = {"locate": locate, "segment": segment, "keypoints": keypoints, "find_all": find_all, "presence": presence}
+    options |= {"classify": classify, "describe": describe}
+    questions = [(task, text) for task, text in options.items() if text is not None]
+    if len(questions) != 1:
+        raise VilamError("predict: ask one thing: --" + ", --".join(options).replace("_", "-"))
+    task, text = questions[0]
     if then is not None and (task != "locate" or then not in ("classify", "describe")):
         raise VilamError(f"--then {then}: expected classify or describe, after --locate")
-    box = parse_box(words, task) if task in ("classify", "describe") else None
+    box = parse_box(text, task) if task in ("classify", "describe") else None
     from vilam.commands import predict as command
 
-    command.predict(model, image, task, None if box else words, box, picture, then)
+    command.predict(model, image, task, None if box else text, box, picture, then)
 
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="A model folder or a registry address, of a whole model.")],
-    folder: Annotated[Path, typer.Argument(help="A new folder, for transformers alone.")],
+    model: Annotated[str, typer.Argument(help="A model folder or a registry address, of a Hugging Face VLM.")],
+    folder: Annotated[Path, typer.Argument(help="The new folder.")],
 ) -> None:
-    """Merge the adapters of a whole vision-language model, so that it opens without vilam."""
-    from vilam.commands import export as exporting
+    """Merge the adapters of a Hugging Face VLM, so that transformers alone can open it."""
+    from vilam.commands import export as command
 
-    exporting.export(model, folder, Path.cwd())
+    command.export(model, folder, Path.cwd())
 
 
-def parse_box(words: str, option: str) -> tuple[float, float, float, float]:
-    """``x1,y1,x2,y2`` as numbers; raises VilamError where it is not four numbers with x1 < x2 and y1 < y2."""
+def parse_box(text: str, option: str) -> tuple[float, float, float, float]:
+    """``x1,y1,x2,y2`` as numbers; raises VilamError if it is not four numbers with x1 < x2 and y1 < y2."""
     try:
-        x1, y1, x2, y2 = (float(part) for part in words.split(","))
+        x1, y1, x2, y2 = (float(part) for part in text.split(","))
     except ValueError:
-        raise VilamError(f"--{option} {words}: expected x1,y1,x2,y2 in pixels, such as 10,20,110,90") from None
+        raise VilamError(f"--{option} {text}: expected x1,y1,x2,y2 in pixels, such as 10,20,110,90") from None
     if not (x1 < x2 and y1 < y2):
-        raise VilamError(f"--{option} {words}: the box is empty: x1 must be below x2 and y1 below y2")
+        raise VilamError(f"--{option} {text}: the box is empty: x1 must be below x2 and y1 below y2")
     return x1, y1, x2, y2
 
 

@@ -17,7 +17,7 @@ Overrides = Mapping[str, Any]
 
 
 def override(content: MutableMapping[str, Any], overrides: Overrides, where: str) -> None:
-    """As `put`, with ``${NAME}`` in a text taken from the environment; raises VilamError if it is not set there."""
+    """As `put`, with ``${NAME}`` in a text replaced from the environment; raises VilamError if it is not set there."""
     put(content, {name: expanded(value, f"{where}: {name}") for name, value in overrides.items()}, where)
 
 
@@ -39,7 +39,7 @@ def put(
 
 
 def settings_of(overrides: Overrides, where: str) -> dict[str, Any]:
-    """The overrides with every section taken apart: ``{"train": {"steps": 5}}`` is ``{"train.steps": 5}``."""
+    """The overrides by setting, sections flattened: ``{"train": {"steps": 5}}`` is ``{"train.steps": 5}``."""
     found: dict[str, Any] = {}
     for name, value in overrides.items():
         field, _, inside = located(str(name), where)
@@ -68,7 +68,7 @@ def _set(content: MutableMapping[str, Any], path: list[str], value: Any) -> None
 
 
 def expanded(value: Any, where: str) -> Any:
-    """A text with ``${NAME}`` taken from the environment, anything else unchanged; VilamError if it is not set."""
+    """A text with ``${NAME}`` replaced from the environment, anything else unchanged; VilamError if it is not set."""
     if not isinstance(value, str):
         return value
     try:

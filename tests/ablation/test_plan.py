@@ -98,7 +98,7 @@ def test_a_mistake_is_one_line_that_names_the_setting(
 def test_an_arm_that_is_there_twice_is_told(write: Callable[..., Path]) -> None:
     path = write()
     path.write_text(path.read_text().replace("  pseudo:", "  none:"))
-    with pytest.raises(VilamError, match=r"none is there twice.*line \d+"):
+    with pytest.raises(VilamError, match=r"none appears twice.*line \d+"):
         read_plan(path, path.with_name("params.yaml"))
 
 

@@ -20,7 +20,7 @@ def targets() -> list[Target]:
 
 @pytest.mark.parametrize("form", ["token", "text"])
 def test_log_probabilities_equal_those_of_each_answer_alone(form):
-    model, pixels = toy.asked(coordinates=form), toy.pixels(3)
+    model, pixels = toy.with_grammars(coordinates=form), toy.pixels(3)
     tokenizer = model.tokenizer
     asked = [
         Target(each.image, each.question, tuple(tokenizer.encode_answer(text)))
@@ -39,7 +39,7 @@ def test_log_probabilities_equal_those_of_each_answer_alone(form):
 
 
 def test_without_answers_there_is_nothing_and_training_mode_stays():
-    model = toy.asked(toy.model().train())
+    model = toy.with_grammars(toy.model().train())
     assert log_probabilities(model, toy.pixels(1), []) == []
     log_probabilities(model, toy.pixels(3), targets())
     assert model.network.training
