@@ -11,6 +11,8 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
+from vilam.layout import Layout
+
 MLFLOW_UI = "http://127.0.0.1:5000"
 """Where `make ui` serves MLflow, unless MLFLOW_TRACKING_URI names a server."""
 WORST = "*_worst_0[12].jpg"
@@ -19,7 +21,8 @@ WORST = "*_worst_0[12].jpg"
 
 def show_stage(stage: str, root: Path) -> None:
     """Create the artifacts of one stage from the files that it wrote."""
-    path = root / "metrics" / f"{stage}.json"
+    layout = Layout(root)
+    path = layout.metrics(stage)
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if metrics:
         show_metrics(stage, metrics)
@@ -28,7 +31,7 @@ def show_stage(stage: str, root: Path) -> None:
     if stage == "evaluate" and (run_id := _run_id(root)):
         if "other" not in metrics:  # evaluate.model has a run of its own
             show_report(run_id)
-        show_gallery(root / "reports" / "gallery")
+        show_gallery(layout.reports / "gallery")
 
 
 def show_metrics(stage: str, metrics: Mapping[str, Any]) -> None:
@@ -62,7 +65,7 @@ def show_gallery(folder: Path) -> None:
 
 def _run_id(root: Path) -> str | None:
     """The MLflow run of the trained model of the workspace."""
-    path = root / "models" / "train" / "run.json"
+    path = Layout(root).model("train") / "run.json"
     run_id: str | None = json.loads(path.read_text(encoding="utf-8")).get("run_id") if path.is_file() else None
     return run_id
 

@@ -22,6 +22,7 @@ from flows.artifacts import show_gallery, show_metrics, show_report, show_run
 from flows.overrides import assignments, check
 from flows.stage import run_logged
 from vilam.config import REGISTERED
+from vilam.layout import Layout
 from vilam.overrides import put
 
 
@@ -30,7 +31,7 @@ def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], r
     """Run ``dvc exp run -S …`` under ``name``; raises VilamError if the overrides do not fit or a stage fails."""
     settings = [f"-S={assigned}" for assigned in assignments(_with_absolute_folders(overrides, root))]
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name, *settings]
-    run_logged(command, root, get_run_logger().info, {"VILAM_MLRUNS": str(root / "mlruns")})
+    run_logged(command, root, get_run_logger().info, {"VILAM_MLRUNS": str(Layout(root).runs)})
     for stage in stages:
         if metrics := _metrics(name, stage, root):
             show_metrics(stage, metrics)

@@ -196,7 +196,7 @@ def smolvlm_tokenizer() -> Any:
 
 
 def kosmos_tokenizer() -> Any:
-    """XLM-RoBERTa's with the tags of Kosmos-2 and 1,024 tokens of cells, none of which is special."""
+    """XLM-RoBERTa's with the tags of Kosmos-2 and 1,024 tokens of cells, which are not special."""
     vocabulary = train_unigram(["<s>", "<pad>", "</s>", "<unk>"], f"{LETTERS}<>{{}}")
     tokenizer = transformers.XLMRobertaTokenizer(vocabulary)
     tags = ["/doc", "image", "/image", "/chunk", "/line", "phrase", "/phrase", "object", "/object"]
@@ -386,7 +386,7 @@ def qwen_tokens(tokenizer: Any) -> tuple[dict[str, int], dict[str, Any]]:
 
 
 def write_qwen25(folder: Path) -> None:
-    """Qwen2.5-VL: images of any size, in patches of 14 of which four make a token, and windows of 2×2 such tokens."""
+    """Qwen2.5-VL: images of any size, in patches of 14, four patches a token, and windows of 2×2 such tokens."""
     tokenizer = qwen_tokenizer()
     tokens, generation = qwen_tokens(tokenizer)
     config = transformers.Qwen2_5_VLConfig(

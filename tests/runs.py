@@ -77,7 +77,7 @@ def start(root: Path, stage: str, number: int, **environment: str) -> int:
 
 
 def finish(*children: int) -> None:
-    """Wait until all are done; ends them and raises where one fails or takes too long."""
+    """Wait until all are done; end them and raise if one fails or takes too long."""
     waiting, end = set(children), time.monotonic() + LIMIT
     while waiting:
         done, status = os.waitpid(-1, os.WNOHANG)
@@ -90,7 +90,7 @@ def finish(*children: int) -> None:
 
 
 def kill_when(child: int, ready: Callable[[], bool]) -> None:
-    """``kill -9`` once something is there; raises where the run ends before."""
+    """Kill the child when ``ready()``; raises if it ends before that."""
     end = time.monotonic() + LIMIT
     while not ready():
         if os.waitpid(child, os.WNOHANG)[0] or time.monotonic() > end:

@@ -132,8 +132,10 @@ def check_dataset(recipe: RecipeName, folder: Annotated[Path, typer.Argument(hel
 def publish(folder: Annotated[Path, typer.Argument(help="The new folder.")]) -> None:
     """Write the prepared data set and its instructions for publication: Parquet, COCO, a card, checksums."""
     from vilam.commands.publish import publish
+    from vilam.layout import Layout
 
-    card = publish(Path("data/records"), Path("data/instructions"), folder)
+    layout = Layout(Path())
+    card = publish(layout.records, layout.instructions, folder)
     print(f"{folder}: {card.name}, {', '.join(card.splits)}: README.md says how to load it")
 
 

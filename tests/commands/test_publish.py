@@ -104,7 +104,7 @@ def test_licences_and_sources_of_expressions_are_counted(published: Path) -> Non
     text = (published / "README.md").read_text(encoding="utf-8")
     licence = toy.scenes()[0].licence
     assert f"- {licence}: {len(toy.scenes())}" in text
-    assert "## Expressions in the instructions, by source" in text and "## Known limits" in text
+    assert "## Expressions in the instructions by source" in text and "## Known limits" in text
 
 
 def test_records_without_instructions_are_published(project: Path, tmp_path: Path) -> None:

@@ -51,7 +51,9 @@ def publish(records: Path, instructions: Path, folder: Path) -> DatasetCard:
         for split in card.splits:
             content = coco_content(card, read_records(records, split))
             licences.update(_licences(content))
-            _write_json(made / "coco" / f"instances_{split}.json", content)
+            coco = made / "coco"
+            coco.mkdir(exist_ok=True)
+            (coco / f"instances_{split}.json").write_text(json.dumps(content), encoding="utf-8")
         sources = _sources(instructions) if counts else {}
         (made / "README.md").write_text(_card(card, counts, licences, sources), encoding="utf-8")
         files = sorted(path for path in made.rglob("*") if path.is_file())
@@ -76,11 +78,6 @@ def _copy(files: Iterator[Path], folder: Path) -> None:
     for path in files:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / path.name)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _card(

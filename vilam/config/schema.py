@@ -318,7 +318,7 @@ class SharedOptimiserSettings(Described):
     learning_rate: Positive = 2.0e-3
     """Highest learning rate, which warm-up reaches."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Floating-point format; auto: bf16 where it is fast."""
+    """Floating-point format; auto: bf16 if it is fast."""
     processes: Count = 1
     """Processes that train, one a GPU."""
     deepspeed: Path = Path("configs/deepspeed/zero0.json")

@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from vilam.errors import LONGEST, VilamError
+from vilam.layout import Layout
 
 EXPERIMENT = "vilam"
 PATIENCE = 60
@@ -21,7 +22,7 @@ PATIENCE = 60
 
 def runs_folder(root: Path) -> Path:
     """The folder that holds the database and the artifacts: ``<root>/mlruns``, or the one that VILAM_MLRUNS names."""
-    return Path(os.environ.get("VILAM_MLRUNS") or root / "mlruns").absolute()
+    return Path(os.environ.get("VILAM_MLRUNS") or Layout(root).runs).absolute()
 
 
 def connect(root: Path) -> str:

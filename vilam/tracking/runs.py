@@ -19,6 +19,7 @@ from mlflow.entities import Run
 from pydantic import BaseModel
 
 from vilam.errors import VilamError
+from vilam.layout import Layout
 from vilam.tracking.connection import connect, experiment_id, mlflow_errors
 
 VERSIONED = ("data/records", "data/instructions")
@@ -150,7 +151,7 @@ def origin_tags(root: Path) -> dict[str, str]:
 def data_version(root: Path) -> dict[str, str]:
     """The DVC hashes of the data in ``dvc.lock`` by folder; empty if there is no such file yet."""
     try:
-        content = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
+        content = yaml.safe_load(Layout(root).lock.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     outs = [out for stage in content["stages"].values() for out in stage.get("outs", [])]

@@ -46,13 +46,10 @@ def _voc_folder(root: Path) -> Path:
 def _splits(folder: Path) -> dict[str, list[str]]:
     lists = {split: folder / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
     if all(path.is_file() for path in lists.values()):
-        return {split: [line.split()[0] for line in _lines(path)] for split, path in lists.items()}
+        lines = {split: path.read_text(encoding="utf-8").splitlines() for split, path in lists.items()}
+        return {split: [line.split()[0] for line in own if line.strip()] for split, own in lines.items()}
     stems = sorted(path.stem for path in (folder / "Annotations").glob("*.xml"))
     return {split: [stem for stem in stems if split_of(stem) == split] for split in SPLITS}
-
-
-def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _names(annotations: Path, stem: str) -> set[str]:

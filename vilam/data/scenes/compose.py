@@ -76,7 +76,10 @@ def _thing(rng: SceneRng, shape: str, others: list[Thing], image_size: int) -> T
         low, high = (diameter * SUBPIXELS * image_size // 192 for diameter in DIAMETERS[size])
         radius = rng.between(low, high)
         centre = _centre(rng, radius, image_size)
-        thing = Thing(shape, _colour(rng, others), _texture(rng), size, centre, radius, _rotation(rng, shape))
+        colour = _colour(rng, others)
+        texture = "plain" if rng.chance(40) else rng.pick(TEXTURES[1:])
+        rotation = rng.between(-SHAPES[shape].max_rotation, SHAPES[shape].max_rotation)
+        thing = Thing(shape, colour, texture, size, centre, radius, rotation)
         if all(thing.appearance != other.appearance and _apart(thing, other, closeness) for other in others):
             return thing
     return None
@@ -91,14 +94,6 @@ def _colour(rng: SceneRng, others: list[Thing]) -> str:
     if others and rng.chance(25):
         return rng.pick(others).colour
     return rng.pick(tuple(COLOURS))
-
-
-def _texture(rng: SceneRng) -> str:
-    return "plain" if rng.chance(40) else rng.pick(TEXTURES[1:])
-
-
-def _rotation(rng: SceneRng, shape: str) -> int:
-    return rng.between(-SHAPES[shape].max_rotation, SHAPES[shape].max_rotation)
 
 
 def _apart(a: Thing, b: Thing, percent: int) -> bool:

@@ -36,12 +36,12 @@ def coverage(thing: Thing, image_size: int) -> Pixels:
 
 def visible(covers: list[Pixels]) -> list[Pixels]:
     """The visible part of each cover when later ones lie on top; same shapes and range."""
-    seen = []
+    parts = []
     above = np.zeros_like(covers[0])
     for cover in reversed(covers):
-        seen.append(np.minimum(cover, 255 - above))
+        parts.append(np.minimum(cover, 255 - above))
         above = np.maximum(above, cover)
-    return seen[::-1]
+    return parts[::-1]
 
 
 def paint(rng: SceneRng, things: list[Thing], covers: list[Pixels], image_size: int) -> bytes:
