@@ -1,4 +1,4 @@
-"""What the Prefect UI shows of a finished stage: its metrics, its MLflow run, the report and its gallery."""
+"""Artifacts of a finished stage in the Prefect UI: its metrics, its MLflow run, the report and its gallery."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
+from vilam.layout import Layout
+
 MLFLOW_UI = "http://127.0.0.1:5000"
 """Where `make ui` serves MLflow, unless MLFLOW_TRACKING_URI names a server."""
 WORST = "*_worst_0[12].jpg"
-"""Pictures of the gallery that are shown: the two worst answers of each task."""
+"""Images of the gallery that are shown: the two worst answers of each task."""
 
 
 def show_stage(stage: str, root: Path) -> None:
-    """Make the artifacts of one stage from the files that it wrote."""
-    path = root / "metrics" / f"{stage}.json"
+    """Create the artifacts of one stage from the files that it wrote."""
+    layout = Layout(root)
+    path = layout.metrics(stage)
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if metrics:
         show_metrics(stage, metrics)
@@ -28,7 +31,7 @@ def show_stage(stage: str, root: Path) -> None:
     if stage == "evaluate" and (run_id := _run_id(root)):
         if "other" not in metrics:  # evaluate.model has a run of its own
             show_report(run_id)
-        show_gallery(root / "reports" / "gallery")
+        show_gallery(layout.reports / "gallery")
 
 
 def show_metrics(stage: str, metrics: Mapping[str, Any]) -> None:
@@ -47,22 +50,22 @@ def show_run(run_id: str) -> None:
 
 
 def show_report(run_id: str) -> None:
-    """A link to the report in MLflow: a browser does not open local files from the page of a server."""
+    """A link to the report in MLflow, since a browser does not open local files from a server's page."""
     link = f"{_mlflow()}/get-artifact?path=report/index.html&run_uuid={run_id}"
-    create_link_artifact(key="report", link=link, link_text="report with gallery: one page, opens anywhere")
+    create_link_artifact(key="report", link=link, link_text="report with gallery: a single page")
 
 
 def show_gallery(folder: Path) -> None:
-    """The worst answers of each task, as pictures."""
-    pictures = sorted(folder.glob(WORST))
-    shown = "\n\n".join(f"### {picture.stem}\n\n![{picture.stem}]({_inline(picture)})" for picture in pictures)
-    if shown:
-        create_markdown_artifact(key="gallery", markdown=shown, description="the worst answers of each task")
+    """The drawings of the worst answers of each task."""
+    drawings = sorted(folder.glob(WORST))
+    markdown = "\n\n".join(f"### {drawing.stem}\n\n![{drawing.stem}]({_inline(drawing)})" for drawing in drawings)
+    if markdown:
+        create_markdown_artifact(key="gallery", markdown=markdown, description="the worst answers of each task")
 
 
 def _run_id(root: Path) -> str | None:
     """The MLflow run of the trained model of the workspace."""
-    path = root / "models" / "train" / "run.json"
+    path = Layout(root).model("train") / "run.json"
     run_id: str | None = json.loads(path.read_text(encoding="utf-8")).get("run_id") if path.is_file() else None
     return run_id
 
@@ -84,5 +87,5 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _inline(picture: Path) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+def _inline(image: Path) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(image.read_bytes()).decode()}"

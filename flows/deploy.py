@@ -1,4 +1,4 @@
-"""Register the deployment of prefect.yaml with the Prefect server, and the process pool that it runs in.
+"""Register the deployment of prefect.yaml and its work pool with the Prefect server.
 
 python -m flows.deploy
 """

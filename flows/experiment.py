@@ -1,7 +1,7 @@
-"""The Prefect task that runs the whole pipeline once with changed settings, as a DVC experiment.
+"""The Prefect task that runs the whole pipeline once with other settings, as a DVC experiment.
 
-It works on a copy beside the workspace, so that neither params.yaml nor the models of the workspace change; its runs
-and models go to the project's own MLflow. ``dvc exp show`` lists it, ``dvc exp apply`` brings it into the workspace.
+It works in a copy of the workspace, so that neither params.yaml nor the models of the workspace change; its runs and
+models go to the project's own MLflow. ``dvc exp show`` lists it, ``dvc exp apply`` copies it into the workspace.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from flows.artifacts import show_gallery, show_metrics, show_report, show_run
 from flows.overrides import assignments, check
 from flows.stage import run_logged
 from vilam.config import REGISTERED
+from vilam.layout import Layout
 from vilam.overrides import put
 
 
 @task(task_run_name="experiment {name}")
 def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], root: Path) -> None:
     """Run ``dvc exp run -S …`` under ``name``; raises VilamError if the overrides do not fit or a stage fails."""
-    settings = [f"-S={assigned}" for assigned in assignments(_from_here(overrides, root))]
+    settings = [f"-S={assigned}" for assigned in assignments(_with_absolute_folders(overrides, root))]
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name, *settings]
-    run_logged(command, root, get_run_logger().info, {"VILAM_MLRUNS": str(root / "mlruns")})
+    run_logged(command, root, get_run_logger().info, {"VILAM_MLRUNS": str(Layout(root).runs)})
     for stage in stages:
         if metrics := _metrics(name, stage, root):
             show_metrics(stage, metrics)
@@ -44,8 +45,8 @@ def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], r
         show_gallery(gallery)
 
 
-def _from_here(overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """The overrides, and every folder that they or params.yaml name made absolute: the copy is elsewhere."""
+def _with_absolute_folders(overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """The overrides, with an absolute path for every folder that they or params.yaml name: the copy is elsewhere."""
     settings, absolute = check(overrides, root), deepcopy(dict(overrides))
     models = {
         "synthesize.teacher": settings.synthesize.teacher,
@@ -55,13 +56,13 @@ def _from_here(overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
     folders = {name: Path(model) for name, model in models.items() if model and not REGISTERED.fullmatch(model)}
     if settings.prepare.root is not None:
         folders["prepare.root"] = settings.prepare.root
-    elsewhere = {name: str((root / path).resolve()) for name, path in folders.items() if not path.is_absolute()}
-    put(absolute, elsewhere, "overrides")
+    resolved = {name: str((root / path).resolve()) for name, path in folders.items() if not path.is_absolute()}
+    put(absolute, resolved, "overrides")
     return absolute
 
 
 def _metrics(name: str, stage: str, root: Path) -> dict[str, Any]:
-    """What the experiment wrote as metrics of a stage; empty if it wrote none."""
+    """The metrics of a stage of the experiment; empty if it wrote none."""
     listed = _git(root, "for-each-ref", "--format=%(refname)", "refs/exps").split()
     reference = next((found for found in listed if found.endswith(f"/{name}")), "")
     text = _git(root, "show", f"{reference}:metrics/{stage}.json") if reference else ""

@@ -1,9 +1,9 @@
-"""What a person may override in a run: the settings of params.yaml, every one optional.
+"""Overrides of a run: any settings of params.yaml.
 
 They come nested, from Prefect's form or API, or as words of the command line. The server refuses a run whose overrides
-do not fit `flows.form.schema` (a misspelt name, a wrong type, a value out of bounds), and `check` refuses before the
-first stage what a schema cannot say (settings that do not go together). Sections merge, and a setting is replaced as
-a whole, also one that holds a mapping, such as `train.tasks` (see vilam/overrides.py).
+do not match `flows.form.schema` (a misspelt name, a wrong type, a value out of bounds), and `check` refuses, before the
+first stage, what a schema cannot express (settings that contradict each other). Sections merge, and a setting is
+replaced as a whole, also one that holds a mapping, such as `train.tasks` (see vilam/overrides.py).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from vilam.overrides import put, settings_of
 Overrides = Annotated[dict[str, Any], WithJsonSchema(schema())]
 """Nested as in params.yaml: ``{"train": {"steps": 500}}``."""
 KEY = re.compile(r"(?!(true|false|null|inf|nan)$)[a-z_][\w./+-]*", re.ASCII | re.IGNORECASE)
-"""A key of a mapping that DVC's grammar of overrides takes as a text."""
+"""A key of a mapping that DVC's grammar of overrides reads as a text."""
 
 
 def check(overrides: Mapping[str, Any], root: Path) -> Settings:
-    """The settings of ``root`` with the overrides applied; raises VilamError if they do not fit."""
+    """The settings of ``root`` with the overrides applied; raises VilamError if they are invalid."""
     params = Layout(root).params
     content = read_yaml(params)
     check_settings(content, params)
@@ -41,7 +41,7 @@ def parsed(words: list[str], root: Path) -> dict[str, Any]:
     """``["train.steps=500"]`` as nested overrides of the settings of ``root``; a value is read as YAML 1.2.
 
     A word such as ``train.tasks.presence=1`` becomes the whole of `train.tasks` with this entry. Raises VilamError if
-    a word is no assignment or names no setting.
+    a word is not an assignment or names no setting.
     """
     overrides: dict[str, Any] = {}
     base = read_yaml(Layout(root).params)
@@ -54,9 +54,9 @@ def parsed(words: list[str], root: Path) -> dict[str, Any]:
 
 
 def assignments(overrides: Mapping[str, Any]) -> Iterator[str]:
-    """The overrides as `dvc exp run -S` takes them: ``++train.steps=500``, whether params.yaml names it or not.
+    """The overrides for `dvc exp run -S`: ``++train.steps=500``, which works whether params.yaml names it or not.
 
-    DVC merges a mapping into the one that is there: so that it replaces that one, the setting is null first.
+    DVC merges a mapping into the existing one: to replace that, the setting is set to null first.
     """
     for name, value in settings_of(overrides, "overrides").items():
         if isinstance(value, Mapping):
@@ -65,7 +65,7 @@ def assignments(overrides: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _in_hydra(value: Any, name: str) -> str:
-    """A value in the grammar of hydra, which DVC reads overrides with; ``${`` has no meaning in a text."""
+    """A value in the grammar of hydra, which DVC uses for overrides; ``${`` in a text is escaped."""
     if value == "???":
         raise VilamError(f"overrides: {name}: DVC does not take the text ???")
     if isinstance(value, str):

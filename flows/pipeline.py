@@ -1,6 +1,6 @@
 """The stages of dvc.yaml as one Prefect flow.
 
-python -m flows.pipeline                                  what `dvc repro` does, shown in the Prefect UI
+python -m flows.pipeline                                  the same as `dvc repro`, shown in the Prefect UI
 python -m flows.pipeline train.steps=500 seed=3           the same with other settings, as a DVC experiment
 """
 
@@ -32,7 +32,7 @@ def pipeline(overrides: Overrides | None = None) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     stages = read_stages(ROOT)
-    if overrides and list(assignments(overrides)):  # a form that nobody touched sends empty sections
+    if overrides and list(assignments(overrides)):  # an untouched form sends empty sections
         check(overrides, ROOT)
         run_experiment(flow_run.name, overrides, stages, ROOT)
         return
@@ -41,12 +41,12 @@ def pipeline(overrides: Overrides | None = None) -> None:
 
 
 def read_stages(root: Path) -> list[str]:
-    """The stages in the order of dvc.yaml, which is the order in which they run."""
+    """The stages in the order of dvc.yaml, in which they run."""
     return list(read_yaml(root / "dvc.yaml")["stages"])
 
 
 def main(words: list[str]) -> None:
-    """Run the flow here and now; settings that do not fit give one line on stderr and exit status 1."""
+    """Run the flow in this process; invalid settings give one line on stderr and exit status 1."""
     try:
         overrides = parsed(words, ROOT)
         check(overrides, ROOT)

@@ -19,9 +19,9 @@ from flows.artifacts import show_stage
 from vilam.errors import VilamError
 
 FLUSH_SECONDS = 1.0
-"""Lines that come faster than this go into one record of the log."""
+"""Lines within this time are logged as one record."""
 LAST_LINES = 5
-"""How much of the log an error repeats."""
+"""Number of lines of the log that an error repeats."""
 
 
 @task(task_run_name="{stage}", retries=1, retry_delay_seconds=5)
@@ -34,7 +34,7 @@ def run_stage(stage: str, root: Path) -> None:
 def run_logged(
     command: Sequence[str], root: Path, log: Callable[[str], None], environment: dict[str, str] | None = None
 ) -> None:
-    """Run a command in ``root`` and log its lines; ends it and its children if the caller is ended.
+    """Run a command in ``root`` and log its lines; end it and its children if the caller ends.
 
     Raises VilamError if it fails.
     """
@@ -61,7 +61,7 @@ def run_logged(
 
 
 def _stream(process: subprocess.Popen[str], log: Callable[[str], None]) -> list[str]:
-    """Log the lines of the process as they come, at most a record a second; returns the last ones."""
+    """Log the lines of the process as they arrive, at most one record a second; returns the last ones."""
     assert process.stdout is not None
     last: deque[str] = deque(maxlen=LAST_LINES)
     waiting: list[str] = []

@@ -1,4 +1,4 @@
-"""What every test shares: no telemetry, one place for the project's own files, the folder of real data."""
+"""Shared by all tests: the environment without telemetry, the project's folder, real data, toy projects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def project() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real data that VILAM_TEST_DATA names; skips where it names none."""
+    """The folder of real data that VILAM_TEST_DATA names; skips the test if it is not set."""
     folder = os.environ.get("VILAM_TEST_DATA")
     if not folder:
         pytest.skip("VILAM_TEST_DATA names no folder of real data")
@@ -31,11 +31,11 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh MLflow database; making one takes seconds, copying it nothing."""
+    """An empty MLflow database, which tests copy because creating one takes seconds."""
     from vilam.tracking.connection import connect
     from vilam.tracking.registry import versions
 
-    root = tmp_path_factory.mktemp("fresh")
+    root = tmp_path_factory.mktemp("empty")
     connect(root)
     versions(root, "none")
     return root / "mlruns" / "mlflow.db"
@@ -43,7 +43,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
-    """Toy projects whose stages have been run, whole, killed on their way and spread over processes (see runs.py)."""
+    """Toy projects whose stages have been run: uninterrupted, killed, and in several processes (see runs.py)."""
     import toy
 
     folder = tmp_path_factory.mktemp("projects")

@@ -79,7 +79,7 @@ def train_byte_bpe(pre_tokenizer: Any, first: Sequence[str] = ()) -> dict[str, A
 
 
 def split_sentences(digits: str) -> Any:
-    """A word or a sign may begin with its space, "▁"; ``digits`` is the pattern of digits that stay together."""
+    """A word or a symbol may begin with its space, "▁"; ``digits`` is the pattern of digits that stay together."""
     pieces = pre_tokenizers.Split(Regex(rf"▁?\p{{L}}+|▁?[^\p{{L}}\p{{N}}▁]|{digits}|▁"), "isolated")
     return pre_tokenizers.Sequence([pre_tokenizers.Metaspace("▁"), pieces])
 
@@ -101,7 +101,7 @@ def train_unigram(first: Sequence[str], letters: str) -> list[tuple[str, float]]
 
 
 def add_special(tokenizer: Any, *tokens: str) -> None:
-    """Adds tokens after all others, as the hub's checkpoints have those that were added later."""
+    """Add tokens after all others, as in the hub's checkpoints."""
     tokenizer.add_tokens([transformers.AddedToken(token, normalized=False, special=True) for token in tokens])
 
 
@@ -123,7 +123,7 @@ def t5_tokenizer() -> Any:
 
 
 def llama_tokenizer(later: Sequence[str], **tokens: Any) -> Any:
-    """LLaMA's with the tokens ``later`` after all others."""
+    """LLaMA's tokenizer with the tokens ``later`` after all others."""
     tokenizer = transformers.LlamaTokenizer(
         **train_sentencepiece_bpe(["<unk>", "<s>", "</s>"]), add_bos_token=True, **tokens
     )
@@ -132,7 +132,7 @@ def llama_tokenizer(later: Sequence[str], **tokens: Any) -> Any:
 
 
 def vicuna_tokenizer() -> Any:
-    """InstructBLIP's: "</s>" begins a text, too, and padding has a token of its own."""
+    """InstructBLIP's: "</s>" also begins a text, and padding has its own token."""
     return llama_tokenizer(
         ["[PAD]", "<image>"], bos_token="</s>", unk_token="</s>", pad_token="[PAD]", padding_side="left"
     )
@@ -150,7 +150,7 @@ def bert_tokenizer() -> Any:
 
 
 def qwen_tokenizer() -> Any:
-    """Adds no tokens before or after a text, and has none that begins one."""
+    """Qwen's: adds no tokens before or after a text, and has no BOS token."""
     pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "isolated"),
@@ -196,7 +196,7 @@ def smolvlm_tokenizer() -> Any:
 
 
 def kosmos_tokenizer() -> Any:
-    """XLM-RoBERTa's with the tags of Kosmos-2 and 1,024 tokens of cells, none of which is special."""
+    """XLM-RoBERTa's with the tags of Kosmos-2 and 1,024 tokens of cells, which are not special."""
     vocabulary = train_unigram(["<s>", "<pad>", "</s>", "<unk>"], f"{LETTERS}<>{{}}")
     tokenizer = transformers.XLMRobertaTokenizer(vocabulary)
     tags = ["/doc", "image", "/image", "/chunk", "/line", "phrase", "/phrase", "object", "/object"]
@@ -222,7 +222,7 @@ def write(
     template: str = "",
     **generation: Any,
 ) -> None:
-    """Writes all files of a checkpoint; every matrix has random weights, large enough that logits differ."""
+    """Write all files of a checkpoint; every matrix has random weights, large enough that logits differ."""
     torch.manual_seed(0)
     model = getattr(transformers, f"{kind}ForConditionalGeneration")(config)
     with torch.no_grad():
@@ -263,7 +263,7 @@ def opt_config(tokenizer: Any) -> dict[str, Any]:
 
 
 def t5_config(tokenizer: Any) -> dict[str, Any]:
-    """Flan-T5's: gated, and the output has a matrix of its own."""
+    """Flan-T5's: gated, with an output matrix that is not tied to the embeddings."""
     return {
         "model_type": "t5",
         "vocab_size": len(tokenizer),
@@ -386,7 +386,7 @@ def qwen_tokens(tokenizer: Any) -> tuple[dict[str, int], dict[str, Any]]:
 
 
 def write_qwen25(folder: Path) -> None:
-    """Qwen2.5-VL: images of any size, in patches of 14 of which four make a token, and windows of 2×2 such tokens."""
+    """Qwen2.5-VL: images of any size, in patches of 14, four patches a token, and windows of 2×2 such tokens."""
     tokenizer = qwen_tokenizer()
     tokens, generation = qwen_tokens(tokenizer)
     config = transformers.Qwen2_5_VLConfig(

@@ -1,10 +1,10 @@
-"""Replaces a folder again and again, killed before its first, second, ... call to the system; prints each outcome.
+"""Replaces a folder in processes that are killed before their first, second, ... system call; prints each outcome.
 
     python killed.py FOLDER old|none exchange|renames
 
-Each line is JSON: whether the process was killed, the content of the folder right after, after `recover`, after
-`recover` if somebody removed the folder before, and after one more replacement that nobody interrupts, and the names
-that are then in the folder above. The last line is of the process that was not killed.
+Each line is JSON: whether the process was killed; the content of the folder immediately, after `recover`, after
+`recover` if the folder was removed before, and after one more complete replacement; and the names that are then in the
+parent folder. The last line is of the process that was not killed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def fill(folder: Path, content: str) -> None:
 
 
 def state(folder: Path) -> str:
-    """``old``, ``new`` or ``later``, the content of all files of a complete folder; else what is wrong with it."""
+    """``old``, ``new`` or ``later``: the content of all files of a complete folder; else a description of it."""
     if not folder.exists():
         return "missing"
     found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
@@ -42,25 +42,25 @@ def replace(folder: Path, content: str) -> None:
 
 
 def run_until(call: int, folder: Path) -> bool:
-    """Replace the folder in a process that is killed before a call to the system; False if it ends before."""
+    """Replace the folder in a process that is killed before its system call ``call``; False if it ends before that."""
     child = os.fork()
     if not child:
         calls = iter(range(call))
 
-        def before_a_call(event: str, _: object) -> None:
+        def before_system_call(event: str, _: object) -> None:
             if event.startswith(("os.", "shutil.", "open", "ctypes.")) and next(calls, None) is None:
                 signal.raise_signal(signal.SIGKILL)
 
         try:
-            sys.addaudithook(before_a_call)
+            sys.addaudithook(before_system_call)
             replace(folder, "new")
         finally:
             os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
-def main(root: Path, before: str, way: str) -> None:
-    if way == "renames":
+def main(root: Path, before: str, method: str) -> None:
+    if method == "renames":
         files._exchange = lambda *_: False
     folder, call, killed = root / "data" / "folder", 0, True
     while killed:

@@ -1,4 +1,4 @@
-"""Data sets as tests read them: by the project's recipes or by readers with options of their own."""
+"""Opens data sets in tests: by the project's recipes, or by readers with the options of a test."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from vilam.data.recipes import Recipe, read_recipe
 from vilam.data.records import ImageRecord
 
 PROJECT = Path(__file__).parents[1]
-WORDS = {"title": "A set", "home": "here", "licence": "CC0", "layout": "any", "splits": "any", "leakage": "none"}
+TEXTS = {"title": "A set", "home": "here", "licence": "CC0", "layout": "any", "splits": "any", "leakage": "none"}
 
 
 def recipe(reader: str | dict[str, Any]) -> Recipe:
-    """A recipe of the project by name, or one of a reader with its options."""
+    """A recipe of the project by name, or one with a reader with these options."""
     if isinstance(reader, str):
         return read_recipe(reader, PROJECT)
-    return Recipe.model_validate({"name": "set", **WORDS, "reader": reader})
+    return Recipe.model_validate({"name": "set", **TEXTS, "reader": reader})
 
 
 def opened(reader: str | dict[str, Any], root: Path) -> Source:
@@ -28,14 +28,14 @@ def opened(reader: str | dict[str, Any], root: Path) -> Source:
 
 
 def read(reader: str | dict[str, Any], root: Path) -> tuple[list[ImageRecord], list[str]]:
-    """Its records, and its problems as ``place: what`` with the root left out."""
+    """Its records, and its problems as ``location: message`` without the root."""
     rows = list(opened(reader, root).rows)
-    problems = [f"{row.place}: {row.what}".replace(f"{root}/", "") for row in rows if isinstance(row, Problem)]
+    problems = [f"{row.location}: {row.message}".replace(f"{root}/", "") for row in rows if isinstance(row, Problem)]
     return [row.record for row in rows if isinstance(row, RawRecord)], problems
 
 
-def picture(path: Path, size: tuple[int, int] = (40, 30), colour: int = 0) -> Path:
-    """A plain picture of a size (width, height), of the kind that its suffix names."""
+def write_image(path: Path, size: tuple[int, int] = (40, 30), colour: int = 0) -> Path:
+    """Write an image of one colour and a size (width, height), in the format of the suffix; returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (colour, 0, 0)).save(path)
     return path

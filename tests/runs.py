@@ -1,14 +1,13 @@
 """Real runs of the stages in toy projects: ``python tests/runs.py FOLDER``, once for all tests (see `projects`).
 
-One process imports torch, DeepSpeed and MLflow, which takes most of the time, and forks one child for every run, which
-does what ``python -m vilam STAGE`` does. Children are killed with SIGKILL where a test wants that.
+One process imports torch, DeepSpeed and MLflow, which takes most of the time. It forks a child for every run, which
+does the same as ``python -m vilam STAGE``. Children are killed with SIGKILL if a test needs that.
 
-FOLDER holds the projects ``whole`` and ``killed`` with the same settings, ``zero0``, ``zero2``, ``zero3`` with data and
-other settings, which are activated and trained, ``taught1``, ``taught2`` with data and a teacher, ``shared1``,
-``shared2`` with the settings of an evaluation, ``pretrained`` with data and checkpoints to start from, ``compared``
-with the file of an ablation, one ``hf-NAME`` with data for each checkpoint of hf_checkpoints.py, which is written here,
-and two ``tuned-NAME`` with data and the name of a model to fine-tune.
-The output of each run is in ``PROJECT/log-N.txt``.
+FOLDER holds these projects: ``whole`` and ``killed`` with the same settings; ``zero0``, ``zero2``, ``zero3`` with data
+and other settings, for both phases of training; ``taught1``, ``taught2`` with data and a teacher; ``shared1``,
+``shared2`` with the settings of an evaluation; ``pretrained`` with data and pretrained parts; ``compared`` with the
+plan of an ablation; ``hf-NAME`` with data for each checkpoint of hf_checkpoints.py, which is written here; and two
+``tuned-NAME`` with data and a model to fine-tune. The output of each run is in ``PROJECT/log-N.txt``.
 """
 
 from __future__ import annotations
@@ -44,11 +43,11 @@ LATER = (
     "setuptools",
     "sqlalchemy.dialects.sqlite",
 )
-"""What every run would import by itself, for seconds."""
+"""Modules that every run would import, for seconds."""
 SPREAD = "hf-llava"
-"""The project of a whole model that two processes train."""
+"""The project of a Hugging Face VLM that two processes train."""
 TEACHING = "hf-paligemma"
-"""The one whose model is then asked for words."""
+"""The project whose model is then a teacher."""
 
 
 def start(root: Path, stage: str, number: int, **environment: str) -> int:
@@ -78,7 +77,7 @@ def start(root: Path, stage: str, number: int, **environment: str) -> int:
 
 
 def finish(*children: int) -> None:
-    """Wait until all are done; ends them and raises where one fails or takes too long."""
+    """Wait until all are done; end them and raise if one fails or takes too long."""
     waiting, end = set(children), time.monotonic() + LIMIT
     while waiting:
         done, status = os.waitpid(-1, os.WNOHANG)
@@ -91,7 +90,7 @@ def finish(*children: int) -> None:
 
 
 def kill_when(child: int, ready: Callable[[], bool]) -> None:
-    """``kill -9`` once something is there; raises where the run ends before."""
+    """Kill the child when ``ready()``; raises if it ends before that."""
     end = time.monotonic() + LIMIT
     while not ready():
         if os.waitpid(child, os.WNOHANG)[0] or time.monotonic() > end:
@@ -102,7 +101,7 @@ def kill_when(child: int, ready: Callable[[], bool]) -> None:
 
 
 def train_and_kill(folder: Path) -> None:
-    """``whole`` runs all stages; ``killed`` goes on from its step 1 and is killed twice on its way."""
+    """``whole`` runs all stages; ``killed`` starts from its phase 1, and its training is killed twice."""
     whole, killed = folder / "whole", folder / "killed"
     for number, stage in enumerate(STAGES):
         finish(start(whole, stage, number))
@@ -118,7 +117,7 @@ def train_and_kill(folder: Path) -> None:
 
 
 def teach(folder: Path) -> None:
-    """One process and two ask the champion of ``whole`` for words; ``taught1`` is then trained on them."""
+    """One process and two generate expressions with the champion of ``whole``; ``taught1`` is then trained on them."""
     use_few_words()
     whole = folder / "whole"
     for processes in (1, 2):
@@ -128,13 +127,13 @@ def teach(folder: Path) -> None:
 
 
 def use_few_words() -> None:
-    """Lets models write six words only: those of a few steps would string bytes together and come to no end."""
+    """Let models generate only six words: after a few steps, they would generate bytes without an end."""
     from vilam.inference.model import Model
 
-    every_word = Model.for_data.__func__  # type: ignore[attr-defined]
+    with_all_words = Model.for_data.__func__  # type: ignore[attr-defined]
 
     def for_data(cls: type[Model], network: GroundingModel, tokenizer: Tokens, card: DatasetCard) -> Model:
-        made: Model = every_word(cls, network, tokenizer, card)
+        made: Model = with_all_words(cls, network, tokenizer, card)
         words = torch.tensor(tokenizer.encode(" red blue green circle square star"))
         grammar = replace(made.expression_grammar, words=words, first_words=words)
         return replace(made, expression_grammar=grammar)
@@ -143,7 +142,7 @@ def use_few_words() -> None:
 
 
 def evaluate(folder: Path) -> None:
-    """One process and two ask the models of ``whole``."""
+    """One process and two evaluate the models of ``whole``."""
     for processes in (1, 2):
         root = folder / f"shared{processes}"
         for part in ("data", "models"):
@@ -152,7 +151,7 @@ def evaluate(folder: Path) -> None:
 
 
 def train_hf(folder: Path) -> None:
-    """Every whole model is trained and scored; two processes share the training of one, another one teaches."""
+    """Every Hugging Face VLM is trained and evaluated; two processes train one of them, another one is a teacher."""
     from hf_checkpoints import HF_CHECKPOINTS
 
     for name, write in HF_CHECKPOINTS.items():
@@ -177,7 +176,7 @@ def fine_tune(folder: Path) -> None:
 
 
 def spread(root: Path, stage: str, processes: int, **environment: str) -> None:
-    """A stage in a project by one process or several."""
+    """Run a stage in a project in one process or several."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
@@ -187,7 +186,7 @@ def spread(root: Path, stage: str, processes: int, **environment: str) -> None:
 
 
 def ablate(root: Path) -> None:
-    """An ablation whose stages are forked from here."""
+    """Run an ablation whose stages are forked from here."""
     from vilam.ablation.command import ablate
     from vilam.ablation.jobs import Job
     from vilam.ablation.runner import Launcher

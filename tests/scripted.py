@@ -1,4 +1,4 @@
-"""A model whose answers a test writes, in place of generation."""
+"""A model whose answers are defined by the test instead of generated."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def sources(count: int = 2, undescribed: bool = False) -> list[Source]:
 
 
 def of_domain(domain: str) -> list[Source]:
-    """The same with a sentence in front of all that is asked about them."""
+    """The same with a domain, a sentence before every question."""
     records = [replace(source.record, domain=domain) for source in sources()]
     return [
         Source(record, by_image(render(record, toy.card(), TASKS.values(), 2, seed=3))[record.image_id])
@@ -60,13 +60,13 @@ def box_of(region: Region) -> str:
 
 
 def script(monkeypatch: pytest.MonkeyPatch, words: Reply, box: Reply) -> list[Request]:
-    """Lets ``words`` answer requests for free words and ``box`` all others; returns the requests, as they come."""
-    asked: list[Request] = []
+    """Answer requests for free words by ``words`` and all others by ``box``; returns the growing list of requests."""
+    made: list[Request] = []
 
     def generate(_model: Model, _images: object, requests: Sequence[Request], *_: object) -> list[Answer]:
-        asked.extend(requests)
+        made.extend(requests)
         texts = [words(each) if Walker(each.grammar, 1).in_words else box(each) for each in requests]
         return [Answer(text, tuple(toy.tokenizer().encode_answer(text)), 0.5) for text in texts]
 
     monkeypatch.setattr(round_trip, "generate", generate)
-    return asked
+    return made

@@ -1,4 +1,4 @@
-"""The one-way arrows between the rooms, read from the imports; docs/architecture.md draws them."""
+"""The arrows between the rooms, read from imports; docs/architecture.md draws them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from vilam.inference.serving import NEEDED
 PROJECT = Path(__file__).parents[1]
 FILES = sorted([*(PROJECT / "vilam").rglob("*.py"), *(PROJECT / "flows").rglob("*.py")])
 SHARED = {"errors", "config", "files", "progress", "launch", "overrides", "layout", "draws"}
-"""Files that every room may import; they import each other only."""
+"""Files that every room may import; they import only each other."""
 ROOMS = ("stages", "training", "cycle", "evaluation", "inference", "models", "tasks", "data", "geometry")
-"""Each room may import the rooms after it, and no other."""
+"""Each room may import the rooms after it, and no others."""
 BESIDE = {
     "tracking": set(),
     "ablation": {"evaluation", "tracking"},  # it runs stages as processes of their own and reads their results
@@ -30,9 +30,9 @@ BESIDE = {
     "cli": {"commands", "stages", "ablation"},
     "__main__": {"cli"},
 }
-"""What is not in the line of ROOMS, and the rooms that it may import."""
+"""Rooms outside of the line of ROOMS, and the rooms that they may import."""
 TRACKING = {"stages", "inference"}
-"""The rooms in the line that import tracking, too: runs of training, and the models of the registry."""
+"""The rooms in the line that may also import tracking, for runs and for registered models."""
 ALLOWED = {
     **{
         room: {*ROOMS[number + 1 :]} | ({"tracking"} if room in TRACKING else set())
@@ -41,12 +41,12 @@ ALLOWED = {
     **BESIDE,
 }
 FLOWS = {"vilam.cli", "vilam.config", "vilam.config.names", "vilam.errors", "vilam.layout", "vilam.overrides"}
-"""What flows/ may import of vilam."""
+"""Modules of vilam that flows/ may import."""
 HEAVY = {"torch", "transformers", "deepspeed", "mlflow", "prefect", "pandas", "numpy", "pyarrow", "matplotlib"}
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports anywhere in it, as a dotted name."""
+    """Every module that a file imports, at any line, as a dotted name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -63,7 +63,7 @@ MODULES = {named(path): path for path in FILES}
 
 
 def modules(path: Path) -> Iterator[str]:
-    """The modules of this project that a file imports, packages by their own name."""
+    """The modules and packages of this project that a file imports."""
     for name in imports(path):
         found = name if name in MODULES else name.rpartition(".")[0]
         if found in MODULES:
@@ -91,16 +91,16 @@ def test_every_room_has_its_arrows() -> None:
     assert rooms == SHARED | ALLOWED.keys()
 
 
-def test_there_are_no_circles() -> None:
-    """Among files, imports for type checking included."""
+def test_there_are_no_circular_imports() -> None:
+    """Between files, including imports for type checking."""
     graph = {name: {found for found in modules(path) if found != name} for name, path in MODULES.items()}
-    assert len([*TopologicalSorter(graph).static_order()]) == len(graph)  # CycleError names a circle
+    assert len([*TopologicalSorter(graph).static_order()]) == len(graph)  # raises CycleError if there is one
 
 
 @pytest.mark.parametrize(
     ("package", "only"), [("prefect", r"flows/.*"), ("mlflow", r"vilam/tracking/.*"), ("dvc", r"(?!)")]
 )
-def test_a_tool_is_imported_in_one_room(package: str, only: str) -> None:
+def test_a_tool_is_imported_only_in_its_room(package: str, only: str) -> None:
     users = {str(path.relative_to(PROJECT)) for path in FILES if package in {m.split(".")[0] for m in imports(path)}}
     assert all(re.fullmatch(only, user) for user in users), users
 
@@ -112,7 +112,7 @@ def test_the_command_line_starts_light(module: str) -> None:
     assert not HEAVY & set(done.stdout.split())
 
 
-def test_what_is_imported_is_declared() -> None:
+def test_imported_packages_are_declared() -> None:
     content = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     project = content["project"]
     lines = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
@@ -124,8 +124,8 @@ def test_what_is_imported_is_declared() -> None:
     assert not {name for name in third if not declared & owners[name]}
 
 
-def test_a_server_installs_what_prediction_imports() -> None:
-    """But for what only converts weights (onnx), which are converted by then, and what holds them in 4 bits."""
+def test_a_server_installs_the_packages_that_prediction_imports() -> None:
+    """Except onnx, which only converts weights before, and bitsandbytes, which is for 4 bits."""
     code = "import vilam.inference.predictor, vilam.inference.serving, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())

@@ -1,4 +1,4 @@
-"""Settings: the project's own are whole, every default stands in the schema, and every mistake is one line."""
+"""Settings: params.yaml is valid, the schema has every default, and every mistake is one line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ AWKWARD = [
     *("0x1f", "1_000", "=", "<<", "", " a ", "a: b", "- a", "# a", "a #b", "[a", "{a", "*a", "&a", "!a", "%a", "@a"),
     *("2026-01-02", "é ü 图", "line\nbreak", "tab\t", "'", '"', "\\", "?", ":", "-", ".inf", ".nan", "1.", ".5", "+1"),
 ]
-"""Texts that YAML 1.1 or 1.2 reads as something else if they are written without quotes."""
+"""Texts that YAML 1.1 or 1.2 reads as other values if they have no quotes."""
 PLAIN = [
     "no",
     "off",
@@ -70,11 +70,11 @@ PLAIN = [
     "1.",
     "==",
 ]
-"""What a person may write without quotes."""
+"""Values that people may write without quotes."""
 
 
 def leaves(content: Any) -> int:
-    """The keys that hold no mapping."""
+    """The number of keys whose value is not a mapping."""
     return sum(map(leaves, content.values())) if isinstance(content, Mapping) else 1
 
 
@@ -90,18 +90,18 @@ def changed(project: Path, folder: Path, name: str, value: Any) -> Path:
     return folder / "params.yaml"
 
 
-def test_params_yaml_names_what_matters_with_the_values_of_the_schema(project: Path) -> None:
+def test_params_yaml_has_the_defaults_of_the_schema_and_at_most_80_keys(project: Path) -> None:
     assert load_settings(project / "params.yaml") == check_settings({}, "no file")
     assert leaves(read_yaml(project / "params.yaml")) <= 80
 
 
-def test_every_setting_has_a_default_and_a_line_that_describes_it() -> None:
+def test_every_setting_has_a_default_and_a_description() -> None:
     settings = list(all_settings())
     assert len(settings) == 131 and all(not setting.field.is_required() for setting in settings)
     assert not [one.name for one in settings if not 5 < len(one.description) <= 120 or one.description[-1] != "."]
 
 
-def test_the_page_of_all_settings_is_that_of_the_schema(project: Path) -> None:
+def test_the_page_of_settings_is_up_to_date(project: Path) -> None:
     page = runpy.run_path(str(project / "scripts" / "settings_table.py"))["page"]()
     assert (project / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run scripts/settings_table.py"
     assert all(f"| `{setting.name}` |" in page for setting in all_settings())
@@ -109,7 +109,7 @@ def test_the_page_of_all_settings_is_that_of_the_schema(project: Path) -> None:
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("name", SharedOptimiserSettings.model_fields)
-def test_a_phase_takes_over_what_both_share_unless_it_sets_it(phase: str, name: str) -> None:
+def test_a_phase_uses_shared_settings_unless_it_sets_them(phase: str, name: str) -> None:
     other = {"activate": "train", "train": "activate"}[phase]
     shared, own = {"precision": ("bf16", "fp32"), "gradient_checkpointing": (True, False)}.get(name, (0.5, 0.25))
     if isinstance(SharedOptimiserSettings.model_fields[name].default, int) and name != "gradient_checkpointing":
@@ -122,12 +122,12 @@ def test_a_phase_takes_over_what_both_share_unless_it_sets_it(phase: str, name: 
     assert (made[phase][name], made[other][name]) == (own, shared)
 
 
-def test_a_run_logs_the_settings_of_each_phase_as_they_are_used() -> None:
+def test_a_run_logs_the_resolved_settings_of_each_phase() -> None:
     flat = flatten(check_settings({"optimiser": {"batch_size": 4}, "train": {"batch_size": 2}}, "test"))
     assert [flat[f"{name}.batch_size"] for name in ("optimiser", "activate", "train")] == ["4", "4", "2"]
 
 
-def test_settings_with_every_default_are_the_same_settings() -> None:
+def test_completing_settings_with_defaults_does_not_change_them() -> None:
     content = {"optimiser": {"batch_size": 4}, "train": {"batch_size": 2, "tasks": {"rec_box": 1}}}
     whole = complete(content, "test")
     assert check_settings(whole, "test") == check_settings(content, "test")
@@ -137,7 +137,7 @@ def test_settings_with_every_default_are_the_same_settings() -> None:
 
 @pytest.mark.parametrize("tower", ["vision", "language"])
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("content", "expected"),
     [
         ({"checkpoint": "folder"}, ("folder", None, {})),
         ({"checkpoint": "folder", "model_type": None, "config": {}}, ("folder", None, {})),
@@ -147,11 +147,11 @@ def test_settings_with_every_default_are_the_same_settings() -> None:
         ({"frozen": True}, (None, "DEFAULT", "DEFAULT")),
     ],
 )
-def test_the_default_size_is_that_of_the_default_model_type_alone(
-    tower: str, given: dict[str, Any], expected: tuple[Any, ...]
+def test_the_default_size_applies_only_to_the_default_model_type(
+    tower: str, content: dict[str, Any], expected: tuple[Any, ...]
 ) -> None:
     default = getattr(Settings().model, tower)
-    made = getattr(check_settings({"model": {tower: given}}, "test").model, tower)
+    made = getattr(check_settings({"model": {tower: content}}, "test").model, tower)
     wanted = zip(expected, (default.checkpoint, default.model_type, default.config), strict=True)
     assert (made.checkpoint, made.model_type, made.config) == tuple(
         own if one == "DEFAULT" else one for one, own in wanted
@@ -217,7 +217,7 @@ def test_a_checkpoint_and_a_model_type_are_refused(project: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
-def test_an_old_name_gives_the_new_one(project: Path, tmp_path: Path, old: str, new: str) -> None:
+def test_an_old_name_is_reported_with_the_new_one(project: Path, tmp_path: Path, old: str, new: str) -> None:
     assert new in {setting.name for setting in all_settings()}
     path = changed(project, tmp_path, old, 1)
     with pytest.raises(VilamError) as error:
@@ -229,7 +229,7 @@ def test_an_old_name_gives_the_new_one(project: Path, tmp_path: Path, old: str, 
     ("text", "line"),
     [
         ("seed: [1", r"not readable as YAML: .* in line \d"),
-        ("seed: 1\nseed: 2", "not readable as YAML: seed is there twice in line 2"),
+        ("seed: 1\nseed: 2", "not readable as YAML: seed appears twice in line 2"),
         ("", "Input should be a valid dictionary"),
     ],
 )
@@ -240,7 +240,7 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: str, line: str) -> None
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_folder_to_use(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match="not found: run vilam in the project's folder"):
         load_settings(tmp_path / "params.yaml")
 
@@ -250,7 +250,7 @@ def same(first: Any, second: Any) -> bool:
     return repr(first) == repr(second)
 
 
-def test_texts_stay_texts_between_dvc_and_vilam(tmp_path: Path) -> None:
+def test_texts_survive_dvc_and_vilam(tmp_path: Path) -> None:
     path, content = tmp_path / "file.yaml", {"list": AWKWARD, "by_name": {text: text for text in AWKWARD}}
     dump_yaml(path, content)
     assert same(read_yaml(path), content) and same(load_yaml(path), content)
@@ -259,7 +259,7 @@ def test_texts_stay_texts_between_dvc_and_vilam(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_plain_words_are_read_as_dvc_reads_them(text: str, tmp_path: Path) -> None:
+def test_values_without_quotes_are_read_as_by_dvc(text: str, tmp_path: Path) -> None:
     path = tmp_path / "file.yaml"
     path.write_text(f"a: {text}\n", encoding="utf-8")
     assert same(read_yaml(path), load_yaml(path))
@@ -275,5 +275,5 @@ values = st.recursive(
 
 
 @given(content=st.dictionaries(texts, values, min_size=1, max_size=4))
-def test_any_content_is_read_back_as_it_was_written(content: dict[str, Any]) -> None:
+def test_any_content_is_read_back_unchanged(content: dict[str, Any]) -> None:
     assert same(parse_yaml(yaml_text(content), "text"), content)

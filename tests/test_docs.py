@@ -1,4 +1,4 @@
-"""The docs are right: their links and paths exist, their commands run, their settings are settings."""
+"""The docs are correct: links, paths and settings exist, commands run."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from vilam.config.names import fields, located
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
 MADE = ("reports/", "metrics/", "models/", "predictions/", "checkpoints/", "mlruns/", "data/")
-"""What a run makes: not there in a fresh clone."""
+"""Outputs of runs, which a fresh clone does not have."""
 METRICS = ("rec_", "reg_", "presence/", "dialogue/", "cycle/")
-"""How names of metrics begin, which look like paths."""
+"""Prefixes of names of metrics, which look like paths."""
 
 
 def text(project: Path, name: str = "README.md") -> str:
@@ -37,28 +37,28 @@ def text(project: Path, name: str = "README.md") -> str:
 
 
 def blocks(content: str) -> str:
-    """All that stands in fenced blocks."""
+    """The content of all fenced blocks."""
     return "\n".join(re.findall(r"^```\w*\n(.*?)^```", content, re.M | re.S))
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_lead_to_files(name: str, project: Path) -> None:
+def test_links_exist(name: str, project: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", text(project, name))
     folder = (project / name).parent
     assert not [link for link in links if not (folder / link).exists()]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_paths_are_there(name: str, project: Path) -> None:
+def test_paths_exist(name: str, project: Path) -> None:
     found = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text(project, name))
     missing = [path for path in found if not (project / path).exists() and not path.startswith((*MADE, *METRICS))]
     assert not [path for path in missing if "NAME" not in path and "WORD" not in path]
 
 
 def commands(first: str) -> list[Any]:
-    """The commands of the docs that begin with these words, one parameter of a test each: of all blocks, and in lines.
+    """The commands of the docs that begin with these words, from blocks and from lines, as parameters of a test.
 
-    A line that ends in a backslash goes on; several commands of a line are parted by && or a pipe; # begins a comment.
+    A backslash at the end continues a line; && or a pipe separates commands; # begins a comment.
     """
     found = []
     for name in DOCUMENTS:
@@ -84,7 +84,7 @@ def own(project: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("words", commands("dvc exp run"))
-def test_overrides_of_dvc_give_settings(words: list[str], own: Path) -> None:
+def test_overrides_of_dvc_give_valid_settings(words: list[str], own: Path) -> None:
     overrides = [value for option, value in pairwise(words) if option == "-S"]
     assert len(words) == 3 + 2 * len(overrides)
     apply_overrides(own / "params.yaml", overrides)
@@ -92,13 +92,13 @@ def test_overrides_of_dvc_give_settings(words: list[str], own: Path) -> None:
 
 
 @pytest.mark.parametrize("words", commands("python -m flows.pipeline"))
-def test_words_of_the_flow_give_settings(words: list[str], own: Path) -> None:
+def test_words_of_the_flow_give_valid_settings(words: list[str], own: Path) -> None:
     check(parsed(words[3:], own), own)
 
 
 @pytest.mark.parametrize("words", commands("vilam"))
 def test_commands_of_vilam_are_accepted(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every word is read as when it runs: commands, options and the number of arguments."""
+    """Parsed as for a run: commands, options and the number of arguments."""
     monkeypatch.setattr(sys, "argv", words)
     command, arguments = typer.main.get_command(app), words[1:]
     context = command.make_context("vilam", [*arguments])
@@ -109,7 +109,7 @@ def test_commands_of_vilam_are_accepted(words: list[str], monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("words", commands("vilam datasets"))
-def test_data_sets_of_the_docs_are_known(words: list[str], project: Path) -> None:
+def test_data_sets_of_the_docs_exist(words: list[str], project: Path) -> None:
     if words[2:3] == ["check"]:
         words = ["vilam", "datasets", "show", words[3]]  # there are no files to check
     done = subprocess.run([sys.executable, "-m", *words], cwd=project, capture_output=True, text=True)
@@ -117,12 +117,12 @@ def test_data_sets_of_the_docs_are_known(words: list[str], project: Path) -> Non
 
 
 @pytest.mark.parametrize("words", commands("vilam use"))
-def test_presets_of_the_docs_can_be_used(words: list[str], project: Path, own: Path) -> None:
+def test_presets_of_the_docs_are_valid(words: list[str], project: Path, own: Path) -> None:
     assert use(project / words[2], own / "params.yaml")
 
 
 @pytest.mark.parametrize("words", commands("vilam ablate"))
-def test_ablations_of_the_docs_can_be_planned(words: list[str], project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ablations_of_the_docs_are_valid(words: list[str], project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("VILAM_BCCD", "VILAM_SHOTS", "VILAM_START"):
         monkeypatch.setenv(variable, "5")
     assert read_plan(project / words[2], project / "params.yaml")[0].arms
@@ -140,7 +140,7 @@ def test_scripts_of_the_docs_exist(words: list[str], project: Path) -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_settings_exist(name: str) -> None:
-    """What is written as a setting of a section is one, or a section, or an entry of a mapping."""
+    """A name in a section is a setting, a section, or an entry of a mapping."""
     sections = "|".join(fields(Settings).keys() - {"seed"})
     for found in re.findall(rf"`((?:{sections})(?:\.[a-z_]\w*)+)(?:[:=][^`]*)?`", text(PROJECT, name)):
         if not (PROJECT / found.replace(".", "/")).with_suffix(".py").exists():
@@ -148,20 +148,20 @@ def test_settings_exist(name: str) -> None:
 
 
 def test_commands_are_found() -> None:
-    """The tests above have something to hold."""
+    """So that the tests above test something."""
     least = {"dvc exp run": 10, "vilam": 20, "python -m flows.pipeline": 2, "vilam datasets": 3, "vilam use": 2}
     assert all(len(commands(first)) >= count for first, count in least.items())
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_targets_exist(name: str, project: Path) -> None:
+def test_targets_of_make_exist(name: str, project: Path) -> None:
     targets = {*re.findall(r"^([a-z]+):", text(project, "Makefile"), re.M)}
     assert not {*re.findall(r"\bmake ([a-z]+)\b", blocks(text(project, name)))} - targets
     assert not {*re.findall(r"`make ([a-z]+)`", text(project, name))} - targets
 
 
 @pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["models", "--help"]])
-def test_the_help_is_given(words: list[str], project: Path) -> None:
+def test_help_is_printed(words: list[str], project: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "vilam", *words], cwd=project, capture_output=True, text=True)
     assert done.returncode == 0
     assert "Usage" in done.stdout

@@ -1,4 +1,4 @@
-"""The graph: each stage has the same name everywhere, and what DVC keeps comes back from a remote."""
+"""The graph: each stage has the same name everywhere, its dependencies are complete, and push and pull work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vilam.config import PHASES, read_yaml
 from vilam.overrides import get
 
 REPORTING = {"cli", "errors", "files", "launch", "layout", "progress", "serving", "tracking"}
-"""Modules and folders of vilam that start a stage or report what it does, but make no result."""
+"""Modules and folders of vilam that start a stage or report on it, but do not affect its results."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -31,7 +31,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 OURS = ("vilam/", "configs/")
-"""How the dependencies of a stage begin that are not outputs of other stages."""
+"""Prefixes of dependencies that are not outputs of other stages."""
 
 
 def dvc(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -53,7 +53,7 @@ def outs(stage: dict[str, Any]) -> list[str]:
 
 
 def code_of(path: Path, project: Path, seen: frozenset[Path] = frozenset()) -> frozenset[Path]:
-    """A file and all of vilam that it imports, directly or not, except what only reports the results."""
+    """A file and all of vilam that it imports, directly or indirectly, except REPORTING."""
     seen |= {path}
     for module in imports(path):
         found = project.joinpath(*module.split(".")).with_suffix(".py")
@@ -79,14 +79,14 @@ def test_a_stage_has_one_name_everywhere(stage: str, graph: dict[str, Any], proj
     assert f"metrics/{stage}.json" in outs(graph[stage])
 
 
-def test_params_yaml_names_what_a_stage_depends_on(graph: dict[str, Any], project: Path) -> None:
+def test_params_yaml_names_the_settings_that_stages_depend_on(graph: dict[str, Any], project: Path) -> None:
     content = read_yaml(project / "params.yaml")
     used = {name for stage in graph.values() for name in stage["params"]}
     assert not [name for name in used if get(content, name.split(".")) is None]
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_phase_depends_on_what_both_share(phase: str, graph: dict[str, Any]) -> None:
+def test_a_phase_depends_on_the_shared_settings(phase: str, graph: dict[str, Any]) -> None:
     assert {"optimiser", phase} <= {*graph[phase]["params"]}
 
 
@@ -102,22 +102,22 @@ def test_stages_are_in_the_order_in_which_they_run(graph: dict[str, Any]) -> Non
         made |= set(outs(stage))
 
 
-def test_code_that_a_stage_depends_on_is_there(graph: dict[str, Any], project: Path) -> None:
+def test_code_that_a_stage_depends_on_exists(graph: dict[str, Any], project: Path) -> None:
     code = {dep for stage in graph.values() for dep in stage["deps"] if dep.startswith(OURS)}
     assert not [dep for dep in code if not (project / dep).exists()]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_the_code_that_makes_its_results(stage: str, graph: dict[str, Any], project: Path) -> None:
+def test_a_stage_depends_on_all_code_that_affects_its_results(stage: str, graph: dict[str, Any], project: Path) -> None:
     used = {str(path.relative_to(project)) for path in code_of(project / "vilam" / "stages" / f"{stage}.py", project)}
     assert not {path for path in used if not any(path.startswith(dep) for dep in graph[stage]["deps"])}
 
 
-def test_runs_are_no_output(graph: dict[str, Any]) -> None:
+def test_runs_and_checkpoints_are_no_outputs(graph: dict[str, Any]) -> None:
     assert not [out for stage in graph.values() for out in outs(stage) if out.startswith(("mlruns", "checkpoints"))]
 
 
-def test_push_and_pull_bring_the_data_back(tmp_path: Path, project: Path) -> None:
+def test_push_and_pull_restore_the_data(tmp_path: Path, project: Path) -> None:
     repository, remote = tmp_path / "repository", tmp_path / "remote"
     repository.mkdir()
     (repository / "dvc.yaml").write_text(

@@ -1,4 +1,4 @@
-"""Files and folders are whole or absent, also if the disk is full or the process is killed."""
+"""Files and folders are complete or absent, also if the disk is full or the process is killed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vilam.files import recover, replace_folder, write_atomically
 
 @contextmanager
 def small_files() -> Iterator[None]:
-    """No file can grow beyond a thousand bytes, as on a full disk. This holds for pytest's log too: be brief."""
+    """No file can grow beyond a thousand bytes, as on a full disk. That includes pytest's log."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
@@ -83,12 +83,12 @@ def test_failure_between_the_two_renames_keeps_the_old_folder(tmp_path: Path, mo
         (new / "file").write_text("old")
     rename = Path.rename
 
-    def fail_for_the_new_one(path: Path, target: Path) -> Path:
+    def fail_for_the_new_folder(path: Path, target: Path) -> Path:
         if path.suffix == ".partial":
             raise OSError(5, "Input/output error")
         return rename(path, target)
 
-    monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
+    monkeypatch.setattr(Path, "rename", fail_for_the_new_folder)
     with pytest.raises(VilamError, match="Input/output error"), replace_folder(tmp_path / "folder"):
         pass
     assert (tmp_path / "folder" / "file").read_text() == "old"
@@ -111,19 +111,19 @@ def test_recover_leaves_a_folder_that_exists_alone(tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "file").read_text() == "folder"
 
 
-@pytest.mark.parametrize("way", ["exchange", "renames"])
+@pytest.mark.parametrize("method", ["exchange", "renames"])
 @pytest.mark.parametrize("before", ["old", "none"])
-def test_kill_between_any_two_system_calls_leaves_a_complete_folder(tmp_path: Path, before: str, way: str) -> None:
+def test_kill_between_any_two_system_calls_leaves_a_complete_folder(tmp_path: Path, before: str, method: str) -> None:
     """See killed.py. With `exchange` the folder is complete at once, with `renames` after `recover`."""
     script = Path(__file__).with_name("killed.py")
-    words = [sys.executable, str(script), str(tmp_path / "root"), before, way]
+    words = [sys.executable, str(script), str(tmp_path / "root"), before, method]
     done = subprocess.run(words, cwd=script.parents[1], capture_output=True, text=True, check=True)
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
     none = "old" if before == "old" else "missing"
-    at_once = {none, "new"} | ({"missing"} if way == "renames" else set())
+    at_once = {none, "new"} | ({"missing"} if method == "renames" else set())
     assert len(outcomes) > 10 and [killed for killed, *_ in outcomes] == [True] * (len(outcomes) - 1) + [False]
     assert {each[1] for each in outcomes} == at_once
     assert {each[2] for each in outcomes} == {none, "new"}
-    assert {each[3] for each in outcomes} <= {none, "missing"}, "a folder of which a part is gone is never recovered"
+    assert {each[3] for each in outcomes} <= {none, "missing"}, "an incomplete folder is never recovered"
     assert all(each[4:] == ["later", ["folder"]] for each in outcomes)
     assert outcomes[-1][1] == "new"

@@ -1,4 +1,4 @@
-"""Several processes for one stage: how they are started, and what they give each other."""
+"""Several processes for one stage: how they are started, and all_gather."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vilam import launch as module
 from vilam.errors import VilamError
 
 
-def test_one_process_is_not_started_again(monkeypatch):
+def test_a_single_process_and_a_launched_one_are_not_launched(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     assert not module.launch("train", toy.settings().train, Path())
-    monkeypatch.setenv("RANK", "1")  # started by a launcher
+    monkeypatch.setenv("RANK", "1")  # started by the launcher
     assert not module.launch("train", toy.settings(train__processes=2).train, Path())
 
 
@@ -49,7 +49,7 @@ def test_several_processes_are_started_by_torch(monkeypatch, tmp_path, code, sta
 
 
 @pytest.mark.parametrize("environment", [{}, {"RANK": "0", "WORLD_SIZE": "1"}])
-def test_a_process_alone_waits_for_nobody(monkeypatch, environment):
+def test_a_single_process_needs_no_process_group(monkeypatch, environment):
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -59,7 +59,7 @@ def test_a_process_alone_waits_for_nobody(monkeypatch, environment):
 
 
 @pytest.mark.parametrize(("environment", "rank"), [({}, 0), ({"RANK": "0"}, 0), ({"RANK": "1"}, 1)])
-def test_a_process_knows_its_rank(monkeypatch, environment, rank):
+def test_the_rank_is_read_from_the_environment(monkeypatch, environment, rank):
     monkeypatch.delenv("RANK", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

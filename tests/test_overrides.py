@@ -1,4 +1,4 @@
-"""Overrides: `dvc exp run -S`, the words of the flow and Prefect's form give the same settings, for every setting."""
+"""Overrides: `dvc exp run -S`, the words of the flow and Prefect's form have the same result for every setting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dvc.utils.hydra import apply_overrides
 from flows.form import schema
 from flows.overrides import assignments, check, parsed
 from vilam.config import Settings, check_settings, load_settings, read_yaml
-from vilam.config.names import all_settings, holds_mapping, in_words
+from vilam.config.names import all_settings, as_yaml, holds_mapping
 from vilam.errors import VilamError
 from vilam.overrides import get, override, put, settings_of
 
@@ -27,7 +27,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "model.coordinates": {"model.grounder": False},
     "train.cycle.mode": {"train.cycle.samples": 5},
 }
-"""What else must change for a setting to be changed."""
+"""Other settings that must change together with a setting."""
 VALUES: dict[str, Any] = {
     "prepare.source": "voc",
     "prepare.domain": 'He said: "No, 12:30." It is ${x}.',
@@ -45,7 +45,7 @@ VALUES: dict[str, Any] = {
     "register.guards": {"rec_box/miou": 0.1, "reg_class/accuracy": 0},
     "evaluate.model": "models/train",
 }
-"""Valid values that the schema alone does not give."""
+"""Valid values that do not follow from the schema alone."""
 
 
 def another(name: str, node: dict[str, Any]) -> Any:
@@ -70,7 +70,7 @@ def another(name: str, node: dict[str, Any]) -> Any:
 
 
 def cases() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every setting by name, with a changed value of it and of what must change beside it."""
+    """Every setting by name, with changed values of it and of those that must change with it."""
     for setting in all_settings():
         node = FORM
         for part in setting.name.split("."):
@@ -82,7 +82,7 @@ CASES = dict(cases())
 
 
 def nested(overrides: dict[str, Any]) -> dict[str, Any]:
-    """The overrides as Prefect's form sends them."""
+    """The overrides in the form that Prefect sends."""
     content: dict[str, Any] = {}
     put(content, overrides, "test", {})
     return json.loads(json.dumps(content))  # type: ignore[no-any-return]
@@ -102,7 +102,7 @@ def by_dvc(root: Path, words: list[str]) -> Settings:
 
 
 @pytest.mark.parametrize(("name", "overrides"), CASES.items(), ids=CASES)
-def test_three_ways_give_the_same_settings(name: str, overrides: dict[str, Any], root: Path) -> None:
+def test_dvc_words_and_form_give_the_same_settings(name: str, overrides: dict[str, Any], root: Path) -> None:
     form = nested(overrides)
     jsonschema.validate(form, FORM)
     words = parsed([f"{key}={json.dumps(value)}" for key, value in overrides.items()], root)
@@ -111,10 +111,10 @@ def test_three_ways_give_the_same_settings(name: str, overrides: dict[str, Any],
     assert by_dvc(root, list(assignments(form))) == expected
     assert expected != Settings()
     found = get(expected.model_dump(mode="json", by_alias=True), name.split("."))
-    assert found == overrides[name] or found == {**found, **overrides[name]}  # lora has its defaults besides
+    assert found == overrides[name] or found == {**found, **overrides[name]}  # lora also has its defaults
 
 
-def test_there_is_a_case_for_every_mapping() -> None:
+def test_every_mapping_has_a_case() -> None:
     assert not [one.name for one in all_settings() if holds_mapping(one.field) and one.name not in VALUES]
 
 
@@ -123,9 +123,9 @@ QUOTED = {"prepare.domain", *(one.name for one in all_settings() if holds_mappin
 
 
 @pytest.mark.parametrize("name", sorted(CASES.keys() - QUOTED))
-def test_a_person_s_plain_override_of_dvc_is_the_same(name: str, root: Path) -> None:
+def test_a_plain_override_of_dvc_gives_the_same_settings(name: str, root: Path) -> None:
     expected = check(nested(CASES[name]), root)
-    assert by_dvc(root, [f"++{key}={in_words(value)}" for key, value in CASES[name].items()]) == expected
+    assert by_dvc(root, [f"++{key}={as_yaml(value)}" for key, value in CASES[name].items()]) == expected
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_person_s_plain_override_of_dvc_is_the_same(name: str, root: Path) -> 
         ["++train.tasks=null", "++train.tasks={rec_box: 3, presence: 1}"],
     ],
 )
-def test_a_mapping_is_replaced_by_dvc_if_it_is_removed_first(words: list[str], root: Path) -> None:
+def test_dvc_replaces_a_mapping_that_is_removed_first(words: list[str], root: Path) -> None:
     assert by_dvc(root, words).train.tasks == {"rec_box": 3, "presence": 1}
 
 
@@ -144,21 +144,21 @@ def test_dvc_alone_merges_a_mapping(root: Path) -> None:
     assert "rec_mask" in by_dvc(root, ["train.tasks={rec_box: 3}"]).train.tasks
 
 
-def test_one_entry_of_a_mapping_is_added_by_all_ways(root: Path) -> None:
+def test_one_entry_of_a_mapping_is_added_by_words_and_by_dvc(root: Path) -> None:
     words = parsed(["train.tasks.presence=1", "train.tasks.rec_mask=0"], root)
     assert words == {"train": {"tasks": {**Settings().train.tasks, "presence": 1, "rec_mask": 0}}}
     expected = check(words, root)
     assert by_dvc(root, ["+train.tasks.presence=1", "train.tasks.rec_mask=0"]) == expected
 
 
-def test_an_entry_joins_the_defaults_of_a_mapping_that_the_file_does_not_name(root: Path) -> None:
+def test_an_entry_is_added_to_the_defaults_of_a_mapping_that_the_file_does_not_name(root: Path) -> None:
     content = read_yaml(root / "params.yaml")
     del content["train"]["tasks"]
     put(content, {"train.tasks.presence": 1}, "test")
     assert content["train"]["tasks"] == {**Settings().train.tasks, "presence": 1}
 
 
-def test_a_value_inside_a_setting_that_is_null_makes_it(root: Path) -> None:
+def test_a_value_inside_a_null_setting_creates_it(root: Path) -> None:
     words = parsed(["model.language.lora.rank=4", "model.language.frozen=true"], root)
     expected = check(words, root)
     assert expected.model.language.lora and expected.model.language.lora.rank == 4
@@ -210,7 +210,7 @@ def test_an_untouched_form_overrides_nothing(overrides: dict[str, Any], root: Pa
         *("line\nbreak", "x=y,{z}:[a]", "#c", "null", "true", "~", "$5", "${", "- a", "a: b", " a "),
     ],
 )
-def test_any_text_reaches_dvc_as_it_is(text: str, root: Path) -> None:
+def test_any_text_reaches_dvc_unchanged(text: str, root: Path) -> None:
     config = {"a": text, "b": [text, {"c": text}]}
     assert by_dvc(root, list(assignments({"model": {"vision": {"config": config}}}))).model.vision.config == config
 
@@ -223,7 +223,7 @@ def test_any_text_reaches_dvc_as_it_is(text: str, root: Path) -> None:
         ({"train": {"tasks": {"null": 1}}}, "train.tasks: null: expected a key of letters"),
     ],
 )
-def test_what_dvc_cannot_take_is_one_line(overrides: dict[str, Any], line: str) -> None:
+def test_values_that_dvc_cannot_read_are_one_line(overrides: dict[str, Any], line: str) -> None:
     with pytest.raises(VilamError) as error:
         list(assignments(overrides))
     assert line in str(error.value)
@@ -236,10 +236,10 @@ def test_what_dvc_cannot_take_is_one_line(overrides: dict[str, Any], line: str) 
         ("train.stepz=5", "train.stepz: no such setting: check its spelling"),
         ("train.steps.all=5", "train.steps.all: no such setting"),
         ("train.cycle.retell=5", "train.cycle.retell: renamed to train.cycle.self_training"),
-        ("train.tasks={a: 1, a: 2}", "not readable as YAML: a is there twice"),
+        ("train.tasks={a: 1, a: 2}", "not readable as YAML: a appears twice"),
     ],
 )
-def test_a_word_that_fits_no_setting_is_one_line(word: str, line: str, root: Path) -> None:
+def test_an_invalid_word_is_one_line(word: str, line: str, root: Path) -> None:
     with pytest.raises(VilamError) as error:
         parsed([word], root)
     assert line in str(error.value) and "\n" not in str(error.value)
@@ -251,7 +251,7 @@ def test_words_are_read_as_yaml_1_2(word: str, value: Any, root: Path) -> None:
     assert (found, type(found)) == (value, type(value))
 
 
-def test_names_of_the_environment_are_for_presets_and_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_are_replaced_in_presets_and_plans_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELLS", "cells")
     content: dict[str, Any] = {}
     override(content, {"prepare.root": "${CELLS}/bccd"}, "plan")

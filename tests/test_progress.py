@@ -1,4 +1,4 @@
-"""Progress: sparse lines where there is no terminal, a bar on one, and nothing lost in between."""
+"""Progress: a bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from vilam.progress import Progress, clock, track
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that pretends to be a terminal."""
 
     def isatty(self) -> bool:
-        """Yes."""
+        """Always true."""
         return True
 
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that the test turns: its one element is the time in seconds."""
-    turned = [1000.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: turned[0])
-    return turned
+    """A clock that the test sets: its only element is the time in seconds."""
+    time = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: time[0])
+    return time
 
 
-def test_lines_are_first_sparse_and_last(now: list[float]) -> None:
+def test_first_last_and_occasional_lines_are_printed(now: list[float]) -> None:
     stream = io.StringIO()
-    with Progress(100, "train", "images", stream=stream) as shown:
+    with Progress(100, "train", "images", stream=stream) as bar:
         for _ in range(10):
             now[0] += 4.0
-            shown.advance(10, loss=1.25)
+            bar.advance(10, loss=1.25)
     assert stream.getvalue().splitlines() == [
         "train: 0/100 images",
         "train: 40/100 images, 2.5 images/s, loss 1.25, 0:24 left",
@@ -40,27 +40,27 @@ def test_lines_are_first_sparse_and_last(now: list[float]) -> None:
     ]
 
 
-def test_what_was_done_before_is_no_part_of_the_rate(now: list[float]) -> None:
+def test_earlier_progress_does_not_count_into_the_rate(now: list[float]) -> None:
     stream = io.StringIO()
-    with Progress(100, "train", done=90, stream=stream) as shown:
+    with Progress(100, "train", done=90, stream=stream) as bar:
         now[0] += 20.0
-        shown.advance(10)
+        bar.advance(10)
     assert stream.getvalue().splitlines()[-1] == "train: 100/100, 0.5 it/s, 0:20 taken"
 
 
-def test_a_failure_still_says_how_far_it_came(now: list[float]) -> None:
+def test_a_failure_prints_the_progress_so_far(now: list[float]) -> None:
     stream = io.StringIO()
-    with pytest.raises(RuntimeError), Progress(3, "read", stream=stream) as shown:
+    with pytest.raises(RuntimeError), Progress(3, "read", stream=stream) as bar:
         now[0] += 1.0
-        shown.advance()
+        bar.advance()
         raise RuntimeError
     assert stream.getvalue().splitlines()[-1] == "read: 1/3, 1.0 it/s, 0:02 left"
 
 
-def test_a_terminal_gets_a_bar_with_the_fields() -> None:
+def test_a_terminal_shows_a_bar_with_the_fields() -> None:
     stream = Terminal()
-    with Progress(2, "train", "images", stream=stream) as shown:
-        shown.advance(2, loss=0.5)
+    with Progress(2, "train", "images", stream=stream) as bar:
+        bar.advance(2, loss=0.5)
     assert "2/2" in stream.getvalue()
     assert "loss 0.5" in stream.getvalue()
 

@@ -1,6 +1,6 @@
-"""A toy for the tests of models, training, inference and stages: a tiny model and a handful of generated scenes.
+"""Toy data for tests of models, training, inference and stages: a tiny model and a few generated scenes.
 
-``tests/`` lies on the path of every test (its conftest.py is there), so a test says ``import toy``.
+``tests/`` is on the import path of every test, because its conftest.py is there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from vilam.tasks.synthesis import render
 PROJECT = Path(__file__).parents[1]
 IMAGE_SIZE = 48
 STEPS = 8
-"""Of step 2 in `make_projects`."""
+"""Optimiser steps of `train` in `make_projects`."""
 SPLITS = {"train": 8, "val": 3, "test": 3}
 LLAMA = {
     "hidden_size": 32,
@@ -47,7 +47,7 @@ LLAMA = {
     "max_position_embeddings": 512,
     "initializer_range": 0.2,
 }
-"""Weights large enough that the logits of a model that has learnt nothing differ from each other."""
+"""The language model; its random weights are large enough that the logits of an untrained model differ."""
 RUN = {
     "steps": 4,
     "batch_size": 2,
@@ -66,14 +66,14 @@ TAUGHT = {
     "synthesize__temperature": 1.0,
     "synthesize__min_iou": 0.02,
 }
-"""A model of eight steps hardly ever finds its way back: what overlaps at all counts."""
+"""Settings with a teacher; after eight steps round trips nearly always fail, so any overlap counts."""
 SHARED = {
     "evaluate__protocol": "vilam-oracle",
     "evaluate__dialogue": True,
     "evaluate__batch_size": 5,
     "evaluate__threads": 1,
 }
-"""An evaluation of everything, in batches so small that there are some for each process."""
+"""An evaluation of everything, in small batches, so that each process has some."""
 
 
 PRETRAINED = {
@@ -94,7 +94,7 @@ PRETRAINED = {
         "lora": {"rank": 2, "alpha": 4, "dropout": 0.1, "targets": ["q_proj", "v_proj"]},
     },
 }
-"""A model whose parts start from `write_checkpoints`."""
+"""A model whose parts start from the checkpoints of `write_checkpoints`."""
 
 LORA = {"rank": 2, "alpha": 4, "dropout": 0.1, "targets": ["q_proj", "v_proj"]}
 BRIEF = {
@@ -105,11 +105,11 @@ BRIEF = {
     "validation_images": 1,
     "checkpoint_every": 3,
 }
-WHOLE = {
+HF = {
     "model__checkpoint": "checkpoint",
     "model__vision__frozen": True,
     "model__language__frozen": True,
-    **{f"{step}__{name}": value for step in ("activate", "train") for name, value in BRIEF.items()},
+    **{f"{phase}__{name}": value for phase in ("activate", "train") for name, value in BRIEF.items()},
     "train__tasks": {"rec_box": 3, "rec_keypoints": 1, "reg_class": 2, "reg_caption": 2},
     "train__cycle__start": 0.3,
     "train__cycle__images": 2,
@@ -122,8 +122,8 @@ WHOLE = {
     "evaluate__max_images": 1,
     "evaluate__gallery": 1,
 }
-"""A run of a whole model: its alignment layer is trained, all else frozen; what overlaps at all goes round."""
-WHOLE_RUNS: dict[str, dict[str, Any]] = {
+"""Settings of a Hugging Face VLM with everything frozen except its alignment layer; any overlap completes a cycle."""
+HF_RUNS: dict[str, dict[str, Any]] = {
     "blip2-opt": {"model__language__lora": LORA, "evaluate__include_activate": True},
     "blip2-t5": {"model__language__lora": {**LORA, "targets": ["q", "v"]}},
     "instructblip-vicuna": {
@@ -159,9 +159,9 @@ WHOLE_RUNS: dict[str, dict[str, Any]] = {
     },
     "kosmos-2": {},
 }
-"""What is particular to each of hf_checkpoints.py's: LoRA, a mode, ZeRO, tasks, a teacher."""
+"""Further settings of each checkpoint of hf_checkpoints.py: LoRA, a mode, ZeRO, tasks, a teacher."""
 FINE_TUNED = {"tuned-composed": "../pretrained/models/train", "tuned-hf": "../hf-blip2-opt/models/train"}
-"""Projects that go on from another one's model, frozen parts with adapters either, and that model."""
+"""Projects that fine-tune another one's model, which has frozen parts and adapters, and the folder of that model."""
 
 ABLATION = """
 name: toy
@@ -179,11 +179,11 @@ arms:
 time_arms: []
 time_fractions: [0.5]
 """
-"""Of `make_projects`."""
+"""The plan of the ablation in `make_projects`."""
 
 
 def params(**changes: Any) -> dict[str, Any]:
-    """params.yaml of a run of seconds; ``changes`` by dotted name with ``__`` for the dot: ``model__aligner="mlp"``."""
+    """Settings for a run of seconds; ``changes`` by dotted name with ``__`` for dots: ``model__aligner="mlp"``."""
     content: dict[str, Any] = read_yaml(PROJECT / "params.yaml")
     content["prepare"]["scenes"] = {"image_size": IMAGE_SIZE, "num_images": dict(SPLITS)}
     content["model"] |= {"image_size": IMAGE_SIZE, "num_queries": 5, "coordinates": "token", "coordinate_bins": 101}
@@ -210,7 +210,7 @@ def params(**changes: Any) -> dict[str, Any]:
 
 
 def settings(**changes: Any) -> Settings:
-    """`params`, checked."""
+    """The checked settings of `params`."""
     return check_settings(params(**changes), Path("params.yaml"))
 
 
@@ -222,7 +222,7 @@ def scenes() -> tuple[ImageRecord, ...]:
 
 @cache
 def card() -> DatasetCard:
-    """Their card."""
+    """The card of the scenes."""
     return DatasetCard("scenes", tuple(CATEGORIES), keypoint_schemas(), tuple(SPLITS), (LICENCE,), {})
 
 
@@ -234,7 +234,7 @@ def records() -> dict[str, ImageRecord]:
 
 @cache
 def instructions() -> tuple[Instruction, ...]:
-    """All that is asked about them, by all tasks and activation."""
+    """The instructions of the scenes, of all tasks and activation."""
     return tuple(_render(1.0))
 
 
@@ -250,21 +250,21 @@ def of_split(split: str) -> list[Instruction]:
 
 @cache
 def tokenizer(coordinates: str = "token") -> GroundingTokenizer:
-    """A tokenizer of the toy's words."""
+    """A tokenizer that is trained on the toy's instructions."""
     texts = [text for each in of_split("train") for text in (each.question, each.answer)]
     return build_tokenizer(settings(model__coordinates=coordinates).model, texts)
 
 
-def encode(style: str, coordinates: str) -> GroundingTokenizer:
-    """A tokenizer such as language models bring along.
+def pretrained_tokenizer(style: str, coordinates: str) -> GroundingTokenizer:
+    """A tokenizer like that of a pretrained language model.
 
-    "gpt2" has tokens of several digits, "sentencepiece" marks spaces, "llama2" also sets one before every piece.
+    style: "gpt2" has tokens of several digits, "sentencepiece" marks spaces, "llama2" also adds one before every text.
     """
-    return GroundingTokenizer(foreign_words(style), 101 if coordinates == "token" else None)
+    return GroundingTokenizer(hf_tokenizer(style), 101 if coordinates == "token" else None)
 
 
-def foreign_words(style: str) -> PreTrainedTokenizerFast:
-    """The tokenizer alone."""
+def hf_tokenizer(style: str) -> PreTrainedTokenizerFast:
+    """The tokenizer of transformers in `pretrained_tokenizer`."""
     own = Tokenizer(models.BPE())
     if style == "gpt2":
         alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -283,30 +283,30 @@ def foreign_words(style: str) -> PreTrainedTokenizerFast:
 
 
 def model(seed: int = 0, **changes: Any) -> VilamForConditionalGeneration:
-    """A fresh model in evaluation mode; ``changes`` as `params` takes them, without the section."""
+    """An untrained model in evaluation mode; ``changes`` as in `params`, without the section."""
     chosen = settings(**{f"model__{name}": value for name, value in changes.items()}).model
     return build_model(chosen, tokenizer(chosen.coordinates), seed).eval()
 
 
 @cache
-def _with_grammars(coordinates: str) -> Model:
+def _model_with_grammars(coordinates: str) -> Model:
     return Model.for_data(model(coordinates=coordinates), tokenizer(coordinates), card())
 
 
-def asked(network: VilamForConditionalGeneration | None = None, coordinates: str = "token") -> Model:
-    """A network, or a fresh one, with the toy's tokenizer and the grammars of its data."""
-    return replace(_with_grammars(coordinates), network=network or model(coordinates=coordinates))
+def with_grammars(network: VilamForConditionalGeneration | None = None, coordinates: str = "token") -> Model:
+    """A network, or an untrained one, with the toy's tokenizer and the grammars of its data."""
+    return replace(_model_with_grammars(coordinates), network=network or model(coordinates=coordinates))
 
 
-def of_few_words(network: VilamForConditionalGeneration | None = None, coordinates: str = "token") -> Model:
-    """`asked`, whose expressions consist of six words: so some expressions of an untrained network come to an end."""
-    made = asked(network, coordinates)
+def with_few_words(network: VilamForConditionalGeneration | None = None, coordinates: str = "token") -> Model:
+    """`with_grammars` with only six words in expressions, so that some expressions of an untrained network end."""
+    made = with_grammars(network, coordinates)
     words = torch.tensor(made.tokenizer.encode(" red blue green thing left small"))
     return replace(made, expression_grammar=replace(made.expression_grammar, words=words, first_words=words))
 
 
 def pretrained(**changes: Any) -> VilamForConditionalGeneration:
-    """A model as it is made beside a language model that knew words before, with the weights of a fresh one."""
+    """A model with the embeddings of a pretrained language model, but random weights."""
     config = model(**changes).config
     config.first_token = tokenizer(changes.get("coordinates", "token")).first_id
     torch.manual_seed(0)
@@ -316,14 +316,14 @@ def pretrained(**changes: Any) -> VilamForConditionalGeneration:
 
 
 def pixels(count: int, seed: int = 0) -> torch.Tensor:
-    """Random pictures (count, 3, S, S)."""
+    """Random images (count, 3, S, S)."""
     return torch.randn(count, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(seed))
 
 
 def write_project(root: Path, described: float = 1.0, **changes: Any) -> Path:
-    """A project folder with the toy's data, as `prepare` and `synthesize` leave it, ready to be trained in.
+    """A project folder with the toy's records and instructions, ready for training.
 
-    described: share of the training regions that have words.
+    described: fraction of the training regions that have expressions.
     """
     write_settings(root, **changes)
     write_dataset(scenes(), card(), root / "data" / "records", 100)
@@ -332,7 +332,7 @@ def write_project(root: Path, described: float = 1.0, **changes: Any) -> Path:
 
 
 def write_settings(root: Path, **changes: Any) -> Path:
-    """A project folder with nothing but its settings."""
+    """A project folder with only its settings."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml_text(params(**changes)), encoding="utf-8")
     if not (root / "configs").exists():
@@ -341,39 +341,41 @@ def write_settings(root: Path, **changes: Any) -> Path:
 
 
 def write_checkpoints(root: Path) -> None:
-    """A vision tower and a language model with its tokenizer, as a hub has them, their weights in several files."""
+    """A vision tower and a language model with its tokenizer in the hub's layout, with weights in several files."""
     torch.manual_seed(0)
     tower = Dinov2Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=48, patch_size=8)
     Dinov2Model(tower).save_pretrained(root / "vision", max_shard_size="40KB")
     statistics = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
     (root / "vision" / "preprocessor_config.json").write_text(json.dumps(statistics))
-    words = foreign_words("gpt2")
-    words.save_pretrained(root / "language")
-    language = LlamaConfig(**LLAMA, vocab_size=len(words), eos_token_id=words.eos_token_id, pad_token_id=None)
+    own_tokenizer = hf_tokenizer("gpt2")
+    own_tokenizer.save_pretrained(root / "language")
+    language = LlamaConfig(
+        **LLAMA, vocab_size=len(own_tokenizer), eos_token_id=own_tokenizer.eos_token_id, pad_token_id=None
+    )
     LlamaForCausalLM(language).save_pretrained(root / "language", max_shard_size="40KB")
 
 
 def put_database(project: Path, database: Path) -> None:
-    """A fresh database of MLflow, which takes seconds to make, into a project folder."""
+    """Copy an empty database of MLflow, which takes seconds to create, into a project folder."""
     (project / "mlruns").mkdir()
     shutil.copy(database, project / "mlruns" / "mlflow.db")
 
 
 def make_projects(folder: Path, database: Path) -> None:
-    """The projects of runs.py, run; ``database``: a fresh one of MLflow. Fails with what was said."""
-    # Everything that a checkpoint of the cycle holds: a teacher, drawn answers with their log probabilities.
-    rewarded = {"mode": "reward", "samples": 2, "teacher": 0.9, "rec_then_reg": 1.0}
+    """Create and run the projects of runs.py; ``database``: an empty one of MLflow. Fails with the logs of the runs."""
+    # So that checkpoints hold all of the cycle: a teacher, sampled answers with their log probabilities.
+    reward = {"mode": "reward", "samples": 2, "teacher": 0.9, "rec_then_reg": 1.0}
     tasks = {"rec_box": 3, "rec_keypoints": 1, "rec_mask": 1, "reg_class": 2, "reg_caption": 2}
     tasks |= {"rec_every": 1, "presence": 1}
     for name in ("whole", "killed"):
-        changes = {f"train__cycle__{key}": value for key, value in rewarded.items()}
+        changes = {f"train__cycle__{key}": value for key, value in reward.items()}
         changes |= {"prepare__absent_categories": 1, "train__tasks": tasks}
         project = write_settings(folder / name, train__steps=STEPS, activate__steps=2, **changes)
         put_database(project, database)
     for stage in (0, 2, 3):
-        changes = {f"{step}__deepspeed": f"configs/deepspeed/zero{stage}.json" for step in ("activate", "train")}
+        changes = {f"{phase}__deepspeed": f"configs/deepspeed/zero{stage}.json" for phase in ("activate", "train")}
         changes |= {"train__cycle__mode": "soft", "train__cycle__teacher": 0.9, "train__cycle__rec_then_reg": 1.0}
-        changes |= {f"{step}__batch_size": 4 for step in ("activate", "train")}
+        changes |= {f"{phase}__batch_size": 4 for phase in ("activate", "train")}
         project = write_project(folder / f"zero{stage}", activate__steps=3, train__steps=4, **changes)
         put_database(project, database)
     for processes in (1, 2):
@@ -384,8 +386,8 @@ def make_projects(folder: Path, database: Path) -> None:
     pretrained = write_project(folder / "pretrained", activate__steps=2, train__steps=STEPS, **PRETRAINED)
     write_checkpoints(pretrained)
     put_database(pretrained, database)
-    for name, changes in WHOLE_RUNS.items():
-        put_database(write_project(folder / f"hf-{name}", 0.5, **{**WHOLE, **changes}), database)
+    for name, changes in HF_RUNS.items():
+        put_database(write_project(folder / f"hf-{name}", 0.5, **{**HF, **changes}), database)
     for name, model in FINE_TUNED.items():
         put_database(write_project(folder / name, model__fine_tune_from=model, train__cycle__max_words=8), database)
     compared = write_settings(folder / "compared", activate__steps=2, train__steps=2)
@@ -396,5 +398,5 @@ def make_projects(folder: Path, database: Path) -> None:
         environment.pop(name, None)
     command = [sys.executable, str(Path(__file__).with_name("runs.py")), str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-    said = "".join(f"{log}:\n{log.read_text()[-3000:]}" for log in sorted(folder.glob("*/log-*.txt")))
-    assert done.returncode == 0, f"{done.stderr[-3000:]}\n{said}"
+    logs = "".join(f"{log}:\n{log.read_text()[-3000:]}" for log in sorted(folder.glob("*/log-*.txt")))
+    assert done.returncode == 0, f"{done.stderr[-3000:]}\n{logs}"

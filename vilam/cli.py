@@ -1,4 +1,4 @@
-"""The command line: a command for each stage, and a few commands for people.
+"""The command line: a command for each stage, and commands for models, data sets and answers.
 
     python -m vilam prepare
     vilam models
@@ -28,27 +28,27 @@ STAGES = {
     "evaluate": "Score both models on held-out images: metrics, reports, predictions.",
     "register": "Register the model as challenger, and as champion if it passes the gate.",
 }
-"""The stages in the order of dvc.yaml, and what they do."""
+"""The stages in the order of dvc.yaml, by the name that they have everywhere, and what they do."""
 
 ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",  # two spinning OpenMP threads collapse on a busy machine
-    "GOMP_SPINCOUNT": "30000",  # but spinning for some microseconds makes training a fifth faster on a quiet one
-    # Batches of ever new lengths fill oneDNN's cache of 1,024 kernels with kernels that are never used again: 1 GB.
+    "OMP_WAIT_POLICY": "PASSIVE",  # spinning OpenMP threads are very slow on a busy machine
+    "GOMP_SPINCOUNT": "30000",  # but a short spin makes training a fifth faster on an idle one
+    # Batches of varying lengths fill oneDNN's cache of 1,024 kernels with ones that are not used again: a gigabyte.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # the bars of Progress are the only ones
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # vilam shows its own
 }
-"""Environment variables that every run sets unless they are already set."""
+"""Environment variables that every run sets, unless they are set already."""
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings file.")]
 RecipeName = Annotated[str, typer.Argument(help="A recipe of configs/datasets, or a recipe's file.")]
 ModelName = Annotated[str, typer.Option("--model", help="A model folder or a registry address.")]
 
 app = typer.Typer(
-    help="Regions from words and words from regions: the stages of the vilam pipeline, and its models.",
+    help="Regions from words and words from regions: the vilam pipeline, one stage at a time, and its model.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -56,7 +56,7 @@ app = typer.Typer(
 
 
 def stage_command(stage: str) -> Callable[[Path], None]:
-    """The command that checks the settings and runs ``stage`` in the current folder."""
+    """The command that checks the settings and runs ``stage`` in the current folder, the project's."""
 
     def command(params: ParamsFile = Path("params.yaml")) -> None:
         from vilam.config import load_settings
@@ -69,9 +69,9 @@ def stage_command(stage: str) -> Callable[[Path], None]:
 
 def evaluate(
     params: ParamsFile = Path("params.yaml"),
-    protocol: Annotated[str | None, typer.Option(help="strict or vilam-oracle, instead of the setting.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="strict or vilam-oracle; replaces the setting.")] = None,
 ) -> None:
-    """Check the settings, with the protocol of the command line, and evaluate in the current folder."""
+    """Check the settings, with this protocol, and evaluate in the current folder, the project's."""
     from vilam.config import check_settings, load_settings, read_yaml
     from vilam.overrides import override
 
@@ -93,9 +93,9 @@ def use(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Write a preset's settings into params.yaml."""
-    from vilam.commands import use as presets
+    from vilam.commands import use as command
 
-    changed = presets.use(preset, params)
+    changed = command.use(preset, params)
     print(f"{params}: {len(changed)} settings changed" + (": " + ", ".join(changed) if changed else ""))
 
 
@@ -114,7 +114,7 @@ def list_datasets(context: typer.Context) -> None:
 
 @datasets.command("show")
 def show_dataset(recipe: RecipeName) -> None:
-    """Show where a data set's files come from, their layout, and what leaks between its splits."""
+    """Show where a data set's files come from, their layout, and known leakage."""
     from vilam.commands.datasets import show_recipe
 
     show_recipe(recipe, Path.cwd())
@@ -122,18 +122,20 @@ def show_dataset(recipe: RecipeName) -> None:
 
 @datasets.command("check")
 def check_dataset(recipe: RecipeName, folder: Annotated[Path, typer.Argument(help="The folder of its files.")]) -> None:
-    """Read all of a data set; print what is in it and everything that is wrong with it."""
+    """Read a whole data set; report what is in it and all of its problems."""
     from vilam.commands.datasets import check
 
     check(recipe, folder, Path.cwd())
 
 
 @app.command()
-def publish(folder: Annotated[Path, typer.Argument(help="A new folder, which others can load.")]) -> None:
-    """Write the prepared data set and its instructions for others: Parquet, COCO, a card, checksums."""
+def publish(folder: Annotated[Path, typer.Argument(help="The new folder.")]) -> None:
+    """Write the prepared data set and its instructions for publication: Parquet, COCO, a card, checksums."""
     from vilam.commands.publish import publish
+    from vilam.layout import Layout
 
-    card = publish(Path("data/records"), Path("data/instructions"), folder)
+    layout = Layout(Path())
+    card = publish(layout.records, layout.instructions, folder)
     print(f"{folder}: {card.name}, {', '.join(card.splits)}: README.md says how to load it")
 
 
@@ -151,7 +153,7 @@ def compare(
     first: Annotated[str, typer.Argument(help="A run's id, a registry address, a project folder or a Parquet file.")],
     second: Annotated[str, typer.Argument(help="The same; differences are second minus first.")],
 ) -> None:
-    """Compare the answers of two evaluated models, paired, with intervals."""
+    """Compare two evaluated models by their answers to the same questions, with intervals."""
     from vilam.commands.compare import compare
 
     compare(first, second, Path.cwd())
@@ -160,10 +162,10 @@ def compare(
 @app.command()
 def table(
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Only the table, with its protocol, in Markdown.")
+        bool, typer.Option("--markdown", help="Print only the table and its protocol, in Markdown.")
     ] = False,
 ) -> None:
-    """Print the metrics of every task after both phases, and where to look further."""
+    """Print every task's metric after activate and after train, and where to find the report."""
     from vilam.commands.table import show_table
 
     show_table(Path.cwd(), markdown)
@@ -172,14 +174,14 @@ def table(
 @app.command()
 def ablate(
     file: Annotated[Path, typer.Argument(help="Arms, seeds and fractions, such as configs/ablations/scenes.yaml.")],
-    table: Annotated[bool, typer.Option("--table", help="Run nothing: show what is finished.")] = False,
-    docs: Annotated[Path | None, typer.Option(help="A folder that gets the tables and the plot, too.")] = None,
+    table: Annotated[bool, typer.Option("--table", help="Run nothing; show the finished results.")] = False,
+    docs: Annotated[Path | None, typer.Option(help="A folder for copies of the tables and the plot.")] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Run only this arm and the baseline; repeat for more.")] = None,
     fraction: Annotated[
-        list[float] | None, typer.Option(help="Run only at this described fraction; repeat for more.")
+        list[float] | None, typer.Option(help="Run only with this described fraction; repeat for more.")
     ] = None,
 ) -> None:
-    """Train arms with equal budgets and compare them, paired, with intervals."""
+    """Train arms with equal budgets and compare their answers, paired, with intervals."""
     from vilam.ablation.command import Part, ablate
 
     ablate(file, Path.cwd(), run=not table, docs=docs, part=Part(arm or (), fraction or ()))
@@ -187,54 +189,56 @@ def ablate(
 
 @app.command()
 def predict(
-    image: Annotated[Path, typer.Argument(help="An image: PNG or JPEG.")],
+    image: Annotated[Path, typer.Argument(help="The image: PNG or JPEG.")],
     model: ModelName = "models:/vilam@champion",
-    locate: Annotated[str | None, typer.Option(help="An expression; answers its box.")] = None,
-    segment: Annotated[str | None, typer.Option(help="An expression; answers its mask as polygons.")] = None,
-    keypoints: Annotated[str | None, typer.Option(help="An expression; answers its keypoints.")] = None,
+    locate: Annotated[str | None, typer.Option(help="An expression; prints its box.")] = None,
+    segment: Annotated[str | None, typer.Option(help="An expression; prints its mask as polygons.")] = None,
+    keypoints: Annotated[str | None, typer.Option(help="An expression; prints its keypoints.")] = None,
     find_all: Annotated[
-        str | None, typer.Option(help="An expression; answers the boxes of all regions that it fits.")
+        str | None, typer.Option(help="An expression; prints the boxes of everything that fits it.")
     ] = None,
-    presence: Annotated[str | None, typer.Option(help="An expression; answers whether it fits any region.")] = None,
-    classify: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers its class.")] = None,
-    describe: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; answers an expression.")] = None,
-    then: Annotated[str | None, typer.Option(help="classify or describe the box that --locate has found.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Draw the answer on the image and save it to this file.")] = None,
+    presence: Annotated[str | None, typer.Option(help="An expression; prints whether anything fits it.")] = None,
+    classify: Annotated[str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; prints its category.")] = None,
+    describe: Annotated[
+        str | None, typer.Option(help="A box x1,y1,x2,y2 in pixels; prints an expression for it.")
+    ] = None,
+    then: Annotated[str | None, typer.Option(help="classify or describe the box that --locate found.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Draw the answer on the image and save it here.")] = None,
 ) -> None:
-    """Ask a trained model about an image; the answer is JSON on stdout."""
+    """Ask a trained model about an image; the answer is printed as JSON."""
     options = {"locate": locate, "segment": segment, "keypoints": keypoints, "find_all": find_all, "presence": presence}
     options |= {"classify": classify, "describe": describe}
-    questions = [(task, words) for task, words in options.items() if words is not None]
+    questions = [(task, text) for task, text in options.items() if text is not None]
     if len(questions) != 1:
         raise VilamError("predict: ask one thing: --" + ", --".join(options).replace("_", "-"))
-    task, words = questions[0]
+    task, text = questions[0]
     if then is not None and (task != "locate" or then not in ("classify", "describe")):
         raise VilamError(f"--then {then}: expected classify or describe, after --locate")
-    box = parse_box(words, task) if task in ("classify", "describe") else None
+    box = parse_box(text, task) if task in ("classify", "describe") else None
     from vilam.commands import predict as command
 
-    command.predict(model, image, task, None if box else words, box, save, then)
+    command.predict(model, image, task, None if box else text, box, save, then)
 
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="A model folder or a registry address of a Hugging Face VLM.")],
-    folder: Annotated[Path, typer.Argument(help="A new folder, which transformers opens without vilam.")],
+    model: Annotated[str, typer.Argument(help="A model folder or a registry address, of a Hugging Face VLM.")],
+    folder: Annotated[Path, typer.Argument(help="The new folder.")],
 ) -> None:
-    """Merge the adapters of a Hugging Face VLM, so that it opens without vilam."""
-    from vilam.commands import export as exporting
+    """Merge the adapters of a Hugging Face VLM, so that transformers alone can open it."""
+    from vilam.commands import export as command
 
-    exporting.export(model, folder, Path.cwd())
+    command.export(model, folder, Path.cwd())
 
 
-def parse_box(words: str, option: str) -> tuple[float, float, float, float]:
+def parse_box(text: str, option: str) -> tuple[float, float, float, float]:
     """``x1,y1,x2,y2`` as numbers; raises VilamError if it is not four numbers with x1 < x2 and y1 < y2."""
     try:
-        x1, y1, x2, y2 = (float(part) for part in words.split(","))
+        x1, y1, x2, y2 = (float(part) for part in text.split(","))
     except ValueError:
-        raise VilamError(f"--{option} {words}: expected x1,y1,x2,y2 in pixels, such as 10,20,110,90") from None
+        raise VilamError(f"--{option} {text}: expected x1,y1,x2,y2 in pixels, such as 10,20,110,90") from None
     if not (x1 < x2 and y1 < y2):
-        raise VilamError(f"--{option} {words}: the box is empty: x1 must be below x2 and y1 below y2")
+        raise VilamError(f"--{option} {text}: the box is empty: x1 must be below x2 and y1 below y2")
     return x1, y1, x2, y2
 
 

@@ -1,4 +1,4 @@
-"""Random choices that depend on names and a seed alone: the same on every machine, in any order, in any process."""
+"""Random choices that depend only on names and a seed: the same on every machine, in any order, in any process."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Item = TypeVar("Item")
 
 
 def number(*parts: object) -> int:
-    """A whole number below 2**64, the same for the same parts."""
+    """An integer in [0, 2**64), the same for the same parts."""
     return int.from_bytes(blake2b("\n".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
 
 
 def fraction(*parts: object) -> float:
     """A number in [0, 1), the same for the same parts."""
-    return (number(*parts) >> 11) / 2**53  # as many bits as a float holds, so that it never rounds up to 1
+    return (number(*parts) >> 11) / 2**53  # as many bits as a float has: it never rounds up to 1
 
 
 def bucket(count: int, *parts: object) -> int:
-    """A whole number 0..count-1, the same for the same parts: each part of a division has one."""
+    """An integer 0..count-1, the same for the same parts, such as the number of a split's tenth."""
     return int(fraction(*parts) * count)
 
 
@@ -32,15 +32,15 @@ def seed_of(*parts: object) -> int:
 
 
 def some(items: Sequence[Item], count: int, rng: np.random.Generator) -> list[Item]:
-    """``count`` of the items, or all of them if there are fewer, in random order."""
+    """``count`` random items, or all of them if there are fewer, in random order."""
     return [items[index] for index in rng.choice(len(items), size=min(count, len(items)), replace=False)]
 
 
 class Epochs:
-    """Names in endless epochs, each epoch in a random order of its own."""
+    """Names in endless epochs, each in another random order."""
 
     def __init__(self, names: Sequence[str], seed: int, purpose: int) -> None:
-        """``purpose`` keeps the orders of several uses of one seed apart."""
+        """``purpose``: different numbers give different orders with one seed."""
         self.names, self.seed, self.purpose = names, seed, purpose
         self._epoch = -1
 

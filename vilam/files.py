@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent whenever a process ends, and their checksums."""
+"""Files and folders that are complete or absent even if the process is killed, and their checksums."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SWAP = 2  # RENAME_EXCHANGE of Linux's fs.h and RENAME_SWAP of macOS's stdio.h
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file, and the folders above it; until the new content is complete the old file stays.
+    """Write a file, and create its folder; the old file stays until the new content is complete.
 
     Raises VilamError if it cannot be written.
     """
@@ -40,9 +40,9 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to fill. If the block succeeds it becomes ``folder``, and the old ``folder`` is removed.
 
     At any moment, also if the process is killed between two system calls, ``folder`` is the complete old one or the
-    complete new one: Linux and macOS exchange the two names in one step. File systems that cannot do that (some network
+    complete new one: Linux and macOS exchange the two names in one call. File systems that cannot do that (some network
     file systems) get two renames. A process killed between these two leaves the old folder beside its name, and
-    `recover` gives the name back; what opens data sets, instructions and models calls it first.
+    `recover` gives the name back; the functions that open data sets, instructions and models call it first.
 
     One process at a time may replace a folder. Raises VilamError if the new folder cannot be written.
     """
@@ -97,7 +97,7 @@ def _exchange(first: Path, second: Path) -> bool:
 def _remove_leftovers(folder: Path) -> None:
     """Remove what replacements left beside a folder.
 
-    The old folder loses its name before its files: `recover` must never find one of which a part is gone.
+    The old folder is renamed before its files are removed: `recover` must never find an incomplete one.
     """
     new, old = _beside(folder, "partial"), _beside(folder, "old")
     shutil.rmtree(new, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Several processes for one stage: the same command, started by torch's launcher once for each."""
+"""Several processes for one stage: torch's launcher starts the same command in each."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vilam.errors import VilamError
 
 Found = TypeVar("Found")
 PATIENCE = timedelta(days=1)
-"""How long one process waits for the others; the launcher ends all as soon as one fails."""
+"""How long a process waits for the others; the launcher ends all of them as soon as one fails."""
 
 
 def launch(stage: str, settings: OptimiserSettings | SynthesizeSettings | EvaluateSettings, root: Path) -> bool:
-    """Start this command line again as several processes where the settings ask for it; returns whether that was done.
+    """Run this command again in several processes if the settings say so; returns whether that was done.
 
-    Raises VilamError that names the stage where one of them fails.
+    Raises VilamError that names the stage if one of them fails.
     """
     if settings.processes == 1 or "RANK" in os.environ:
         return False
@@ -35,24 +35,24 @@ def launch(stage: str, settings: OptimiserSettings | SynthesizeSettings | Evalua
 
 
 def rank() -> int:
-    """This process's number among all that work together; 0 where it works alone, and in the one that starts others."""
+    """The rank of this process; 0 if it is the only one, and in the process that starts the others."""
     return int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:
-    """How many processes work together."""
+    """The number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """The processes that work together: this one's rank, how many there are."""
+    """The processes that work together: the rank of this one, and their number."""
 
     rank: int
     size: int
 
     def all_gather(self, found: Found) -> list[Found]:
-        """What every process found, in the order of their ranks, in all of them. All must call it."""
+        """The objects of all processes, in the order of ranks, in every process. All of them must call it."""
         if self.size == 1:
             return [found]
         from torch import distributed
@@ -63,12 +63,12 @@ class Processes:
 
 
 ALONE = Processes(0, 1)
-"""A process that works by itself."""
+"""A single process."""
 
 
 @contextmanager
 def process_group() -> Iterator[Processes]:
-    """Join the processes that `launch` started, by gloo, which any machine has; a process alone joins nobody."""
+    """Connect the processes that `launch` started, by gloo, which works on any machine; ALONE if there is one."""
     if world_size() == 1:
         yield ALONE
         return

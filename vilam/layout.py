@@ -2,9 +2,9 @@
 
 data/records, data/instructions      what `prepare` and `synthesize` write
 models/STAGE                         what `activate` and `train` write
-metrics/STAGE.json, metrics/plots    numbers, and the tables behind the plots
+metrics/STAGE.json, metrics/plots    numbers, and the tables of the plots
 predictions, reports                 what `evaluate` writes
-checkpoints/STAGE/KEY                training that was not finished
+checkpoints/STAGE/KEY                unfinished training
 mlruns                               MLflow's database and artifacts
 """
 
@@ -32,7 +32,7 @@ class Layout:
 
     @property
     def instructions(self) -> Path:
-        """The questions and answers that are rendered from the records."""
+        """The instructions, rendered from the records."""
         return self.root / "data" / "instructions"
 
     def model(self, stage: str) -> Path:
@@ -44,12 +44,12 @@ class Layout:
         return self.root / "metrics" / f"{stage}.json"
 
     def plot(self, name: str) -> Path:
-        """The table behind a plot, as CSV."""
+        """The table of a plot, as CSV."""
         return self.root / "metrics" / "plots" / f"{name}.csv"
 
     @property
     def predictions(self) -> Path:
-        """The folder of the answers, one Parquet file a model."""
+        """The folder of the answers, with a Parquet file for each model."""
         return self.root / "predictions"
 
     @property
@@ -58,7 +58,7 @@ class Layout:
         return self.root / "reports"
 
     def checkpoints(self, stage: str, key: str) -> Path:
-        """The checkpoints of one run of a stage, which its key names."""
+        """The checkpoints of one run of a stage; ``key`` names the run."""
         return self.root / "checkpoints" / stage / key
 
     @property

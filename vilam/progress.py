@@ -1,4 +1,4 @@
-"""Progress for people: a live bar on a terminal, sparse lines elsewhere; always on stderr, stdout stays for results."""
+"""Progress: a live bar on a terminal, occasional lines elsewhere; always on stderr, since stdout is for results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.progress import Progress as LiveBar
 Item = TypeVar("Item")
 
 QUIET_SECONDS = 15.0
-"""Least time between two lines where there is no terminal."""
+"""Least time between two lines if there is no terminal."""
 
 
 class Progress:
@@ -30,13 +30,13 @@ class Progress:
     def __init__(
         self, total: int, description: str, unit: str = "", done: int = 0, stream: TextIO | None = None
     ) -> None:
-        """``done``: what an earlier process finished; it counts as done but not into the rate."""
+        """``done``: the part that an earlier process finished; it does not count into the rate."""
         self._total, self._description, self._unit = total, description, unit
         self._start, self._done = done, done
         self._stream = stream or sys.stderr
         self._fields: dict[str, float | str] = {}
-        self._began = self._told = 0.0
-        self._told_done = -1
+        self._began = self._printed = 0.0
+        self._printed_done = -1
         self._bar: LiveBar | None = None
 
     def __enter__(self) -> Progress:
@@ -47,26 +47,26 @@ class Progress:
             self._bar.add_task(self._description, total=self._total, completed=self._done, fields=self._details())
             self._bar.start()
         else:
-            self._tell()
+            self._print_line()
         return self
 
     def advance(self, n: int = 1, **fields: float | str) -> None:
-        """Count ``n`` more; ``fields`` (loss=1.23) stand in the bar until they are given again."""
+        """Count ``n`` more; ``fields`` (loss=1.23) are shown until their next values."""
         self._done += n
         self._fields.update(fields)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=self._done, fields=self._details())
-        elif time.monotonic() - self._told >= QUIET_SECONDS:
-            self._tell()
+        elif time.monotonic() - self._printed >= QUIET_SECONDS:
+            self._print_line()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bar down, or tell the last line: how far it came."""
+        """End the bar, or print the last line."""
         if self._bar is not None:
             self._bar.stop()
-        elif self._told_done != self._done:
-            self._tell()
+        elif self._printed_done != self._done:
+            self._print_line()
 
     def _rate(self) -> float:
         return (self._done - self._start) / max(time.monotonic() - self._began, 1e-9)
@@ -75,11 +75,11 @@ class Progress:
         rate = [f"{self._rate():.1f} {self._unit or 'it'}/s"] if self._done > self._start else []
         return ", ".join(rate + [f"{name} {_short(value)}" for name, value in self._fields.items()])
 
-    def _tell(self) -> None:
-        self._told, self._told_done = time.monotonic(), self._done
+    def _print_line(self) -> None:
+        self._printed, self._printed_done = time.monotonic(), self._done
         left = (self._total - self._done) / self._rate() if self._start < self._done < self._total else 0.0
         ends = [f"{clock(left)} left"] if left else []
-        ends += [f"{clock(self._told - self._began)} taken"] if self._done >= self._total else []
+        ends += [f"{clock(self._printed - self._began)} taken"] if self._done >= self._total else []
         details = ", ".join([part for part in [self._details()] if part] + ends)
         line = f"{self._description}: {self._done}/{self._total}" + (f" {self._unit}" if self._unit else "")
         print(f"{line}, {details}" if details else line, file=self._stream, flush=True)

@@ -101,7 +101,7 @@ def test_a_mistake_is_one_line_that_names_the_setting(
 def test_an_arm_that_appears_twice_is_refused(write: Callable[..., Path]) -> None:
     path = write()
     path.write_text(path.read_text().replace("  pseudo:", "  none:"))
-    with pytest.raises(VilamError, match=r"none .*twice.*line \d+"):
+    with pytest.raises(VilamError, match=r"none appears twice.*line \d+"):
         read_plan(path, path.with_name("params.yaml"))
 
 

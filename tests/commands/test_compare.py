@@ -1,4 +1,4 @@
-"""Comparing two models: the numbers are the paired ones, wherever the answers lie."""
+"""`vilam compare`: paired differences, for answers from files, projects, runs and the registry."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def cells(text: str) -> dict[str, list[str]]:
     return {line.split()[0]: line.split()[1:] for line in text.splitlines() if "/" in line}
 
 
-def test_the_numbers_are_the_paired_ones() -> None:
+def test_differences_are_those_of_the_paired_bootstrap() -> None:
     first, second = scores(answers(0)), scores(answers(1, shift=0.4))
     found = cells(comparison_table(first, second))
     assert list(found) == [name for name in first if name in second and "/" in name]
@@ -75,25 +75,25 @@ def test_the_numbers_are_the_paired_ones() -> None:
     assert "*" in found["rec_box/miou"] and "*" not in found["reg_class/accuracy"]
 
 
-def test_the_other_way_round_the_signs_turn() -> None:
+def test_exchanging_the_models_changes_the_signs() -> None:
     first, second = scores(answers(0)), scores(answers(1))
-    there, back = cells(comparison_table(first, second)), cells(comparison_table(second, first))
-    for name, row in there.items():
+    forward, back = cells(comparison_table(first, second)), cells(comparison_table(second, first))
+    for name, row in forward.items():
         assert float(row[2]) == pytest.approx(-float(back[name][2]), abs=1e-3)
         assert float(row[3]) == pytest.approx(-float(back[name][5]), abs=2e-3)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
-    """A project folder with a fresh database."""
+    """A project folder with an empty database."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "mlruns").mkdir()
     (folder / "mlruns" / "mlflow.db").write_bytes(database.read_bytes())
     return folder
 
 
-def test_answers_are_found_wherever_they_lie(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In a file, a project folder, a run and a registered model."""
+def test_answers_are_read_from_all_sources(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file, a project folder, a run and a registered model."""
     rows = answers(0)
     folder = project(tmp_path / "one", rows)
     with open_run(root, "train") as tracker:
@@ -117,28 +117,28 @@ def test_the_command_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         ("empty", "not found: run vilam evaluate"),
         ("broken.parquet", "not readable as the answers"),
         ("0" * 32, "not found"),
     ],
 )
-def test_no_answers_are_one_line(source: str, told: str, root: Path, tmp_path: Path) -> None:
+def test_missing_or_broken_answers_are_one_line(source: str, message: str, root: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.parquet").write_bytes(b"nothing")
     where = source if source.startswith("0") else str(tmp_path / source)
-    with pytest.raises(VilamError, match=told) as error:
+    with pytest.raises(VilamError, match=message) as error:
         compare(where, where, root)
     assert "\n" not in str(error.value)
 
 
-def test_other_questions_are_told(tmp_path: Path, root: Path) -> None:
+def test_different_questions_are_reported(tmp_path: Path, root: Path) -> None:
     fewer = str(project(tmp_path / "fewer", answers(0).iloc[3:]))
     with pytest.raises(VilamError, match="not to the same instructions"):
         compare(str(project(tmp_path / "all", answers(0))), fewer, root)
 
 
-def test_nothing_in_common_is_told() -> None:
+def test_models_without_a_common_task_are_reported() -> None:
     with pytest.raises(VilamError, match="no task in common"):
         comparison_table({}, scores(answers(0)))

@@ -1,4 +1,4 @@
-"""A published data set: whole, checked, and the same once it is read again."""
+"""A published data set: complete, with correct checksums, and the same when it is read again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def head(folder: Path) -> dict[str, object]:
     return content
 
 
-def test_every_file_has_its_sum(published: Path) -> None:
+def test_every_file_has_its_checksum(published: Path) -> None:
     lines = [line.split("  ") for line in (published / "SHA256SUMS").read_text().splitlines()]
     assert {name for _, name in lines} == {
         path.relative_to(published).as_posix()
@@ -51,8 +51,8 @@ def test_every_file_has_its_sum(published: Path) -> None:
         assert hashlib.sha256((published / name).read_bytes()).hexdigest() == digest
 
 
-def test_what_the_card_names_is_there(published: Path, project: Path) -> None:
-    """As `datasets.load_dataset` finds it: every split's files, and all of their rows."""
+def test_files_that_the_card_names_exist(published: Path, project: Path) -> None:
+    """As for `datasets.load_dataset`: the files of every split, with all rows."""
     configs = head(published)["configs"]
     assert isinstance(configs, list) and [one["config_name"] for one in configs] == ["records", "instructions"]
     for config in configs:
@@ -65,7 +65,7 @@ def test_what_the_card_names_is_there(published: Path, project: Path) -> None:
                 assert rows == len([*read_instructions(project / "data" / "instructions", part["split"])])
 
 
-def test_coco_says_the_same(published: Path, project: Path) -> None:
+def test_coco_files_hold_the_same_regions(published: Path, project: Path) -> None:
     for split in toy.card().splits:
         records = list(read_records(project / "data" / "records", split))
         found = COCO(str(published / "coco" / f"instances_{split}.json"))
@@ -83,8 +83,8 @@ def test_coco_says_the_same(published: Path, project: Path) -> None:
                 assert found.annToMask(one).any()
 
 
-def test_coco_is_read_again_as_it_was(published: Path, project: Path, tmp_path: Path) -> None:
-    """With the pictures beside it, by vilam's own reader."""
+def test_coco_files_are_read_back_unchanged(published: Path, project: Path, tmp_path: Path) -> None:
+    """With the images beside them, by vilam's own reader."""
     records = list(read_records(project / "data" / "records", "test"))
     for record in records:
         path = tmp_path / "images" / f"{record.image_id}.png"
@@ -94,27 +94,27 @@ def test_coco_is_read_again_as_it_was(published: Path, project: Path, tmp_path: 
     again, problems = read({"kind": "coco", "files": {"test": "all.json"}, "images": ["images"]}, tmp_path)
     assert problems == []
 
-    def bare(found: list[ImageRecord]) -> list[list[tuple[object, ...]]]:
+    def facts(found: list[ImageRecord]) -> list[list[tuple[object, ...]]]:
         return [[(r.category, r.polygons, r.keypoints) for r in record.regions] for record in found]
 
-    assert bare(again) == bare(records)
+    assert facts(again) == facts(records)
 
 
-def test_licences_and_the_origin_of_words_are_counted(published: Path) -> None:
+def test_licences_and_sources_of_expressions_are_counted(published: Path) -> None:
     text = (published / "README.md").read_text(encoding="utf-8")
     licence = toy.scenes()[0].licence
     assert f"- {licence}: {len(toy.scenes())}" in text
-    assert "## Expressions in the instructions, by who wrote them" in text and "## Known limits" in text
+    assert "## Expressions in the instructions by source" in text and "## Known limits" in text
 
 
-def test_records_alone_are_published_too(project: Path, tmp_path: Path) -> None:
+def test_records_without_instructions_are_published(project: Path, tmp_path: Path) -> None:
     publish(project / "data" / "records", tmp_path / "none", tmp_path / "public")
     configs = head(tmp_path / "public")["configs"]
     assert isinstance(configs, list) and len(configs) == 1
     assert not (tmp_path / "public" / "instructions").exists()
 
 
-def test_one_that_cannot_be_written_leaves_nothing(project: Path, tmp_path: Path) -> None:
+def test_failed_publication_leaves_nothing(project: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(VilamError, match="could not be written"):
         publish(project / "data" / "records", tmp_path / "none", tmp_path / "file" / "public")
@@ -123,7 +123,7 @@ def test_one_that_cannot_be_written_leaves_nothing(project: Path, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_licence_that_the_card_does_not_know_has_a_number(project: Path) -> None:
+def test_a_licence_that_is_not_in_the_card_gets_an_id(project: Path) -> None:
     record = replace(next(read_records(project / "data" / "records", "test")), licence="another")
     content = coco_content(toy.card(), iter([record]))
     names = {one["id"]: one["name"] for one in content["licenses"]}

@@ -26,7 +26,7 @@ AFTER = {
 }
 
 
-def test_the_text_names_each_task_once_and_fits_a_terminal() -> None:
+def test_the_text_names_each_task_once_and_fits_into_a_terminal() -> None:
     text = summary_table({"activate": BEFORE, "train": AFTER})
     assert [line.split() for line in text.splitlines()[2:]] == [
         ["rec_box", "acc_0.5", "0.100", "0.725", "+0.625", "0.700–0.750", "10.0%", "10"],
@@ -46,7 +46,7 @@ def test_the_best_of_all_templates_has_a_row_and_a_note() -> None:
     assert "oracle" not in summary_table({"train": AFTER})
 
 
-def test_in_markdown_every_line_has_as_many_cells_and_the_protocol_is_above():
+def test_markdown_rows_have_equal_numbers_of_cells_below_the_protocol():
     oracle = {"rec_box_oracle/acc_0.5": 0.9, "rec_box_oracle/total": 4.0, "rec_box_oracle/templates": 12.0}
     metrics = {"activate": BEFORE, "train": {**AFTER, **oracle}}
     first, blank, *table, last_blank, note = markdown_table(metrics, "coco, split test").splitlines()
@@ -71,8 +71,8 @@ def test_the_command_prints_the_table_and_where_to_look(
     (tmp_path / "metrics" / "evaluate.json").write_text(json.dumps(metrics))
     monkeypatch.chdir(tmp_path)
     app(["table"], standalone_mode=False)
-    printed = capsys.readouterr().out
-    assert printed.startswith(summary_table(metrics)) and str(tmp_path / "reports" / "index.html") in printed
+    output = capsys.readouterr().out
+    assert output.startswith(summary_table(metrics)) and str(tmp_path / "reports" / "index.html") in output
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "not found: run `dvc repro` first"), ("{", "broken")])

@@ -1,4 +1,4 @@
-"""Presets: params.yaml then has their settings, and nothing else of it has changed."""
+"""`vilam use`: params.yaml gets the settings of the preset, and nothing else in it changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def settings(path: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_its_settings_are_there_and_the_others_unchanged(preset: Path, params: Path) -> None:
+def test_settings_of_the_preset_are_written_and_others_unchanged(preset: Path, params: Path) -> None:
     wanted = read_yaml(preset)
     before = settings(params)
     changed = use(preset, params)
@@ -44,7 +44,7 @@ def test_its_settings_are_there_and_the_others_unchanged(preset: Path, params: P
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_both_phases_train_as_it_says(preset: Path, params: Path) -> None:
+def test_shared_settings_of_the_preset_apply_to_both_phases(preset: Path, params: Path) -> None:
     use(preset, params)
     shared = [name.removeprefix("optimiser.") for name in read_yaml(preset) if name.startswith("optimiser.")]
     made = load_settings(params)
@@ -53,7 +53,7 @@ def test_both_phases_train_as_it_says(preset: Path, params: Path) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_the_comments_stay(preset: Path, params: Path) -> None:
+def test_comments_are_kept(preset: Path, params: Path) -> None:
     def comments() -> list[str]:
         lines = params.read_text(encoding="utf-8").splitlines()
         return [line.partition(" # ")[2] for line in lines if " # " in line]
@@ -63,14 +63,14 @@ def test_the_comments_stay(preset: Path, params: Path) -> None:
     assert comments() == before and len(before) > 40
 
 
-def test_a_second_use_changes_nothing(params: Path) -> None:
+def test_using_a_preset_again_changes_nothing(params: Path) -> None:
     use(PRESETS[0], params)
     text, time = params.read_text(encoding="utf-8"), params.stat().st_mtime_ns
     assert use(PRESETS[0], params) == []
     assert (params.read_text(encoding="utf-8"), params.stat().st_mtime_ns) == (text, time)
 
 
-def test_a_value_that_changes_nothing_else_leaves_every_other_line(params: Path, tmp_path: Path) -> None:
+def test_one_changed_value_changes_one_line(params: Path, tmp_path: Path) -> None:
     preset = tmp_path / "one.yaml"
     preset.write_text("train.steps: 70\n", encoding="utf-8")
     before = params.read_text(encoding="utf-8").splitlines()
@@ -79,7 +79,7 @@ def test_a_value_that_changes_nothing_else_leaves_every_other_line(params: Path,
     assert [(a, b) for a, b in zip(before, after, strict=True) if a != b] == [("  steps: 2200", "  steps: 70")]
 
 
-def test_a_setting_that_the_file_does_not_name_yet_is_written_into_its_section(params: Path, tmp_path: Path) -> None:
+def test_a_setting_that_the_file_does_not_name_is_added_to_its_section(params: Path, tmp_path: Path) -> None:
     preset = tmp_path / "two.yaml"
     preset.write_text("evaluate.batch_size: 7\nprepare.max_invalid: 3\nevaluate.threads: 2\n", encoding="utf-8")
     before = params.read_text(encoding="utf-8").splitlines()
@@ -89,7 +89,7 @@ def test_a_setting_that_the_file_does_not_name_yet_is_written_into_its_section(p
     assert settings(params)["evaluate.threads"] == 2
 
 
-def test_a_value_that_is_the_default_is_no_change(params: Path, tmp_path: Path) -> None:
+def test_a_default_value_is_no_change(params: Path, tmp_path: Path) -> None:
     preset = tmp_path / "one.yaml"
     preset.write_text("evaluate.batch_size: 64\n", encoding="utf-8")
     assert use(preset, params) == []
@@ -106,7 +106,7 @@ def test_a_section_merges_and_a_mapping_is_replaced(params: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("train.stepz: 7", "train.stepz: no such setting"),
         ("train.cycel.mode: none", "train.cycel.mode: no such setting"),
@@ -121,21 +121,21 @@ def test_a_section_merges_and_a_mapping_is_replaced(params: Path, tmp_path: Path
         (None, "not found"),
     ],
 )
-def test_a_wrong_preset_is_one_line_and_changes_nothing(
-    text: str | None, words: str, params: Path, tmp_path: Path
+def test_an_invalid_preset_is_one_line_and_changes_nothing(
+    text: str | None, message: str, params: Path, tmp_path: Path
 ) -> None:
     preset = tmp_path / "preset.yaml"
     if text is not None:
         preset.write_text(text, encoding="utf-8")
     before = params.read_text(encoding="utf-8")
-    with pytest.raises(VilamError, match=words) as error:
+    with pytest.raises(VilamError, match=message) as error:
         use(preset, params)
     assert "\n" not in str(error.value) and str(preset) in str(error.value)
     assert params.read_text(encoding="utf-8") == before
 
 
-def test_the_command_says_what_it_changed(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_what_it_changed(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app(["use", str(PROJECT / "configs/models/small.yaml"), "--params", str(params)], standalone_mode=False)
-    said = capsys.readouterr().out
-    assert said.startswith(f"{params}: ") and " settings changed: model.image_size, " in said
+    output = capsys.readouterr().out
+    assert output.startswith(f"{params}: ") and " settings changed: model.image_size, " in output
     assert load_settings(params).model.vision.checkpoint == "package:dinov2-small"

@@ -40,7 +40,7 @@ def refreshed(
     measured: Mapping[str, float] = {}
     for iteration in range(iterations):
         instructions = scripted.instructions(undescribed)
-        measured = cycle.refresh(toy.of_few_words(network), toy.records(), instructions, iteration, processes)
+        measured = cycle.refresh(toy.with_few_words(network), toy.records(), instructions, iteration, processes)
     return measured
 
 
@@ -78,7 +78,7 @@ def test_refresh_uses_every_image_and_keeps_the_newest(things):
     cycle = make(images=3, kept=4)
     seen = []
     for iteration in range(8):
-        cycle.refresh(toy.asked(), toy.records(), scripted.instructions(undescribed=True), iteration)
+        cycle.refresh(toy.with_grammars(), toy.records(), scripted.instructions(undescribed=True), iteration)
         seen += list(cycle.kept)[-3:]
         assert len(cycle.kept) <= 4
     assert sorted(seen) == sorted([image_id for image_id in by_image(toy.of_split("train"))] * 3)
@@ -105,7 +105,7 @@ def test_the_teacher_is_the_reference_model_of_rewards(monkeypatch):
     before, after = toy.model(seed=0), toy.model(seed=5)
     cycle = make(mode="reward", samples=2, kl=0.1, teacher=1.0, reg_then_rec=0.0, rec_then_reg=1.0, images=4)
     for network in (before, after):
-        cycle.refresh(toy.asked(network), toy.records(), scripted.instructions(), 0)
+        cycle.refresh(toy.with_grammars(network), toy.records(), scripted.instructions(), 0)
     checked = 0
     for image_id, examples in cycle.kept.items():
         images = after.preprocess([toy.records()[image_id].image])
@@ -113,7 +113,7 @@ def test_the_teacher_is_the_reference_model_of_rewards(monkeypatch):
             assert each.sampled is not None
             target = Target(0, each.instruction.question, each.sampled.ids)
             for network, known in ((after, each.sampled.old), (before, each.sampled.reference)):
-                (expected,) = log_probabilities(toy.asked(network), images, [target])
+                (expected,) = log_probabilities(toy.with_grammars(network), images, [target])
                 assert list(known) == pytest.approx(list(expected), abs=1e-3)
             assert list(each.sampled.old) != pytest.approx(list(each.sampled.reference), abs=0.1)
             checked += 1

@@ -23,7 +23,7 @@ LETTERS = "ABCDEFGH"
 def make(rec_tasks: dict[str, float] | None = None, **changes: Any) -> list[list[Example]]:
     labeler = PseudoLabeler(scripted.settings(**changes), rec_tasks or {"rec_box": 1.0}, seed=1)
     undescribed = changes.get("rec_then_reg", 0.0) == 0.0
-    examples, _ = labeler.examples(toy.asked(), scripted.sources(undescribed=undescribed), 0)
+    examples, _ = labeler.examples(toy.with_grammars(), scripted.sources(undescribed=undescribed), 0)
     return examples
 
 
@@ -112,7 +112,7 @@ def test_a_box_that_fits_two_regions_gives_no_example_and_no_reward(monkeypatch)
         monkeypatch, lambda _: WORDS, lambda each: scripted.box_of(same_boxes[each.image].record.regions[0])
     )
     own = scripted.settings(reg_then_rec=1.0, rec_then_reg=1.0, self_training=1.0)
-    examples, round_trips = PseudoLabeler(own, {"rec_box": 1.0}, 1).examples(toy.asked(), same_boxes, 0)
+    examples, round_trips = PseudoLabeler(own, {"rec_box": 1.0}, 1).examples(toy.with_grammars(), same_boxes, 0)
     assert examples == [[], []] and all(each.found.iou > 0.9 and each.reward(0.5) == 0 for each in round_trips)
 
 
@@ -172,10 +172,10 @@ def test_examples_depend_on_the_seed_and_the_iteration_alone(monkeypatch):
     scripted.script(monkeypatch, lettered, truth)
     labeler = PseudoLabeler(scripted.settings(), {"rec_box": 1.0}, seed=1)
     sources = scripted.sources(undescribed=True)
-    first = labeler.examples(toy.asked(), sources, 0)
-    assert labeler.examples(toy.asked(), sources, 0) == first
-    assert labeler.examples(toy.asked(), sources, 1) != first
-    alone = [labeler.examples(toy.asked(), [source], 0)[0][0] for source in sources[:1]]
+    first = labeler.examples(toy.with_grammars(), sources, 0)
+    assert labeler.examples(toy.with_grammars(), sources, 0) == first
+    assert labeler.examples(toy.with_grammars(), sources, 1) != first
+    alone = [labeler.examples(toy.with_grammars(), [source], 0)[0][0] for source in sources[:1]]
     assert alone == first[0][:1]  # independent of the rest of the batch
 
 
@@ -228,6 +228,8 @@ def test_regions_with_true_expressions_get_no_generated_ones(monkeypatch):
         (source.described, ()),
         ({}, source.record.regions),
     ):
-        ((examples,), round_trips) = labeler.examples(toy.asked(), [type(source)(source.record, described_by_task)], 0)
+        ((examples,), round_trips) = labeler.examples(
+            toy.with_grammars(), [type(source)(source.record, described_by_task)], 0
+        )
         assert {each.instruction.region_id for each in examples} == {region.region_id for region in expected}
         assert len(round_trips) == len(expected)

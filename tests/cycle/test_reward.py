@@ -33,7 +33,7 @@ def test_advantages_are_standard_scores():
 def make(**changes: Any) -> tuple[list[list[Example]], list[Any]]:
     own = {"mode": "reward", "samples": 4, "rec_then_reg": 0.0, "reg_then_rec": 0.5, **changes}
     rewards = Rewards(scripted.settings(**own), seed=1)
-    return rewards.examples(toy.asked(), toy.model(seed=1), scripted.sources(), 0)
+    return rewards.examples(toy.with_grammars(), toy.model(seed=1), scripted.sources(), 0)
 
 
 def script_one_right(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_log_probabilities_are_those_of_the_model_and_of_the_reference(monkeypat
         sampled = example.sampled
         assert sampled is not None
         for model, known in ((toy.model(), sampled.old), (toy.model(seed=1), sampled.reference)):
-            batch = collate(toy.asked(model), [record.image], [[example]])
+            batch = collate(toy.with_grammars(model), [record.image], [[example]])
             with torch.no_grad():
                 logits = model(**batch.inputs).logits
             after = len(batch.inputs["input_ids"][0]) - len(sampled.ids)
@@ -95,7 +95,7 @@ def test_all_questions_begin_with_the_domain(monkeypatch):
     asked = scripted.script(monkeypatch, lambda _: "the thing", lambda _: next(boxes))
     own = scripted.settings(mode="reward", samples=2, rec_then_reg=1.0)
     rewards = Rewards(own, seed=1)
-    examples, _ = rewards.examples(toy.asked(), toy.model(seed=1), scripted.of_domain(domain), 0)
+    examples, _ = rewards.examples(toy.with_grammars(), toy.model(seed=1), scripted.of_domain(domain), 0)
     assert {example.instruction.task for made in examples for example in made} >= {"rec_box"} and targets
     questions = [each.question for each in [*asked, *targets]]
     questions += [example.instruction.question for made in examples for example in made]
@@ -121,7 +121,7 @@ def test_the_reward_of_a_box_is_the_log_probability_of_its_expression(monkeypatc
         for box in sampled:
             question = TASKS["reg_caption"].templates[0].format(region=box)
             ids = tokenizer.encode_question(question) + (answer := tokenizer.encode_answer(asked.expression))
-            pixels = collate(toy.asked(model), [source.record.image], [[own[0]]]).inputs["pixel_values"]
+            pixels = collate(toy.with_grammars(model), [source.record.image], [[own[0]]]).inputs["pixel_values"]
             with torch.no_grad():
                 logits = model(pixels, torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long)).logits
             start = len(ids) - len(answer)

@@ -46,8 +46,8 @@ def all_regions(records: Sequence[ImageRecord]) -> list[BatchRegion]:
 def run(
     records: Sequence[ImageRecord], sampling: Sampling = SAMPLING, form: str = "token", few: bool = True
 ) -> list[list[RoundTrip]]:
-    """``few``: see `toy.of_few_words`."""
-    model = toy.of_few_words(coordinates=form) if few else toy.asked(coordinates=form)
+    """``few``: see `toy.with_few_words`."""
+    model = toy.with_few_words(coordinates=form) if few else toy.with_grammars(coordinates=form)
     return make_round_trips(model, records, all_regions(records), sampling)
 
 
@@ -218,7 +218,7 @@ def test_find_scores_masks_and_keypoints(monkeypatch, task):
     replies = iter(answers.values())
     monkeypatch.setattr(module, "generate", lambda *a: [Answer(next(replies), (1,), 0.5) for _ in a[2]])
     queries = [rec_query(chosen, i, [record], (0, region), f"thing {i}") for i, region in enumerate(record.regions)]
-    found = find(toy.asked(), toy.pixels(1), [record], queries)
+    found = find(toy.with_grammars(), toy.pixels(1), [record], queries)
     for region, one in zip(record.regions, found, strict=True):
         assert one.iou > 0.9 and one.answer == answers[region.region_id]
         assert one.box_xyxy is not None

@@ -95,7 +95,7 @@ def other_of(words: Sequence[str], found: Found = ELSEWHERE, max_words: int = 30
         [RoundTrip("What?", each.format(region.category, other=other(region)), (1, 2, 3), 0.5, found) for each in words]
         for _, region in regions()
     ]
-    return with_other_forms(toy.asked(), records(), regions(), round_trips, 0.5, max_words)
+    return with_other_forms(toy.with_grammars(), records(), regions(), round_trips, 0.5, max_words)
 
 
 def other(region: Region) -> str:
@@ -107,7 +107,7 @@ def test_the_most_probable_shorter_forms_are_tried(monkeypatch):
     asked = scripted.script(monkeypatch, lambda _: "", lambda _: "[0, 0, 10, 10]")
     words = "the small red {} on the far left"
     tried = other_of([words])
-    model = toy.asked()
+    model = toy.with_grammars()
     for (index, region), (first, *more) in zip(regions(), tried, strict=True):
         assert first.words == words.format(region.category) and len(more) == FORMS
         assert [form.confidence for form in more] != [0.5] * FORMS
@@ -129,7 +129,7 @@ def test_questions_about_other_forms_begin_with_the_domain(monkeypatch):
     round_trips = [
         [RoundTrip("What?", f"the red {region.category} up", (1, 2, 3), 0.5, ELSEWHERE)] for _, region in regions()
     ]
-    with_other_forms(toy.asked(), images, regions(), round_trips, 0.5, 30)
+    with_other_forms(toy.with_grammars(), images, regions(), round_trips, 0.5, 30)
     assert asked and all(each.question.startswith(f"{domain} Where is ") for each in asked)
 
 
@@ -158,7 +158,7 @@ def test_the_forms_are_those_of_an_expression_that_returns_if_there_is_one(monke
             ]
             for _, r in regions()
         ]
-        tried = with_other_forms(toy.asked(), records(), regions(), round_trips, 0.5, 30)
+        tried = with_other_forms(toy.with_grammars(), records(), regions(), round_trips, 0.5, 30)
         found = {part for _, _, *more in tried for form in more for part in form.words.split()}
         assert found & {"red", "big"} == {word}
 

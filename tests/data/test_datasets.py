@@ -12,14 +12,14 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 (its own abbreviation)
 from numpy.typing import NDArray
 from PIL import Image
-from reading import PROJECT, picture, read
+from reading import PROJECT, read, write_image
 
 from vilam.data.recipes import read_recipe, recipe_files
 from vilam.errors import VilamError
 from vilam.geometry.polygons import area
 
 BOX = (10.0, 6.0, 30.0, 21.0)
-"""Of every object here, in a picture of 40 x 30."""
+"""The box of every object here, in an image of 40 x 30."""
 GENERIC = {"coco", "voc", "yolo", "parquet", "refer"}
 ELSEWHERE = {"bccd", "grefcoco", "refcoco", "refcoco_plus", "refcocog_umd", "refcocog_google"}
 """Read in the tests of their readers."""
@@ -39,13 +39,13 @@ def save(path: Path, pixels: NDArray[Any]) -> None:
 
 def isic16(root: Path) -> None:
     for part in ("Training", "Test"):
-        picture(root / f"ISBI2016_ISIC_Part1_{part}_Data" / f"ISIC_{part}.jpg")
+        write_image(root / f"ISBI2016_ISIC_Part1_{part}_Data" / f"ISIC_{part}.jpg")
         save(root / f"ISBI2016_ISIC_Part1_{part}_GroundTruth" / f"ISIC_{part}_Segmentation.png", mask())
 
 
 def ham10000(root: Path) -> None:
     for part, name in ((1, "ISIC_0000001"), (2, "ISIC_0000002")):
-        picture(root / f"HAM10000_images_part_{part}" / f"{name}.jpg")
+        write_image(root / f"HAM10000_images_part_{part}" / f"{name}.jpg")
         save(root / "HAM10000_segmentations_lesion_tschandl" / f"{name}_segmentation.png", mask())
     rows = ["HAM_1,ISIC_0000001,mel,histo,80.0,male,scalp", "HAM_1,ISIC_0000002,mel,histo,80.0,male,scalp"]
     header = "lesion_id,image_id,dx,dx_type,age,sex,localization"
@@ -54,14 +54,14 @@ def ham10000(root: Path) -> None:
 
 def tn3k(root: Path) -> None:
     for part in ("trainval", "test"):  # its masks are JPEG too
-        picture(root / f"{part}-image" / "0000.jpg")
+        write_image(root / f"{part}-image" / "0000.jpg")
         save(root / f"{part}-mask" / "0000.jpg", mask())
 
 
 def busi(root: Path) -> None:
     for name in ("benign", "malignant", "normal"):
         folder = root / "Dataset_BUSI_with_GT" / name
-        picture(folder / f"{name} (1).png")
+        write_image(folder / f"{name} (1).png")
         save(folder / f"{name} (1)_mask.png", mask(0 if name == "normal" else 255))
     save(folder.with_name("benign") / "benign (1)_mask_1.png", mask())
 
@@ -69,20 +69,20 @@ def busi(root: Path) -> None:
 def lgg(root: Path) -> None:
     folder = root / "kaggle_3m" / "TCGA_CS_4941_19960909"
     for number in (1, 2):
-        picture(folder / f"TCGA_CS_4941_19960909_{number}.tif")
+        write_image(folder / f"TCGA_CS_4941_19960909_{number}.tif")
         save(folder / f"TCGA_CS_4941_19960909_{number}_mask.tif", mask(255 * (number - 1)))
 
 
 def endovis18(root: Path) -> None:
     for number in (1, 2):
-        picture(root / f"seq_{number}" / "left_frames" / "frame000.png")
+        write_image(root / f"seq_{number}" / "left_frames" / "frame000.png")
         save(root / f"seq_{number}" / "labels" / "frame000.png", mask((0, 255, 0) if number == 1 else (125, 255, 12)))
 
 
 def tbx11k(root: Path) -> None:
     (root / "annotations" / "json").mkdir(parents=True)
     for part in ("train", "val"):
-        picture(root / "imgs" / "tb" / f"tb_{part}.png")
+        write_image(root / "imgs" / "tb" / f"tb_{part}.png")
         content = {
             "images": [{"id": 1, "file_name": f"tb/tb_{part}.png", "width": 40, "height": 30}],
             "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 6, 20, 15], "iscrowd": 0}],
@@ -136,14 +136,14 @@ def adni(root: Path) -> None:
 
 def chestxray14(root: Path) -> None:
     for folder, name in ((1, "00013118_008.png"), (2, "00014716_007.png")):
-        picture(root / f"images_00{folder}" / "images" / name)
+        write_image(root / f"images_00{folder}" / "images" / name)
     rows = ["00013118_008.png,Atelectasis,10.0,6.0,20.0,15.0,,,", "00014716_007.png,Mass,10.0,6.0,20.0,15.0,,,"]
     (root / "BBox_List_2017.csv").write_text("\n".join(["Image Index,Finding Label,Bbox [x,y,w,h],,,", *rows]))
 
 
 def ldpolypvideo(root: Path) -> None:
     for part, film in (("TrainValid", 1), ("TrainValid", 2), ("Test", 1)):  # frames count from 1 in every film
-        picture(root / part / "Images" / str(film) / "0001.jpg")
+        write_image(root / part / "Images" / str(film) / "0001.jpg")
         labels = root / part / "Annotations" / str(film) / "0001.txt"
         labels.parent.mkdir(parents=True)
         labels.write_text("1\n10 6 30 21\n" if film == 1 else "0\n")
@@ -154,7 +154,7 @@ def object_cxr(root: Path) -> None:
     for part, content in rows.items():
         (root / f"{part}.csv").write_text(f"image_name,annotation\n{content}\n")
     for name in ("train/00001", "dev/00002", "dev/00003"):
-        picture(root / f"{name}.jpg")
+        write_image(root / f"{name}.jpg")
 
 
 def flickr30k_entities(root: Path) -> None:
@@ -162,7 +162,7 @@ def flickr30k_entities(root: Path) -> None:
         (root / folder).mkdir()
     for split, name in (("train", "1000092795"), ("val", "10002456"), ("test", "1000268201")):
         (root / f"{split}.txt").write_text(f"{name}\n")
-        picture(root / "flickr30k-images" / f"{name}.jpg")
+        write_image(root / "flickr30k-images" / f"{name}.jpg")
         first = "[/EN#1/people Two young guys] with [/EN#2/bodyparts/other shaggy hair] look at [/EN#3/other hands] ."
         (root / "Sentences" / f"{name}.txt").write_text(f"{first}\n[/EN#2/bodyparts Hair] [/EN#0/notvisual there] .\n")
         one = "<object>{}<bndbox><xmin>11</xmin><ymin>7</ymin><xmax>30</xmax><ymax>21</ymax></bndbox></object>"
@@ -174,7 +174,7 @@ def flickr30k_entities(root: Path) -> None:
 def visual_genome(root: Path) -> None:
     rows = []
     for number in range(1, 21):
-        picture(root / ("VG_100K" if number % 2 else "VG_100K_2") / f"{number}.jpg")
+        write_image(root / ("VG_100K" if number % 2 else "VG_100K_2") / f"{number}.jpg")
         region = {"region_id": number, "image_id": number, "x": 10, "y": 6, "width": 20, "height": 15}
         rows.append({"id": number, "regions": [{**region, "phrase": "the clock is green"}]})
     (root / "region_descriptions.json").write_text(json.dumps(rows))
@@ -198,22 +198,22 @@ SETS: dict[str, tuple[Callable[[Path], None], list[list[str]]]] = {
     "flickr30k_entities": (flickr30k_entities, [["people", "people", "bodyparts"]] * 3),
     "visual_genome": (visual_genome, [["region"]] * 20),
 }
-"""How a few files of a set are made, and the categories of each image's objects, by image."""
+"""A function that writes a few files of a set, and the categories of each image's objects, by image."""
 HELD_OUT = {"isic16": "test", "tn3k": "test", "tbx11k": "test", "luna16": "test", "deeplesion": "test"}
 HELD_OUT |= {"ldpolypvideo": "test", "object_cxr": "test", "flickr30k_entities": "val"}
-"""Splits that the sets themselves tell."""
+"""A split that the set itself defines."""
 TOGETHER = {"ham10000", "lgg"}
-"""Sets of which the fixture holds one patient or lesion."""
+"""Sets whose files here come from one patient or lesion."""
 BY_PIXEL = {"tn3k", "luna16"}
-"""Sets whose boxes are right to a pixel or two: JPEG blurs masks, a ball is as wide as high in millimetres alone."""
+"""Sets whose boxes are right to a pixel or two: JPEG blurs masks, and nodules are round only in millimetres."""
 
 
-def test_every_recipe_is_tried() -> None:
+def test_every_recipe_has_a_test() -> None:
     assert {*SETS, *GENERIC, *ELSEWHERE} == {*recipe_files(PROJECT)}
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_set_is_read_in_its_own_format(name: str, tmp_path: Path) -> None:
+def test_a_data_set_is_read_in_its_own_format(name: str, tmp_path: Path) -> None:
     make, categories = SETS[name]
     make(tmp_path)
     records, problems = read(name, tmp_path)
@@ -229,15 +229,15 @@ def test_a_set_is_read_in_its_own_format(name: str, tmp_path: Path) -> None:
     assert name not in TOGETHER or len(splits) == 1
 
 
-def test_phrases_of_one_box_describe_it(tmp_path: Path) -> None:
+def test_phrases_with_one_box_are_expressions_of_its_region(tmp_path: Path) -> None:
     flickr30k_entities(tmp_path)
     record = read("flickr30k_entities", tmp_path)[0][0]
     assert record.captions == ("Two young guys with shaggy hair look at hands .", "Hair there .")
-    said = {region.region_id: [one.text for one in region.expressions] for region in record.regions}
-    assert said == {"1000092795_1_0": [], "1000092795_1_1": [], "1000092795_2": ["shaggy hair", "Hair"]}
+    texts = {region.region_id: [one.text for one in region.expressions] for region in record.regions}
+    assert texts == {"1000092795_1_0": [], "1000092795_1_1": [], "1000092795_2": ["shaggy hair", "Hair"]}
 
 
-def test_phrases_of_several_boxes_mean_all_of_them(tmp_path: Path) -> None:
+def test_phrases_with_several_boxes_are_groups(tmp_path: Path) -> None:
     flickr30k_entities(tmp_path)
     record = read("flickr30k_entities", tmp_path)[0][0]
     assert [(group.text, group.region_ids) for group in record.groups] == [
@@ -259,8 +259,8 @@ def test_an_empty_description_is_no_expression(tmp_path: Path) -> None:
     assert problems == [] and not [region for record in records for region in record.regions if region.expressions]
 
 
-def test_regions_of_two_files_of_lines_have_ids_of_their_own(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+def test_regions_of_two_files_of_lines_have_different_ids(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
     for name in ("a_1.txt", "a_2.txt"):
         (tmp_path / name).write_text("1 2 3 4\n5 6 7 8\n")
     reader = {"kind": "lines", "images": {"train": "*.png"}, "labels": {"train": "{stem}_*.txt"}, "category": "polyp"}
@@ -268,10 +268,10 @@ def test_regions_of_two_files_of_lines_have_ids_of_their_own(tmp_path: Path) -> 
     assert problems == [] and [region.region_id for region in record.regions] == ["a_1", "a_2", "a_3", "a_4"]
 
 
-def test_shapes_have_outlines(tmp_path: Path) -> None:
+def test_shapes_have_polygons(tmp_path: Path) -> None:
     object_cxr(tmp_path)
-    box, outline, ellipse = (region for record in read("object_cxr", tmp_path)[0] for region in record.regions)
-    assert box.polygons == () and outline.polygons == (((10, 6), (30, 6), (30, 21)),)
+    box, polygon, ellipse = (region for record in read("object_cxr", tmp_path)[0] for region in record.regions)
+    assert box.polygons == () and polygon.polygons == (((10, 6), (30, 6), (30, 21)),)
     assert area(ellipse.polygons[0]) == pytest.approx(np.pi * 10 * 7.5, rel=0.01)
 
 
@@ -286,16 +286,16 @@ BAD: dict[str, tuple[str, str, str, str]] = {
         "KeyError",
     ),
 }
-"""A file that goes wrong, what is in it, where it is said to be wrong, and how."""
+"""A file, its invalid content, and the location and the message of the problem."""
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_wrong_is_a_problem(name: str, tmp_path: Path) -> None:
+def test_invalid_content_is_a_problem(name: str, tmp_path: Path) -> None:
     SETS[name][0](tmp_path)
-    path, content, place, what = BAD[name]
+    path, content, location, message = BAD[name]
     (tmp_path / path).write_text(content)
     problems = read(name, tmp_path)[1]
-    assert any(place in problem and what in problem for problem in problems), problems
+    assert any(location in problem and message in problem for problem in problems), problems
 
 
 @pytest.mark.parametrize("name", SETS)

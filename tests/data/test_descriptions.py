@@ -1,4 +1,4 @@
-"""What a model said of regions: whose words they become, and what is counted."""
+"""Generated descriptions: which regions get them, and what is counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from vilam.data.descriptions import BINS, Descriptions, iou_bin, merged
 from vilam.data.records import Expression, ImageRecord, Provenance, Region
 
-SAID = (Expression("the red disc", "free", "model", Provenance("models:/vilam/3", 0.5, 0.75)),)
+GENERATED = (Expression("the red disc", "free", "model", Provenance("models:/vilam/3", 0.5, 0.75)),)
 REGIONS = (
     Region("r", (0.0, 0.0, 5.0, 5.0), "disc"),
     Region("s", (5.0, 5.0, 9.0, 9.0), "ring", expressions=(Expression("the ring"),)),
@@ -21,21 +21,21 @@ RECORD = ImageRecord("a", "train", b"", 10, 10, "toy", "CC0-1.0", regions=REGION
 def found(**changes: object) -> Descriptions:
     tally = np.zeros((BINS, 2), dtype=np.int64)
     tally[7], tally[0] = (2, 2), (6, 0)
-    return replace(Descriptions("models:/vilam/3", 4, {("a", "r"): SAID, ("a", "s"): SAID}, tally), **changes)
+    return replace(Descriptions("models:/vilam/3", 4, {("a", "r"): GENERATED, ("a", "s"): GENERATED}, tally), **changes)
 
 
-def test_a_region_without_words_gets_them_and_one_with_words_keeps_its_own():
+def test_only_regions_without_expressions_get_generated_ones():
     first, second = found().apply(RECORD).regions
-    assert first == replace(REGIONS[0], expressions=SAID) and second == REGIONS[1]
+    assert first == replace(REGIONS[0], expressions=GENERATED) and second == REGIONS[1]
 
 
 @pytest.mark.parametrize("changes", [{"split": "val"}, {"split": "testA"}, {"image_id": "b"}])
-def test_another_image_and_a_held_out_one_of_the_same_id_stay_as_they_are(changes):
+def test_other_images_and_other_splits_stay_unchanged(changes):
     assert found().apply(replace(RECORD, **changes)) == replace(RECORD, **changes)
     assert Descriptions().apply(RECORD) is RECORD
 
 
-def test_shares_are_of_all_samples_and_of_all_regions():
+def test_fractions_are_of_all_samples_and_of_all_regions():
     assert found().metrics() == {
         "model": "models:/vilam/3",
         "num_regions": 4,
@@ -48,21 +48,21 @@ def test_shares_are_of_all_samples_and_of_all_regions():
     assert nothing["model"] == "" and not any(value for name, value in nothing.items() if name != "model")
 
 
-def test_the_histogram_has_a_row_for_each_tenth_also_where_nobody_was_asked():
+def test_the_histogram_has_a_row_for_each_bin_also_without_samples():
     table = found().histogram()
     assert table["iou"].tolist()[:2] == ["0.0-0.1", "0.1-0.2"] and table["iou"].tolist()[-1] == "0.9-1.0"
     assert table.loc[table["iou"] == "0.7-0.8", ["num_samples", "num_accepted"]].values.tolist() == [[2, 2]]
     assert table["num_samples"].sum() == 8 and len(Descriptions().histogram()) == BINS
 
 
-def test_ious_count_as_numpy_has_it():
+def test_bins_equal_those_of_numpy():
     ious = np.linspace(0, 1, 137)
     expected = np.histogram(ious, bins=BINS, range=(0, 1))[0]
     assert np.bincount([iou_bin(iou) for iou in ious], minlength=BINS).tolist() == expected.tolist()
 
 
-def test_parts_of_several_processes_are_joined():
-    other = found(num_regions=3, expressions={("b", "r"): SAID})
+def test_descriptions_of_several_processes_are_merged():
+    other = found(num_regions=3, expressions={("b", "r"): GENERATED})
     whole = merged([found(), other, Descriptions("models:/vilam/3")])
     assert whole.num_regions == 7 and set(whole.expressions) == {("a", "r"), ("a", "s"), ("b", "r")}
     assert whole.tally.sum(axis=0).tolist() == [16, 4]

@@ -1,4 +1,4 @@
-"""Rule expressions, checked by a reader of their English that shares nothing with the rules."""
+"""Rule expressions, checked by an independent parser of their English."""
 
 import json
 import os
@@ -18,7 +18,7 @@ ORDINALS = {"second": 1, "third": 2, "fourth": 3}
 
 
 def fits(text: str, record: ImageRecord) -> list[Region]:
-    """The regions that an English speaker could mean, generously: near the place, or almost as far out or as large."""
+    """The regions that an English speaker could mean, with some tolerance of position and size."""
     category, test = _read(text, {region.category for region in record.regions})
     group = [region for region in record.regions if region.category == category]
     return [region for region in group if test(region, group, record)]
@@ -28,10 +28,10 @@ def _read(text, categories):
     names = "|".join(sorted(map(re.escape, categories), key=len, reverse=True))
     patterns = {
         rf"the ({names})": lambda match: lambda *_: True,
-        rf"the ({names}) (?:on|at|in) the (.+)": lambda match: lambda *seen: _near(match[2], *seen),
-        rf"the (\w+most|lowest) ({names})": lambda match: lambda *seen: _nth(SUPERLATIVES[match[1]], 0, *seen),
-        rf"the (\w+) ({names}) from the (\w+)": lambda match: lambda *seen: _nth(match[3], ORDINALS[match[1]], *seen),
-        rf"the (largest|smallest) ({names})": lambda match: lambda *seen: _sized(match[1], *seen),
+        rf"the ({names}) (?:on|at|in) the (.+)": lambda match: lambda *scene: _near(match[2], *scene),
+        rf"the (\w+most|lowest) ({names})": lambda match: lambda *scene: _nth(SUPERLATIVES[match[1]], 0, *scene),
+        rf"the (\w+) ({names}) from the (\w+)": lambda match: lambda *scene: _nth(match[3], ORDINALS[match[1]], *scene),
+        rf"the (largest|smallest) ({names})": lambda match: lambda *scene: _sized(match[1], *scene),
     }
     for pattern, make in patterns.items():
         match = re.fullmatch(pattern, text)
@@ -45,22 +45,22 @@ def _centre(region, record):
     return (x1 + x2) / 2 / record.width, (y1 + y2) / 2 / record.height
 
 
-def _near(place, region, group, record):
+def _near(position, region, group, record):
     x, y = _centre(region, record)
-    if place == "middle":
+    if position == "middle":
         return max(abs(x - 0.5), abs(y - 0.5)) < 0.2
     sides = {"left": x < 0.5, "right": x > 0.5, "top": y < 0.5, "bottom": y > 0.5}
-    return all(sides[word] for word in place.split())
+    return all(sides[word] for word in position.split())
 
 
-def _nth(end, place, region, group, record):
-    """Whether the region could be this one from that end, were each box moved by up to 2 % of the image's side."""
+def _nth(end, rank, region, group, record):
+    """Whether the region could have this rank from that end if each box moved by up to 2 % of the image's side."""
     axis, direction = AXES[end]
     here = _centre(region, record)[axis] * direction
     others = [_centre(other, record)[axis] * direction for other in group if other is not region]
     surely_before = sum(other < here - 0.04 for other in others)
     maybe_before = sum(other < here + 0.04 for other in others)
-    return surely_before <= place <= maybe_before
+    return surely_before <= rank <= maybe_before
 
 
 def _sized(word, region, group, record):
@@ -91,10 +91,10 @@ def _record(boxes: list[tuple[str, tuple[float, ...]]], width: int = 200, height
 @st.composite
 def records(draw):
     width, height = draw(st.integers(20, 800)), draw(st.integers(20, 800))
-    share = st.floats(0, 0.9)
+    position = st.floats(0, 0.9)
     boxes = []
     for _ in range(draw(st.integers(1, 12))):
-        x, y, w, h = draw(share), draw(share), draw(st.floats(0.01, 0.1)), draw(st.floats(0.01, 0.1))
+        x, y, w, h = draw(position), draw(position), draw(st.floats(0.01, 0.1)), draw(st.floats(0.01, 0.1))
         box = (x * width, y * height, (x + w) * width, (y + h) * height)
         boxes.append((draw(st.sampled_from(("dog", "hot dog", "RBC"))), box))
     return _record(boxes, width, height)
@@ -119,7 +119,7 @@ def test_each_rule_by_example():
     ]
 
 
-def test_sizes_and_places_by_example():
+def test_sizes_and_positions_by_example():
     record = _record(
         [("dog", (0.0, 0.0, 20.0, 10.0)), ("dog", (4.0, 2.0, 40.0, 12.0)), ("dog", (150.0, 80.0, 170.0, 90.0))]
     )
@@ -130,13 +130,13 @@ def test_sizes_and_places_by_example():
     }
 
 
-def test_regions_that_nothing_tells_apart_get_no_words():
+def test_indistinguishable_regions_get_no_expressions():
     record = _record([("dog", (10.0, 10.0, 30.0, 30.0)), ("dog", (11.0, 11.0, 31.0, 31.0))])
     assert rule_expressions(record) == [(), ()]
     assert add_rule_expressions(record) == record
 
 
-def test_words_that_people_wrote_stay():
+def test_human_expressions_are_kept():
     record = _record([("dog", (10.0, 10.0, 30.0, 30.0)), ("cat", (110.0, 10.0, 130.0, 30.0))])
     human = Region("0", record.regions[0].box_xyxy, "dog", expressions=(Expression("my dog"),))
     described = add_rule_expressions(
@@ -147,7 +147,7 @@ def test_words_that_people_wrote_stay():
 
 
 @pytest.mark.skipif("VILAM_TEST_DATA" not in os.environ, reason="set VILAM_TEST_DATA to a folder with coco/")
-def test_every_expression_of_real_photographs_fits_exactly_its_region():
+def test_every_expression_of_real_images_fits_exactly_its_region():
     path = Path(os.environ["VILAM_TEST_DATA"]) / "coco" / "instances_keypoints_val2017.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     names = {category["id"]: category["name"] for category in content["categories"]}

@@ -14,14 +14,14 @@ ADDED = ("expression_model", "expression_confidence", "expression_round_trip_iou
 
 
 def _instruction(number: int, split: str = "train", task: str = "rec_box") -> Instruction:
-    words = f"the dog – n° {number}"
+    expression = f"the dog – n° {number}"
     return Instruction(
-        f"{task}:{number}", task, split, f"image{number // 3}", str(number), f"Where is {words}?", "[1, 2, 3, 4]", 5,
-        words, "position", "rule",
+        f"{task}:{number}", task, split, f"image{number // 3}", str(number), f"Where is {expression}?",
+        "[1, 2, 3, 4]", 5, expression, "position", "rule",
     )  # fmt: skip
 
 
-def test_what_is_written_is_read_in_order(tmp_path):
+def test_instructions_are_read_in_the_order_written(tmp_path):
     train = [_instruction(number, task=("rec_box", "reg_class")[number % 2]) for number in range(9)]
     test = [_instruction(number, "test") for number in range(2)]
     counts = write_instructions(tmp_path / "out", [*train, *test])
@@ -33,23 +33,23 @@ def test_what_is_written_is_read_in_order(tmp_path):
     assert pd.read_parquet(tmp_path / "out" / "test.parquet")["template"].tolist() == [5, 5]
 
 
-def test_where_words_come_from_is_kept(tmp_path):
+def test_provenance_of_expressions_is_kept(tmp_path):
     plain = _instruction(1)
-    said = replace(
+    generated = replace(
         _instruction(2),
         expression_source="model",
         expression_model="models:/vilam/3",
         expression_confidence=0.25,
         expression_round_trip_iou=0.75,
     )
-    write_instructions(tmp_path / "out", [plain, said])
-    assert list(read_instructions(tmp_path / "out", "train")) == [plain, said]
+    write_instructions(tmp_path / "out", [plain, generated])
+    assert list(read_instructions(tmp_path / "out", "train")) == [plain, generated]
     assert plain.expression_confidence is None
     table = pd.read_parquet(tmp_path / "out" / "train.parquet")
     assert table["expression_round_trip_iou"].isna().tolist() == [True, False]
 
 
-def test_files_of_before_there_were_teachers_are_read(tmp_path):
+def test_files_without_provenance_columns_are_read(tmp_path):
     write_instructions(tmp_path / "out", [_instruction(1)])
     path = tmp_path / "out" / "train.parquet"
     table = pd.read_parquet(path)
@@ -57,7 +57,7 @@ def test_files_of_before_there_were_teachers_are_read(tmp_path):
     assert list(read_instructions(tmp_path / "out", "train")) == [_instruction(1)]
 
 
-def test_a_second_writing_replaces_the_first_and_leaves_nothing_beside(tmp_path):
+def test_writing_again_replaces_the_folder_and_leaves_nothing_beside(tmp_path):
     write_instructions(tmp_path / "out", [_instruction(1), _instruction(2, "val")])
     write_instructions(tmp_path / "out", [_instruction(3)])
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -65,7 +65,7 @@ def test_a_second_writing_replaces_the_first_and_leaves_nothing_beside(tmp_path)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("stopped")])
-def test_a_writing_that_fails_leaves_the_old_folder_whole(tmp_path, error):
+def test_failed_writing_keeps_the_old_folder(tmp_path, error):
     write_instructions(tmp_path / "out", [_instruction(1)])
 
     def broken():
@@ -96,16 +96,16 @@ def _delete(folder: Path) -> None:
     (folder / "train.parquet").unlink()
 
 
-@pytest.mark.parametrize("harm", [_remove, _spoil_manifest, _truncate, _delete])
-def test_a_folder_that_is_not_whole_is_told_in_one_line(tmp_path, harm):
+@pytest.mark.parametrize("damage", [_remove, _spoil_manifest, _truncate, _delete])
+def test_an_incomplete_folder_is_reported_in_one_line(tmp_path, damage):
     write_instructions(tmp_path, [_instruction(1)])
-    harm(tmp_path)
+    damage(tmp_path)
     with pytest.raises(VilamError, match="run synthesize") as caught:
         list(read_instructions(tmp_path, "train"))
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_an_unknown_split_is_told_with_those_there_are(tmp_path):
+def test_an_unknown_split_is_reported_with_the_known_ones(tmp_path):
     write_instructions(tmp_path, [_instruction(1)])
     with pytest.raises(VilamError, match=r"'tset'.*train"):
         list(read_instructions(tmp_path, "tset"))

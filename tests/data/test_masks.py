@@ -1,4 +1,4 @@
-"""Masks and outlines: what is drawn is found again."""
+"""Masks: polygons and run lengths to masks and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_rectangle_covers_its_pixels() -> None:
     assert masks.mask_box(mask) == (2, 3, 6, 8)
 
 
-def test_polygons_without_area_and_empty_masks() -> None:
+def test_polygons_without_area_give_an_empty_mask_and_back() -> None:
     empty = masks.polygons_to_mask([[(1, 1), (2, 2)]], 8, 6)
     assert empty.shape == (6, 8) and not empty.any()
     assert masks.mask_to_polygons(empty) == ()
@@ -28,7 +28,7 @@ def test_polygons_without_area_and_empty_masks() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
-def test_outlines_of_a_mask_draw_it_again(seed: int) -> None:
+def test_polygons_of_a_mask_give_the_same_mask(seed: int) -> None:
     numbers = np.random.default_rng(seed)
     mask = np.zeros((40, 50), dtype=bool)
     for _ in range(3):
@@ -40,7 +40,7 @@ def test_outlines_of_a_mask_draw_it_again(seed: int) -> None:
     assert all(area(ring) > 0 for ring in rings)
 
 
-def test_parts_come_largest_first_and_slivers_are_left_out() -> None:
+def test_parts_are_ordered_by_size_and_tiny_ones_are_left_out() -> None:
     mask = np.zeros((20, 40), dtype=bool)
     mask[2:6, 2:6] = mask[2:12, 20:32] = mask[15, 15] = True
     rings = masks.mask_to_polygons(mask)
@@ -49,7 +49,7 @@ def test_parts_come_largest_first_and_slivers_are_left_out() -> None:
     assert len(masks.mask_to_polygons(mask, max_parts=1)) == 1
 
 
-def test_run_lengths_of_both_forms() -> None:
+def test_compressed_and_plain_run_lengths_are_read() -> None:
     mask = np.zeros((7, 9), dtype=bool)
     mask[2:5, 3:8] = True
     compressed = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))

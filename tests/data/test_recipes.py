@@ -1,4 +1,4 @@
-"""Recipes: every one of the project is whole, and a wrong one is told in one line."""
+"""Recipes: all of the project are valid, and an invalid one is reported in one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from reading import PROJECT, WORDS, opened
+from reading import PROJECT, TEXTS, opened
 
 from vilam.config import PrepareSettings
 from vilam.data.readers import open_files, open_source
@@ -15,24 +15,24 @@ from vilam.errors import VilamError
 
 
 @pytest.mark.parametrize("name", recipe_files(PROJECT))
-def test_every_recipe_of_the_project_can_be_read(name: str) -> None:
+def test_every_recipe_of_the_project_is_valid(name: str) -> None:
     recipe = read_recipe(name, PROJECT)
     assert recipe.name == name
-    assert not [part for part in WORDS if not getattr(recipe, part).strip()]
+    assert not [part for part in TEXTS if not getattr(recipe, part).strip()]
 
 
 def write(path: Path, **changes: object) -> Path:
-    content = {**WORDS, "reader": {"kind": "voc"}, **changes}
+    content = {**TEXTS, "reader": {"kind": "voc"}, **changes}
     path.write_text(yaml.safe_dump({name: value for name, value in content.items() if value is not None}))
     return path
 
 
-def test_a_recipe_of_one_s_own_is_named_by_its_path(tmp_path: Path) -> None:
+def test_a_recipe_elsewhere_is_found_by_its_path(tmp_path: Path) -> None:
     assert read_recipe(str(write(tmp_path / "cells.yaml")), PROJECT).name == "cells"
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"licence": None}, "licence: Field required"),
         ({"speed": 3}, "speed: no such setting"),
@@ -41,26 +41,26 @@ def test_a_recipe_of_one_s_own_is_named_by_its_path(tmp_path: Path) -> None:
         ({"reader": {"kind": "masks", "images": {"all": "*"}, "mask": "*"}}, "set one of category"),
     ],
 )
-def test_a_wrong_recipe_is_one_line(tmp_path: Path, changes: dict[str, object], told: str) -> None:
+def test_an_invalid_recipe_is_one_line(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     path = write(tmp_path / "cells.yaml", **changes)
-    with pytest.raises(VilamError, match=told) as error:
+    with pytest.raises(VilamError, match=message) as error:
         read_recipe(str(path), PROJECT)
     assert "\n" not in str(error.value) and str(path) in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
-        ("nothing", r"prepare\.source nothing: choose of adni, bccd, .*, or a recipe's file"),
+        ("nothing", r"prepare\.source nothing: choose from adni, bccd, .*, or name a recipe file"),
         ("no.yaml", "no.yaml: not found"),
     ],
 )
-def test_an_unknown_source_is_one_line(source: str, told: str) -> None:
-    with pytest.raises(VilamError, match=told):
+def test_an_unknown_source_is_one_line(source: str, message: str) -> None:
+    with pytest.raises(VilamError, match=message):
         read_recipe(source, PROJECT)
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
     settings = PrepareSettings.model_validate(
         {
             "source": "bccd",
@@ -79,9 +79,7 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "licence"), [("\n MIT License\nof cells", "MIT License"), ("", "unknown")])
-def test_a_licence_that_the_recipe_does_not_know_is_that_of_the_folder(
-    tmp_path: Path, content: str, licence: str
-) -> None:
+def test_an_unknown_licence_is_read_from_the_folder(tmp_path: Path, content: str, licence: str) -> None:
     for folder in ("Annotations", "JPEGImages"):
         (tmp_path / folder).mkdir()
     (tmp_path / "LICENSE").write_text(content)

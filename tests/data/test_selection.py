@@ -1,4 +1,4 @@
-"""What `prepare` takes of a data set: shots, unseen categories, groups; choices depend on seed and names alone."""
+"""The selection of `prepare`: shots, unseen categories, groups; choices depend only on the seed and on names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ IMAGES = st.lists(st.text("abc", max_size=6), min_size=1, max_size=12)
 
 @settings(max_examples=60)
 @given(IMAGES, st.integers(1, 6), st.integers(0, 5))
-def test_shots_of_every_category_are_as_many_as_asked_for_or_all(categories: list[str], k: int, seed: int) -> None:
+def test_every_category_has_the_number_of_shots_or_all_its_regions(categories: list[str], k: int, seed: int) -> None:
     images = [lettered_image(number, each) for number, each in enumerate(categories)]
     found = sampled(images, k, seed)
     count = Counter(region.category for record in found for region in record.regions)
@@ -54,8 +54,8 @@ def test_shots_of_every_category_are_as_many_as_asked_for_or_all(categories: lis
 @given(IMAGES, st.integers(1, 4), st.permutations(range(12)))
 def test_shots_do_not_depend_on_the_order_of_images(categories: list[str], k: int, order: list[int]) -> None:
     images = [lettered_image(number, each) for number, each in enumerate(categories)]
-    turned = [images[i] for i in order if i < len(images)]
-    assert ids(sampled(images, k)) == ids(sampled(turned, k))
+    reordered = [images[i] for i in order if i < len(images)]
+    assert ids(sampled(images, k)) == ids(sampled(reordered, k))
 
 
 @settings(max_examples=30)
@@ -124,18 +124,18 @@ def test_a_number_of_unseen_categories_is_chosen_by_the_seed(count: int) -> None
 @pytest.mark.parametrize(
     ("unseen", "message"),
     [
-        (["cell", "dog"], "unknown dog: choose of bead, cell"),
+        (["cell", "dog"], "unknown dog: choose from bead, cell"),
         (4, "all 4 categories are held out"),
         (99, "all 4 categories are held out"),
         ([*NAMES], "all 4 categories are held out"),
     ],
 )
-def test_unseen_categories_that_cannot_be_are_reported_in_one_line(unseen: list[str] | int, message: str) -> None:
+def test_impossible_unseen_categories_are_reported_in_one_line(unseen: list[str] | int, message: str) -> None:
     with pytest.raises(VilamError, match=f"prepare.unseen: {message}"):
         unseen_categories(NAMES, unseen, 0)
 
 
-def test_unseen_categories_are_missing_in_train_alone() -> None:
+def test_unseen_categories_are_missing_only_in_train() -> None:
     images = [
         numbered_image(0, ("cell", "dust", "cell")),
         numbered_image(1, ("dust",)),

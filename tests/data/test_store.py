@@ -1,4 +1,4 @@
-"""Data sets on disk: whole or absent, in any order, and clear words where they are broken."""
+"""Data sets on disk: complete or absent, read in any order, with clear errors if they are broken."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data" / "records"
 
 
-def test_what_is_written_is_read_in_order(folder: Path) -> None:
+def test_records_are_read_in_the_order_written(folder: Path) -> None:
     assert list(read_records(folder)) == RECORDS
     assert list(read_records(folder, "val")) == RECORDS[70:]
     assert next(read_records(folder, images=False)).image == b""
@@ -48,7 +48,7 @@ def test_the_card_holds_the_counts(folder: Path) -> None:
     }
 
 
-def test_a_store_gives_any_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_reads_any_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vilam.data.store.CACHE_BYTES", 1)
     store = RecordStore(folder, "train")
     assert len(store) == 70
@@ -62,18 +62,18 @@ def test_a_store_gives_any_record(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert all(both[RECORDS[index].image_id] == RECORDS[index] for index in (71, 0))
 
 
-def test_splits_may_come_mixed(tmp_path: Path) -> None:
+def test_records_of_splits_may_be_mixed(tmp_path: Path) -> None:
     write_dataset(RECORDS[::-1], CARD, tmp_path / "records", 1000)
     assert list(read_records(tmp_path / "records", "train")) == RECORDS[69::-1]
 
 
-def test_the_same_records_are_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+def test_the_same_records_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     write_dataset(RECORDS, CARD, tmp_path / "again", 35)
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
-def test_a_folder_without_card_or_shard_is_told(folder: Path) -> None:
+def test_a_missing_card_or_shard_is_reported(folder: Path) -> None:
     (folder / "train-00001-of-00002.parquet").unlink()
     with pytest.raises(VilamError, match="shards of split train are missing"):
         list(read_records(folder))
@@ -85,14 +85,14 @@ def test_a_folder_without_card_or_shard_is_told(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"name": "x"}', '{"keypoints": {"a": 3}}'])
-def test_a_broken_card_is_told(folder: Path, content: str) -> None:
+def test_a_broken_card_is_reported(folder: Path, content: str) -> None:
     (folder / "card.json").write_text(content)
     with pytest.raises(VilamError, match="not a data set's card"):
         read_card(folder)
 
 
 @pytest.mark.parametrize("kept", [0, 100, 0.5, 0.99])
-def test_a_truncated_shard_is_told(folder: Path, kept: float) -> None:
+def test_a_truncated_shard_is_reported(folder: Path, kept: float) -> None:
     path = folder / "train-00000-of-00002.parquet"
     content = path.read_bytes()
     path.write_bytes(content[: int(kept if kept > 1 else len(content) * kept)])
@@ -100,7 +100,7 @@ def test_a_truncated_shard_is_told(folder: Path, kept: float) -> None:
         list(read_records(folder))
 
 
-def test_garbage_inside_a_shard_is_told(folder: Path) -> None:
+def test_garbage_inside_a_shard_is_reported(folder: Path) -> None:
     path = folder / "train-00000-of-00002.parquet"
     content = path.read_bytes()
     path.write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
@@ -108,13 +108,13 @@ def test_garbage_inside_a_shard_is_told(folder: Path) -> None:
         RecordStore(folder, "train")
 
 
-def test_an_empty_split_is_told_and_nothing_is_lost(folder: Path) -> None:
+def test_an_empty_split_is_reported_and_the_old_data_set_is_kept(folder: Path) -> None:
     with pytest.raises(VilamError, match="split val: no image"):
         write_dataset(RECORDS[:5], CARD, folder, 10)
     assert list(read_records(folder)) == RECORDS
 
 
-def test_a_failure_half_way_loses_nothing(folder: Path) -> None:
+def test_a_failure_half_way_keeps_the_old_data_set(folder: Path) -> None:
     def failing() -> Iterator[ImageRecord]:
         yield from RECORDS[:40]
         raise VilamError("stop")
@@ -136,7 +136,7 @@ def test_a_full_disk_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(read_records(folder)) == RECORDS
 
 
-def test_a_split_that_makes_no_file_name_is_told(tmp_path: Path) -> None:
+def test_a_split_that_cannot_be_a_file_name_is_reported(tmp_path: Path) -> None:
     card = DatasetCard("scenes", CATEGORIES, {}, ("../up",), (LICENCE,), {})
     with pytest.raises(VilamError, match="letters, digits"):
         write_dataset([], card, tmp_path / "records", 10)

@@ -1,4 +1,4 @@
-"""Validation: each kind of bad row is left out, told and counted, up to a bound."""
+"""Validation: each kind of bad row is left out, reported and counted, up to a bound."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _check(validator: Validator, *records: ImageRecord) -> list[ImageRecord]:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"box_xyxy": (1, 2, NAN, 4)}, "box is not a number"),
         ({"box_xyxy": (1, 2, math.inf, 4)}, "box is not a number"),
@@ -35,7 +35,7 @@ def _check(validator: Validator, *records: ImageRecord) -> list[ImageRecord]:
         ({"box_xyxy": (9, 5, 4, 9)}, "box of no area"),
         ({"box_xyxy": (64, 5, 90, 9)}, "box outside the 64x64 image"),
         ({"category": "zebra"}, "unknown category 'zebra'"),
-        ({"region_id": "good"}, "its id is there twice"),
+        ({"region_id": "good"}, "its id appears twice"),
         ({"polygons": (((1, 2), (NAN, 2), (3, 4)),)}, "polygon point is not a number"),
         ({"polygons": (((1, 2), (3, 4)),)}, "polygon of 2 points"),
         ({"keypoints": ((1, 2, 2), (3, 4, 2))}, "2 keypoints, a cat has 1"),
@@ -44,41 +44,41 @@ def _check(validator: Validator, *records: ImageRecord) -> list[ImageRecord]:
         ({"category": "dog"}, "1 keypoints, a dog has 0"),
     ],
 )
-def test_a_bad_region_is_left_out(change: dict[str, object], told: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_region_is_left_out(change: dict[str, object], message: str, caplog: pytest.LogCaptureFixture) -> None:
     validator = _validator()
     bad = replace(GOOD, **({"region_id": "bad"} | change))  # type: ignore[arg-type]
     (record,) = _check(validator, replace(SCENE, regions=(GOOD, bad)))
     assert record.regions == (GOOD,)
     assert validator.num_invalid == {"train": 1}
     (line,) = caplog.messages
-    assert line.startswith(f"file.json: row 0, region {bad.region_id}: ") and told in line and "\n" not in line
+    assert line.startswith(f"file.json: row 0, region {bad.region_id}: ") and message in line and "\n" not in line
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"image": SCENE.image[: len(SCENE.image) // 2]}, "broken or truncated image"),
         ({"image": b""}, "broken or truncated image"),
         ({"image": b"\x89PNG\r\n\x1a\n" + bytes(50)}, "broken or truncated image"),
         ({"width": 65}, "the image is 64x64, the annotation says 65x64"),
-        ({"image_id": SCENE.image_id}, "is there twice"),
+        ({"image_id": SCENE.image_id}, "appears twice"),
     ],
 )
-def test_a_bad_image_is_left_out(change: dict[str, object], told: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_image_is_left_out(change: dict[str, object], message: str, caplog: pytest.LogCaptureFixture) -> None:
     validator = _validator()
     bad = replace(SCENE, **({"image_id": "bad"} | change))  # type: ignore[arg-type]
     assert _check(validator, SCENE, bad) == [SCENE]
     assert validator.num_invalid == {"train": 1}
-    assert told in caplog.text
+    assert message in caplog.text
 
 
-def test_of_what_was_left_out_something_is_unmarked() -> None:
+def test_categories_of_invalid_regions_are_unmarked() -> None:
     bad = replace(GOOD, region_id="bad", category="dog", box_xyxy=(5, 5, 5, 9), keypoints=())
     record, whole = _check(_validator(), replace(SCENE, regions=(GOOD, bad)), replace(SCENE, image_id="other"))
     assert record.unmarked == ("dog",) and whole.unmarked == ()
 
 
-def test_what_hangs_over_is_clipped() -> None:
+def test_regions_are_clipped_to_the_image() -> None:
     over = replace(GOOD, box_xyxy=(-3, 2, 70, 40), polygons=(((-3, 2), (70, 2), (30, 90)),), keypoints=((70, 6, 2),))
     ((region,),) = (record.regions for record in _check(_validator(), replace(SCENE, regions=(over,))))
     assert region.box_xyxy == (0, 2, 64, 40)
@@ -86,7 +86,7 @@ def test_what_hangs_over_is_clipped() -> None:
     assert region.keypoints == ((0, 0, 0),)
 
 
-def test_past_the_bound_it_stops_with_the_first_rows() -> None:
+def test_above_the_bound_it_stops_and_lists_the_first_rows() -> None:
     validator = _validator(max_invalid=2)
     problems = [Problem("val", f"file.json: row {row}", "no bbox") for row in range(9)]
     with pytest.raises(VilamError) as error:
@@ -96,12 +96,12 @@ def test_past_the_bound_it_stops_with_the_first_rows() -> None:
     assert "\n" not in str(error.value)
 
 
-def test_at_the_bound_it_goes_on() -> None:
+def test_at_the_bound_it_continues() -> None:
     validator = _validator(max_invalid=2)
     assert list(validator.check([Problem("val", "row", "bad")] * 2)) == []
     assert validator.num_invalid == {"val": 2}
 
 
-def test_none_allowed_stops_at_the_first() -> None:
+def test_a_bound_of_zero_stops_at_the_first_row() -> None:
     with pytest.raises(VilamError):
         list(_validator(max_invalid=0).check([Problem("val", "row", "bad")]))

@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from vilam.data.instructions import Instruction
-from vilam.data.readers.refcoco_forms import Told, all_rows
+from vilam.data.readers.refcoco_formats import ExpressionRow, read_rows
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
 from vilam.evaluation.evaluator import Evaluation, evaluate
 from vilam.evaluation.predictions import Prediction
@@ -20,20 +20,20 @@ CARD = DatasetCard("refcoco", ("object",), {}, ("test",), ("COCO",), {})
 
 
 @pytest.fixture(scope="module")
-def told(real_data: Path) -> list[Told]:
-    rows = list(all_rows(real_data / "refcoco_annotations"))
-    assert all(isinstance(row, Told) for row in rows) and len(rows) == 57_457
-    return [row for row in rows if isinstance(row, Told)]
+def told(real_data: Path) -> list[ExpressionRow]:
+    rows = list(read_rows(real_data / "refcoco_annotations"))
+    assert all(isinstance(row, ExpressionRow) for row in rows) and len(rows) == 57_457
+    return [row for row in rows if isinstance(row, ExpressionRow)]
 
 
-def image_id(row: Told) -> str:
+def image_id(row: ExpressionRow) -> str:
     return f"{row.split} {row.name}"
 
 
-def records(told: list[Told]) -> dict[str, ImageRecord]:
+def records(told: list[ExpressionRow]) -> dict[str, ImageRecord]:
     regions: dict[str, dict[str, Region]] = {}
     for row in told:
-        region = Region(row.ref, xywh_to_xyxy(row.box_xywh), "object", expressions=(Expression(row.words),))
+        region = Region(row.ref, xywh_to_xyxy(row.box_xywh), "object", expressions=(Expression(row.text),))
         regions.setdefault(image_id(row), {})[row.ref] = region
     sizes = {image_id(row): (row.width, row.height) for row in told}
     return {
@@ -42,7 +42,7 @@ def records(told: list[Told]) -> dict[str, ImageRecord]:
     }
 
 
-def predictions(told: list[Told], seed: int) -> list[Prediction]:
+def predictions(told: list[ExpressionRow], seed: int) -> list[Prediction]:
     """Boxes around the true ones, as the model writes them, moved and stretched at random."""
     rng = np.random.default_rng(seed)
     made = []
@@ -53,23 +53,25 @@ def predictions(told: list[Told], seed: int) -> list[Prediction]:
         box = (x1, y1, x1 + width * np.exp(dw), y1 + height * np.exp(dh))
         clipped = (max(box[0], 0), max(box[1], 0), min(box[2], row.width), min(box[3], row.height))
         asked = Instruction(
-            str(number), "rec_box", "test", image_id(row), row.ref, "?", "", 0, row.words, "free", "human"
+            str(number), "rec_box", "test", image_id(row), row.ref, "?", "", 0, row.text, "free", "human"
         )
         made.append(Prediction(asked, box_text(clipped, row.width, row.height), 0.5))
     return made
 
 
 @pytest.fixture(scope="module")
-def answered(told: list[Told]) -> list[Prediction]:
+def answered(told: list[ExpressionRow]) -> list[Prediction]:
     return predictions(told, 0)
 
 
 @pytest.fixture(scope="module")
-def scored(told: list[Told], answered: list[Prediction]) -> Evaluation:
+def scored(told: list[ExpressionRow], answered: list[Prediction]) -> Evaluation:
     return evaluate(answered, records(told), CARD, bootstrap=100, seed=0)
 
 
-def test_boxes_are_scored_as_pycocotools_does(told: list[Told], answered: list[Prediction], scored: Evaluation) -> None:
+def test_boxes_are_scored_as_pycocotools_does(
+    told: list[ExpressionRow], answered: list[Prediction], scored: Evaluation
+) -> None:
     ious = []
     for row, prediction in zip(told, answered, strict=True):
         x1, y1, x2, y2 = (int(number) for number in prediction.answer.strip("[]").split(", "))
@@ -87,7 +89,7 @@ def test_boxes_are_scored_as_pycocotools_does(told: list[Told], answered: list[P
 
 
 def test_answers_scored_in_parts_are_those_scored_at_once(
-    told: list[Told], answered: list[Prediction], scored: Evaluation
+    told: list[ExpressionRow], answered: list[Prediction], scored: Evaluation
 ) -> None:
     """As several processes would score them, each with its own images."""
     known = records(told)

@@ -1,4 +1,4 @@
-"""The only Prefect harness, started once, and a tiny DVC project whose stages only write what they were told."""
+"""The only Prefect harness, started once, and a tiny DVC project whose stages only write their settings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ stages:
 
 @pytest.fixture(scope="session")
 def prefect() -> Iterator[None]:
-    """A Prefect server of the tests' own, with a database that goes away."""
+    """A Prefect server for the tests, with a temporary database."""
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=120):

@@ -1,4 +1,4 @@
-"""What a stage leaves is shown: its run and report in MLflow where it has one, the pictures of its gallery."""
+"""Artifacts of a stage: links to its run and its report in MLflow, and the images of the gallery."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flows import artifacts
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The artifacts that were made: links and markdown by key."""
+    """The artifacts that were created: links and Markdown by key."""
     made: dict[str, str] = {}
     monkeypatch.setattr(artifacts, "create_link_artifact", lambda key, link, link_text: made.update({key: link}))
     monkeypatch.setattr(
@@ -37,7 +37,7 @@ def test_other_stages_have_no_run(stage: str, shown: dict[str, str], tmp_path: P
 
 
 @pytest.mark.parametrize(("run_id", "keys"), [(None, set()), ("abc", {"mlflow-run"})])
-def test_a_run_is_linked_where_there_is_one(
+def test_a_run_is_linked_if_there_is_one(
     run_id: str | None, keys: set[str], shown: dict[str, str], tmp_path: Path
 ) -> None:
     artifacts.show_stage("train", trained(tmp_path, {"run_id": run_id}))
@@ -45,7 +45,7 @@ def test_a_run_is_linked_where_there_is_one(
     assert all(link == "http://127.0.0.1:5000/#/runs/abc" for link in shown.values())
 
 
-def test_the_worst_pictures_of_each_task_are_shown(shown: dict[str, str], tmp_path: Path) -> None:
+def test_the_worst_answers_of_each_task_are_shown(shown: dict[str, str], tmp_path: Path) -> None:
     gallery = trained(tmp_path, {"run_id": "abc"}) / "reports" / "gallery"
     gallery.mkdir(parents=True)
     for name in ("rec_box_worst_01", "rec_box_worst_03", "rec_box_best_01", "reg_class_worst_02"):
@@ -59,7 +59,7 @@ def test_the_worst_pictures_of_each_task_are_shown(shown: dict[str, str], tmp_pa
     assert "data:image/jpeg;base64,cGljdHVyZQ==" in shown["gallery"]
 
 
-def test_the_report_of_another_model_does_not_lie_in_the_run_of_this_one(shown: dict[str, str], tmp_path: Path) -> None:
+def test_the_report_of_another_model_is_not_linked_to_this_run(shown: dict[str, str], tmp_path: Path) -> None:
     (trained(tmp_path, {"run_id": "abc"}) / "metrics").mkdir()
     (tmp_path / "metrics" / "evaluate.json").write_text(json.dumps({"other": {"rec_box/acc_0.5": 0.5}}))
     artifacts.show_stage("evaluate", tmp_path)

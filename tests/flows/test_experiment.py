@@ -1,4 +1,4 @@
-"""An experiment runs on a copy beside the workspace and still finds the workspace's folders."""
+"""An experiment runs in a copy of the workspace and still finds the workspace's folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.experiment import _from_here
+from flows.experiment import _with_absolute_folders
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,9 @@ from flows.experiment import _from_here
         ({"synthesize": {"teacher": "models:/vilam@champion", "samples": 2}}, {}),
     ],
 )
-def test_folders_are_found_from_elsewhere(
+def test_relative_folders_become_absolute(
     project: Path, tmp_path: Path, overrides: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     (tmp_path / "params.yaml").write_text((project / "params.yaml").read_text())
     expected = yaml.safe_load(yaml.safe_dump({**overrides, **changes}).replace("HERE", str(tmp_path.resolve())))
-    assert _from_here(overrides, tmp_path) == expected
+    assert _with_absolute_folders(overrides, tmp_path) == expected

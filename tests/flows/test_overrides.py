@@ -1,4 +1,4 @@
-"""The form: what the server accepts, and how it is shown. tests/test_overrides.py holds what overrides mean."""
+"""The form: what the server accepts, and how it is shown. tests/test_overrides.py tests what overrides do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECTIONS = ("model", "optimiser", "activate", "train", "evaluate")
 
 
 def field(name: str) -> dict[str, Any]:
-    """What the form has of a setting or a section."""
+    """The schema of a setting or a section in the form."""
     found = schema()
     for part in name.split("."):
         found = found["properties"][part]
@@ -43,7 +43,7 @@ def test_schema_refuses(overrides: dict[str, Any]) -> None:
         jsonschema.validate(overrides, schema())
 
 
-def test_every_setting_is_shown_with_its_default_and_what_it_does() -> None:
+def test_every_setting_is_shown_with_its_description_and_default() -> None:
     for setting in all_settings():
         shown = field(setting.name)
         assert shown["description"] == f"{setting.description} Default: {setting.default}."
@@ -52,7 +52,7 @@ def test_every_setting_is_shown_with_its_default_and_what_it_does() -> None:
     assert field("train.batch_size")["description"].endswith("Default: optimiser.batch_size.")
 
 
-def test_no_default_would_be_sent_along() -> None:
+def test_no_default_is_sent() -> None:
     def defaults(node: Any) -> bool:
         inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
         return (isinstance(node, dict) and "default" in node) or any(map(defaults, inner))
@@ -60,8 +60,8 @@ def test_no_default_would_be_sent_along() -> None:
     assert not defaults(schema())
 
 
-def test_no_switch_would_be_sent_along() -> None:
-    """The page shows a boolean as a switch, which is off until somebody touches it; a choice is empty."""
+def test_no_untouched_boolean_is_sent() -> None:
+    """The UI would show a boolean as a switch, which sends false; an untouched choice sends nothing."""
     assert '"boolean"' not in json.dumps(schema())
     assert field("evaluate.include_activate")["enum"] == [True, False]
     jsonschema.validate({"evaluate": {"include_activate": False}}, schema())
@@ -80,19 +80,19 @@ def test_no_switch_would_be_sent_along() -> None:
         ("evaluate", "splits", "bootstrap"),
     ],
 )
-def test_what_matters_comes_first(section: str, first: str, last: str) -> None:
+def test_important_settings_are_first(section: str, first: str, last: str) -> None:
     properties = field(section)["properties"]
     order = sorted(properties, key=lambda name: properties[name]["position"])
     assert (order[0], order[-1]) == (first, last) and [*properties] == order
 
 
-def test_assignments_name_what_params_yaml_may_not_name() -> None:
+def test_assignments_work_for_settings_that_params_yaml_does_not_name() -> None:
     overrides = {"seed": 3, "prepare": {"root": None, "source": "voc"}, "train": {"cycle": {"refresh": 2}}}
     words = ["++seed=3", "++prepare.root=null", '++prepare.source="voc"', "++train.cycle.refresh=2"]
     assert list(assignments(overrides)) == words
 
 
-def test_words_become_what_the_form_sends(project: Path) -> None:
+def test_words_give_the_overrides_that_the_form_sends(project: Path) -> None:
     words = ["seed=3", "prepare.root=null", "prepare.source=voc", "train.cycle.refresh=2"]
     assert parsed(words, project) == {
         "seed": 3,

@@ -1,4 +1,4 @@
-"""The flow end to end on a tiny DVC project: this guards the pin of fastapi, without which no flow runs."""
+"""The flow end to end on a tiny DVC project; it also tests the pinned fastapi, without which no flow runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vilam.errors import VilamError
 
 @pytest.fixture(scope="module")
 def deployment(prefect: None) -> UUID:
-    """The flow as the server knows it."""
+    """The id of the flow's deployment on the server."""
     made = pipeline.to_deployment(name="local")
     assert isinstance(made, RunnerDeployment)
     identity = made.apply()
@@ -41,7 +41,7 @@ def test_stages_are_those_of_the_command_line(project: Path) -> None:
 
 
 UNTOUCHED = {"train": {}, "register": {}, "prepare": {"scenes": {}}, "model": {"vision": {}, "language": {}}}
-"""What Prefect's page sends of a form that nobody touched."""
+"""What Prefect's UI sends for an untouched form."""
 
 
 def test_every_stage_runs_and_shows_its_metrics(small: Path) -> None:
@@ -52,7 +52,7 @@ def test_every_stage_runs_and_shows_its_metrics(small: Path) -> None:
     assert "| steps | 1.5 |" in str(shown["metrics-register"].data)
 
 
-def test_overrides_run_beside_the_workspace(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_overrides_run_in_a_copy_of_the_workspace(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (small / "params.yaml").read_text()
     main(["train.steps=70", "train.threads=1", "train.tasks={rec_box: 3}", "prepare.root=cells", "prepare.source=voc"])
     assert (small / "params.yaml").read_text() == before
@@ -65,24 +65,24 @@ def test_overrides_run_beside_the_workspace(small: Path, capsys: pytest.CaptureF
     assert made.prepare.root == small / "cells"
     shown = artifacts()
     assert "#/runs/abc" in str(shown["mlflow-run"].data)
-    assert "### rec_box_worst_01" in str(shown["gallery"].data)  # of the experiment: the workspace has none
+    assert "### rec_box_worst_01" in str(shown["gallery"].data)  # the experiment's: the workspace has none
     assert not (small / "reports").exists()
 
 
-def test_a_stage_that_fails_says_why(small: Path) -> None:
+def test_a_failed_stage_reports_why(small: Path) -> None:
     (small / "params.yaml").write_text((small / "params.yaml").read_text().replace("seed: 42", "seed: 13"))
     with pytest.raises(VilamError, match=r"dvc repro --single-item train` ended with 255.*vilam: unlucky"):
         pipeline()
 
 
-def test_the_server_takes_a_run_with_overrides(deployment: UUID) -> None:
+def test_the_server_accepts_a_run_with_overrides(deployment: UUID) -> None:
     with get_client(sync_client=True) as client:
         run = client.create_flow_run_from_deployment(deployment, parameters={"overrides": {"train": {"steps": 50}}})
     assert run.parameters == {"overrides": {"train": {"steps": 50}}}
 
 
 @pytest.mark.parametrize("train", [{"stepz": 5}, {"steps": "many"}, {"steps": 0}])
-def test_the_server_refuses_a_run_that_does_not_fit(deployment: UUID, train: dict[str, object]) -> None:
+def test_the_server_refuses_invalid_overrides(deployment: UUID, train: dict[str, object]) -> None:
     with get_client(sync_client=True) as client, pytest.raises(PrefectHTTPStatusError, match="409"):
         client.create_flow_run_from_deployment(deployment, parameters={"overrides": {"train": train}})
 
@@ -96,9 +96,7 @@ def test_the_server_refuses_a_run_that_does_not_fit(deployment: UUID, train: dic
         (["train"], "train: expected name=value"),
     ],
 )
-def test_overrides_that_do_not_fit_are_one_line(
-    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_overrides_are_one_line(words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(words)
     assert line in capsys.readouterr().err

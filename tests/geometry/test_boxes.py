@@ -13,7 +13,7 @@ from vilam.geometry import boxes
 SIDES = st.floats(0, 100, width=32)
 
 
-def test_iou_is_that_of_pycocotools() -> None:
+def test_iou_equals_that_of_pycocotools() -> None:
     numbers = np.random.default_rng(0)
     xywh = numbers.uniform(0, 50, (2, 20, 4))
     xyxy = np.concatenate([xywh[..., :2], xywh[..., :2] + xywh[..., 2:]], axis=-1)
@@ -23,29 +23,31 @@ def test_iou_is_that_of_pycocotools() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(SIDES, SIDES, st.floats(0.5, 50), st.floats(0.5, 50))
-def test_a_box_overlaps_itself_fully_and_one_apart_not_at_all(x: float, y: float, width: float, height: float) -> None:
+def test_iou_of_a_box_is_one_with_itself_and_zero_with_a_neighbour(
+    x: float, y: float, width: float, height: float
+) -> None:
     box = boxes.xywh_to_xyxy((x, y, width, height))
     assert boxes.box_iou(box, box) == pytest.approx(1)
     assert boxes.box_iou(box, (x + width, y, x + 2 * width, y + height)) == 0
 
 
-def test_iou_of_nothing_is_empty_and_of_boxes_without_area_zero() -> None:
+def test_iou_of_no_boxes_is_empty_and_of_boxes_without_area_zero() -> None:
     assert boxes.iou([], [[0, 0, 1, 1]]).shape == (0, 1)
     assert boxes.box_iou((1, 1, 1, 1), (1, 1, 1, 1)) == 0
 
 
-def test_clip_keeps_what_is_inside() -> None:
+def test_clip_keeps_the_part_inside() -> None:
     assert boxes.clip_box((-5, 2, 30, 8), 20, 10) == (0, 2, 20, 8)
     assert boxes.area(boxes.clip_box((30, 2, 40, 8), 20, 10)) == 0
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 2000), st.integers(1, 2000), st.lists(st.integers(0, 1000), min_size=4, max_size=4))
-def test_whole_numbers_survive_pixels_and_back(width: int, height: int, numbers: list[int]) -> None:
+def test_integers_survive_the_conversion_to_pixels_and_back(width: int, height: int, numbers: list[int]) -> None:
     pixels = boxes.unscale_1000(numbers, width, height)
     assert pixels[1] == pytest.approx(numbers[1] * height / 1000)
     assert boxes.scale_1000(pixels, width, height).tolist() == numbers
 
 
-def test_scaling_points_rounds_and_clips() -> None:
+def test_scaling_rounds_and_clips() -> None:
     assert boxes.scale_1000([[10, 10], [-3, 300]], 96, 200).tolist() == [[104, 50], [0, 1000]]

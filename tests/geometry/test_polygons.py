@@ -1,4 +1,4 @@
-"""Polygons: orientation, starting point and resampling hold for any simple ring."""
+"""Polygons: orientation, starting point and resampling of any simple ring."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ def rings(draw: st.DrawFn) -> list[tuple[float, float]]:
         for number, radius in enumerate(radii)
     ]
     start = draw(st.integers(0, len(points) - 1))
-    turned = points[start:] + points[:start]
-    return turned[::-1] if draw(st.booleans()) else turned
+    shifted = points[start:] + points[:start]
+    return shifted[::-1] if draw(st.booleans()) else shifted
 
 
-def test_area_is_positive_clockwise_on_the_screen() -> None:
+def test_area_is_positive_for_a_clockwise_ring() -> None:
     assert polygons.area(SQUARE) == 16
     assert polygons.area(SQUARE[::-1]) == -16
 
 
 @settings(max_examples=40, deadline=None)
 @given(rings())
-def test_clockwise_starts_topmost_whatever_the_ring_started_with(ring: list[tuple[float, float]]) -> None:
-    turned = polygons.clockwise(ring)
-    assert polygons.area(turned) == pytest.approx(abs(polygons.area(ring)))
-    assert tuple(turned[0]) == min(ring, key=lambda point: (point[1], point[0]))
-    np.testing.assert_array_equal(turned, polygons.clockwise(turned[::-1]))
+def test_a_clockwise_ring_starts_at_its_topmost_point(ring: list[tuple[float, float]]) -> None:
+    found = polygons.clockwise(ring)
+    assert polygons.area(found) == pytest.approx(abs(polygons.area(ring)))
+    assert tuple(found[0]) == min(ring, key=lambda point: (point[1], point[0]))
+    np.testing.assert_array_equal(found, polygons.clockwise(found[::-1]))
 
 
 @settings(max_examples=40, deadline=None)
 @given(rings())
-def test_resampled_points_lie_on_the_ring_at_equal_distances(ring: list[tuple[float, float]]) -> None:
+def test_resampled_points_are_on_the_ring_at_equal_distances(ring: list[tuple[float, float]]) -> None:
     fine = polygons.resample(ring, 2000)
     closed = np.vstack([fine, fine[:1]])
     perimeter = math.fsum(math.dist(a, b) for a, b in zip(ring, ring[1:] + ring[:1], strict=True))

@@ -13,7 +13,7 @@ from vilam.tasks import TASKS
 
 
 def test_answers_are_in_the_order_of_the_instructions():
-    model = toy.asked()
+    model = toy.with_grammars()
     asked = [each for each in toy.of_split("test") if each.task in TASKS][::5]
     counted: list[int] = []
     answers = answer_all(model, toy.records(), asked, 4, counted.append)
@@ -44,7 +44,7 @@ def test_processes_divide_the_same_batches(monkeypatch, size):
 
     monkeypatch.setattr(answering, "_answer_batch", answer)
     for processes in [Processes(0, 1), *(Others(rank, size) for rank in range(size))]:
-        answers = answer_all(toy.asked(), {}, asked, 4, counted.append, processes)
+        answers = answer_all(toy.with_grammars(), {}, asked, 4, counted.append, processes)
         assert [each.text for each in answers] == [each.instruction_id for each in asked]
     alone, divided = batches[: len(batches) // 2], batches[len(batches) // 2 :]
     assert sorted(divided) == sorted(alone) and len(alone) > 3

@@ -19,8 +19,8 @@ WALKS |= {"rec_every": 30, "presence": 4}
 
 TOKENIZERS = {
     **{f"own-{form}": lambda form=form: toy.tokenizer(form) for form in FORMS},
-    **{f"gpt2-{form}": lambda form=form: toy.encode("gpt2", form) for form in FORMS},
-    **{f"sentencepiece-{form}": lambda form=form: toy.encode("sentencepiece", form) for form in FORMS},
+    **{f"gpt2-{form}": lambda form=form: toy.pretrained_tokenizer("gpt2", form) for form in FORMS},
+    **{f"sentencepiece-{form}": lambda form=form: toy.pretrained_tokenizer("sentencepiece", form) for form in FORMS},
 }
 
 

@@ -51,7 +51,7 @@ def make(kind: str) -> VilamForConditionalGeneration:
 
 
 def with_grammars(kind: str) -> Model:
-    return toy.asked(make(kind), form(kind))
+    return toy.with_grammars(make(kind), form(kind))
 
 
 def form(kind: str) -> str:
@@ -60,7 +60,7 @@ def form(kind: str) -> str:
 
 def ask(kind: str, num_images: int = 2) -> list[Request]:
     """Questions of different lengths and tasks about several images."""
-    compiled = toy.asked(coordinates=form(kind)).grammars
+    compiled = toy.with_grammars(coordinates=form(kind)).grammars
     chosen = [each for each in toy.of_split("test") if each.task in TASKS and each.task != "rec_mask"][:40:6]
     return [Request(i % num_images, each.question, compiled[each.task]) for i, each in enumerate(chosen)]
 
@@ -107,7 +107,7 @@ def test_answers_are_the_same_in_a_batch_and_one_by_one(kind):
 @pytest.mark.parametrize("name", ALL_TASKS)
 def test_every_answer_can_be_parsed(form, name):
     """The model is untrained; answers are the most probable or sampled."""
-    model = toy.asked(coordinates=form)
+    model = toy.with_grammars(coordinates=form)
     requests = [Request(i, f"Describe {i} in [100, 200, 300, 400]", model.grammars[name], seed=i) for i in range(3)]
     for temperature in (0.0, 2.0):
         for answer in generate(model, toy.pixels(3), requests, temperature):
@@ -118,7 +118,7 @@ def test_every_answer_can_be_parsed(form, name):
 @pytest.mark.parametrize("form", ["token", "text"])
 @pytest.mark.parametrize("name", ["rec_box", "rec_every", "rec_mask", "presence"])
 def test_every_coordinate_has_a_probability_of_its_own(form, name):
-    model = toy.asked(coordinates=form)
+    model = toy.with_grammars(coordinates=form)
     requests = [Request(i, f"Where is {i}?", model.grammars[name], seed=i) for i in range(4)]
     for answer in generate(model, toy.pixels(4), requests, 1.0):
         numbers = re.findall(r"[0-9]+", answer.text.partition(":")[2] or answer.text)
@@ -131,7 +131,7 @@ def test_every_coordinate_has_a_probability_of_its_own(form, name):
 
 
 def test_samples_depend_on_the_seed_of_their_request_alone():
-    model, requests = toy.asked(), ask("mlp")
+    model, requests = toy.with_grammars(), ask("mlp")
 
     def sample(seed: int, chosen: Sequence[Request]) -> list[Answer]:
         seeded = [replace(request, seed=seed + requests.index(request)) for request in chosen]
@@ -148,7 +148,7 @@ def test_samples_depend_on_the_seed_of_their_request_alone():
 
 def test_words_without_digits_hold_none():
     """The model is untrained and samples at a high temperature: an expression never holds a coordinate."""
-    model, compiler = toy.asked(coordinates="text"), GrammarCompiler(toy.tokenizer("text"))
+    model, compiler = toy.with_grammars(coordinates="text"), GrammarCompiler(toy.tokenizer("text"))
     texts = {}
     for digits in (True, False):
         grammar = compiler.compile(((Words(digits=digits),),))
@@ -161,10 +161,10 @@ def test_words_without_digits_hold_none():
 def test_generation_changes_no_weight_mode_or_random_state():
     model = toy.model().train()
     before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
-    generate(toy.asked(model), toy.pixels(1), ask("mlp", 1)[:2], 0.7)
+    generate(toy.with_grammars(model), toy.pixels(1), ask("mlp", 1)[:2], 0.7)
     assert model.training and torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_no_questions_give_no_answers():
-    assert generate(toy.asked(), toy.pixels(1), []) == []
+    assert generate(toy.with_grammars(), toy.pixels(1), []) == []

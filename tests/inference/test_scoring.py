@@ -20,7 +20,7 @@ def targets() -> list[Target]:
 
 @pytest.mark.parametrize("form", ["token", "text"])
 def test_log_probabilities_equal_those_of_each_answer_alone(form):
-    model, pixels = toy.asked(coordinates=form), toy.pixels(3)
+    model, pixels = toy.with_grammars(coordinates=form), toy.pixels(3)
     tokenizer = model.tokenizer
     asked = [
         Target(each.image, each.question, tuple(tokenizer.encode_answer(text)))
@@ -39,7 +39,7 @@ def test_log_probabilities_equal_those_of_each_answer_alone(form):
 
 
 def test_no_targets_give_no_scores_and_keep_the_training_mode():
-    model = toy.asked(toy.model().train())
+    model = toy.with_grammars(toy.model().train())
     assert log_probabilities(model, toy.pixels(1), []) == []
     log_probabilities(model, toy.pixels(3), targets())
     assert model.network.training

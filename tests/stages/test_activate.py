@@ -1,4 +1,4 @@
-"""`activate` on a toy project (see tests/runs.py), and what it refuses."""
+"""`activate` on a toy project (see tests/runs.py), and its errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vilam.stages import activate
 from vilam.training.checkpoint import Checkpoints
 
 
-def test_it_writes_a_model_of_the_settings(projects):
+def test_the_model_is_that_of_the_settings(projects):
     trained = load_model(projects / "whole" / "models" / "activate")
     config = trained.network.config
     assert (config.text_config.hidden_size, config.text_config.num_hidden_layers) == (32, 2)
@@ -27,39 +27,41 @@ def test_it_writes_a_model_of_the_settings(projects):
     assert trained.info == {"stage": "activate"}
     metrics = json.loads((projects / "whole" / "metrics" / "activate.json").read_text())
     assert metrics["steps"] == 2 and metrics["images"] == 2 * toy.RUN["batch_size"]
-    assert "val_rec_acc" not in metrics  # it has no questions of rec_box
+    assert "val_rec_acc" not in metrics  # there are no questions of rec_box
 
 
-def test_the_tokenizer_knows_the_words_of_the_questions(projects):
+def test_the_tokenizer_has_tokens_for_words_of_questions(projects):
     tokenizer = load_model(projects / "whole" / "models" / "activate").tokenizer
     for word in (" circle", " red", "Where"):
         assert len(tokenizer.encode(word)) == 1
 
 
-def test_its_tokenizer_reads_questions_and_answers_of_the_training_split(tmp_path):
+def test_the_tokenizer_is_trained_on_questions_and_answers_of_train(tmp_path):
     found = list(activate.texts(Layout(toy.write_project(tmp_path))))
     assert found[:2] == [toy.of_split("train")[0].question, toy.of_split("train")[0].answer]
     assert len(found) == 2 * len(toy.of_split("train"))
 
 
 @pytest.fixture
-def begun(monkeypatch):
-    """Calls `activate` up to its training; returns the model with which it would begin and the run's checkpoints."""
+def start_of(monkeypatch):
+    """Runs `activate` up to its training; returns the model that it starts from and the folder of checkpoints."""
 
     def call(settings, root) -> tuple[LoadedModel, Path]:
-        given = []
-        monkeypatch.setattr(activate, "run_job", lambda *values: given.extend(values))
+        arguments = []
+        monkeypatch.setattr(activate, "run_job", lambda *values: arguments.extend(values))
         activate.run(settings, root)
-        found = [value for value in given if isinstance(value, LoadedModel | Checkpoints)]
+        found = [value for value in arguments if isinstance(value, LoadedModel | Checkpoints)]
         return found[0], found[1].folder
 
     return call
 
 
-def test_a_trained_model_is_fine_tuned_with_all_of_it_but_its_data(projects, tmp_path, begun):
+def test_fine_tuning_keeps_all_of_the_model_except_its_data_card(projects, tmp_path, start_of):
     root = toy.write_project(tmp_path)
     folder = projects / "whole" / "models" / "train"
-    start, _ = begun(toy.settings(model__fine_tune_from=str(folder), model__language__config={"hidden_size": 64}), root)
+    start, _ = start_of(
+        toy.settings(model__fine_tune_from=str(folder), model__language__config={"hidden_size": 64}), root
+    )
     before = load_model(folder)
     weights = before.network.state_dict()
     assert all(torch.equal(weights[name], value) for name, value in start.network.state_dict().items())
@@ -68,14 +70,14 @@ def test_a_trained_model_is_fine_tuned_with_all_of_it_but_its_data(projects, tmp
     assert start.info == {"stage": "activate", "fine_tuned_from": resolve_model("", str(folder), root).version}
 
 
-def test_checkpoints_of_another_start_are_not_resumed(projects, tmp_path, begun):
+def test_checkpoints_of_another_starting_model_are_not_resumed(projects, tmp_path, start_of):
     root = toy.write_project(tmp_path)
     shutil.copytree(projects / "whole" / "models" / "activate", root / "model")
     settings = toy.settings(model__fine_tune_from="model")
-    assert begun(settings, root)[1] == begun(settings, root)[1]
-    before = begun(settings, root)[1]
+    assert start_of(settings, root)[1] == start_of(settings, root)[1]
+    before = start_of(settings, root)[1]
     shutil.copy(projects / "whole" / "models" / "train" / "model.safetensors", root / "model")
-    assert begun(settings, root)[1] != before
+    assert start_of(settings, root)[1] != before
 
 
 def test_a_model_that_cannot_be_fine_tuned_is_reported(projects, tmp_path):
@@ -89,12 +91,12 @@ def test_a_model_that_cannot_be_fine_tuned_is_reported(projects, tmp_path):
         activate.run(toy.settings(model__fine_tune_from=folder, train__cycle__mode="soft"), root)
 
 
-def test_without_data_the_error_says_what_to_run(tmp_path):
+def test_missing_data_is_reported_with_the_stage_to_run(tmp_path):
     with pytest.raises(VilamError, match="run prepare"):
         activate.run(toy.settings(), tmp_path)
 
 
-def test_a_missing_deepspeed_file_is_named(tmp_path, monkeypatch):
+def test_a_missing_deepspeed_file_is_reported(tmp_path, monkeypatch):
     from vilam.training import loop
 
     monkeypatch.setattr(loop, "start_distributed", lambda: "cpu")

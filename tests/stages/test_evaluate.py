@@ -1,4 +1,4 @@
-"""The strict evaluation on a toy project (see tests/runs.py), and what it refuses."""
+"""The strict evaluation on a toy project (see tests/runs.py), and its errors."""
 
 from __future__ import annotations
 
@@ -43,28 +43,28 @@ def test_both_models_are_scored_on_the_same_questions(root):
     assert set(metrics) == {"activate", "train"}
     assert metrics["activate"].keys() == metrics["train"].keys()
     tables = {stage: pd.read_parquet(root / "predictions" / f"{stage}.parquet") for stage in metrics}
-    asked = evaluate.instructions_of(Layout(root), toy.settings().evaluate)
+    instructions = evaluate.instructions_of(Layout(root), toy.settings().evaluate)
     for stage, table in tables.items():
         scored = table[table["task"].isin(ALL_TASKS)]
-        assert Counter(scored["task"]) == Counter(each.task for each in asked)
-        for task, count in Counter(each.task for each in asked).items():
+        assert Counter(scored["task"]) == Counter(each.task for each in instructions)
+        for task, count in Counter(each.task for each in instructions).items():
             assert metrics[stage][f"{task}/total"] == count
-    assert {each.task for each in asked} >= GROUP_TASKS.keys()
+    assert {each.task for each in instructions} >= GROUP_TASKS.keys()
 
 
 def test_no_answer_is_invalid(root):
-    """Also of a model that has hardly been trained."""
+    """Not even one of a model that is hardly trained."""
     metrics = json.loads((root / "metrics" / "evaluate.json").read_text())
     for stage in metrics:
         assert all(metrics[stage][f"{task}/invalid"] == 0 for task in ALL_TASKS)
 
 
-def test_the_protocol_gives_the_same_numbers_again(root):
-    """By the functions of the stage, without MLflow and the report."""
+def test_running_the_protocol_again_gives_the_same_metrics(root):
+    """With the functions of the stage, without MLflow and the report."""
     own = toy.settings().evaluate
     records = RecordStore(root / "data" / "records", *own.splits)
-    asked = evaluate.instructions_of(Layout(root), own)
-    answers = protocol.ask(answerer(root, records), asked, own, "train")
+    instructions = evaluate.instructions_of(Layout(root), own)
+    answers = protocol.ask(answerer(root, records), instructions, own, "train")
     again = protocol.score(answers, records, own, toy.settings().seed)
     kept = json.loads((root / "metrics" / "evaluate.json").read_text())["train"]
     assert again.metrics == pytest.approx(kept, nan_ok=True)
@@ -77,13 +77,14 @@ def test_the_protocol_gives_the_same_numbers_again(root):
         ({"dialogue": True}, "dialogue", {"accuracy", "found_and_named"}),
     ],
 )
-def test_further_questions_change_no_strict_number(root, changes, prefix, names):
+def test_further_questions_change_no_strict_metric(root, changes, prefix, names):
     own = toy.settings().evaluate
     records = RecordStore(root / "data" / "records", *own.splits)
-    asked = evaluate.instructions_of(Layout(root), own)
+    instructions = evaluate.instructions_of(Layout(root), own)
     chosen = [own.model_copy(update=each) for each in ({}, changes)]
     strict, both = (
-        protocol.score(protocol.ask(answerer(root, records), asked, each, "train"), records, each, 1) for each in chosen
+        protocol.score(protocol.ask(answerer(root, records), instructions, each, "train"), records, each, 1)
+        for each in chosen
     )
     pd.testing.assert_frame_equal(strict.rows, both.rows, check_exact=True)
     more = {name: value for name, value in both.metrics.items() if name not in strict.metrics}
@@ -117,7 +118,7 @@ def test_dialogue_and_oracle_metrics_are_beside_the_strict_ones(projects, root):
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_the_first_process_alone_reports(projects, number):
+def test_only_the_first_process_reports(projects, number):
     from mlflow import MlflowClient
 
     project = projects / f"shared{number}"
@@ -134,7 +135,7 @@ def test_a_model_knows_its_training_images(root):
 
 
 def test_an_image_that_was_trained_on_is_reported_and_left_out(root, caplog):
-    """It is recognised by its content, not by its name."""
+    """It is recognised by its content."""
     records = RecordStore(root / "data" / "records", "test")
     image_id = records.ids[1]
     seen = frozenset({content_hash(records[image_id].image), "0" * 64})
@@ -144,7 +145,7 @@ def test_an_image_that_was_trained_on_is_reported_and_left_out(root, caplog):
     ]
 
 
-def test_images_that_were_all_trained_on_are_refused(root, tmp_path):
+def test_a_split_that_was_trained_on_completely_is_refused(root, tmp_path):
     folder = tmp_path / "project"
     shutil.copytree(root, folder, symlinks=True)
     hashes = content_hashes(folder / "data" / "records", "test").values()
@@ -153,7 +154,7 @@ def test_images_that_were_all_trained_on_are_refused(root, tmp_path):
         evaluate.run(toy.settings(), folder)
 
 
-def test_the_run_of_the_training_gets_the_metrics(root):
+def test_the_metrics_are_logged_to_the_run_of_the_training(root):
     from mlflow import MlflowClient
 
     run_id = json.loads((root / "models" / "train" / "run.json").read_text())["run_id"]
@@ -178,13 +179,13 @@ def elsewhere(root, tmp_path, monkeypatch):
     card = replace(toy.card(), name="odd scenes", categories=names, keypoints={})
     write_dataset(scenes, card, folder / "data" / "records", 100)
     tasks = [task for task in TASKS.values() if task.name != "rec_keypoints"]
-    asked = [each for record in scenes for each in render(record, card, tasks, 2, seed=3)]
-    write_instructions(folder / "data" / "instructions", asked)
+    instructions = [each for record in scenes for each in render(record, card, tasks, 2, seed=3)]
+    write_instructions(folder / "data" / "instructions", instructions)
     toy.put_database(folder, root / "mlruns" / "mlflow.db")
     return folder
 
 
-def test_another_model_is_evaluated_on_this_data_in_a_run_of_its_own(elsewhere, root):
+def test_another_model_is_evaluated_on_this_data_in_a_new_run(elsewhere, root):
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{elsewhere / 'mlruns' / 'mlflow.db'}")
@@ -208,7 +209,7 @@ def test_another_model_is_evaluated_on_this_data_in_a_run_of_its_own(elsewhere, 
     assert "another model" in page and "models:/vilam/1" in page and "after train" not in page
 
 
-def test_a_model_folder_is_evaluated_and_never_registered(elsewhere, root):
+def test_a_model_folder_is_evaluated_but_cannot_be_registered(elsewhere, root):
     shutil.copytree(root / "models" / "train", elsewhere / "models" / "train")
     evaluate.run(toy.settings(evaluate__model="models/train", evaluate__tasks=["reg_class"]), elsewhere)
     with pytest.raises(VilamError, match=r"evaluate\.json: of another model than models/train: set evaluate\.model to"):
@@ -216,7 +217,7 @@ def test_a_model_folder_is_evaluated_and_never_registered(elsewhere, root):
     assert not (elsewhere / "metrics" / "register.json").exists()
 
 
-@pytest.mark.parametrize("processes", [1, 2])  # before processes are started
+@pytest.mark.parametrize("processes", [1, 2])  # the error is reported before processes are started
 @pytest.mark.parametrize(
     ("model", "line"), [("nowhere", "no model in .*nowhere: name a model folder"), ("models:/vilam@chief", "not found")]
 )
@@ -226,7 +227,7 @@ def test_a_missing_other_model_is_reported(elsewhere, model, line, processes):
     assert "\n" not in str(caught.value) and not (elsewhere / "metrics").exists()
 
 
-def test_only_the_first_images_are_asked_about(root):
+def test_only_the_first_images_are_evaluated(root):
     own = toy.settings().evaluate
     chosen = evaluate.instructions_of(Layout(root), replace_max(own, 1))
     assert len({each.image_id for each in chosen}) == 1
@@ -234,28 +235,28 @@ def test_only_the_first_images_are_asked_about(root):
     assert evaluate.instructions_of(Layout(root), replace_max(own, 99)) == every
 
 
-def test_the_first_images_of_each_split_are_asked_about(root):
-    asked = {
+def test_the_first_images_of_each_split_are_evaluated(root):
+    questions = {
         split: evaluate.instructions_of(Layout(root), replace_max(toy.settings(evaluate__splits=split).evaluate, 1))
         for split in (("val",), ("test",), ("test", "val"))
     }
-    assert asked["test", "val"] == [*asked["test",], *asked["val",]]
-    assert {each.split for each in asked["test", "val"]} == {"test", "val"}
+    assert questions["test", "val"] == [*questions["test",], *questions["val",]]
+    assert {each.split for each in questions["test", "val"]} == {"test", "val"}
 
 
 def replace_max(own: EvaluateSettings, count: int) -> EvaluateSettings:
     return own.model_copy(update={"max_images": count})
 
 
-def test_the_round_trip_asks_for_the_generated_expression(root):
-    asked = [
+def test_round_trip_questions_use_the_generated_expression(root):
+    captions = [
         each for each in evaluate.instructions_of(Layout(root), toy.settings().evaluate) if each.task == "reg_caption"
     ]
-    predictions = [Prediction(asked[0], "the odd thing", 0.5), Prediction(asked[1], "  ", 0.5)]
+    predictions = [Prediction(captions[0], "the odd thing", 0.5), Prediction(captions[1], "  ", 0.5)]
     records = RecordStore(root / "data" / "records", "test")
     questions = round_trip_questions(predictions, records)
-    assert [each.instruction_id for each in questions] == [asked[0].instruction_id]
-    expected = replace(asked[0], task="rec_box", question=questions[0].question, expression="the odd thing")
+    assert [each.instruction_id for each in questions] == [captions[0].instruction_id]
+    expected = replace(captions[0], task="rec_box", question=questions[0].question, expression="the odd thing")
     assert questions[0] == expected and "the odd thing" in questions[0].question
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning of trained models, composed or of Hugging Face, with frozen parts and adapters (see tests/runs.py)."""
+"""Fine-tuning of a composed model and a Hugging Face VLM, with frozen parts and adapters (see tests/runs.py)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_frozen_weights_stay_and_others_change(models):
     assert not all(learns.values())
 
 
-def test_it_knows_the_model_that_was_fine_tuned(folder, models):
+def test_the_model_records_which_model_was_fine_tuned(folder, models):
     from mlflow import MlflowClient
 
     start, activated, trained = models
@@ -47,6 +47,6 @@ def test_it_knows_the_model_that_was_fine_tuned(folder, models):
     assert f"Fine-tuned from {version}." in (folder / "models/train/README.md").read_text()
 
 
-def test_it_knows_the_images_of_both_trainings(models):
+def test_the_model_records_the_images_of_both_trainings(models):
     start, _, trained = models
     assert start.seen and start.seen <= trained.seen

@@ -1,4 +1,4 @@
-"""Whole vision-language models of transformers through the stages (see tests/runs.py), and what these refuse."""
+"""Hugging Face VLMs in all stages (see tests/runs.py), and the errors of the stages."""
 
 from __future__ import annotations
 
@@ -30,48 +30,48 @@ from vilam.training.engine import parameter_groups
 
 Weights = dict[str, torch.Tensor]
 POINTING = ("hf-kosmos-2", "hf-paligemma", "hf-qwen2.5-vl")
-"""Projects whose model is asked for keypoints and outlines too."""
+"""Projects whose model is also asked for keypoints and masks."""
 UNUSED = ("qformer.encoder.layer.1.intermediate.", "qformer.encoder.layer.1.output.")
-"""What InstructBLIP makes of the words of a question in its last layer goes nowhere."""
+"""The output of these layers of InstructBLIP for the question is not used."""
 OURS = {"vilam_hf.json", "adapters.safetensors", "run.json", "README.md", "manifest.json"}
 
 
 def weights_of(model: torch.nn.Module) -> Weights:
-    """All but adapters, by the names that they have without these."""
+    """All weights except adapters, by the names that they have without adapters."""
     return {name.replace(BASE, ""): value for name, value in model.state_dict().items() if ADAPTER not in name}
 
 
 def opened(folder: Path) -> tuple[Any, dict[str, Any]]:
-    """What transformers alone make of a folder, and what they say of its weights."""
-    model, told = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    return model, told
+    """The model that transformers alone load from a folder, and their report on its weights."""
+    model, report = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    return model, report
 
 
 @pytest.fixture(scope="module", params=list(hf_checkpoints.HF_CHECKPOINTS))
 def folder(projects: Path, request: pytest.FixtureRequest) -> Path:
-    """The project of each of them."""
+    """The project of each checkpoint."""
     return projects / f"hf-{request.param}"
 
 
 @pytest.fixture(scope="module")
 def settings(folder: Path) -> dict[str, Any]:
-    """What is particular to it."""
-    return {**toy.WHOLE, **toy.WHOLE_RUNS[folder.name.removeprefix("hf-")]}
+    """The settings of the project."""
+    return {**toy.HF, **toy.HF_RUNS[folder.name.removeprefix("hf-")]}
 
 
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> LoadedModel:
-    """Its model of step 2."""
+    """The model of phase 2."""
     return load_model(folder / "models" / "train")
 
 
 @pytest.fixture(scope="module")
 def first(folder: Path) -> Weights:
-    """The weights of its checkpoint."""
+    """The weights of the checkpoint."""
     return weights_of(opened(folder / "checkpoint")[0])
 
 
-def test_what_is_frozen_is_as_it_came(settings, trained, first):
+def test_frozen_weights_are_those_of_the_checkpoint(settings, trained, first):
     found = weights_of(trained.network.vlm)
     assert found.keys() == first.keys()
     frozen = {name for name in first if trained.network.architecture.part(name) in trained.network.frozen}
@@ -79,7 +79,7 @@ def test_what_is_frozen_is_as_it_came(settings, trained, first):
     assert all(torch.equal(found[name], first[name]) for name in frozen)
 
 
-def test_what_is_not_has_learnt_in_both_steps(folder, trained, first):
+def test_other_weights_have_changed_in_both_phases(folder, trained, first):
     model = trained.network
     before = load_model(folder / "models" / "activate").network.state_dict()
     own = {f"vlm.{name}" for name, each in model.vlm.named_parameters() if each.requires_grad}
@@ -93,13 +93,13 @@ def test_what_is_not_has_learnt_in_both_steps(folder, trained, first):
     assert parts == set(PARTS) - set(model.frozen)
 
 
-def test_the_cycle_had_its_turn(folder):
+def test_the_cycle_was_trained(folder):
     metrics = json.loads((folder / "metrics" / "train.json").read_text())
     assert metrics["steps"] == toy.BRIEF["steps"] and metrics["images"] == metrics["steps"] * toy.RUN["batch_size"]
     assert metrics["val_loss"] > 0 and 0 < metrics["cycle_confidence"] <= 1 and metrics["cycle_num_words"] >= 1
 
 
-def test_it_is_scored(folder, settings):
+def test_the_model_is_evaluated(folder, settings):
     scores = json.loads((folder / "metrics" / "evaluate.json").read_text())
     assert scores.keys() == ({"activate", "train"} if settings["evaluate__include_activate"] else {"train"})
     for metrics in scores.values():
@@ -110,10 +110,10 @@ def test_it_is_scored(folder, settings):
     assert any((folder / "reports").iterdir())
 
 
-def test_it_answers_in_pixels_of_the_picture_and_again_the_same(folder):
+def test_answers_are_in_pixels_of_the_image_and_reproducible(folder):
     predictor = Predictor.from_pretrained(folder / "models" / "train")
-    with Image.open(BytesIO(toy.scenes()[0].image)) as picture:
-        wide = picture.convert("RGB").resize((90, 40))
+    with Image.open(BytesIO(toy.scenes()[0].image)) as image:
+        wide = image.convert("RGB").resize((90, 40))
     box = (10.0, 5.0, 60.0, 30.0)
     found = [predictor.locate(wide, "the red circle"), predictor.classify(wide, box), predictor.describe(wide, box)]
     assert found[0].box_xyxy is not None and found[1].words in toy.card().categories and found[2].words
@@ -124,10 +124,10 @@ def test_it_answers_in_pixels_of_the_picture_and_again_the_same(folder):
     assert found[2] == predictor.describe(wide, box)
     for each in found:
         assert 0 < each.confidence <= 1
-        assert all(0 <= x <= 90 and 0 <= y <= 40 for x, y in places(each)), each
+        assert all(0 <= x <= 90 and 0 <= y <= 40 for x, y in points_of(each)), each
 
 
-def places(found: GroundingResult) -> Iterator[tuple[float, float]]:
+def points_of(found: GroundingResult) -> Iterator[tuple[float, float]]:
     """All points of an answer."""
     if found.box_xyxy is not None:
         x1, y1, x2, y2 = found.box_xyxy
@@ -138,7 +138,7 @@ def places(found: GroundingResult) -> Iterator[tuple[float, float]]:
         yield from polygon
 
 
-def test_its_card_says_what_it_is_and_what_was_trained(folder, trained):
+def test_the_card_has_the_model_type_and_the_numbers_of_parameters(folder, trained):
     text = (folder / "models" / "train" / "README.md").read_text()
     assert f"A {trained.network.config.model_type} of transformers" in text
     for part, weights in trained.network.parts().items():
@@ -147,34 +147,37 @@ def test_its_card_says_what_it_is_and_what_was_trained(folder, trained):
         assert row.startswith(f"| {part} | checkpoint |") and row.endswith(f"| {count:,} | {own:,} |")
 
 
-def test_transformers_alone_open_it(folder, trained):
+def test_transformers_alone_can_open_the_model(folder, trained):
     made = folder / "models" / "train"
     assert not [file for file in made.rglob("*") if file.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")]
     names = {file.name for file in made.glob("*.safetensors")} - {"adapters.safetensors"}
     assert names and all(name.startswith("model") for name in names)
-    alone, told = opened(made)
-    assert type(alone) is type(trained.network.vlm) and not any(told.values())
+    alone, report = opened(made)
+    assert type(alone) is type(trained.network.vlm) and not any(report.values())
     kept, found = weights_of(trained.network.vlm), alone.state_dict()
     assert found.keys() == kept.keys() and all(torch.equal(found[name], kept[name]) for name in kept)
     processor = open_processor(str(made), trained.network.config.model_type)
     assert processor.tokenizer.get_vocab() == trained.tokenizer.tokenizer.get_vocab()
 
 
-def test_one_that_was_trained_here_teaches(projects):
+def test_a_trained_hugging_face_vlm_is_a_teacher(projects):
     folder = projects / "hf-paligemma"
-    told = json.loads((folder / "metrics" / "synthesize.json").read_text())["teacher"]
-    assert told["model"].startswith("models/train sha256:") and told["num_samples"] == 4 * told["num_regions"] > 0
+    metrics = json.loads((folder / "metrics" / "synthesize.json").read_text())["teacher"]
+    assert metrics["model"].startswith("models/train sha256:")
+    assert metrics["num_samples"] == 4 * metrics["num_regions"] > 0
     rows, before = (
         pd.read_parquet(folder / "data" / f"instructions{end}" / "train.parquet") for end in ("", "-before")
     )
-    said = rows[rows["expression_source"] == "model"]
-    assert len(said[said["task"] == "rec_box"]) == told["num_expressions"] > 0
-    assert set(said["expression_model"]) == {told["model"]} and not (before["expression_source"] == "model").any()
-    assert said["expression_round_trip_iou"].between(0.02, 1).all()
-    assert not said["expression"].str.contains(r"[0-9<>\[\]]").any()
+    generated = rows[rows["expression_source"] == "model"]
+    assert len(generated[generated["task"] == "rec_box"]) == metrics["num_expressions"] > 0
+    assert (
+        set(generated["expression_model"]) == {metrics["model"]} and not (before["expression_source"] == "model").any()
+    )
+    assert generated["expression_round_trip_iou"].between(0.02, 1).all()
+    assert not generated["expression"].str.contains(r"[0-9<>\[\]]").any()
 
 
-def test_two_processes_made_one_model(projects):
+def test_two_processes_trained_one_model(projects):
     assert [path.name for path in sorted((projects / "hf-llava").glob("log-*.txt"))] == [
         "log-0.txt",
         "log-1.txt",
@@ -183,38 +186,38 @@ def test_two_processes_made_one_model(projects):
 
 
 @pytest.mark.parametrize("name", ["blip2-t5", "qwen3-vl", "smolvlm"])
-def test_an_export_is_what_transformers_alone_save(projects, tmp_path, name, capsys):
+def test_an_export_opens_with_transformers_and_has_merged_adapters(projects, tmp_path, name, capsys):
     source = projects / f"hf-{name}" / "models" / "train"
     export(str(source), tmp_path / "out", tmp_path)
     assert f"{tmp_path / 'out'}: A " in capsys.readouterr().out
     assert not OURS & {file.name for file in (tmp_path / "out").iterdir()}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    alone, told = opened(tmp_path / "out")
-    assert not any(told.values())
-    model, found = load_model(source).model, alone.state_dict()
+    alone, report = opened(tmp_path / "out")
+    assert not any(report.values())
+    model, found = load_model(source).network, alone.state_dict()
     kept = weights_of(model.vlm)
     changed = {key.removesuffix(".weight") for key in kept if not torch.equal(kept[key], found[key])}
     adapted = {key.partition(f".{ADAPTER}")[0] for key in model.vlm.state_dict() if ADAPTER in key}
     assert found.keys() == kept.keys() and changed == adapted
 
 
-def test_an_export_into_a_folder_that_is_there_is_refused(projects, tmp_path):
+def test_an_export_into_an_existing_folder_is_refused(projects, tmp_path):
     (tmp_path / "out").mkdir()
-    with pytest.raises(VilamError, match=r"out: is there already: name a new folder$"):
+    with pytest.raises(VilamError, match=r"out: exists: name a new folder$"):
         export(str(projects / "hf-smolvlm" / "models" / "train"), tmp_path / "out", tmp_path)
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_an_export_of_parts_that_were_joined_here_is_refused(tmp_path):
-    save_model(LoadedModel(toy.model(), toy.tokenizer(), toy.card(), {}), tmp_path / "joined")
-    with pytest.raises(VilamError, match=r"joined: its parts were joined here, .*: give vilam with it$"):
-        export(str(tmp_path / "joined"), tmp_path / "out", tmp_path)
+def test_an_export_of_a_composed_model_is_refused(tmp_path):
+    save_model(LoadedModel(toy.model(), toy.tokenizer(), toy.card(), {}), tmp_path / "composed")
+    with pytest.raises(VilamError, match=r"composed: a composed model, .*: use it with vilam$"):
+        export(str(tmp_path / "composed"), tmp_path / "out", tmp_path)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project to start in, out of reach of any hub; nothing is trained in it."""
+    """A project without a connection to any hub, in which training fails the test."""
     monkeypatch.chdir(toy.write_project(tmp_path / "project"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -223,17 +226,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refusal(project: Path, **changes: Any) -> str:
-    """The line that says why step 1 is not run; nothing is left behind."""
+    """The error of `activate`; nothing is left behind."""
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
-    with pytest.raises(VilamError) as told:
-        activate.run(toy.settings(**{**toy.WHOLE, **changes}), project)
+    with pytest.raises(VilamError) as caught:
+        activate.run(toy.settings(**{**toy.HF, **changes}), project)
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
-    assert "\n" not in str(told.value)
-    return str(told.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "data", "Qwen/Qwen2.5-VL-3B-Instruct"])
-def test_a_checkpoint_that_is_none_is_refused(project, name):
+def test_a_missing_checkpoint_is_refused(project, name):
     line = refusal(project, model__checkpoint=name)
     assert line.startswith(f"model.checkpoint {name}: cannot be loaded: ")
     for file in ("config.json", "*.safetensors", "tokenizer.json", "preprocessor_config.json"):
@@ -242,15 +245,15 @@ def test_a_checkpoint_that_is_none_is_refused(project, name):
 
 
 @pytest.mark.parametrize("model_type", ["idefics2", "llama"])
-def test_an_architecture_that_is_not_in_the_table_is_refused(project, model_type):
+def test_an_unknown_architecture_is_refused(project, model_type):
     (project / "checkpoint").mkdir()
     (project / "checkpoint" / "config.json").write_text(json.dumps({"model_type": model_type}))
     line = refusal(project)
-    assert line.startswith(f"model.checkpoint checkpoint: cannot be loaded: how {model_type} counts coordinates")
+    assert line.startswith(f"model.checkpoint checkpoint: cannot be loaded: the coordinate format of {model_type} is")
     assert "choose one of blip-2, " in line and line.endswith(", or add a row to it")
 
 
-def test_a_shard_that_is_cut_off_or_missing_is_refused(project):
+def test_a_truncated_or_missing_shard_is_refused(project):
     hf_checkpoints.HF_CHECKPOINTS["smolvlm"](project / "checkpoint")
     shard = sorted((project / "checkpoint").glob("*.safetensors"))[1]
     shard.write_bytes(shard.read_bytes()[:-100])
@@ -261,8 +264,8 @@ def test_a_shard_that_is_cut_off_or_missing_is_refused(project):
 
 
 @pytest.mark.parametrize("name", ["blip2-opt", "instructblip-vicuna", "llava", "smolvlm"])
-def test_a_processor_that_does_not_say_how_many_tokens_a_picture_has_is_refused(project, name):
-    """Of BLIP-2 it would see no picture at all, and be trained so."""
+def test_a_processor_without_the_number_of_image_tokens_is_refused(project, name):
+    """BLIP-2 would be trained without any image."""
     hf_checkpoints.HF_CHECKPOINTS[name](project / "checkpoint")
     (project / "checkpoint" / "processor_config.json").unlink()
     assert "processor_config.json" in refusal(project)
@@ -284,13 +287,13 @@ def test_a_qformer_without_its_tokenizer_is_refused(project, name):
         ({"model__freeze_aligner": True}, "model: .*nothing is trained.*: "),
     ],
 )
-def test_settings_that_do_not_go_with_a_whole_model_are_refused(changes, line):
-    with pytest.raises(VilamError, match=f"^params.yaml: .*{line}") as told:
-        toy.settings(**{**toy.WHOLE, **changes})
-    assert "\n" not in str(told.value)
+def test_settings_that_contradict_a_hugging_face_vlm_are_refused(changes, line):
+    with pytest.raises(VilamError, match=f"^params.yaml: .*{line}") as caught:
+        toy.settings(**{**toy.HF, **changes})
+    assert "\n" not in str(caught.value)
 
 
-def test_adapters_beside_layers_that_are_not_there_are_refused(project):
+def test_adapters_for_missing_layers_are_refused(project):
     hf_checkpoints.HF_CHECKPOINTS["smolvlm"](project / "checkpoint")
     line = refusal(project, model__language__lora={**toy.LORA, "targets": ["query"]})
     assert "model.language.lora: no layer " in line and line.endswith(" is called query")
@@ -298,8 +301,8 @@ def test_adapters_beside_layers_that_are_not_there_are_refused(project):
 
 @pytest.mark.parametrize("name", list(hf_checkpoints.HF_CHECKPOINTS))
 def test_an_alignment_layer_can_be_trained_alone(tmp_path, name):
-    """SmolVLM's is one matrix: nothing of it is without decay, and DeepSpeed takes empty groups away."""
+    """SmolVLM's is a single matrix, so the group without weight decay is empty; DeepSpeed removes empty groups."""
     hf_checkpoints.HF_CHECKPOINTS[name](tmp_path)
-    settings = toy.settings(**{**toy.WHOLE, "model__checkpoint": str(tmp_path)}).model
+    settings = toy.settings(**{**toy.HF, "model__checkpoint": str(tmp_path)}).model
     groups = parameter_groups(build_model(settings, build_tokenizer(settings, []), 0), 0.1)
     assert groups and all(group["params"] for group in groups)

@@ -1,4 +1,4 @@
-"""The prepare stage from settings to files, and that a failure leaves what was there."""
+"""The prepare stage from settings to files; a failure keeps the old files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEW_SCENES = {"scenes": {"image_size": 32, "num_images": {"train": 4, "val": 2, 
 
 @pytest.fixture(autouse=True)
 def _recipes(project: Path, tmp_path: Path) -> None:
-    """The project's own, in the folder in which the stage runs."""
+    """The project's recipes in the folder in which the stage runs."""
     (tmp_path / "configs").symlink_to(project / "configs")
 
 
@@ -29,7 +29,7 @@ def _settings(project: Path, **changes: Any) -> Settings:
 
 
 def _coco(root: Path, **bad: Any) -> Path:
-    """Thirty images of one object each, of which annotation 0 has what ``bad`` says."""
+    """Thirty images of one object each; ``bad`` changes annotation 0."""
     (root / "images").mkdir(parents=True)
     images, annotations = [], []
     for number in range(30):
@@ -52,22 +52,22 @@ def test_scenes_are_written_with_card_and_metrics(project: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("own", "asked", "expected"),
+    ("own", "setting", "expected"),
     [(None, None, ""), ("A chest.", None, "A chest."), ("A chest.", "", ""), (None, " A  cup. ", "A cup.")],
 )
-def test_the_domain_is_the_recipe_s_or_what_the_settings_say(
-    project: Path, tmp_path: Path, own: str | None, asked: str | None, expected: str
+def test_the_domain_is_that_of_the_settings_or_of_the_recipe(
+    project: Path, tmp_path: Path, own: str | None, setting: str | None, expected: str
 ) -> None:
     recipe = (project / "configs" / "datasets" / "coco.yaml").read_text()
     (tmp_path / "own.yaml").write_text(recipe + (f"domain: {own}\n" if own else ""))
     root = _coco(tmp_path / "set")
-    source = {"source": str(tmp_path / "own.yaml"), "root": root, "domain": asked}
+    source = {"source": str(tmp_path / "own.yaml"), "root": root, "domain": setting}
     prepare.run(_settings(project, **source), tmp_path)
     folder = tmp_path / "data" / "records"
     assert read_card(folder).domain == expected
     assert {record.domain for record in read_records(folder)} == {expected}
     kept = tmp_path / "kept"
-    folder.rename(kept)  # nor is it lost where the records are read once more
+    folder.rename(kept)  # it is kept if the records are read again
     prepare.run(_settings(project, source="parquet", root=kept), tmp_path)
     assert {record.domain for record in read_records(folder)} == {expected}
 
@@ -99,7 +99,7 @@ def test_a_truncated_image_is_counted_and_left_out(project: Path, tmp_path: Path
     assert len(list(read_records(tmp_path / "data" / "records"))) == 29
 
 
-def test_too_many_bad_rows_stop_it_and_keep_what_was_there(project: Path, tmp_path: Path) -> None:
+def test_too_many_bad_rows_stop_the_stage_and_keep_the_old_records(project: Path, tmp_path: Path) -> None:
     prepare.run(_settings(project), tmp_path)
     before = list(read_records(tmp_path / "data" / "records"))
     root = _coco(tmp_path / "coco", category_id=8)
@@ -108,7 +108,7 @@ def test_too_many_bad_rows_stop_it_and_keep_what_was_there(project: Path, tmp_pa
     assert list(read_records(tmp_path / "data" / "records")) == before
 
 
-def test_an_empty_split_is_told(project: Path, tmp_path: Path) -> None:
+def test_an_empty_split_is_reported(project: Path, tmp_path: Path) -> None:
     root = _coco(tmp_path / "coco")
     content = json.loads((root / "instances.json").read_text())
     (root / "instances.json").write_text(json.dumps(content | {"images": content["images"][:1], "annotations": []}))
@@ -116,13 +116,13 @@ def test_an_empty_split_is_told(project: Path, tmp_path: Path) -> None:
         prepare.run(_settings(project, source="coco", root=root), tmp_path)
 
 
-def test_a_missing_folder_is_told(project: Path, tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(project: Path, tmp_path: Path) -> None:
     for source in ("coco", "refcoco", "voc"):
         with pytest.raises(VilamError, match="no such folder"):
             prepare.run(_settings(project, source=source, root=tmp_path / "none"), tmp_path)
 
 
-def test_the_real_cells_count_their_two_empty_boxes(project: Path, tmp_path: Path, real_data: Path) -> None:
+def test_two_empty_boxes_of_the_real_cells_are_counted(project: Path, tmp_path: Path, real_data: Path) -> None:
     prepare.run(_settings(project, source="voc", root=real_data / "bccd"), tmp_path)
     counts = json.loads((tmp_path / "metrics" / "prepare.json").read_text())
     assert sum(one["num_invalid"] for one in counts.values()) == 2

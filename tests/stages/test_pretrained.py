@@ -1,4 +1,4 @@
-"""Pretrained parts through the stages: a frozen tower, adapters beside a frozen language model (see tests/runs.py)."""
+"""Pretrained parts in all stages: a frozen tower, and adapters of a frozen language model (see tests/runs.py)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def folder(projects: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> LoadedModel:
-    """Its model after train."""
+    """The model after train."""
     return load_model(folder / "models" / "train")
 
 
@@ -54,7 +54,7 @@ def test_adapters_and_new_parts_have_changed(folder, trained):
 def test_the_features_of_each_image_were_computed_once(folder):
     """In training, validation and evaluation.
 
-    Evaluation multiplies in bf16 if that is fast, so it cannot use the features of a training in fp32.
+    Evaluation uses bf16 if that is fast, so it cannot use features that were computed in fp32.
     """
     kept = list((folder / "cache" / "features").glob("*/*/*.npy"))
     folders = {file.parents[1] for file in kept}
@@ -63,16 +63,16 @@ def test_the_features_of_each_image_were_computed_once(folder):
         assert 0 < len([file for file in kept if own in file.parents]) <= len(toy.scenes())
 
 
-def test_it_answers_and_is_scored(folder):
+def test_the_model_answers_and_is_evaluated(folder):
     metrics = json.loads((folder / "metrics" / "evaluate.json").read_text())["train"]
     assert 0 <= metrics["rec_box/acc_0.5"] <= 1 and metrics["rec_box/invalid"] == 0
     predictor = Predictor.from_pretrained(folder / "models" / "train")
-    with Image.open(BytesIO(toy.scenes()[0].image)) as picture:
-        found = predictor.locate(picture, "the red circle")
-        assert found.box_xyxy is not None and found == predictor.locate(picture, "the red circle")
+    with Image.open(BytesIO(toy.scenes()[0].image)) as image:
+        found = predictor.locate(image, "the red circle")
+        assert found.box_xyxy is not None and found == predictor.locate(image, "the red circle")
 
 
-def test_its_card_holds_the_number_of_trained_parameters(folder, trained):
+def test_the_card_has_the_number_of_trained_parameters(folder, trained):
     text = (folder / "models" / "train" / "README.md").read_text()
     count = sum(value.numel() for name, value in trained.network.language.state_dict().items() if "lora_" in name)
     assert f" {count:,} |" in next(line for line in text.splitlines() if line.startswith("| language | language |"))

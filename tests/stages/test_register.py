@@ -1,4 +1,4 @@
-"""The stage from metrics and a model folder to a registered version behind the gate; the predictor is a stand-in."""
+"""The stage from metrics and a model folder to a registered version and its aliases; the predictor is a fake."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vilam.tracking.runs import open_run
 
 @dataclass(frozen=True)
 class Answer:
-    """What the stand-in answers."""
+    """An answer of the fake predictor."""
 
     text: str
     confidence: float
@@ -33,11 +33,11 @@ class Answer:
 
 
 class Predictor:
-    """Says what it was asked."""
+    """A fake predictor that answers with its question."""
 
     @classmethod
     def from_pretrained(cls, folder: str) -> Predictor:
-        """Any folder that holds a config."""
+        """Accepts any folder with a config."""
         assert (Path(folder) / "config.json").is_file()
         return cls()
 
@@ -46,13 +46,13 @@ class Predictor:
         return Answer(text, 0.75, (0.0, 0.0, float(image.width), float(image.height)))
 
     def classify(self, image: Image.Image, box: tuple[float, ...]) -> Answer:
-        """The box in words."""
+        """The box as text."""
         return Answer(str(box), 0.5)
 
 
 @pytest.fixture(autouse=True)
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Serving loads the stand-in."""
+def fake_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serving loads the fake predictor."""
     module = ModuleType("vilam.inference.predictor")
     vars(module)["Predictor"] = Predictor
     monkeypatch.setitem(sys.modules, "vilam.inference.predictor", module)
@@ -80,7 +80,7 @@ def root(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def evaluated(root: Path, settings: Settings, primary: float, guard: float = 0.9) -> None:
-    """Writes what `evaluate` would."""
+    """Write the metrics file of `evaluate`."""
     names = settings.register_
     metrics = {names.primary: primary, f"{names.primary}_low": primary - 0.05, **dict.fromkeys(names.guards, guard)}
     (root / "metrics").mkdir(exist_ok=True)
@@ -88,7 +88,7 @@ def evaluated(root: Path, settings: Settings, primary: float, guard: float = 0.9
 
 
 def registered(root: Path) -> dict[str, object]:
-    """What the stage wrote."""
+    """The content of metrics/register.json."""
     content: dict[str, object] = json.loads((root / "metrics" / "register.json").read_text())
     return content
 
@@ -110,12 +110,12 @@ def test_champion_moves_only_through_the_gate(
     assert first.run_id == json.loads((root / "models" / "train" / "run.json").read_text())["run_id"]
     capsys.readouterr()
     show_models(settings.register_, root)
-    shown = capsys.readouterr().out
-    assert "challenger" in shown
-    assert "0.680" in shown
+    output = capsys.readouterr().out
+    assert "challenger" in output
+    assert "0.680" in output
 
 
-def test_comparison_shows_parameters_that_differ_alone(root: Path, settings: Settings) -> None:
+def test_comparison_shows_only_parameters_that_differ(root: Path, settings: Settings) -> None:
     evaluated(root, settings, 0.7)
     for steps in (5, 6):
         with open_run(root, "train", params={"seed": 1, "train": {"steps": steps}}) as tracker:
@@ -128,7 +128,7 @@ def test_comparison_shows_parameters_that_differ_alone(root: Path, settings: Set
     assert rows["alias"][0] == ""
 
 
-def test_what_is_registered_answers_and_is_found_as_a_folder(root: Path, settings: Settings) -> None:
+def test_a_registered_model_can_be_served_and_downloaded(root: Path, settings: Settings) -> None:
     evaluated(root, settings, 0.7)
     register.run(settings, root)
     assert (download_model("models:/vilam@champion", root) / "config.json").is_file()
@@ -152,12 +152,12 @@ def test_what_is_registered_answers_and_is_found_as_a_folder(root: Path, setting
         ({"task": "describe", "box": "1 2"}, "expected"),
     ],
 )
-def test_a_wrong_question_is_one_line(change: dict[str, object], line: str) -> None:
+def test_an_invalid_question_is_one_line(change: dict[str, object], line: str) -> None:
     with pytest.raises(VilamError, match=line):
         serving.Served(Predictor()).predict(serving.input_example().assign(**change))  # type: ignore[arg-type]
 
 
-def test_what_is_missing_is_one_line(root: Path, settings: Settings) -> None:
+def test_missing_files_and_models_are_one_line(root: Path, settings: Settings) -> None:
     with pytest.raises(VilamError, match=r"evaluate\.json: not found"):
         register.run(settings, root)
     evaluated(root, settings, 0.7)

@@ -24,7 +24,11 @@ from vilam.stages import synthesize
 from vilam.tasks import ACTIVATION, TASKS
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-LENGTHS = {"rec_box": {4}, "rec_mask": {54}, "reg_class": {1}}  # words of an answer: 4 numbers; "1 part:" and 2 x 26
+LENGTHS = {
+    "rec_box": {4},
+    "rec_mask": {54},
+    "reg_class": {1},
+}  # words of an answer: 4 numbers; "1 part:" and 2 x 26 numbers
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def _write(root: Path, records: list[ImageRecord]) -> None:
     write_dataset(records, card, root / "data" / "records", 100)
 
 
-def test_every_region_is_asked_about_by_every_task(tmp_path, settings):
+def test_every_task_has_instructions_for_every_region(tmp_path, settings):
     records = _scenes(tmp_path)
     synthesize.run(settings, tmp_path)
     found = [one for split in ("train", "test") for one in read_instructions(tmp_path / "data" / "instructions", split)]
@@ -57,7 +61,7 @@ def test_every_region_is_asked_about_by_every_task(tmp_path, settings):
         expected = {key: min(3, len(region.expressions)) if several else 1 for key, region in regions.items()}
         assert count == expected, task
     images = [one.image_id for one in found]
-    assert images == sorted(images, key=images.index)  # those of an image stand side by side
+    assert images == sorted(images, key=images.index)  # those of an image are together
 
 
 def test_counts_lengths_and_metrics_agree_with_the_instructions(tmp_path, settings):
@@ -88,17 +92,17 @@ def test_a_second_run_writes_the_same_bytes(tmp_path, settings):
     assert [(tmp_path / path).read_bytes() for path in paths] == first
 
 
-def test_regions_that_nobody_described_get_rule_expressions(tmp_path, settings):
+def test_regions_without_expressions_get_rule_expressions(tmp_path, settings):
     _scenes(tmp_path, described=False)
     synthesize.run(settings, tmp_path)
     found = list(read_instructions(tmp_path / "data" / "instructions", "train", tasks={"rec_box"}))
     assert found and {one.expression_source for one in found} == {"rule"}
     metrics = json.loads((tmp_path / "metrics" / "synthesize.json").read_text(encoding="utf-8"))
-    for shares in metrics["described"].values():
-        assert shares["rule"] + shares.get("none", 0) == pytest.approx(1, abs=1e-3)
+    for fractions in metrics["described"].values():
+        assert fractions["rule"] + fractions.get("none", 0) == pytest.approx(1, abs=1e-3)
 
 
-def test_missing_and_broken_records_are_told_in_one_line(tmp_path, settings):
+def test_missing_and_broken_records_are_reported(tmp_path, settings):
     with pytest.raises(VilamError, match="run prepare"):
         synthesize.run(settings, tmp_path)
     _scenes(tmp_path)
@@ -107,10 +111,10 @@ def test_missing_and_broken_records_are_told_in_one_line(tmp_path, settings):
     shard.write_bytes(shard.read_bytes()[:-30])
     with pytest.raises(VilamError, match="run prepare"):
         synthesize.run(settings, tmp_path)
-    assert list(read_instructions(tmp_path / "data" / "instructions", "test"))  # the old ones are still whole
+    assert list(read_instructions(tmp_path / "data" / "instructions", "test"))  # the old ones are still complete
 
 
-def test_nothing_to_train_on_is_told_in_one_line(tmp_path, settings):
+def test_train_without_instructions_is_reported(tmp_path, settings):
     bare = ImageRecord("a", "train", b"x", 10, 10, "toy", "CC0-1.0")
     other = replace(bare, image_id="b", split="test", regions=(Region("r", (0.0, 0.0, 5.0, 5.0), "circle"),))
     _write(tmp_path, [bare, other])
@@ -119,7 +123,7 @@ def test_nothing_to_train_on_is_told_in_one_line(tmp_path, settings):
     assert not (tmp_path / "data" / "instructions").exists()
 
 
-def test_data_without_a_split_train_are_for_evaluation(tmp_path, settings):
+def test_data_without_a_split_train_are_accepted(tmp_path, settings):
     record = generate_scene(5, 1, "test", 64)
     card = DatasetCard("scenes", tuple(CATEGORIES), keypoint_schemas(), ("test",), ("CC0-1.0",), {})
     write_dataset([record], card, tmp_path / "data" / "records", 9)
@@ -127,7 +131,7 @@ def test_data_without_a_split_train_are_for_evaluation(tmp_path, settings):
     assert {each.split for each in read_instructions(tmp_path / "data" / "instructions", "test")} == {"test"}
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path, settings, monkeypatch):
+def test_a_full_disk_is_one_line(tmp_path, settings, monkeypatch):
     _scenes(tmp_path)
 
     def full(*_args, **_kwargs):
@@ -144,7 +148,7 @@ def _changed(settings: Settings, **changes: object) -> Settings:
     return settings.model_copy(update={"synthesize": settings.synthesize.model_copy(update=changes)})
 
 
-def test_without_a_teacher_no_model_is_loaded_and_the_plot_is_empty(tmp_path, project):
+def test_without_a_teacher_no_model_is_loaded_and_the_histogram_is_empty(tmp_path, project):
     _scenes(tmp_path)
     code = (
         "import sys; from pathlib import Path; from vilam.config import load_settings; "
@@ -160,7 +164,7 @@ def test_without_a_teacher_no_model_is_loaded_and_the_plot_is_empty(tmp_path, pr
     assert metrics["teacher"]["model"] == "" and metrics["teacher"]["num_regions"] == 0
 
 
-def test_a_share_of_the_training_regions_keeps_its_words_and_all_held_out_ones(tmp_path, settings):
+def test_a_fraction_of_the_training_regions_and_all_held_out_ones_keep_expressions(tmp_path, settings):
     _scenes(tmp_path, 20)
     synthesize.run(_changed(settings, described_fraction=0.3), tmp_path)
     described = json.loads((tmp_path / "metrics" / "synthesize.json").read_text(encoding="utf-8"))["described"]
@@ -176,15 +180,15 @@ def test_a_share_of_the_training_regions_keeps_its_words_and_all_held_out_ones(t
         ("models:/nobody/7", "not found.*: `vilam models` lists what is registered"),
     ],
 )
-def test_a_teacher_that_is_not_there_changes_nothing(tmp_path, settings, database, monkeypatch, teacher, line):
+def test_a_missing_teacher_changes_nothing(tmp_path, settings, database, monkeypatch, teacher, line):
     monkeypatch.setenv("VILAM_MLRUNS", str(database.parent))
     _scenes(tmp_path)
     synthesize.run(settings, tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    for processes in (1, 2):  # told before processes are started
-        with pytest.raises(VilamError, match=f"^synthesize.teacher {teacher}: .*{line}") as told:
+    for processes in (1, 2):  # reported before processes are started
+        with pytest.raises(VilamError, match=f"^synthesize.teacher {teacher}: .*{line}") as caught:
             synthesize.run(_changed(settings, teacher=teacher, processes=processes), tmp_path)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -194,22 +198,23 @@ def _rows(project: Path) -> pd.DataFrame:
     )
 
 
-def test_the_champion_describes_regions_and_says_so(projects):
-    """The registered model of ``whole`` (see tests/runs.py), named by its alias; the version stands in the rows."""
+def test_the_champion_describes_regions_and_its_version_is_recorded(projects):
+    """The registered model of ``whole`` (see tests/runs.py), by its alias; the rows hold its version."""
     rows = _rows(projects / "taught1")
-    said = rows[rows["expression_source"] == "model"]
-    assert set(said["task"]) >= {"rec_box", "reg_caption", "activation"} and set(said["split"]) == {"train"}
-    assert set(said["expression_model"]) == {"models:/vilam/1"}
-    assert said["expression_round_trip_iou"].between(toy.TAUGHT["synthesize__min_iou"], 1).all()
-    assert said["expression_confidence"].between(0, 1).all()
+    generated = rows[rows["expression_source"] == "model"]
+    assert set(generated["task"]) >= {"rec_box", "reg_caption", "activation"} and set(generated["split"]) == {"train"}
+    assert set(generated["expression_model"]) == {"models:/vilam/1"}
+    assert generated["expression_round_trip_iou"].between(toy.TAUGHT["synthesize__min_iou"], 1).all()
+    assert generated["expression_confidence"].between(0, 1).all()
     assert all(
-        words in question for words, question in said.loc[said["task"] == "rec_box", ["expression", "question"]].values
+        text in question
+        for text, question in generated.loc[generated["task"] == "rec_box", ["expression", "question"]].values
     )
     others = rows[rows["expression_source"] != "model"]
     assert set(others["expression_model"]) == {""} and others["expression_round_trip_iou"].isna().all()
 
 
-def test_regions_that_somebody_described_keep_their_own_words(projects):
+def test_described_regions_keep_their_own_expressions(projects):
     rows = _rows(projects / "taught1")
     sources = rows[rows["expression_source"] != ""].groupby(["split", "image_id", "region_id"])["expression_source"]
     assert (sources.nunique() == 1).all() and set(sources.first()) == {"generated", "model"}
@@ -221,15 +226,15 @@ def test_the_tally_agrees_with_the_rows(projects):
     metrics = json.loads((project / "metrics" / "synthesize.json").read_text(encoding="utf-8"))
     table = pd.read_csv(project / "metrics" / "plots" / "synthesize_round_trip.csv")
     rows = _rows(project)
-    said = rows[(rows["expression_source"] == "model") & (rows["task"] == "rec_box")]
-    told = metrics["teacher"]
-    assert told["model"] == "models:/vilam/1" and told["num_expressions"] == len(said) > 0
-    assert told["num_samples"] == table["num_samples"].sum() == 4 * told["num_regions"]
-    assert told["accepted_samples"] == pytest.approx(table["num_accepted"].sum() / told["num_samples"], abs=1e-4)
-    described = said.groupby(["image_id", "region_id"]).ngroups
-    assert told["described_regions"] == pytest.approx(described / told["num_regions"], abs=1e-4)
-    shares = metrics["described"]["train"]
-    assert shares["model"] == pytest.approx(described / metrics["num_regions"]["train"], abs=1e-4)
+    generated = rows[(rows["expression_source"] == "model") & (rows["task"] == "rec_box")]
+    teacher = metrics["teacher"]
+    assert teacher["model"] == "models:/vilam/1" and teacher["num_expressions"] == len(generated) > 0
+    assert teacher["num_samples"] == table["num_samples"].sum() == 4 * teacher["num_regions"]
+    assert teacher["accepted_samples"] == pytest.approx(table["num_accepted"].sum() / teacher["num_samples"], abs=1e-4)
+    described = generated.groupby(["image_id", "region_id"]).ngroups
+    assert teacher["described_regions"] == pytest.approx(described / teacher["num_regions"], abs=1e-4)
+    fractions = metrics["described"]["train"]
+    assert fractions["model"] == pytest.approx(described / metrics["num_regions"]["train"], abs=1e-4)
 
 
 def test_two_processes_write_the_same_files_as_one(projects):
@@ -237,6 +242,6 @@ def test_two_processes_write_the_same_files_as_one(projects):
         assert (projects / "taught1" / path).read_bytes() == (projects / "taught2" / path).read_bytes()
 
 
-def test_what_it_wrote_is_trained_on(projects):
+def test_the_generated_instructions_can_be_trained_on(projects):
     metrics = json.loads((projects / "taught1" / "metrics" / "train.json").read_text(encoding="utf-8"))
     assert metrics["steps"] == 2 and metrics["val_loss"] > 0

@@ -1,4 +1,4 @@
-"""`train` on a toy project (see tests/runs.py), and what it refuses."""
+"""`train` on a toy project (see tests/runs.py), and its errors."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from vilam.stages import train
 
 
 def outs(stage: str) -> list[str]:
-    """All paths that dvc.yaml says a stage writes."""
+    """The outputs of a stage in dvc.yaml."""
     found: dict[str, Any] = yaml.safe_load((toy.PROJECT / "dvc.yaml").read_text())["stages"][stage]
     listed = [*found.get("outs", []), *found.get("metrics", []), *found.get("plots", [])]
     return [out if isinstance(out, str) else next(iter(out)) for out in listed]
 
 
 @pytest.mark.parametrize("stage", ["prepare", "synthesize", "activate", "train", "evaluate", "register"])
-def test_every_stage_writes_what_the_graph_says(projects, stage):
+def test_every_stage_writes_the_outputs_of_dvc_yaml(projects, stage):
     missing = [path for path in outs(stage) if not (projects / "whole" / path).exists()]
     assert not missing
     for path in outs(stage):
@@ -39,14 +39,14 @@ def test_every_stage_writes_what_the_graph_says(projects, stage):
             assert rows
 
 
-def test_nothing_else_is_left_behind(projects):
+def test_stages_write_no_other_files(projects):
     made = {path.name for path in (projects / "whole").iterdir() if not path.name.startswith("log-")}
-    given = {"params.yaml", "configs", "mlruns"}
-    assert made - given == {"data", "models", "metrics", "predictions", "reports", "checkpoints"}
+    inputs = {"params.yaml", "configs", "mlruns"}
+    assert made - inputs == {"data", "models", "metrics", "predictions", "reports", "checkpoints"}
     assert not [path for path in (projects / "whole").rglob("*partial*")]
 
 
-def test_the_model_knows_its_run_and_data(projects):
+def test_the_model_records_its_run_and_data(projects):
     trained = load_model(projects / "whole" / "models" / "train")
     assert trained.info["stage"] == "train" and trained.info["run_id"]
     assert trained.card.name == "scenes" and set(trained.card.splits) == set(toy.SPLITS)
@@ -62,19 +62,19 @@ def test_an_unknown_task_is_reported(tmp_path):
         train.run(toy.settings(train__tasks={"rec_bx": 1.0}), tmp_path)
 
 
-def test_without_models_activate_the_error_is_one_line(tmp_path):
+def test_a_missing_model_of_activate_is_reported(tmp_path):
     with pytest.raises(VilamError, match="no trained model here"):
         train.run(toy.settings(), toy.write_project(tmp_path))
 
 
-def test_without_data_the_error_says_what_to_run(tmp_path):
+def test_missing_data_is_reported_with_the_stage_to_run(tmp_path):
     save_model(LoadedModel(toy.model(), toy.tokenizer(), toy.card(), {}), tmp_path / "models" / "activate")
     with pytest.raises(VilamError, match="run prepare") as caught:
         train.run(toy.settings(), tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_killed_run_is_known_by_its_id(tmp_path: Path):
+def test_the_run_id_is_kept_for_resuming(tmp_path: Path):
     from vilam.training.checkpoint import Checkpoints
 
     checkpoints = Checkpoints(tmp_path / "run")
@@ -83,7 +83,7 @@ def test_a_killed_run_is_known_by_its_id(tmp_path: Path):
     assert train._run_id(checkpoints) == "abc"
 
 
-def test_without_instructions_the_error_says_what_to_run(tmp_path, monkeypatch):
+def test_missing_instructions_are_reported_with_the_stage_to_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "vilam.tracking.runs.open_run", lambda *_: nullcontext(SimpleNamespace(run_id="a", log_metrics=print))
     )

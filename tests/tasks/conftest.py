@@ -1,4 +1,4 @@
-"""A small data set of one image with one square."""
+"""A small data set: one image with one square."""
 
 import pytest
 

@@ -6,12 +6,12 @@ from vilam.tasks import ACTIVATION
 from vilam.tasks.activation import with_article
 
 
-def test_half_of_the_sentences_begin_with_the_region():
+def test_half_of_the_templates_begin_with_the_region():
     firsts = [template.index("{region}") < template.index("{expression}") for template in ACTIVATION.templates]
     assert sum(firsts) * 2 == len(firsts)
 
 
-def test_a_region_that_nobody_described_is_called_by_its_category(record, square):
+def test_a_region_without_expressions_is_named_by_its_category(record, square):
     sentence = ACTIVATION.answer(record, square, None, 0)
     assert sentence == "there is a square in the bounding box of [100, 100, 300, 500]"
     reading = ACTIVATION.parse(sentence, 200, 100)
@@ -19,7 +19,7 @@ def test_a_region_that_nobody_described_is_called_by_its_category(record, square
 
 
 @pytest.mark.parametrize(
-    "category, words",
+    "category, text",
     [
         ("dog", "a dog"),
         ("umbrella", "an umbrella"),
@@ -31,5 +31,5 @@ def test_a_region_that_nobody_described_is_called_by_its_category(record, square
         ("Platelets", "Platelets"),
     ],
 )
-def test_articles(category, words):
-    assert with_article(category) == words
+def test_articles(category, text):
+    assert with_article(category) == text

@@ -1,4 +1,4 @@
-"""Tasks on whatever an expression means: several regions, one, or none."""
+"""Tasks on all regions that an expression means: several, one, or none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CARD = DatasetCard("toy", ("dot",), {}, ("train",), ("CC0-1.0",), {})
 
 
 def image(count: int) -> ImageRecord:
-    """An image of 1000 x 500 pixels with a row of dots, and groups of none, of the second and of all of them."""
+    """An image of 1000 x 500 pixels with a row of dots, and groups of none, of the second one and of all of them."""
     regions = [Region(str(i), (20.0 * i, 100.0, 20.0 * i + 10, 110.0 + i), "dot") for i in range(count)]
     ids = tuple(region.region_id for region in regions)
     groups = (Group("0", "a cat"), Group("1", "the second dot", ids[1:2]), Group("2", "dots", ids))
@@ -32,7 +32,7 @@ def image(count: int) -> ImageRecord:
 
 
 @pytest.mark.parametrize("task", GROUP_TASKS.values(), ids=lambda task: task.name)
-def test_templates_are_many_distinct_and_no_other_tasks(task: GroupTask) -> None:
+def test_templates_are_distinct_and_not_those_of_other_tasks(task: GroupTask) -> None:
     others = {
         template for other in (*TASKS.values(), *GROUP_TASKS.values()) if other != task for template in other.templates
     }
@@ -43,7 +43,7 @@ def test_templates_are_many_distinct_and_no_other_tasks(task: GroupTask) -> None
 
 @pytest.mark.parametrize("count", [2, 5, MAX_BOXES])
 @pytest.mark.parametrize("task", GROUP_TASKS.values(), ids=lambda task: task.name)
-def test_the_true_answer_is_read_back_and_scores_full_marks(task: GroupTask, count: int) -> None:
+def test_the_true_answer_is_parsed_and_has_a_perfect_score(task: GroupTask, count: int) -> None:
     record = image(count)
     for group in record.groups:
         reading = task.parse(task.answer(record, group), record.width, record.height)
@@ -53,11 +53,11 @@ def test_the_true_answer_is_read_back_and_scores_full_marks(task: GroupTask, cou
         assert set(scores.values()) == {1.0}
 
 
-def test_boxes_are_told_from_left_to_right_and_the_largest_ones() -> None:
+def test_an_answer_has_the_largest_boxes_from_left_to_right() -> None:
     record = image(MAX_BOXES + 2)
     answer = EVERY.answer(record, record.groups[2])
     reading = EVERY.parse(answer, record.width, record.height)
-    assert answer.startswith(f"{MAX_BOXES} boxes: [40, 200, 50, ")  # the two smallest stand on the left
+    assert answer.startswith(f"{MAX_BOXES} boxes: [40, 200, 50, ")  # the two smallest are on the left
     assert reading is not None and reading.boxes == tuple(sorted(reading.boxes or ()))
     found = EVERY.score(reading, record, record.groups[2])
     assert found["f1"] == pytest.approx(2 * MAX_BOXES / (2 * MAX_BOXES + 2)) and found["perfect"] == 0
@@ -68,16 +68,16 @@ def test_boxes_are_told_from_left_to_right_and_the_largest_ones() -> None:
     ["", "None", "none ", "0 boxes: ", "1 boxes: [1, 1, 2, 2]", "2 boxes: [1, 1, 2, 2]", "1 box: [1, 1, 2, 2] and",
      "2 boxes: [1, 1, 2, 2] and [3, 3, 3, 4]", "1 box: [1, 1, 2, 2]\n", "1 box: [[1, 1], [2, 2]]"],
 )  # fmt: skip
-def test_what_is_no_answer_is_not_read_and_scores_nothing(answer: str) -> None:
+def test_an_invalid_answer_is_not_parsed_and_scores_zero(answer: str) -> None:
     record = image(3)
     assert EVERY.parse(answer, 1000, 500) is None
-    for group in record.groups:  # not even about nothing is saying nothing right
+    for group in record.groups:  # also for the group without regions
         scores = EVERY.score(Reading(), record, group)
         assert (scores["f1"], scores["perfect"], scores["existence_correct"]) == (0, 0, 0)
         assert PRESENCE.score(Reading(), record, group) == {"correct": 0}
 
 
-def test_none_is_right_of_nothing_alone() -> None:
+def test_none_is_right_only_for_groups_without_regions() -> None:
     record = image(3)
     none, some = Reading(boxes=()), EVERY.parse("1 box: [0, 200, 10, 220]", 1000, 500)
     assert some is not None
@@ -97,7 +97,7 @@ BOXES = st.lists(st.composite(corners)(), max_size=6)
 
 @settings(max_examples=200)
 @given(BOXES, BOXES, st.randoms())
-def test_f1_is_between_half_and_all_of_the_best_pairing_and_knows_no_order(
+def test_f1_is_between_half_and_all_of_the_best_matching_and_independent_of_order(
     found: list[boxes.Box], true: list[boxes.Box], random: np.random.Generator
 ) -> None:
     value = box_f1(found, true)
@@ -110,17 +110,21 @@ def test_f1_is_between_half_and_all_of_the_best_pairing_and_knows_no_order(
 
 
 @pytest.mark.parametrize(("text", "probability", "expected"), [("yes", 0.9, 0.9), ("no", 0.9, 0.1), (None, 1.0, 0.5)])
-def test_the_probability_of_yes_is_that_of_either_answer(text: str | None, probability: float, expected: float) -> None:
+def test_the_probability_of_yes_follows_from_that_of_the_answer(
+    text: str | None, probability: float, expected: float
+) -> None:
     assert probability_of_yes(Reading(text=text), probability) == pytest.approx(expected)
 
 
-def test_the_domain_stands_before_every_question() -> None:
+def test_the_domain_precedes_every_question() -> None:
     scan = replace(image(2), domain="This is a picture of dots.")
-    for alone, told in zip(*(render_groups(each, GROUP_TASKS.values(), 0) for each in (image(2), scan)), strict=True):
-        assert told.question == f"{scan.domain} {alone.question}"
+    for alone, after_domain in zip(
+        *(render_groups(each, GROUP_TASKS.values(), 0) for each in (image(2), scan)), strict=True
+    ):
+        assert after_domain.question == f"{scan.domain} {alone.question}"
 
 
-def test_every_group_is_asked_about_in_every_task_in_words_that_the_seed_alone_decides() -> None:
+def test_every_task_asks_about_every_group_with_templates_chosen_by_the_seed() -> None:
     record = image(3)
     made = list(render_groups(record, GROUP_TASKS.values(), seed=0))
     assert [(one.task, one.region_id) for one in made] == [(task, i) for task in GROUP_TASKS for i in "012"]

@@ -1,4 +1,4 @@
-"""Outlines as answers."""
+"""Masks as answers."""
 
 import re
 from dataclasses import replace
@@ -14,7 +14,7 @@ TASK = TASKS["rec_mask"]
 
 
 def _square(x, y, side):
-    return ((x, y), (x, y + side), (x + side, y + side), (x + side, y))  # against the clock
+    return ((x, y), (x, y + side), (x + side, y + side), (x + side, y))  # anticlockwise
 
 
 def test_a_part_is_25_points_clockwise_and_closed(record, square):
@@ -25,7 +25,7 @@ def test_a_part_is_25_points_clockwise_and_closed(record, square):
     assert area(pairs[:-1] * (0.2, 0.1)) == pytest.approx(1600, rel=0.03)
 
 
-def test_parts_stand_largest_first_and_the_smallest_are_dropped(record, square):
+def test_parts_are_ordered_by_size_and_the_smallest_are_dropped(record, square):
     sides = (4.0, 16.0, 8.0, 12.0)
     region = replace(square, polygons=tuple(_square(30.0 * i, 10.0, side) for i, side in enumerate(sides)))
     answer = TASK.answer(record, region, None)
@@ -44,17 +44,17 @@ def test_the_score_counts_the_parts_that_an_answer_leaves_out(record, square, ca
     assert score["union"] == pytest.approx(3200, rel=0.02)
 
 
-def test_anything_else_is_not_read(record, square):
+def test_other_formats_are_not_parsed(record, square):
     answer = TASK.answer(record, square, None)
-    outline = answer.removeprefix("1 part: ")
-    first = re.match(r"\[\[\d+, \d+\], ", outline)[0]
-    bad = (outline, "2 parts: " + outline, "1 parts: " + outline, "2 part: " + outline, answer + " and " + outline)
-    bad += ("1 part: [" + outline.removeprefix(first), answer.replace(first, "[[0, 0], "), answer.replace(" ", ""))
-    bad += ("4 parts: " + " and ".join([outline] * 4), "2 parts: " + outline + " and ", "1 part: []")
+    polygon = answer.removeprefix("1 part: ")
+    first = re.match(r"\[\[\d+, \d+\], ", polygon)[0]
+    bad = (polygon, "2 parts: " + polygon, "1 parts: " + polygon, "2 part: " + polygon, answer + " and " + polygon)
+    bad += ("1 part: [" + polygon.removeprefix(first), answer.replace(first, "[[0, 0], "), answer.replace(" ", ""))
+    bad += ("4 parts: " + " and ".join([polygon] * 4), "2 parts: " + polygon + " and ", "1 part: []")
     assert [text for text in bad if TASK.parse(text, 200, 100) is not None] == []
-    assert TASK.parse("2 parts: " + outline + " and " + outline, 200, 100) is not None
+    assert TASK.parse("2 parts: " + polygon + " and " + polygon, 200, 100) is not None
 
 
-def test_regions_without_an_outline_are_not_asked_about(square, card):
+def test_regions_without_polygons_are_excluded(square, card):
     assert not TASK.applies(replace(square, polygons=()), card)
     assert not TASK.applies(replace(square, polygons=(((1.0, 1.0), (2.0, 2.0), (3.0, 3.0)),)), card)

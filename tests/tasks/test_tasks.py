@@ -1,4 +1,4 @@
-"""What holds for every task: its templates, its words and the way back from them."""
+"""What holds for every task: its templates, its answers, and their parser."""
 
 import re
 import string
@@ -20,12 +20,12 @@ PERFECT = {
 }
 
 
-def test_the_five_tasks_stand_in_the_papers_order():
+def test_the_five_tasks_are_in_the_papers_order():
     assert list(TASKS) == ["rec_box", "rec_keypoints", "rec_mask", "reg_class", "reg_caption"]
 
 
 @pytest.mark.parametrize("task", EVERY, ids=lambda task: task.name)
-def test_templates_are_many_distinct_short_and_have_the_slots_of_their_direction(task):
+def test_templates_are_distinct_and_short_and_have_the_slots_of_their_direction(task):
     slots = {"rec": ["expression"], "reg": ["region"], "both": ["expression", "region"]}[task.direction]
     assert len(set(task.templates)) == len(task.templates) >= 10
     for template in task.templates:
@@ -39,7 +39,7 @@ def test_no_question_is_shared_by_two_tasks():
 
 
 @pytest.mark.parametrize("task", EVERY, ids=lambda task: task.name)
-def test_the_true_answer_of_every_template_is_read_back_and_scores_full_marks(task, record, square, card):
+def test_the_true_answer_of_every_template_is_parsed_and_has_a_perfect_score(task, record, square, card):
     assert task.applies(square, card)
     for template in range(len(task.templates)):
         for expression in square.expressions:
@@ -52,7 +52,7 @@ def test_the_true_answer_of_every_template_is_read_back_and_scores_full_marks(ta
 
 
 @pytest.mark.parametrize("task", EVERY, ids=lambda task: task.name)
-def test_the_domain_stands_before_every_question(task, record, square):
+def test_the_domain_precedes_every_question(task, record, square):
     scan = replace(record, domain="This is a picture of a chest x-ray.")
     for template in range(len(task.templates)):
         alone = task.question(template, record, square, square.expressions[0])
@@ -60,7 +60,7 @@ def test_the_domain_stands_before_every_question(task, record, square):
 
 
 @pytest.mark.parametrize("task", EVERY, ids=lambda task: task.name)
-def test_an_answer_with_more_words_or_none_is_not_read(task, record, square):
+def test_an_answer_with_more_words_or_none_is_not_parsed(task, record, square):
     answer = task.answer(record, square, square.expressions[0])
     assert task.parse("", 200, 100) is None
     if task.direction == "rec":
@@ -69,12 +69,12 @@ def test_an_answer_with_more_words_or_none_is_not_read(task, record, square):
 
 
 @pytest.mark.parametrize("task", EVERY, ids=lambda task: task.name)
-def test_the_grammar_admits_the_true_answer(task, record, square, card):
+def test_the_grammar_accepts_the_true_answer(task, record, square, card):
     answers = [task.answer(record, square, expression, 3) for expression in square.expressions]
-    assert all(any(_admits(alternative, answer) for alternative in task.grammar(card)) for answer in answers)
+    assert all(any(_accepts(alternative, answer) for alternative in task.grammar(card)) for answer in answers)
 
 
-def _admits(alternative, answer):
+def _accepts(alternative, answer):
     """Whether an answer follows an alternative of a grammar, by an independent pattern of each element."""
     number = r"\d{1,4}"
     patterns = []

@@ -1,4 +1,4 @@
-"""Each way through the gate."""
+"""The gate: each case that passes or fails."""
 
 import math
 
@@ -22,7 +22,7 @@ def test_the_first_model_passes() -> None:
 
 
 @pytest.mark.parametrize(("primary", "passed"), [(0.80, True), (0.70, True), (0.699, False)])
-def test_the_primary_may_fall_inside_the_champions_interval(primary: float, passed: bool) -> None:
+def test_the_primary_may_fall_within_the_champions_interval(primary: float, passed: bool) -> None:
     assert gate(challenger(primary), CHAMPION, SETTINGS).passed is passed
 
 
@@ -41,7 +41,7 @@ def test_a_guard_may_fall_by_its_tolerance(guard: float, passed: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["rec_box/acc_0.5", "reg_class/accuracy"])
-def test_a_missing_metric_stops_the_challenger(name: str) -> None:
+def test_a_missing_metric_fails_the_challenger(name: str) -> None:
     metrics = challenger()
     del metrics[name]
     for champion in (CHAMPION, None):
@@ -51,19 +51,19 @@ def test_a_missing_metric_stops_the_challenger(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_metric_that_is_no_number_stops_the_challenger(value: float) -> None:
+def test_a_metric_that_is_no_number_fails_the_challenger(value: float) -> None:
     outcome = gate(challenger(primary=value), CHAMPION, SETTINGS)
     assert not outcome.passed
     assert "not a number" in outcome.reasons[0]
 
 
-def test_what_the_champion_lacks_is_not_held_against_the_challenger() -> None:
+def test_a_metric_that_the_champion_lacks_passes() -> None:
     outcome = gate(challenger(), {"rec_box/acc_0.5": 0.75, "reg_class/accuracy": math.nan}, SETTINGS)
     assert outcome.passed
     assert any("reg_class/accuracy 0.9: no champion's value" in reason for reason in outcome.reasons)
 
 
-def test_all_objections_are_told() -> None:
+def test_all_failures_are_reported() -> None:
     assert len(gate(challenger(0.1, 0.1), CHAMPION, SETTINGS).reasons) == 2
 
 

@@ -1,4 +1,4 @@
-"""Tracking: what is logged is found again, and what goes wrong is one line."""
+"""Tracking: what is logged can be read back, and each error is one line."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from vilam.config import Settings, load_settings
 from vilam.errors import VilamError
-from vilam.tracking.origin import data_version, git_commit
-from vilam.tracking.runs import flatten, metric_name, open_run
+from vilam.tracking.runs import data_version, flatten, git_commit, metric_name, open_run
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def no_run_left_open() -> Iterator[None]:
     assert mlflow.active_run() is None
 
 
-def test_a_run_keeps_what_was_logged_and_goes_on(root: Path, settings: Settings, tmp_path: Path) -> None:
+def test_a_run_keeps_what_was_logged_and_can_be_opened_again(root: Path, settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<p>report</p>")
     with open_run(root, "train", params=settings, tags={"stage": "train"}) as tracker:
         tracker.log_metrics({"loss": 2.0}, step=1)
@@ -63,8 +62,10 @@ def test_a_run_keeps_what_was_logged_and_goes_on(root: Path, settings: Settings,
     assert (artifacts / "report" / "page.html").read_text() == "<p>report</p>"
 
 
-def test_a_run_takes_the_experiment_that_another_has_just_made(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two that begin at once both find none."""
+def test_a_run_uses_the_experiment_that_another_run_has_just_created(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs that start at the same time both find none."""
     with open_run(root, "train") as first:
         pass
     experiment = mlflow.get_run(first.run_id).info.experiment_id
@@ -76,27 +77,27 @@ def test_a_run_takes_the_experiment_that_another_has_just_made(root: Path, monke
     assert mlflow.get_run(second.run_id).info.experiment_id == experiment
 
 
-def test_a_run_that_mlflow_does_not_know_is_started_anew(root: Path) -> None:
+def test_a_new_run_is_opened_if_mlflow_does_not_know_the_id(root: Path) -> None:
     with open_run(root, "evaluate", "0" * 32) as tracker:
         pass
     assert tracker.run_id != "0" * 32
 
 
-def test_a_body_that_raises_leaves_a_failed_run(root: Path) -> None:
+def test_a_run_is_marked_failed_if_its_body_raises(root: Path) -> None:
     with pytest.raises(RuntimeError), open_run(root, "train") as tracker:
         raise RuntimeError
     assert mlflow.get_run(tracker.run_id).info.status == "FAILED"
 
 
-def test_what_went_wrong_first_is_told_where_the_run_cannot_be_ended_either(
+def test_the_first_error_is_reported_if_the_run_cannot_be_ended_either(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(RuntimeError, match="boom") as told, open_run(root, "train"):
+    with pytest.raises(RuntimeError, match="boom") as caught, open_run(root, "train"):
         monkeypatch.setattr(mlflow, "end_run", MagicMock(side_effect=MlflowException("it is gone")))
         raise RuntimeError("boom")
     monkeypatch.undo()
     mlflow.end_run()
-    assert "it is gone" in told.value.__notes__[0]
+    assert "it is gone" in caught.value.__notes__[0]
 
 
 def test_a_locked_database_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,27 +108,28 @@ def test_a_locked_database_is_one_line(root: Path, monkeypatch: pytest.MonkeyPat
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:
-        with pytest.raises(VilamError, match=r"mlflow\.db.*database is locked: another") as told, open_run(root, "x"):
+        with pytest.raises(VilamError, match=r"mlflow\.db.*database is locked: another") as caught, open_run(root, "x"):
             pass
     finally:
         other.execute("ROLLBACK")
         other.close()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_full_disk_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_run(root, "train") as tracker:
-        words = "(raised as a result of autoflush)\n(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT]"
-        refusing = MagicMock(side_effect=MlflowException(words))
-        monkeypatch.setattr(mlflow, "log_metrics", refusing)
-        with pytest.raises(VilamError, match=r"database or disk is full: free some space, then run again$") as told:
+        message = (
+            "(raised as a result of autoflush)\n(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT]"
+        )
+        monkeypatch.setattr(mlflow, "log_metrics", MagicMock(side_effect=MlflowException(message)))
+        with pytest.raises(VilamError, match=r"database or disk is full: free some space, then run again$") as caught:
             tracker.log_metrics({"loss": 1.0})
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mlruns").mkdir()
-    (tmp_path / "mlruns" / "mlflow.db").write_bytes(b"words, not tables. " * 100)
+    (tmp_path / "mlruns" / "mlflow.db").write_bytes(b"not a database " * 100)
     with pytest.raises(VilamError, match="not a database: the file is broken"), open_run(tmp_path, "train"):
         pass
 
@@ -140,11 +142,11 @@ def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("name", "fit"),
+    ("name", "valid"),
     [("rec_box/acc_0.5", "rec_box/acc_0.5"), ("acc@0.5", "acc_0.5"), ("refcoco+/é", "refcoco_plus/_")],
 )
-def test_metric_names_fit(name: str, fit: str) -> None:
-    assert metric_name(name) == fit
+def test_metric_names_are_made_valid(name: str, valid: str) -> None:
+    assert metric_name(name) == valid
 
 
 def test_flatten_uses_the_names_of_params_yaml(settings: Settings) -> None:
@@ -154,7 +156,7 @@ def test_flatten_uses_the_names_of_params_yaml(settings: Settings) -> None:
     assert all(isinstance(value, str) for value in flat.values())
 
 
-def test_data_version_is_that_of_dvc_lock(tmp_path: Path) -> None:
+def test_data_version_is_read_from_dvc_lock(tmp_path: Path) -> None:
     assert data_version(tmp_path) == {}
     lock = (
         "stages: {prepare: {cmd: x, outs: [{path: data/records, md5: abc.dir}, {path: m.json, md5: d}]}, y: {cmd: z}}"
@@ -163,7 +165,7 @@ def test_data_version_is_that_of_dvc_lock(tmp_path: Path) -> None:
     assert data_version(tmp_path) == {"data/records": "abc.dir"}
 
 
-def test_git_commit_tells_changed_code_but_not_results(tmp_path: Path) -> None:
+def test_git_commit_marks_changed_code_but_not_changed_results(tmp_path: Path) -> None:
     identity = {f"GIT_{who}_{what}": "nobody" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
     def git(*words: str) -> str:

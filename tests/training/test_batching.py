@@ -22,7 +22,7 @@ def test_instructions_are_packed_one_after_the_other_with_labelled_answers():
         for record in chosen
     ]
     examples = [examples[0][:5], examples[1][:2]]
-    batch = collate(toy.asked(model), [record.image for record in chosen], examples)
+    batch = collate(toy.with_grammars(model), [record.image for record in chosen], examples)
     assert torch.equal(batch.inputs["pixel_values"], load_pixels([record.image for record in chosen], model.config))
     for row, own in enumerate(examples):
         position = 0
@@ -46,7 +46,7 @@ def test_soft_answers_are_located_in_the_question_and_not_in_the_domain():
     question = "This is a picture of the red disc. Find the red disc."
     asked = replace(toy.of_split("train")[0], task="rec_box", question=question, answer="[100, 100, 300, 300]")
     example = Example(asked, first=FirstLeg("What is it?", "the red disc"))
-    batch = collate(toy.asked(), [record.image], [[example]])
+    batch = collate(toy.with_grammars(), [record.image], [[example]])
     assert batch.soft_answers is not None
     positions = batch.soft_answers.target[:, 1].tolist()
     words = tokenizer.encode(" the red disc")
@@ -56,7 +56,7 @@ def test_soft_answers_are_located_in_the_question_and_not_in_the_domain():
 
 def test_the_row_of_an_image_without_examples_is_padding():
     record = toy.scenes()[0]
-    batch = collate(toy.asked(), [record.image] * 2, [[Example(toy.instructions()[0])], []])
+    batch = collate(toy.with_grammars(), [record.image] * 2, [[Example(toy.instructions()[0])], []])
     assert not batch.inputs["segments"][1].any() and batch.inputs["input_ids"].shape[0] == 2
 
 
@@ -70,7 +70,7 @@ def test_sampled_answers_keep_their_tokens_and_have_the_policy_loss():
     true, sampled = Example(asked[0], 2.0), Example(asked[1], 0.5, sampled=answer)
 
     def loss(*examples: Example) -> float:
-        batch = collate(toy.asked(model), [record.image], [list(examples)])
+        batch = collate(toy.with_grammars(model), [record.image], [list(examples)])
         with torch.no_grad():
             return float(
                 model(
@@ -79,10 +79,10 @@ def test_sampled_answers_keep_their_tokens_and_have_the_policy_loss():
                 ).loss
             )  # fmt: skip
 
-    batch = collate(toy.asked(model), [record.image], [[true, sampled]])
+    batch = collate(toy.with_grammars(model), [record.image], [[true, sampled]])
     assert batch.policy is not None
     assert tuple(batch.inputs["input_ids"][batch.policy.sampled & (batch.labels != IGNORED)].tolist()) == ids
-    alone = collate(toy.asked(model), [record.image], [[sampled]])
+    alone = collate(toy.with_grammars(model), [record.image], [[sampled]])
     with torch.no_grad():
         logits = model(**alone.inputs, labels=alone.labels).logits
     log_probs = logits.log_softmax(-1).gather(1, torch.tensor(ids).unsqueeze(1)).squeeze(1)

@@ -111,7 +111,7 @@ def test_the_number_of_cycle_images_does_not_depend_on_the_processes(monkeypatch
     cycle.kept = {image_id: [extra] for image_id in sampler.ids[:5]}
     monkeypatch.setattr(Schedule, "is_due", lambda *_: False)
     empty: dict[str, Any] = {"held_out": {}, "validation": [], "seed": own.seed}
-    job = Job("train", own.train, toy.asked(), toy.records(), sampler, cycle=cycle, **empty)
+    job = Job("train", own.train, toy.with_grammars(), toy.records(), sampler, cycle=cycle, **empty)
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     weighted, images = 0, []
     for number in range(processes):
@@ -163,7 +163,7 @@ def test_the_averaged_teacher_follows_every_step_of_the_cycle(monkeypatch):
     assert cycle.teacher is not None
     monkeypatch.setattr(cycle, "refresh", lambda *_: {})
     empty: dict[str, Any] = {"held_out": {}, "validation": [], "seed": own.seed}
-    job = Job("train", own.train, toy.asked(), toy.records(), sampler, cycle=cycle, **empty)
+    job = Job("train", own.train, toy.with_grammars(), toy.records(), sampler, cycle=cycle, **empty)
     network = job.model.network
     start = [parameter.detach().clone() for parameter in cycle.teacher.of(network).parameters()]
     trainer = loop._Trainer(job, FakeEngine(network), torch.device("cpu"), History(), print)

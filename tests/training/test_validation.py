@@ -16,7 +16,7 @@ from vilam.training.validation import collapsed, validate
 def test_validation_loss_is_the_mean_over_all_answer_tokens(monkeypatch):
     monkeypatch.setattr(module, "BATCH", 4)  # several batches of different lengths
     network, tokenizer = toy.model().train(), toy.tokenizer()
-    model = toy.asked(network)
+    model = toy.with_grammars(network)
     asked = [each for each in toy.of_split("val") if each.task in ("reg_class", "reg_caption", "rec_mask")][:11]
     measured = validate(model, toy.records(), asked)
     assert network.training and "val_rec_acc" not in measured
@@ -35,7 +35,7 @@ def test_validation_accuracy_counts_boxes_with_an_iou_of_0_5_or_more(monkeypatch
     asked = [each for each in toy.of_split("val") if each.task == "rec_box"][:4]
     replies = [asked[0].answer, asked[1].answer, "[0, 0, 10, 10]", "no box"]
     monkeypatch.setattr(module, "answer_all", lambda *_: [Answer(text, (1,), 0.5) for text in replies])
-    measured = validate(toy.asked(), toy.records(), asked)
+    measured = validate(toy.with_grammars(), toy.records(), asked)
     assert measured["val_rec_acc"] == 0.5
 
 
@@ -43,7 +43,7 @@ def test_validation_measures_the_diversity_of_expressions(monkeypatch):
     asked = [each for each in toy.of_split("val") if each.task == "reg_caption"][:4]
     replies = ["the red star", "the star", "the star", "the star"]
     monkeypatch.setattr(module, "answer_all", lambda *_: [Answer(text, (1,), 0.5) for text in replies])
-    measured = validate(toy.asked(), toy.records(), asked)
+    measured = validate(toy.with_grammars(), toy.records(), asked)
     assert measured["val_distinct_1"] == pytest.approx(3 / 9) and measured["val_num_words"] == 2.25
     assert "val_rec_acc" not in measured
 

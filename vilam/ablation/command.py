@@ -95,7 +95,7 @@ def show(runs: Sequence[Run], folder: Path, name: str, docs: Path | None) -> str
 def _origin(root: Path) -> dict[str, str]:
     """Make MLflow's database ready, which two runs at once could not, and return the commit of all runs."""
     from vilam.tracking.connection import make_ready
-    from vilam.tracking.origin import git_commit
+    from vilam.tracking.runs import git_commit
 
     make_ready(root)
     return {"git_commit": git_commit(root)}

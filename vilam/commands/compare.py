@@ -1,4 +1,4 @@
-"""``vilam compare A B``: the answers of two evaluated models to the same questions, paired."""
+"""``vilam compare A B``: two evaluated models, by paired answers to the same questions."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from rich import box
 from rich.table import Table
 
 from vilam.commands.table import as_text
-from vilam.errors import VilamError
+from vilam.errors import VilamError, first_line
 from vilam.evaluation.paired import Scores, paired_difference, scores
 
 PREDICTIONS = "predictions/train.parquet"
-DRAWS = 2000
+RESAMPLES = 2000
 
 
 def compare(first: str, second: str, root: Path) -> None:
-    """Print both models' metrics and what the second has more, with 95 % intervals over images.
+    """Print both models' metrics and their differences, second minus first, with 95 % intervals over images.
 
-    Raises VilamError where one has no answers, or they are not to the same questions.
+    Raises VilamError if one has no answers, or the questions differ.
     """
     print(comparison_table(_scores(first, root), _scores(second, root)))
 
 
 def comparison_table(first: Scores, second: Scores) -> str:
-    """One row a metric that both have; a difference whose interval is clear of zero has a star."""
+    """A row for each metric that both have; a star marks a difference whose interval excludes zero."""
     shared = [name for name in first if name in second]
     if not shared:
         raise VilamError("compare: the two have no task in common: evaluate both on the same data")
@@ -39,7 +39,7 @@ def comparison_table(first: Scores, second: Scores) -> str:
 
 
 def _row(name: str, first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:
-    difference = paired_difference([second], [first], DRAWS, seed=0)
+    difference = paired_difference([second], [first], RESAMPLES, seed=0)
     yield name
     yield from (f"{each['value'].mean():.3f}" for each in (first, second))
     yield f"{difference.mean:+.3f}"
@@ -53,8 +53,7 @@ def _scores(source: str, root: Path) -> Scores:
     try:
         return scores(pd.read_parquet(path))
     except (OSError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0]
-        raise VilamError(f"{path}: not readable as the answers of an evaluation ({first})") from None
+        raise VilamError(f"{path}: not readable as the answers of an evaluation ({first_line(error)})") from None
 
 
 def _predictions(source: str, root: Path) -> Path:

@@ -1,4 +1,4 @@
-"""``vilam datasets``: the recipes there are, and what one of them finds in a folder."""
+"""``vilam datasets``: the known recipes, and the check of a data set in a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vilam.data.scenes import LICENCE
 from vilam.errors import VilamError
 
 SHOWN = 20
-"""Categories, the commonest first."""
+"""Categories that are printed, at most; the most frequent ones."""
 HEADER = ("name", "reader", "licence", "title")
 SCENES = ("scenes", "-", LICENCE, "Generated scenes of shapes: no files are needed")
 
@@ -21,11 +21,11 @@ def show_recipes(root: Path) -> None:
     recipes = [read_recipe(name, root) for name in recipe_files(root)]
     rows = [(recipe.name, recipe.reader.kind, recipe.licence, recipe.title) for recipe in recipes]
     print(_table(HEADER, [SCENES, *rows]))
-    print("\nvilam datasets show NAME tells where its files come from; vilam datasets check NAME FOLDER reads them all")
+    print("\nvilam datasets show NAME: where its files come from; vilam datasets check NAME FOLDER: read all of them")
 
 
 def show_recipe(name: str, root: Path) -> None:
-    """Print what a recipe says."""
+    """Print the facts of a recipe."""
     recipe = read_recipe(name, root)
     for part in ("title", "home", "licence", "layout", "splits", "leakage"):
         print(f"{part:9}{getattr(recipe, part)}")
@@ -33,12 +33,12 @@ def show_recipe(name: str, root: Path) -> None:
 
 
 def check(name: str, folder: Path, root: Path) -> None:
-    """Read all of a data set and print what is in it and what is wrong; raises VilamError where anything is."""
+    """Read a whole data set and print its content and its problems; raises VilamError if there are problems."""
     recipe = read_recipe(name, root)
     if not folder.is_dir():
         raise VilamError(f"{folder}: no such folder: name the folder of {recipe.name}: {recipe.layout}")
     findings = check_dataset(recipe, folder)
-    print(_findings(findings))
+    print(_report(findings))
     if findings.problems or findings.leaks:
         raise VilamError(
             f"{folder}: {len(findings.problems)} bad rows, which prepare leaves out, up to prepare.max_invalid, and "
@@ -46,15 +46,15 @@ def check(name: str, folder: Path, root: Path) -> None:
         )
 
 
-def _findings(findings: Findings) -> str:
+def _report(findings: Findings) -> str:
     counts = [(split, *(str(own[name]) for name in COUNTED)) for split, own in findings.counts.items()]
     common = findings.categories.most_common(SHOWN)
     more = len(findings.categories) - len(common)
     parts = [
         _table(("split", *COUNTED), counts),
         _table(("category", "regions"), [(name, str(count)) for name, count in common])
-        + (f"\nand {more} categories more" if more else ""),
-        *_listed("images that splits share", (" = ".join(places) for places in findings.shared)),
+        + (f"\nand {more} more categories" if more else ""),
+        *_listed("images that splits share", (" = ".join(images) for images in findings.shared)),
         *_listed("bad rows", findings.problems),
     ]
     return "\n\n".join(parts)
@@ -66,7 +66,7 @@ def _listed(title: str, lines: Iterable[str]) -> list[str]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns side by side."""
+    """The rows as text with aligned columns."""
     lines = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(

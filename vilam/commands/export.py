@@ -1,4 +1,4 @@
-"""``vilam export``: a whole vision-language model that was trained here, as a folder of transformers' alone."""
+"""``vilam export``: a trained Hugging Face VLM as a folder that transformers alone can open."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vilam.models.hf.tokenizer import HFTokenizer
 
 
 def export(source: str, folder: Path, root: Path) -> None:
-    """Write the model of ``source`` into a new folder, its adapters merged, and say how it is asked.
+    """Write the model of ``source`` into a new folder with merged adapters, and print how it writes a box.
 
-    Raises VilamError where it is none that transformers know, or the folder is there already.
+    Raises VilamError if it is not a Hugging Face VLM, or the folder exists.
     """
     if folder.exists():
-        raise VilamError(f"{folder}: is there already: name a new folder")
+        raise VilamError(f"{folder}: exists: name a new folder")
     trained = load_model(model_folder(source, root))
     if not (isinstance(trained.network, HFModel) and isinstance(trained.tokenizer, HFTokenizer)):
-        raise VilamError(f"{source}: its parts were joined here, so transformers cannot open it: give vilam with it")
+        raise VilamError(f"{source}: a composed model, which transformers alone cannot open: use it with vilam")
     hf_folder.export(trained.network, trained.tokenizer, folder)
     print(f"{folder}: {trained.network.summary()}")

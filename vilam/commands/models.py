@@ -16,11 +16,11 @@ from vilam.tracking.registration import CHAMPION, shown_value
 from vilam.tracking.registry import Version, versions
 
 SHOWN = 4
-"""Versions that stand side by side, the champion besides."""
+"""Versions that are printed, at most, besides the champion."""
 
 
 def show_models(settings: RegisterSettings, root: Path) -> None:
-    """Print the newest versions and the champion side by side; raises VilamError where none is registered."""
+    """Print the newest versions and the champion side by side; raises VilamError if none is registered."""
     registered = versions(root, settings.model_name)
     if not registered:
         raise VilamError(f"no version of {settings.model_name} is registered: run `dvc repro` first")
@@ -33,7 +33,7 @@ def show_models(settings: RegisterSettings, root: Path) -> None:
 
 
 def comparison(shown: list[Version], settings: RegisterSettings) -> dict[str, list[str]]:
-    """Rows by name, a cell for each version: aliases, the gate's metrics, its origin, and parameters that differ."""
+    """Rows by name, a cell for each version: aliases, the gate's metrics, origin, and parameters that differ."""
     rows = {
         "alias": [", ".join(v.aliases) for v in shown],
         settings.primary: [_with_interval(v.metrics, settings.primary) for v in shown],

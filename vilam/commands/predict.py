@@ -1,4 +1,4 @@
-"""``vilam predict``: one question about one picture, or two, JSON on stdout, the answer drawn on request."""
+"""``vilam predict``: a question about an image, and a second turn on request; prints JSON, can draw the answer."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ def predict(
     picture: Path | None,
     then: str | None = None,
 ) -> None:
-    """Ask ``task`` (locate, segment, keypoints, classify, describe) and print the answer; VilamError on bad input.
+    """Ask ``task`` (a method of `Predictor`) and print the answer as JSON; raises VilamError for invalid input.
 
-    then: what is asked of the box that was found, in a second turn: classify, describe. Its answer stands under "then";
-    null where the box could not be read.
+    then: classify or describe; asks about the predicted box in a second turn. Its answer is under "then", null if there
+    is no box. picture: the file of a drawing of the answer.
     """
-    opened, predictor = open_picture(image), Predictor.from_pretrained(model)
+    opened, predictor = open_image(image), Predictor.from_pretrained(model)
     found = getattr(predictor, task)(opened, box if box is not None else text)
-    told = {"image": str(image), **found.as_dict()}
+    output = {"image": str(image), **found.as_dict()}
     if then is not None:
-        told["then"] = getattr(predictor, then)(opened, found.box_xyxy).as_dict() if found.box_xyxy else None
+        output["then"] = getattr(predictor, then)(opened, found.box_xyxy).as_dict() if found.box_xyxy else None
     if picture is not None:
-        save_picture(opened, found, box, text or found.words or "", picture)
-    print(json.dumps(told, indent=2))
+        save_drawing(opened, found, box, text or found.words or "", picture)
+    print(json.dumps(output, indent=2))
 
 
-def open_picture(path: Path) -> Image.Image:
-    """The picture in a file, as RGB; raises VilamError where it is missing, broken or no picture."""
+def open_image(path: Path) -> Image.Image:
+    """The image in a file, as RGB; raises VilamError if it is missing or cannot be read."""
     try:
         return Image.open(path).convert("RGB")
     except FileNotFoundError:
         raise VilamError(f"{path}: not found") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise VilamError(f"{path}: not a readable picture ({error}): give a PNG or JPEG file") from None
+        raise VilamError(f"{path}: not a readable image ({error}): give a PNG or JPEG file") from None
 
 
-def save_picture(image: Image.Image, found: GroundingResult, box: Box | None, label: str, path: Path) -> None:
-    """Draw the answer, or the box that was asked about, on the picture and save it."""
+def save_drawing(image: Image.Image, found: GroundingResult, box: Box | None, label: str, path: Path) -> None:
+    """Draw the answer, or the box of the question, on the image and save it."""
     reading = Reading(found.box_xyxy or box, found.boxes, found.points, found.polygons)
     enlarged, scale = fit(image)
     try:

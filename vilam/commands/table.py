@@ -1,6 +1,6 @@
-"""``vilam table``: the metrics of every task after each stage, for the terminal or in Markdown.
+"""``vilam table``: the metrics of every task after each phase, for the terminal or in Markdown.
 
-`make repro` ends with it.
+`make repro` prints it at the end.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from vilam.errors import VilamError
 from vilam.evaluation.headline import ORACLE_NOTE, TITLES, HeadlineRow, Metrics, has_oracle, headline
 from vilam.layout import Layout
 
-STRICT_NOTE = "One answer to each question; what cannot be read is wrong; intervals by resampling images."
-"""The protocol, in a line."""
+STRICT_NOTE = "One answer to each question; answers that cannot be parsed are wrong; intervals by resampling images."
+"""The protocol in one line."""
 WIDTH = 120
 
 
 def show_table(root: Path, markdown: bool = False) -> None:
-    """Prints the table of metrics/evaluate.json and where to look, or only the table in Markdown.
+    """Print the table of metrics/evaluate.json and where to find the report, or only the table in Markdown.
 
     Raises VilamError if nothing was evaluated yet.
     """
@@ -59,14 +59,14 @@ def summary_table(metrics: Mapping[str, Metrics]) -> str:
     previous = ""
     rows = headline(metrics)
     for row in rows:
-        task, _, part = row.task.partition("/")  # a part stands below its task
+        task, _, part = row.task.partition("/")  # a part is below its task
         table.add_row("" if row.task == previous else f"  {part}" if part else task, *_cells(row))
         previous = row.task
     return "\n".join([as_text(table), *([ORACLE_NOTE] if has_oracle(rows) else [])])
 
 
 def markdown_table(metrics: Mapping[str, Metrics], data: str) -> str:
-    """The headline in Markdown, to be published beside other numbers: with its protocol, intervals and counts.
+    """The headline in Markdown with its protocol, intervals and counts, for publication.
 
     data: data set and split, for the line above the table.
     """

@@ -1,4 +1,4 @@
-"""A preset, such as configs/models/small.yaml, written into params.yaml: the settings change, the comments stay."""
+"""``vilam use``: write a preset, such as configs/models/small.yaml, into params.yaml and keep its comments."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vilam.files import write_atomically
 from vilam.overrides import get, override, settings_of
 
 WIDTH = 4096
-"""Characters from which a line is broken."""
+"""Line length beyond which ruamel.yaml breaks lines."""
 
 
 def use(preset: Path, params: Path) -> list[str]:
     """Write the settings of ``preset``, by dotted name, into ``params``; returns the names of those that it changed.
 
-    Raises VilamError of one line and writes nothing if a file cannot be read or settings do not fit together.
+    Raises VilamError and writes nothing if a file cannot be read or settings do not fit together.
     """
     overrides = read_yaml(preset)
     if not isinstance(overrides, dict) or not all(isinstance(name, str) for name in overrides):
@@ -36,7 +36,7 @@ def use(preset: Path, params: Path) -> list[str]:
 
 
 def _rewritten(params: Path, preset: Path, names: list[str]) -> str:
-    """The text of ``params`` with some settings of the preset; ruamel.yaml keeps all else as it was written."""
+    """The text of ``params`` with these settings of the preset; ruamel.yaml keeps everything else unchanged."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -48,7 +48,7 @@ def _rewritten(params: Path, preset: Path, names: list[str]) -> str:
     override(content, {name: wanted[name] for name in names}, str(preset))
     for *path, key in (name.split(".") for name in names):
         section, old = get(content, path), get(before, path)
-        if old and key not in old:  # goes before the last one, to which the blank line below the section belongs
+        if old and key not in old:  # before the last key, which holds the blank line after the section
             section.insert(list(section).index(list(old)[-1]), key, section.pop(key))
     text = StringIO()
     yaml.dump(content, text)

@@ -1,4 +1,4 @@
-"""params.yaml as frozen, checked settings: an unknown key or an impossible value is one clear line."""
+"""params.yaml as frozen, checked settings; an unknown key or an impossible value gives an error of one line."""
 
 from vilam.config.reading import check_settings, checked, complete, load_settings, parse_yaml, read_yaml, yaml_text
 from vilam.config.schema import (

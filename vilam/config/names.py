@@ -1,6 +1,7 @@
 """Every setting of the schema by its dotted name, such as ``train.cycle.mode``.
 
-A section merges: what is given changes, the rest stays. A setting is replaced as a whole, also one that holds a mapping
+A section merges: the settings that are named change, the others stay. A setting is replaced as a whole, also one that
+holds a mapping
 (`train.tasks`, `prepare.scenes.num_images`, `register.guards`, the configs of the parts, `model.language.lora`).
 """
 
@@ -21,7 +22,7 @@ from vilam.errors import VilamError
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting of the schema: its name, its default in words and what it does."""
+    """A setting of the schema: its name, its default as text, what it does, and its field."""
 
     name: str
     default: str
@@ -36,12 +37,12 @@ def all_settings(section: type[Section] = Settings, before: str = "") -> Iterato
         if inner := section_of(field):
             yield from all_settings(inner, f"{name}.")
         else:
-            default = f"optimiser.{key}" if _is_shared(section, key) else in_words(field.default)
+            default = f"optimiser.{key}" if _is_shared(section, key) else as_yaml(field.default)
             yield Setting(name, default, " ".join((field.description or "").split()), field)
 
 
 def fields(section: type[Section]) -> dict[str, FieldInfo]:
-    """The fields of a section by their names in params.yaml; what `optimiser` has too stands last."""
+    """The fields of a section by their names in params.yaml; those that `optimiser` has too are last."""
     names = sorted(section.model_fields, key=lambda name: _is_shared(section, name))
     return {section.model_fields[name].alias or name: section.model_fields[name] for name in names}
 
@@ -62,12 +63,12 @@ def holds_mapping(field: FieldInfo) -> bool:
     return any(get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, Section)) for kind in kinds)
 
 
-def in_words(value: Any) -> str:
-    """A value as params.yaml would name it."""
+def as_yaml(value: Any) -> str:
+    """A value as text in params.yaml."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {in_words(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {as_yaml(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(in_words, value)) + "]"
+        return "[" + ", ".join(map(as_yaml, value)) + "]"
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Settings files: read as YAML 1.2, as DVC reads them, and checked; a mistake is one clear line."""
+"""Settings files: read as YAML 1.2, as by DVC, and checked; a mistake gives an error of one line."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ def check_settings(content: object, source: Path | str) -> Settings:
 
 
 def complete(content: Mapping[str, Any], source: Path | str) -> dict[str, Any]:
-    """The content of a params.yaml with every default written out; raises VilamError as `load_settings` does.
+    """The content of a params.yaml with all defaults; raises VilamError as `load_settings` does.
 
-    Of what `activate` and `train` share, they have only what they set themselves, so that `optimiser` still counts.
+    Of the settings that `optimiser` has too, `activate` and `train` have only those that they set themselves, so that a
+    change of `optimiser` still affects them.
     """
     whole = check_settings(content, source).model_dump(mode="json", by_alias=True)
     for phase in PHASES:
@@ -61,20 +62,20 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, source: Path | str) -> Any:
-    """The content of a text in YAML 1.2, in which `no`, `off` and 12:30 are texts; raises VilamError if it is none."""
+    """The content of a text in YAML 1.2, where `no`, `off` and 12:30 are texts; raises VilamError if it is not YAML."""
     try:
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         twice = re.match(r'found duplicate key "(.*?)" with', error.problem or "")
-        problem = f"{twice[1]} is there twice" if twice else error.problem
+        problem = f"{twice[1]} appears twice" if twice else error.problem
         raise VilamError(f"{source}: not readable as YAML: {problem}{line}") from None
     except (YAMLError, ValueError) as error:
         raise VilamError(f"{source}: not readable as YAML: {' '.join(str(error).split())}") from None
 
 
 def yaml_text(content: Any) -> str:
-    """Plain content as YAML 1.2, which `read_yaml` and DVC read back as the same values."""
+    """Plain content as YAML 1.2; `read_yaml` and DVC read the same values back."""
     yaml, text = YAML(typ="safe", pure=True), StringIO()
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
@@ -87,10 +88,10 @@ def checked(model: type[Block], content: object, source: Path | str) -> Block:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise VilamError("; ".join(_in_words(source, problem) for problem in error.errors())) from None
+        raise VilamError("; ".join(_message(source, problem) for problem in error.errors())) from None
 
 
-def _in_words(source: Path | str, problem: Mapping[str, Any]) -> str:
+def _message(source: Path | str, problem: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return unknown(source, name)
@@ -100,7 +101,7 @@ def _in_words(source: Path | str, problem: Mapping[str, Any]) -> str:
 
 
 def unknown(source: Path | str, name: str) -> str:
-    """What to say of a setting that does not exist."""
+    """The message for a setting that does not exist."""
     if name in RENAMED:
         return f"{source}: {name}: renamed to {RENAMED[name]}"
     return f"{source}: {name}: no such setting: check its spelling"

@@ -1,7 +1,7 @@
 """The schema of params.yaml: every setting with its type, its bounds, its default and what it does.
 
-In each section what a person needs stands first, what an expert needs below. `scripts/settings_table.py` makes
-docs/settings.md from this file, and the form that Prefect shows for a run is made from it too.
+In each section, the settings that most people need are first. `scripts/settings_table.py` makes docs/settings.md from
+this file, and the form that Prefect shows for a run is made from it too.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Weight = Annotated[float, Field(ge=0)]
 REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 """The address of a registered model: its name and an alias or a version."""
 RECIPE_SUFFIXES = (".yaml", ".yml")
-"""A source that ends in one of these is the path of a recipe; any other is the name of a recipe of configs/datasets."""
+"""A source that ends in one of these is the path of a recipe; any other is the name of a file in configs/datasets."""
 PHASES = ("activate", "train")
-"""The sections that take over every setting of `optimiser` that they do not set themselves."""
+"""The sections that use the value of `optimiser` for every shared setting that they do not set themselves."""
 
 
 class Section(BaseModel):
@@ -41,7 +41,7 @@ class Section(BaseModel):
 
 
 class Described(Section):
-    """A block of params.yaml: the text below a field is its description."""
+    """A block of params.yaml; the docstring of a field is its description."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, validate_default=True)
 
@@ -63,12 +63,12 @@ def _are_different(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_sentence(text: str) -> str:
-    tidy = " ".join(text.split())
-    if tidy and not tidy.endswith((".", "!", "?")):
-        raise ValueError(f"expected a sentence with its end, such as {tidy}.")
-    if set(tidy) & set("[]"):
+    sentence = " ".join(text.split())
+    if sentence and not sentence.endswith((".", "!", "?")):
+        raise ValueError(f"expected a sentence with its end, such as {sentence}.")
+    if set(sentence) & set("[]"):
         raise ValueError("expected a sentence without square brackets, which mark coordinates")
-    return tidy
+    return sentence
 
 
 Sentence = Annotated[str, AfterValidator(_is_sentence)]
@@ -85,35 +85,35 @@ class ScenesSettings(Described):
 
 
 class PrepareSettings(Described):
-    """Any source to image records."""
+    """From any source to image records."""
 
     source: Annotated[str, Field(min_length=1)] = "scenes"
     """Where the images come from: scenes (generated), a recipe by name (`vilam datasets`), or a recipe's file."""
     root: Path | None = None
     """The folder of the source's files; null for scenes."""
     shots: Count | None = None
-    """Regions of each category that train keeps, chosen by the seed; null: all."""
+    """Regions of each category that train keeps, sampled by the seed; null: all."""
     unseen: Annotated[list[str], Field(min_length=1)] | Count | None = None
-    """Categories that train does not hold: their names, or how many the seed chooses; null: none."""
+    """Categories that are held out of train: their names, or a number that the seed samples; null: none."""
     domain: Sentence | None = None
     """A sentence before every question; "" for none, null for the recipe's own."""
     absent_categories: Number | None = None
     """Ask about each category of an image as a whole, and about this many that it lacks; null: do not ask."""
     max_invalid: Number = 20
-    """Bad rows that are counted and left out before the stage stops."""
+    """Bad rows that are left out, at most; with more of them, the stage stops."""
     shard_size: Count = 1000
     """Images of one Parquet file."""
     scenes: ScenesSettings = ScenesSettings()
 
     @model_validator(mode="after")
-    def _files_have_a_folder(self) -> Self:
+    def _files_need_a_folder(self) -> Self:
         if self.source != "scenes" and self.root is None:
             raise ValueError(f"source {self.source} reads files: set prepare.root to their folder")
         return self
 
 
 class SynthesizeSettings(Described):
-    """Records to instructions; a teacher describes the regions that have no expressions."""
+    """From records to instructions; a teacher describes the regions that have no expressions."""
 
     teacher: Address | None = None
     """The model that describes regions without expressions: models:/NAME@ALIAS, models:/NAME/VERSION or a folder."""
@@ -124,13 +124,13 @@ class SynthesizeSettings(Described):
     samples: Count = 4
     """Expressions that the teacher samples for a region."""
     temperature: Weight = 0.3
-    """Temperature of these samples; 0 takes the likeliest words and differs only by the question."""
+    """Temperature of these samples; 0: greedy, so that samples differ only by their question."""
     min_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """IoU from which an expression leads back to its region; others are dropped."""
+    """Round-trip IoU, at least, of an expression that is kept; others are dropped."""
     max_words: Count = 30
-    """Tokens of an expression, at most; a longer one is dropped."""
+    """Tokens of an expression, at most; longer ones are dropped."""
     batch_size: Count = 16
-    """Images that each process describes at once."""
+    """Images of a batch of each process."""
     processes: Count = 1
     """Processes that describe."""
     threads: Number = 0
@@ -141,9 +141,9 @@ class TowerSettings(Described):
     """A part of the model: a checkpoint to start from, or a ``model_type`` of transformers with its config."""
 
     checkpoint: str | None = None
-    """Pretrained weights, by hub name, folder or package:NAME; null: start from nothing with model_type."""
+    """Pretrained weights, by hub name, folder or package:NAME; null: random weights with model_type."""
     model_type: str | None = None
-    """A model type of transformers; unused with a checkpoint, which brings its own."""
+    """A model type of transformers; unused with a checkpoint, which has its own."""
     config: dict[str, object] = {}
     """Values of the model type's config."""
     frozen: bool = False
@@ -171,13 +171,13 @@ class VisionSettings(TowerSettings):
     """The vision tower."""
 
     model_type: str | None = "vilam_tower"
-    """vilam_tower or any vision model of transformers (vit, convnext …); a checkpoint brings its own."""
+    """vilam_tower or any vision model of transformers (vit, convnext …); a checkpoint has its own."""
     config: dict[str, object] = {"hidden_sizes": [32, 64, 128], "strides": [1, 2, 2], "stem_stride": 3}
     """Values of the model type's config: the size of the tower."""
     layers: Annotated[list[Count], Field(min_length=1)] | None = None
     """Layers whose features are taken, counted from 1, such as [6, 9, 11]; null: the last one."""
     cache: bool = False
-    """Keep the features of a frozen tower on disk, so that each image passes through it once."""
+    """Cache the features of a frozen tower on disk, so that they are computed once for each image."""
 
     @model_validator(mode="after")
     def _features_of_a_frozen_tower(self) -> Self:
@@ -196,16 +196,16 @@ class LoraSettings(Described):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Fraction of an adapter's input that is dropped in training."""
     targets: Annotated[list[str], Field(min_length=1)] = ["q_proj", "v_proj"]
-    """How the names of the adapted layers end."""
+    """Endings of the names of the adapted layers."""
     bits: Literal[4] | None = None
-    """4: hold the frozen model in 4 bits (QLoRA, arXiv 2305.14314; whole models only); null: full precision."""
+    """4: the frozen weights in 4 bits (QLoRA, arXiv 2305.14314; Hugging Face VLMs only); null: full precision."""
 
 
 class LanguageSettings(TowerSettings):
     """The language model."""
 
     model_type: str | None = "llama"
-    """A causal language model of transformers; a checkpoint brings its own."""
+    """A causal language model of transformers; a checkpoint has its own."""
     config: dict[str, object] = {
         "hidden_size": 128,
         "intermediate_size": 384,
@@ -229,14 +229,14 @@ class LanguageSettings(TowerSettings):
 class ModelSettings(Described):
     """Vision tower + alignment layer + language model, and how coordinates are written.
 
-    With fine_tune_from, all but vision.cache comes from that model, and its coordinates must be these. With checkpoint,
-    only frozen, freeze_aligner and lora count of the parts: they say what is trained.
+    With fine_tune_from, everything except vision.cache comes from that model, and its coordinate format must be the
+    same. With checkpoint, of the parts only frozen, freeze_aligner and lora are used: they define what is trained.
     """
 
     fine_tune_from: Address | None = None
-    """A model of vilam to train further, all its parts: models:/NAME@ALIAS, models:/NAME/VERSION or a folder."""
+    """A model of vilam to fine-tune: models:/NAME@ALIAS, models:/NAME/VERSION or a folder."""
     checkpoint: str | None = None
-    """A whole vision-language model of transformers, by hub name or folder; null: compose the parts below."""
+    """A Hugging Face VLM, by hub name or folder; null: a model composed of the parts below."""
     image_size: Annotated[int, Field(ge=16)] = 96
     """Images are resized to this square, in pixels."""
     vision: VisionSettings = VisionSettings()
@@ -244,11 +244,11 @@ class ModelSettings(Described):
     aligner: Literal["mlp", "qformer", "resampler"] = "mlp"
     """The layer between vision and language."""
     coordinates: Literal["token", "text"] = "token"
-    """How a coordinate is written: token (one token each, with a shared position code) or text (digits)."""
+    """How a coordinate is encoded: token (one token each, with a shared position code) or text (digits)."""
     coordinate_bins: Annotated[int, Field(ge=11, le=1001)] = 101
-    """Coordinates that tokens can name; 101: 0, 10, 20 … 1000."""
+    """Number of coordinate tokens; 101: 0, 10, 20 … 1000."""
     grounder: bool = True
-    """Boxes read their patches and words point at theirs; needs aligner mlp and coordinates token."""
+    """A layer between patches and the words and boxes that mean them; needs aligner mlp and coordinates token."""
     merge: Count = 1
     """Patches along each side that become one image token, such as 2 for 2 x 2; aligner mlp only."""
     num_queries: Count = 32
@@ -259,7 +259,7 @@ class ModelSettings(Described):
     """How attention is computed: lean is the fastest on a CPU, sdpa on a GPU."""
 
     @model_validator(mode="after")
-    def _one_beginning(self) -> Self:
+    def _one_start(self) -> Self:
         if self.fine_tune_from is not None and self.checkpoint is not None:
             raise ValueError(
                 "fine_tune_from names a trained model of vilam: set model.checkpoint or model.fine_tune_from to null"
@@ -318,7 +318,7 @@ class SharedOptimiserSettings(Described):
     learning_rate: Positive = 2.0e-3
     """Highest learning rate, which warm-up reaches."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Floating-point format; auto: bf16 where it is fast."""
+    """Floating-point format; auto: bf16 if it is fast."""
     processes: Count = 1
     """Processes that train, one a GPU."""
     deepspeed: Path = Path("configs/deepspeed/zero0.json")
@@ -326,7 +326,7 @@ class SharedOptimiserSettings(Described):
     threads: Number = 0
     """Threads of each process; 0: torch decides."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, more time."""
+    """Recompute activations in the backward pass: less memory, more time."""
     instructions_per_image: Count = 8
     """Instructions that are packed behind one image."""
     weight_decay: Weight = 0.05
@@ -336,9 +336,9 @@ class SharedOptimiserSettings(Described):
     max_grad_norm: Positive = 1.0
     """Norm to which gradients are clipped."""
     coordinate_sigma: Weight = 1.5
-    """Width of a coordinate's soft target, in bins: its neighbours are partly right; 0: it alone is right."""
+    """Standard deviation of a coordinate's soft target, in bins; 0: a hard target."""
     pointing_weight: Weight = 2.0
-    """Weight of the loss by which words learn to point at the patches of their box."""
+    """Weight of the pointing loss, which trains words to point at the patches of their box."""
     validation_images: Count = 32
     """Held-out images of a validation."""
     checkpoint_every: Count = 250
@@ -364,13 +364,13 @@ class OptimiserSettings(SharedOptimiserSettings):
         return self
 
     def completed(self, shared: SharedOptimiserSettings) -> Self:
-        """These settings, with those of ``shared`` where none was given."""
+        """These settings, with those of ``shared`` that they do not set themselves."""
         missing = SharedOptimiserSettings.model_fields.keys() - self.model_fields_set
         return self.model_copy(update={name: getattr(shared, name) for name in missing})
 
 
 class ActivateSettings(OptimiserSettings):
-    """Phase 1: captions with coordinates. Takes over every setting of `optimiser` that it does not set itself."""
+    """Phase 1: captions with coordinates. Shared settings that it does not set have the value of `optimiser`."""
 
     steps: Count = 200
     """Optimiser steps."""
@@ -386,15 +386,15 @@ class CycleSettings(Described):
     """The cycle between REC and REG; docs/cycle.md explains the modes and the terms."""
 
     mode: Literal["none", "pseudo", "soft", "reward"] = "pseudo"
-    """How the two directions teach each other; none: not at all."""
+    """How the two directions supervise each other; none: not at all."""
     image_fraction: Fraction = 0.5
     """Fraction of an optimiser step's images that the cycle trains on."""
     reg_then_rec: Weight = 0.4
-    """Weight of the term region → words → region."""
+    """Weight of the term region → expression → region."""
     rec_then_reg: Weight = 0.5
-    """Weight of the term words → region → words."""
+    """Weight of the term expression → region → expression."""
     self_training: Weight = 0.4
-    """Weight of the model's own words that lead back to their region, as targets."""
+    """Weight of self-training: the model's own expressions that lead back to their region are targets."""
     start: Fraction = 0.25
     """Fraction of the optimiser steps before the cycle begins."""
     ramp: Fraction = 0.1
@@ -406,21 +406,21 @@ class CycleSettings(Described):
     temperature: Weight = 1.0
     """Temperature of these samples."""
     min_iou: Fraction = 0.5
-    """IoU from which an answer is at its region."""
+    """IoU from which a box counts as its region."""
     refresh: Count = 50
-    """Optimiser steps from one making of pseudo-labels to the next."""
+    """Optimiser steps from one update of the pseudo-labels to the next."""
     images: Count = 96
-    """Images for which pseudo-labels are made then."""
+    """Images that get new pseudo-labels in an update."""
     kept: Count = 384
     """Images with the newest pseudo-labels, which are trained on."""
     instructions: Count = 4
-    """The cycle's instructions of an image in a step, at most; they replace others, of the same task first."""
+    """The cycle's instructions of an image, at most; they replace others, those of the same task first."""
     max_words: Count = 30
-    """Tokens of an expression, at most; one that is cut off there does not count."""
+    """Tokens of an expression, at most; truncated ones do not count."""
     regions: Count = 2
     """Regions of an image that are described; mode reward only."""
     kl: Weight = 0.02
-    """Weight of the distance from the reference; mode reward only."""
+    """Weight of the KL divergence from the reference; mode reward only."""
 
     @model_validator(mode="after")
     def _groups_can_be_compared(self) -> Self:
@@ -432,16 +432,16 @@ class CycleSettings(Described):
 
 
 class TrainSettings(OptimiserSettings):
-    """Phase 2: all tasks and the cycle. Takes over every setting of `optimiser` that it does not set itself."""
+    """Phase 2: all tasks and the cycle. Shared settings that it does not set have the value of `optimiser`."""
 
     tasks: dict[str, Weight] = {"rec_box": 3, "rec_keypoints": 0.5, "rec_mask": 0.4, "reg_class": 2, "reg_caption": 2}
-    """How often each task is chosen, as a weight; 0 leaves one out."""
+    """Sampling weight of each task; 0: the task is left out."""
     described_images: Fraction = 0.5
-    """Fraction of an optimiser step's images, at least, that hold a described region, if any image does."""
+    """Fraction of an optimiser step's images, at least, that have a described region, if there are any."""
     cycle: CycleSettings = CycleSettings()
 
     @model_validator(mode="after")
-    def _something_is_asked(self) -> Self:
+    def _one_task_has_a_weight(self) -> Self:
         if not any(self.tasks.values()):
             raise ValueError("tasks: none has a weight above 0: name one, such as {rec_box: 3}")
         return self
@@ -451,23 +451,23 @@ class EvaluateSettings(Described):
     """The evaluation on held-out images."""
 
     splits: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_are_different)] = ("test",)
-    """Splits of the data that are asked about; reported together and apart."""
+    """Splits of the data to evaluate on; reported together and separately."""
     max_images: Count = 200
-    """Images that are asked about, at most."""
+    """Images of each split, at most."""
     tasks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Tasks that are asked; null: all."""
+    """Tasks to evaluate; null: all."""
     model: Address | None = None
-    """The model that is asked: models:/NAME@ALIAS, models:/NAME/VERSION or a folder; null: those of this project."""
+    """The model to evaluate: models:/NAME@ALIAS, models:/NAME/VERSION or a folder; null: those of this project."""
     include_activate: bool = True
-    """Ask the model of phase 1 too."""
+    """Evaluate the model of phase 1 too."""
     protocol: Literal["strict", "vilam-oracle"] = "strict"
-    """strict; vilam-oracle reports the best of all templates besides (docs/evaluation.md)."""
+    """strict, or vilam-oracle, which also reports the best of all templates (docs/evaluation.md)."""
     dialogue: bool = False
-    """Ask in a second turn for the category of each box that was found."""
+    """Ask for the category of each predicted box in a second turn."""
     gallery: Count = 12
-    """Pictures of each task in the report."""
+    """Images of each task in the report."""
     batch_size: Count = 64
-    """Questions that are answered at once."""
+    """Questions of a batch."""
     processes: Count = 1
     """Processes that answer."""
     threads: Number = 0
@@ -482,9 +482,9 @@ class RegisterSettings(Described):
     model_name: Annotated[str, Field(min_length=1)] = "vilam"
     """Name in the registry."""
     primary: str = "rec_box/acc_0.5"
-    """The metric that must not be worse than the champion's beyond its interval."""
+    """The metric that must not be below the champion's interval."""
     guards: dict[str, Weight] = {"reg_class/accuracy": 0.02, "reg_caption/cider": 0.1}
-    """Metrics that may be worse than the champion's by this much, at most."""
+    """Metrics that may be below the champion's by this much, at most."""
 
     @model_validator(mode="after")
     def _strict_metrics_decide(self) -> Self:
@@ -510,7 +510,7 @@ class Settings(Described):
     @field_validator(*PHASES)
     @classmethod
     def _share_an_optimiser(cls, own: OptimiserSettings, others: ValidationInfo) -> OptimiserSettings:
-        shared = others.data.get("optimiser")  # not there if it is invalid itself
+        shared = others.data.get("optimiser")  # missing if it is invalid itself
         return own.completed(shared) if shared else own
 
     @model_validator(mode="after")
@@ -525,7 +525,7 @@ class Settings(Described):
         return self
 
     @model_validator(mode="after")
-    def _soft_words_are_packed(self) -> Self:
+    def _soft_expressions_are_packed(self) -> Self:
         if self.model.checkpoint is not None and self.train.cycle.mode == "soft":
             raise ValueError("train.cycle.mode soft is for a model composed of parts: set model.checkpoint to null")
         return self

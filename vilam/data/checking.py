@@ -1,4 +1,4 @@
-"""All of a data set read and checked at once: what it holds, what is wrong with it, which images two splits share."""
+"""Check a whole data set: what it holds, what is wrong with it, and which images two splits share."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from vilam.data.store import content_hash
 from vilam.data.validation import Validator
 from vilam.progress import Progress
 
-COUNTED = ("images", "captions", "regions", "outlines", "keypoints", "expressions")
+COUNTED = ("images", "captions", "regions", "polygons", "keypoints", "expressions")
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found.
+    """The result of a check.
 
-    counts: of COUNTED, by split; outlines and keypoints are regions that have such. categories: regions by category.
-    problems: a line each. shared: images of one content that lie in several splits, each as ``split/id``.
+    counts: of COUNTED, by split; polygons and keypoints count the regions that have them. categories: number of regions
+    by category. problems: a line for each. shared: lists of images with the same content in several splits, each as
+    ``split/id``.
     """
 
     counts: dict[str, Counter[str]]
@@ -33,12 +34,12 @@ class Findings:
 
     @property
     def leaks(self) -> list[list[str]]:
-        """The shared images that are trained on. That held-out splits share images is common: RefCOCO's do."""
-        return [places for places in self.shared if any(place.startswith("train/") for place in places)]
+        """The shared images that are in train. Held-out splits often share images, as those of RefCOCO do."""
+        return [images for images in self.shared if any(image.startswith("train/") for image in images)]
 
 
 def check_dataset(recipe: Recipe, root: Path) -> Findings:
-    """Read every row of a data set; raises VilamError only where it cannot be opened at all."""
+    """Read every row of a data set; raises VilamError only if it cannot be opened at all."""
     source = open_files(recipe, root)
     problems: list[str] = []
     validator = Validator(source.categories, source.keypoints, sys.maxsize, source.name, problems.append)
@@ -68,6 +69,6 @@ def _counted(record: ImageRecord) -> dict[str, int]:
 
 
 def _shared(contents: dict[str, list[tuple[str, str]]]) -> Iterator[list[str]]:
-    for places in contents.values():
-        if len({split for split, _ in places}) > 1:
-            yield [f"{split}/{image_id}" for split, image_id in places]
+    for images in contents.values():
+        if len({split for split, _ in images}) > 1:
+            yield [f"{split}/{image_id}" for split, image_id in images]

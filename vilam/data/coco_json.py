@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def coco_content(card: DatasetCard, records: Iterator[ImageRecord]) -> dict[str, list[Row]]:
-    """Records as COCO's lists: licenses, categories, images, annotations; expressions stand with their annotation."""
+    """Records as COCO's lists: licenses, categories, images, annotations, which also hold the expressions."""
     categories = {name: number for number, name in enumerate(card.categories, start=1)}
     licences = {name: number for number, name in enumerate(card.licences, start=1)}
     images: list[Row] = []
@@ -56,7 +56,7 @@ def _annotation(number: int, image: int, category: int, region: Region) -> Row:
 
 
 def _category(card: DatasetCard, name: str, number: int) -> Row:
-    """COCO counts the ends of bones from 1."""
+    """A category with its keypoints; COCO counts the ends of bones from 1."""
     row: Row = {"id": number, "name": name}
     if schema := card.keypoints.get(name):
         row["keypoints"] = list(schema.names)

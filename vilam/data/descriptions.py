@@ -1,4 +1,4 @@
-"""Expressions that a model generated for regions without any: those that were kept, and counts of all samples."""
+"""Expressions that a model generated for regions without any, and counts of all samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BINS = 10
 class Descriptions:
     """Generated expressions for regions of the split train, and counts of the samples they were chosen from.
 
-    model: the version of the model that wrote them, "" if none was asked. num_regions: regions it was asked about.
+    model: the version of the model that generated them, "" if there was none. num_regions: regions that it described.
     expressions: those that were kept, by image and region id, the most confident first. tally: (BINS, 2), for each bin
     of round-trip IoU the number of samples and the number of accepted ones.
     """
@@ -59,7 +59,7 @@ class Descriptions:
 
 
 def merged(parts: Iterable[Descriptions]) -> Descriptions:
-    """The descriptions of several processes as one; each process described other images."""
+    """The descriptions of several processes as one; each process described different images."""
     found = list(parts)
     expressions = {region: kept for part in found for region, kept in part.expressions.items()}
     tally = np.sum([part.tally for part in found], axis=0)
@@ -67,5 +67,5 @@ def merged(parts: Iterable[Descriptions]) -> Descriptions:
 
 
 def iou_bin(iou: float) -> int:
-    """The row of the tally that an IoU (0..1) counts in."""
+    """The row of the tally in which an IoU (0..1) is counted."""
     return min(int(iou * BINS), BINS - 1)

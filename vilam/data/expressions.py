@@ -1,8 +1,8 @@
-"""Rules that write expressions for regions nobody described: class, position, order and size.
+"""Rules that write expressions for regions that nobody described: class, position, order and size.
 
-Every expression fits exactly one region of its image, by a margin: the region meets the condition with room to spare
-and no other region of its category comes near to meeting it. Regions that no rule tells from the others get none.
-Regions that are not annotated cannot be seen: where a source leaves objects out, an expression may fit one of those.
+Every expression fits exactly one region of its image, by a margin: the region clearly meets the condition, and no other
+region of its category comes near to meeting it. Regions that no rule distinguishes from the others get none. Objects
+without annotations are unknown to the rules: if a source leaves objects out, an expression may also fit one of those.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from vilam.draws import fraction
 from vilam.geometry.boxes import area
 
 MARGIN = 0.05
-"""Share of the image's side by which the centres of two boxes must differ to be put in order."""
+"""Fraction of the image's side by which the centres of two boxes must differ to be put in order."""
 SIZE_RATIO = 1.5
-"""How many times the area of the next box the largest one must have, and the next one that of the smallest."""
+"""Ratio, at least, of the largest area to the next one, and of the second smallest area to the smallest one."""
 ORDINALS = ("second", "third", "fourth")
 ENDS = (
     ("left", "leftmost", 0, 1),
@@ -31,11 +31,11 @@ ENDS = (
 """Name, superlative, axis (0 is x) and direction of the four ends of an image."""
 
 LOW = (0.0, 0.35), (0.0, 0.5)
-MIDDLE = (0.4, 0.6), (0.3, 0.7)
+CENTRE = (0.4, 0.6), (0.3, 0.7)
 HIGH = (0.65, 1.0), (0.5, 1.0)
 ANY = (0.0, 1.0), (0.0, 1.0)
-"""Where a centre lies in a place (shares of the side), and the wider band in which it could be taken to lie there."""
-PLACES = (
+"""Bands for the centre of a box, as fractions of the side: clearly at a position, and perhaps at it."""
+POSITIONS = (
     ("on the left", LOW, ANY),
     ("on the right", HIGH, ANY),
     ("at the top", ANY, LOW),
@@ -44,7 +44,7 @@ PLACES = (
     ("at the top right", HIGH, LOW),
     ("at the bottom left", LOW, HIGH),
     ("at the bottom right", HIGH, HIGH),
-    ("in the middle", MIDDLE, MIDDLE),
+    ("in the middle", CENTRE, CENTRE),
 )
 
 Found = tuple[int, str, str]
@@ -53,7 +53,7 @@ Found = tuple[int, str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Category:
-    """The regions of one category in one image: centres (N, 2) as shares of the sides, areas (N,) in square pixels."""
+    """The regions of one category in one image: centres (N, 2) in fractions of the sides, areas (N,) in pixels²."""
 
     name: str
     centres: NDArray[np.float64]
@@ -61,19 +61,19 @@ class _Category:
 
 
 def add_rule_expressions(record: ImageRecord) -> ImageRecord:
-    """The record with rule expressions for each region that has none and that a rule tells from all others."""
+    """The record with rule expressions for each region that has none and that a rule distinguishes from all others."""
     if all(region.expressions for region in record.regions):
         return record
     rules = rule_expressions(record)
     pairs = zip(record.regions, rules, strict=True)
-    regions = (region if region.expressions else replace(region, expressions=words) for region, words in pairs)
+    regions = (region if region.expressions else replace(region, expressions=own) for region, own in pairs)
     return replace(record, regions=tuple(regions))
 
 
 def keep_described(record: ImageRecord, described: float, seed: int) -> ImageRecord:
-    """In train the record with the expressions of a fraction of its regions (0..1) alone; other splits keep all.
+    """The record with the expressions of only a fraction of its regions (0..1), if it is in train.
 
-    The seed and their ids choose the regions that keep theirs: a larger fraction keeps all that a smaller one keeps.
+    The seed and the ids choose the regions that keep theirs: a larger fraction keeps all that a smaller one keeps.
     """
     if described == 1 or record.split != TRAIN:
         return record
@@ -92,7 +92,7 @@ def rule_expressions(record: ImageRecord) -> list[tuple[Expression, ...]]:
     for name in dict.fromkeys(region.category for region in record.regions):
         members = [index for index, region in enumerate(record.regions) if region.category == name]
         category = _category(name, [record.regions[index] for index in members], record.width, record.height)
-        for rule in (_class, _extremes, _places, _orders, _sizes):
+        for rule in (_class, _extremes, _positions, _orders, _sizes):
             for index, text, kind in rule(category):
                 found[members[index]].append(Expression(text, kind, "rule"))
     return [tuple(expressions) for expressions in found]
@@ -105,7 +105,7 @@ def _category(name: str, regions: list[Region], width: int, height: int) -> _Cat
 
 
 def _class(category: _Category) -> Iterator[Found]:
-    """``the dog``, where it is the only one."""
+    """``the dog``, if it is the only one."""
     if len(category.areas) == 1:
         yield 0, f"the {category.name}", "class"
 
@@ -118,21 +118,21 @@ def _extremes(category: _Category) -> Iterator[Found]:
             yield int(order[0]), f"the {superlative} {category.name}", "position"
 
 
-def _places(category: _Category) -> Iterator[Found]:
+def _positions(category: _Category) -> Iterator[Found]:
     """``the dog at the top left``."""
-    for words, *bands in PLACES:
+    for position, *bands in POSITIONS:
         inside, near = (_within(category.centres, [band[width] for band in bands]) for width in (0, 1))
         if near.sum() == 1 and inside[near].all():
-            yield int(near.argmax()), f"the {category.name} {words}", "position"
+            yield int(near.argmax()), f"the {category.name} {position}", "position"
 
 
 def _orders(category: _Category) -> Iterator[Found]:
     """``the second dog from the left``; never the last one, which is the first from the other end."""
     for end, _, axis, direction in ENDS:
         order, gaps = _in_order(category, axis, direction)
-        for place, ordinal in enumerate(ORDINALS, start=1):
-            if place < len(gaps) and gaps[: place + 1].min() >= MARGIN:
-                yield int(order[place]), f"the {ordinal} {category.name} from the {end}", "order"
+        for rank, ordinal in enumerate(ORDINALS, start=1):
+            if rank < len(gaps) and gaps[: rank + 1].min() >= MARGIN:
+                yield int(order[rank]), f"the {ordinal} {category.name} from the {end}", "order"
 
 
 def _sizes(category: _Category) -> Iterator[Found]:
@@ -148,10 +148,10 @@ def _sizes(category: _Category) -> Iterator[Found]:
 
 
 def _in_order(category: _Category, axis: int, direction: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Indices (N,) from one end of the image on and the gaps (N - 1,) between the centres of neighbours."""
-    places = category.centres[:, axis] * direction
-    order = np.argsort(places, kind="stable")
-    return order, np.diff(places[order])
+    """Indices (N,) in order from one end of the image, and the gaps (N - 1,) between the centres of neighbours."""
+    coordinates = category.centres[:, axis] * direction
+    order = np.argsort(coordinates, kind="stable")
+    return order, np.diff(coordinates[order])
 
 
 def _within(centres: NDArray[np.float64], bands: list[tuple[float, float]]) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
-"""The instruction, one question and answer of one grounding task on one region, and its Parquet files.
+"""Instructions, each with question and answer of one task on one region, and their Parquet files.
 
-A folder of instructions holds ``<split>.parquet`` with all tasks of a split, the instructions of an image side by side
-in the order in which they were given, and ``manifest.json``, written last: its presence says that the folder is whole.
+A folder of instructions holds ``<split>.parquet`` with all tasks of a split, in the order in which they were written,
+those of an image together, and ``manifest.json``, written last: if it is there, the folder is complete.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _REPEATED |= {"expression_source", "expression_model"}
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """A rendered question/answer pair; coordinates in both are the paper's integers 0-1000.
+    """A rendered question and answer; coordinates in both are the paper's integers 0-1000.
 
-    region_id: of a task on a group of regions, the group's id. template: index of the question template. expression,
-    expression_kind and expression_source are those of the expression that the instruction uses ("" where it uses none,
-    as in region classification). expression_model, expression_confidence and expression_round_trip_iou are its
-    provenance where a model wrote it (see `Provenance`).
+    region_id: the group's id for a task on a group of regions. template: index of the question template. expression,
+    expression_kind and expression_source are those of the expression that the instruction uses ("" if it uses none, as
+    in region classification). expression_model, expression_confidence and expression_round_trip_iou are its provenance
+    if a model wrote it (see `Provenance`).
     """
 
     instruction_id: str
@@ -66,9 +66,9 @@ _SCHEMA = pa.schema([(name, _NUMBERS.get(name, pa.string())) for name in _COLUMN
 
 
 def write_instructions(folder: Path, instructions: Iterable[Instruction]) -> Counts:
-    """Write all splits and then the manifest; a folder that was there is replaced only once the new one is whole.
+    """Write all splits and then the manifest; an existing folder is replaced only when the new one is complete.
 
-    Returns the number of instructions by split and task. Raises VilamError where the disk is full or not writable.
+    Returns the number of instructions by split and task. Raises VilamError if the disk is full or not writable.
     """
     with replace_folder(folder) as new:
         counts = _write_splits(new, instructions)
@@ -78,9 +78,9 @@ def write_instructions(folder: Path, instructions: Iterable[Instruction]) -> Cou
 
 
 def read_instructions(folder: Path, split: str, tasks: Collection[str] | None = None) -> Iterator[Instruction]:
-    """Yield the instructions of a split in their order, of these tasks only where any are named.
+    """Yield the instructions of a split in their order; only those of ``tasks``, if any are named.
 
-    Raises VilamError where the folder is missing, half-written or broken, or has no such split.
+    Raises VilamError if the folder is missing, half-written or broken, or has no such split.
     """
     if split not in read_counts(folder):
         raise VilamError(
@@ -97,7 +97,7 @@ def read_instructions(folder: Path, split: str, tasks: Collection[str] | None = 
 
 
 def read_table(folder: Path) -> pd.DataFrame:
-    """All splits as one table, a column a field of Instruction; raises VilamError as ``read_instructions`` does."""
+    """All splits as one table with a column for each field of Instruction; raises VilamError if it cannot be read."""
     parts = []
     for split in read_counts(folder):
         path = folder / f"{split}.parquet"
@@ -109,7 +109,7 @@ def read_table(folder: Path) -> pd.DataFrame:
 
 
 def read_counts(folder: Path) -> Counts:
-    """The number of instructions by split and task; raises VilamError where the folder is missing or half-written."""
+    """The number of instructions by split and task; raises VilamError if the folder is missing or half-written."""
     recover(folder)
     path = folder / MANIFEST
     try:
@@ -137,9 +137,9 @@ def _write_splits(folder: Path, instructions: Iterable[Instruction]) -> Counts:
 
 
 def _values(name: str, column: pa.Array) -> list[object]:
-    """A column as Python values; strings that repeat are kept once, which halves the memory of a split."""
+    """A column as Python values; repeated strings are stored once, which halves the memory of a split."""
     if pa.types.is_floating(column.type):
-        return list(column.to_pylist())  # numpy would make NaN of what is absent
+        return list(column.to_pylist())  # numpy would turn missing values into NaN
     values: list[object] = column.to_numpy(zero_copy_only=False).tolist()
     return [intern(str(value)) for value in values] if name in _REPEATED else values
 

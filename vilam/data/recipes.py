@@ -1,4 +1,4 @@
-"""Recipes: what a data set is, where its files come from, and how a generic reader is to read them.
+"""Recipes: what a data set is, where its files come from, and how a generic reader reads them.
 
     title: Blood cells (BCCD)
     home: https://github.com/Shenggan/BCCD_Dataset
@@ -8,7 +8,7 @@
     leakage: none known
     reader: {kind: voc}
 
-A recipe is a file of ``configs/datasets``, named by its stem in ``prepare.source``, or any other file, by its path.
+``prepare.source`` names a recipe: the stem of a file in ``configs/datasets``, or the path of any other file.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ BySplit = Annotated[dict[str, Glob], Field(min_length=1)]
 
 
 class Window(Section):
-    """Which values of a picture of more than 8 bits are shown, from black to white, once ``offset`` is added to them.
+    """The values of an image of more than 8 bits that become black and white, after ``offset`` is added.
 
-    Of CT these are Hounsfield units: -1350 to 150 shows lungs, -175 to 275 the abdomen.
+    For CT these are Hounsfield units: -1350 to 150 shows lungs, -175 to 275 the abdomen.
     """
 
     low: float
@@ -51,9 +51,9 @@ class Window(Section):
 class FileReader(Section):
     """What readers of loose files have in common.
 
-    together: a pattern of which the first group, found in an image's name, is divided in its place where nobody has
-    divided the set: so that images of one patient, or of one film, are in one split. window: of pictures of more than 8
-    bits; without one, all of their values are shown.
+    together: a pattern for an image's name. If the set is not divided yet, a hash of the pattern's first group decides
+    the split, so that images of one patient, or of one film, are in one split. window: for images of more than 8 bits;
+    without one, their minimum becomes black and their maximum white.
     """
 
     together: Text | None = None
@@ -80,8 +80,8 @@ class VocReader(Section):
 class CocoReader(Section):
     """COCO JSON; see vilam/data/readers/coco.py.
 
-    files: the JSON file of each split; none: they are found by COCO's names. images: folders in which images are
-    sought, before the usual ones.
+    files: the JSON file of each split; None: they are found by COCO's names. images: folders that are searched for
+    images before the usual ones.
     """
 
     kind: Literal["coco"]
@@ -90,14 +90,14 @@ class CocoReader(Section):
 
 
 class RefcocoReader(Section):
-    """Expressions of RefCOCO in any of its forms; see vilam/data/readers/refcoco.py. sets: those that are read."""
+    """Expressions of RefCOCO in any of its formats; see vilam/data/readers/refcoco.py. sets: those that are read."""
 
     kind: Literal["refcoco"]
     sets: Annotated[tuple[RefcocoSet, ...], Field(min_length=1)]
 
 
 class YoloReader(Section):
-    """Text files of boxes and polygons in shares of the image; see vilam/data/readers/yolo.py.
+    """Text files of boxes and polygons in fractions of the image's sides; see vilam/data/readers/yolo.py.
 
     data: the file that names classes and folders.
     """
@@ -107,10 +107,10 @@ class YoloReader(Section):
 
 
 class Columns(Section):
-    """Which columns of a table hold what.
+    """The columns of a table.
 
     image: the image's name. box: four columns, or one that holds four numbers; empty in a row of an image without
-    objects. category, expression, split: likewise, where there are such.
+    objects. category, expression, split: one column each; None if there is none.
     """
 
     image: Text
@@ -127,13 +127,13 @@ class Columns(Section):
 
 
 class TableReader(FileReader):
-    """CSV or TSV, one row an object; see vilam/data/readers/table.py.
+    """CSV or TSV with a row for each object; see vilam/data/readers/table.py.
 
-    files: tables by split; with columns.split one file ``all``. images: where an image lies, with ``{image}`` for what
-    its column says; rename: a pattern in that and what stands for it there. box: what its four numbers are. unit:
-    pixels or shares of the sides. category: of all objects, where no column says it. categories: names by what stands
-    in the column; a row with another value has no object. split_names: splits by what stands in the column. separator:
-    between columns.
+    files: tables by split; with columns.split, one file ``all``. images: the path of an image, with ``{image}`` for the
+    value of its column; rename: a pattern in that value and its replacement. box: what the four numbers are. unit:
+    pixels or fractions of the sides (``shares``). category: of all objects, if there is no column for it. categories:
+    names by the value of the column; a row with another value has no object. split_names: splits by the value of the
+    column. separator: between columns.
     """
 
     kind: Literal["table"]
@@ -156,10 +156,10 @@ class TableReader(FileReader):
 
 
 class CategoryTable(Section):
-    """A CSV file that tells the category of each image's objects.
+    """A CSV file with the category of each image's objects.
 
-    image, category: columns; the first holds image names without suffix. categories: names by what stands in the
-    second. together: the column by which images are divided, such as the patient, where nobody has divided the set.
+    image, category: columns; the first holds image names without suffix. categories: names by the value of the second.
+    together: the column whose hash decides the split, such as the patient, if the set is not divided yet.
     """
 
     file: Text
@@ -174,9 +174,9 @@ class MasksReader(FileReader):
 
     images: by split. mask: the pattern of an image's masks, or one for each of ``images``, with ``{stem}`` for the
     image's name without suffix, ``{folder}`` for its folder under the root, ``{parent}`` for the folder above and
-    ``{name}`` for its folder's own name. category: of all objects, or ``{name}``, the name of its folder. table: where
-    categories stand by image. values: categories by the masks' pixel value (``"2"``) or colour (``"255,0,0"``), where
-    masks tell them. objects: whether each connected part of a mask is an object, or all of it.
+    ``{name}`` for its folder's own name. category: of all objects, or ``{name}``, the name of the image's folder.
+    table: categories by image. values: categories by the masks' pixel value (``"2"``) or colour (``"255,0,0"``).
+    objects: whether each connected part of a mask is an object, or the whole mask.
     """
 
     kind: Literal["masks"]
@@ -197,7 +197,7 @@ class MasksReader(FileReader):
 
 
 class Nodules(Section):
-    """A CSV file of balls in volumes, as LUNA16's: the volume's name, the centre in millimetres, the diameter."""
+    """A CSV file of nodules, as in LUNA16: the volume's name, the centre and the diameter in millimetres."""
 
     file: Text
     volume: Text
@@ -207,10 +207,10 @@ class Nodules(Section):
 
 
 class VolumesReader(FileReader):
-    """Volumes (NIfTI, MetaImage, NRRD), of which slices become images; see vilam/data/readers/volumes.py.
+    """Volumes (NIfTI, MetaImage, NRRD) whose slices become images; see vilam/data/readers/volumes.py.
 
-    images: by split. Either mask, category and values tell the objects, as in `MasksReader`, and each is shown where it
-    is largest; or nodules do, and each is shown at its middle.
+    images: by split. Objects come either from mask, category and values, as in `MasksReader`, and each is shown in the
+    slice where it is largest; or from nodules, and each is shown in the slice of its centre.
     """
 
     kind: Literal["volumes"]
@@ -221,7 +221,7 @@ class VolumesReader(FileReader):
     nodules: Nodules | None = None
 
     @model_validator(mode="after")
-    def _objects_are_told(self) -> VolumesReader:
+    def _objects_have_one_source(self) -> VolumesReader:
         if (self.mask is None) == (self.nodules is None):
             raise ValueError("set one of mask and nodules")
         if (self.category is not None) + (self.values is not None) != (self.mask is not None):
@@ -230,10 +230,10 @@ class VolumesReader(FileReader):
 
 
 class LinesReader(FileReader):
-    """Images and text files of boxes beside them, four numbers a line; see vilam/data/readers/lines.py.
+    """Images and text files of boxes beside them, four numbers in each line; see vilam/data/readers/lines.py.
 
-    labels: where an image's file lies, for each of ``images``, in words as in `MasksReader`. skip: lines at the
-    beginning that hold no box.
+    labels: the pattern of an image's text files, for each of ``images``, as ``mask`` of `MasksReader`. skip: number of
+    lines at the beginning that hold no box.
     """
 
     kind: Literal["lines"]
@@ -250,9 +250,9 @@ class LinesReader(FileReader):
 
 
 class ShapesReader(FileReader):
-    """CSV, one row an image, all of its objects in one column; see vilam/data/readers/shapes.py.
+    """CSV with a row for each image and all of its objects in one column; see vilam/data/readers/shapes.py.
 
-    files: tables by split. images: where their images lie, with ``{image}`` for what the column ``image`` says.
+    files: tables by split. images: the paths of their images, with ``{image}`` for the value of the column ``image``.
     """
 
     kind: Literal["shapes"]
@@ -305,10 +305,10 @@ Reader = Annotated[
 
 
 class Recipe(Section):
-    """A data set. ``name``: the stem of its file. What is words here is for people.
+    """A data set. ``name``: the stem of its file; title, home, layout, splits and leakage are for people.
 
-    exhaustive: whether every object of its categories is marked in every image, so that others are known to be absent.
-    domain: a sentence that stands before every question, such as "This is a picture of a person's chest x-ray."
+    exhaustive: whether every object of its categories is marked in every image, so that a category without a region is
+    absent. domain: a sentence before every question, such as "This is a picture of a person's chest x-ray."
     """
 
     name: Text
@@ -329,11 +329,13 @@ def recipe_files(root: Path) -> dict[str, Path]:
 
 
 def read_recipe(source: str, root: Path) -> Recipe:
-    """The recipe by name, or by the path of its file; raises VilamError of one line where it is wrong or unknown."""
+    """The recipe by name, or by the path of its file; raises VilamError if it is invalid or unknown."""
     known = recipe_files(root)
     path = Path(source) if source.endswith(RECIPE_SUFFIXES) else known.get(source)
     if path is None:
-        raise VilamError(f"prepare.source {source}: choose of {', '.join(known) or 'none'}, or a recipe's file .yaml")
+        raise VilamError(
+            f"prepare.source {source}: choose from {', '.join(known) or 'none'}, or name a recipe file (.yaml)"
+        )
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise VilamError(f"{path}: not a recipe: expected title, home, licence, layout, splits, leakage and reader")

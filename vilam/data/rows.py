@@ -1,12 +1,11 @@
 """An image record as a Parquet row and back: the schema of the shards, readable by Hugging Face ``datasets``.
 
-Polygons and keypoints lie flat, as COCO writes them: x1, y1, x2, y2, ... and x1, y1, v1, x2, y2, v2, ...
+Polygons and keypoints are flat lists, as in COCO: x1, y1, x2, y2, ... and x1, y1, v1, x2, y2, v2, ...
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
 from typing import Any
@@ -54,7 +53,7 @@ _COLUMNS = pa.schema(
 
 
 def _feature(kind: pa.DataType) -> Any:
-    """A type in the words of Hugging Face ``datasets``' features."""
+    """A type as a feature of Hugging Face ``datasets``."""
     if pa.types.is_list(kind):
         return [_feature(kind.value_type)]
     if pa.types.is_struct(kind):
@@ -63,7 +62,7 @@ def _feature(kind: pa.DataType) -> Any:
 
 
 def schema() -> pa.Schema:
-    """The columns of a shard, with the metadata by which ``datasets`` decodes the image column."""
+    """The columns of a shard, with the metadata that ``datasets`` needs to decode the image column."""
     features = {field.name: _feature(field.type) for field in _COLUMNS} | {"image": {"_type": "Image"}}
     return _COLUMNS.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
@@ -87,7 +86,7 @@ def to_row(record: ImageRecord) -> dict[str, Any]:
 
 
 def to_record(row: dict[str, Any]) -> ImageRecord:
-    """The record of a row that ``to_row`` made; columns that were not read are left empty."""
+    """The record of a row that ``to_row`` made; columns that were not read are empty."""
     return ImageRecord(
         row["image_id"],
         row["split"],
@@ -98,7 +97,9 @@ def to_record(row: dict[str, Any]) -> ImageRecord:
         row["licence"],
         tuple(row["captions"]),
         tuple(_region(region) for region in row["regions"]),
-        tuple(_group(group) for group in row.get("groups", ())),  # older data sets have none, nor what follows
+        tuple(
+            Group(**{**one, "region_ids": tuple(one["region_ids"])}) for one in row.get("groups", ())
+        ),  # older data sets lack this column and those below
         row.get("domain", ""),
         tuple(row.get("unmarked", ())),
     )
@@ -117,19 +118,12 @@ def _region_row(region: Region) -> dict[str, Any]:
 
 def _region(row: dict[str, Any]) -> Region:
     x1, y1, x2, y2 = row["box_xyxy"]
+    keypoints = row["keypoints"]
     return Region(
         row["region_id"],
         (x1, y1, x2, y2),
         row["category"],
         tuple(tuple(zip(ring[::2], ring[1::2], strict=True)) for ring in row["polygons"]),
-        _keypoints(row["keypoints"]),
+        tuple((x, y, int(v)) for x, y, v in zip(keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True)),
         tuple(Expression(one["text"], one["kind"], one["source"]) for one in row["expressions"]),
     )
-
-
-def _group(row: dict[str, Any]) -> Group:
-    return Group(row["group_id"], row["text"], tuple(row["region_ids"]), row["kind"], row["source"])
-
-
-def _keypoints(flat: Sequence[float]) -> tuple[tuple[float, float, int], ...]:
-    return tuple((x, y, int(v)) for x, y, v in zip(flat[::3], flat[1::3], flat[2::3], strict=True))

@@ -1,6 +1,6 @@
-"""What `prepare` takes of a data set: few regions of each category, categories held out of training, category groups.
+"""Which part of a data set `prepare` keeps: shots of each category, held-out categories, category groups.
 
-Every choice depends on the seed and on names alone, never on the order in which records come.
+Every choice depends only on the seed and on names, never on the order of the records.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from vilam.data.records import TRAIN, Group, ImageRecord
 from vilam.errors import VilamError
 
 SPARE = 100
-"""Images that are held beside those that are needed before the held ones are looked through."""
+"""Images in memory, beyond the needed ones, before those that are not needed are dropped."""
 Shot = tuple[int, str, str]
 """A region's random number, its image's id and its own id; the largest numbers are chosen."""
 
 
 def sample_shots(records: Iterator[ImageRecord], shots: int | None, seed: int) -> Iterator[ImageRecord]:
-    """Yield the records with ``shots`` regions of each category in train; None leaves all records unchanged.
+    """Yield the records with ``shots`` regions of each category in train; None keeps all records.
 
-    Other regions of train are dropped, and images that are left without any; other splits stay unchanged. Each region
-    has a random number that depends on the seed and its id alone, so that with one seed a smaller sample is part of any
-    larger one. An image is held while one of its regions may be chosen: memory grows with shots times categories.
+    Other regions of train are dropped, and images without any region; other splits stay unchanged. Each region has a
+    random number that depends only on the seed and its id, so that with one seed a smaller sample is part of any larger
+    one. An image is in memory while one of its regions may be chosen: memory grows with shots times categories.
     """
     if shots is None:
         yield from records
@@ -51,13 +51,13 @@ def sample_shots(records: Iterator[ImageRecord], shots: int | None, seed: int) -
 
 
 def _needed(held: dict[str, ImageRecord], chosen: dict[str, list[Shot]]) -> dict[str, ImageRecord]:
-    """The images of which a region is chosen."""
+    """The images with a chosen region."""
     images = {image_id for heap in chosen.values() for _, image_id, _ in heap}
     return {image_id: record for image_id, record in held.items() if image_id in images}
 
 
 def _keep_largest(heap: list[Shot], shot: Shot, count: int) -> None:
-    """Add an item to a heap of at most ``count``; the smallest item gives way."""
+    """Add an item to a heap of at most ``count`` items, in place of the smallest one if it is full."""
     if len(heap) < count:
         heappush(heap, shot)
     elif shot > heap[0]:
@@ -78,14 +78,14 @@ def unseen_categories(categories: Sequence[str], unseen: Sequence[str] | int | N
         chosen = set(unseen)
         if unknown := sorted(chosen - {*categories}):
             known = ", ".join(sorted(categories))
-            raise VilamError(f"prepare.unseen: unknown {', '.join(unknown)}: choose of {known}")
+            raise VilamError(f"prepare.unseen: unknown {', '.join(unknown)}: choose from {known}")
     if chosen >= {*categories}:
         raise VilamError(f"prepare.unseen: all {len(categories)} categories are held out: leave some for training")
     return tuple(name for name in categories if name in chosen)
 
 
 def without_unseen(records: Iterator[ImageRecord], unseen: Sequence[str]) -> Iterator[ImageRecord]:
-    """Yield the records without regions of these categories in train, and without images that show nothing else."""
+    """Yield the records; those of train without regions of these categories, and without images that have no others."""
     for record in records:
         kept = tuple(region for region in record.regions if region.category not in unseen)
         if record.split != TRAIN or len(kept) == len(record.regions):
@@ -99,9 +99,9 @@ def add_category_groups(
 ) -> Iterator[ImageRecord]:
     """Yield the records with a group for each category of an image, and for ``absent`` categories that it lacks.
 
-    The seed and the image's id choose the absent ones; None adds no groups at all. No group names a category of which
-    the image has something unmarked, nor, in train, an ``unseen`` one. Raises VilamError unless every object of the
-    source is a region: an object that is not marked would be taken for absent.
+    The seed and the image's id choose the absent ones; None adds no groups at all. A category with unmarked objects in
+    the image gets no group, nor does an ``unseen`` one in train. Raises VilamError unless every object of the source is
+    a region: an object that is not marked would count as absent.
     """
     if absent is None:
         yield from records

@@ -1,4 +1,4 @@
-"""Data sets on disk: Parquet shards with the images inside, and card.json, written last, which makes them whole."""
+"""Data sets on disk: Parquet shards with the images inside, and card.json, written last."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from vilam.files import recover, replace_folder
 
 CARD = "card.json"
 ROWS_AT_ONCE = 32
-"""Images a row group: what one random access reads."""
+"""Images of a row group, which one random access reads."""
 CACHE_BYTES = 1 << 30
-"""Row groups that a store keeps in memory, at most."""
+"""Bytes of row groups that a store keeps in memory, at most."""
 
 
 def write_dataset(
@@ -35,9 +35,8 @@ def write_dataset(
 ) -> DatasetCard:
     """Write records as ``<split>-00000-of-00003.parquet`` and the card, and return the card with its counts.
 
-    Everything is written beside the folder and put in its place at the end: what was there stays until then.
-    num_invalid: skipped rows by split, read after the last record. Raises VilamError for a split without images
-    and for a disk that is full.
+    Everything is written beside the folder, which is replaced at the end. num_invalid: invalid rows by split, read
+    after the last record. Raises VilamError if a split has no images or the disk is full.
     """
     with replace_folder(folder) as new:
         counts = _write_shards(records, card.splits, new, shard_size)
@@ -50,7 +49,7 @@ def write_dataset(
 
 
 def read_card(folder: Path) -> DatasetCard:
-    """The card of a data set; raises VilamError where there is none or it cannot be read."""
+    """The card of a data set; raises VilamError if it is missing or cannot be read."""
     recover(folder)
     path = folder / CARD
     try:
@@ -77,7 +76,7 @@ def read_records(folder: Path, split: str | None = None, images: bool = True) ->
 
 
 def content_hash(image: bytes) -> str:
-    """SHA-256 of an encoded image, as hex: it names the image whatever its id is in another data set."""
+    """SHA-256 of an encoded image, as hex: the same image has the same hash in every data set."""
     return hashlib.sha256(image).hexdigest()
 
 
@@ -87,32 +86,32 @@ def content_hashes(folder: Path, split: str) -> dict[str, str]:
 
 
 class RecordStore:
-    """Some splits, by image id, in any order; row groups are read when asked for and kept up to CACHE_BYTES."""
+    """Some splits, by image id, in any order; row groups are read when needed and cached up to CACHE_BYTES."""
 
     def __init__(self, folder: Path, *splits: str) -> None:
-        """Open the shards and read the image ids; raises VilamError where the data set is not whole."""
+        """Open the shards and read the image ids; raises VilamError if the data set is not complete."""
         self.card = read_card(folder)
         self._shards = [(path, _open(path)) for split in splits for path in _shards(folder, self.card, split)]
-        self._places: dict[str, tuple[int, int, int]] = {}
+        self._positions: dict[str, tuple[int, int, int]] = {}
         for number, (path, shard) in enumerate(self._shards):
             for group in range(shard.num_row_groups):
                 ids = _read_group(shard, path, group, ["image_id"])["image_id"].to_pylist()
-                self._places.update({name: (number, group, row) for row, name in enumerate(ids)})
+                self._positions.update({name: (number, group, row) for row, name in enumerate(ids)})
         self._groups: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
-        """Images of the splits."""
-        return len(self._places)
+        """The number of images."""
+        return len(self._positions)
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Image ids in the order of the shards."""
-        return tuple(self._places)
+        return tuple(self._positions)
 
     def __getitem__(self, image_id: str) -> ImageRecord:
-        """The record of an image; KeyError where no split has such an image."""
-        number, group, row = self._places[image_id]
+        """The record of an image; raises KeyError if no split has it."""
+        number, group, row = self._positions[image_id]
         return to_record(self._group(number, group).slice(row, 1).to_pylist()[0])
 
     def _group(self, number: int, group: int) -> pa.Table:
@@ -128,7 +127,7 @@ class RecordStore:
 
 
 class _Shards:
-    """The growing shards of one split."""
+    """Writes the shards of one split."""
 
     def __init__(self, split: str, folder: Path, shard_size: int) -> None:
         if not re.fullmatch(r"\w+", split):
@@ -188,7 +187,7 @@ def _write_shards(
 
 
 def write_card(card: DatasetCard, folder: Path) -> None:
-    """Write the card into a folder in one step: it is there whole or not at all."""
+    """Write the card into a folder: the file is complete or absent at any moment."""
     temporary = folder / f"{CARD}.tmp"
     temporary.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
     temporary.rename(folder / CARD)

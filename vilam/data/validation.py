@@ -1,4 +1,4 @@
-"""Checks every row of a source; a bad region or image is left out, told in one line and counted."""
+"""Checks every row of a source; a bad region or image is left out, reported in one line and counted."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from vilam.geometry.boxes import area, clip_box
 
 logger = logging.getLogger(__name__)
 
-TOLD = 5
-"""Bad rows that the final error names."""
+MAX_LISTED = 5
+"""Bad rows that the final error lists, at most."""
 
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Image.DecompressionBombError)
 
@@ -35,13 +35,13 @@ class Validator:
         keypoints: dict[str, KeypointSchema],
         max_invalid: int,
         source: str,
-        tell: Callable[[str], None] = lambda line: logger.warning("%s: left out", line),
+        report: Callable[[str], None] = lambda line: logger.warning("%s: left out", line),
     ) -> None:
-        """categories, keypoints: what regions may be. source: what to call the data set in the error.
+        """categories: those that regions may have. keypoints: schema by category. source: the data set's name.
 
-        tell: what is done with the line of a bad row.
+        report: called with the line of each bad row.
         """
-        self._tell = tell
+        self._report = report
         self.num_invalid: Counter[str] = Counter()
         self._categories, self._keypoints = frozenset(categories), keypoints
         self._max_invalid, self._source = max_invalid, source
@@ -55,42 +55,42 @@ class Validator:
             if isinstance(row, Problem):
                 self._count(row)
                 continue
-            what = self._wrong_image(row.record)
-            if what:
-                self._count(Problem(row.record.split, row.place, what))
+            message = self._image_problem(row.record)
+            if message:
+                self._count(Problem(row.record.split, row.location, message))
             else:
                 self._image_ids.add(row.record.image_id)
-                yield self._without_bad(row)
+                yield self._without_bad_regions(row)
 
     def _count(self, problem: Problem) -> None:
-        line = f"{problem.place}: {problem.what}"
-        self._tell(line)
+        line = f"{problem.location}: {problem.message}"
+        self._report(line)
         self._lines.append(line)
         self.num_invalid[problem.split] += 1
         if len(self._lines) > self._max_invalid:
-            first = "; ".join(self._lines[:TOLD])
+            first = "; ".join(self._lines[:MAX_LISTED])
             raise VilamError(
                 f"{self._source}: more than prepare.max_invalid = {self._max_invalid} bad rows, the first: {first}: "
                 "mend them or raise prepare.max_invalid"
             )
 
-    def _wrong_image(self, record: ImageRecord) -> str | None:
+    def _image_problem(self, record: ImageRecord) -> str | None:
         if record.image_id in self._image_ids:
-            return f"image id {record.image_id} is there twice"
+            return f"image id {record.image_id} appears twice"
         try:
             with Image.open(BytesIO(record.image)) as image:
                 image.load()
                 size = image.size
         except UnidentifiedImageError:
-            return "broken or truncated image (of no known kind)"
+            return "broken or truncated image (unknown format)"
         except _DECODING_ERRORS as error:
             return f"broken or truncated image ({' '.join(str(error).split())[:80]})"
         if size != (record.width, record.height):
             return f"the image is {size[0]}x{size[1]}, the annotation says {record.width}x{record.height}"
         return None
 
-    def _without_bad(self, row: RawRecord) -> ImageRecord:
-        """The record with its good regions; of the categories of others it has something unmarked."""
+    def _without_bad_regions(self, row: RawRecord) -> ImageRecord:
+        """The record with its good regions; the categories of the others are added to ``unmarked``."""
         record = row.record.with_regions(self._good_regions(row))
         good = {region.region_id for region in record.regions}
         lost = {region.category for region in row.record.regions if region.region_id not in good}
@@ -101,12 +101,12 @@ class Validator:
             try:
                 yield self._region(region, row.record)
             except ValueError as error:
-                self._count(Problem(row.record.split, f"{row.place}, region {region.region_id}", str(error)))
+                self._count(Problem(row.record.split, f"{row.location}, region {region.region_id}", str(error)))
 
     def _region(self, region: Region, record: ImageRecord) -> Region:
-        """The region clipped to its image; ValueError, in words, where it is wrong."""
+        """The region clipped to its image; raises ValueError with a message if it is invalid."""
         if region.region_id in self._region_ids:
-            raise ValueError("its id is there twice")
+            raise ValueError("its id appears twice")
         if region.category not in self._categories:
             raise ValueError(f"unknown category {region.category!r}")
         width, height = record.width, record.height
@@ -153,7 +153,7 @@ def _keypoints(region: Region, schema: KeypointSchema | None, width: int, height
 
 
 def _keypoint(point: Keypoint, width: int, height: int) -> Keypoint:
-    """The keypoint, or an unlabelled one where it lies outside the image and nobody could point at it."""
+    """The keypoint, or an unlabelled one if it is outside the image."""
     x, y, v = point
     if not (math.isfinite(x) and math.isfinite(y) and v in (0, 1, 2)):
         raise ValueError(f"keypoint is not (x, y, 0..2): {point}")

@@ -19,7 +19,7 @@ def area(boxes: ArrayLike) -> FloatArray:
 
 
 def iou(boxes_a: ArrayLike, boxes_b: ArrayLike) -> FloatArray:
-    """Intersection over union of each pair of boxes, (N, 4) and (M, 4) -> (N, M); 0 where the union is empty."""
+    """Intersection over union of each pair of boxes, (N, 4) and (M, 4) -> (N, M); 0 if the union is empty."""
     a = np.asarray(boxes_a, dtype=np.float64).reshape(-1, 1, 4)
     b = np.asarray(boxes_b, dtype=np.float64).reshape(1, -1, 4)
     corners = np.concatenate([np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])], axis=-1)
@@ -40,7 +40,7 @@ def xywh_to_xyxy(box: Sequence[float]) -> Box:
 
 
 def clip_box(box: Sequence[float], width: float, height: float) -> Box:
-    """The part of a box inside a width x height image; of no area where the box lies outside."""
+    """The part of a box inside a width x height image; its area is 0 if the box lies outside."""
     x1, y1, x2, y2 = (float(value) for value in box)
     return min(max(x1, 0.0), width), min(max(y1, 0.0), height), min(max(x2, 0.0), width), min(max(y2, 0.0), height)
 
@@ -48,7 +48,7 @@ def clip_box(box: Sequence[float], width: float, height: float) -> Box:
 def scale_1000(values_xy: ArrayLike, width: float, height: float) -> NDArray[np.int64]:
     """Pixels -> whole numbers 0..1000 of the image's sides, rounded half up and clipped; same shape.
 
-    values_xy: (..., 2n), x and y in turn: points (N, 2), boxes (N, 4) or one box (4,).
+    values_xy: (..., 2n), x and y alternate: points (N, 2), boxes (N, 4) or one box (4,).
     """
     pixels = np.asarray(values_xy, dtype=np.float64)
     scaled = np.floor(pixels * 1000 / _sides(pixels, width, height) + 0.5)
@@ -56,7 +56,7 @@ def scale_1000(values_xy: ArrayLike, width: float, height: float) -> NDArray[np.
 
 
 def unscale_1000(values_xy: ArrayLike, width: float, height: float) -> FloatArray:
-    """Numbers 0..1000 of the image's sides -> pixels; (..., 2n), x and y in turn, same shape."""
+    """Numbers 0..1000 of the image's sides -> pixels; (..., 2n), x and y alternate, same shape."""
     numbers = np.asarray(values_xy, dtype=np.float64)
     return np.asarray(numbers * _sides(numbers, width, height) / 1000)
 

@@ -9,7 +9,7 @@ from vilam.geometry.boxes import Box, FloatArray
 
 
 def area(polygon: ArrayLike) -> float:
-    """Signed shoelace area of a ring (N, 2); positive where it runs clockwise as seen on the screen (y down)."""
+    """Signed shoelace area of a ring (N, 2); positive if it runs clockwise as seen on the screen (y down)."""
     points = _points(polygon)
     following = np.roll(points, -1, axis=0)
     return float(np.sum(points[:, 0] * following[:, 1] - following[:, 0] * points[:, 1]) / 2)
@@ -29,9 +29,9 @@ def resample(polygon: ArrayLike, count: int = 25) -> FloatArray:
     ring = clockwise(polygon)
     closed = np.concatenate([ring, ring[:1]])
     lengths = np.hypot(*np.diff(closed, axis=0).T)
-    travelled = np.concatenate([[0.0], np.cumsum(lengths)])
-    places = np.arange(count) * (travelled[-1] / count)
-    return np.stack([np.interp(places, travelled, closed[:, axis]) for axis in (0, 1)], axis=1)
+    distances = np.concatenate([[0.0], np.cumsum(lengths)])
+    positions = np.arange(count) * (distances[-1] / count)
+    return np.stack([np.interp(positions, distances, closed[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def polygon_box(polygon: ArrayLike) -> Box:

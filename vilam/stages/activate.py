@@ -1,6 +1,6 @@
-"""``activate``: captions with coordinates, so that the language model learns that the numbers mean coordinates.
+"""``activate``: phase 1, captions with coordinates, so that the language model learns what coordinates mean.
 
-It begins with the model that the settings describe, or with a trained one.
+It starts from the model that the settings describe, or from a trained one.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from vilam.models.vilam.tokenization import add_answer_prefix
 from vilam.training.run import Data, checkpoints_for, run_job
 
 TEXTS = 200_000
-"""Instructions that a tokenizer is trained on, at most."""
+"""Number of instructions that a tokenizer is trained on, at most."""
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Trains on captions with coordinates; writes models/activate, metrics/activate.json and the loss curve."""
-    layout, own = Layout(root), settings.activate
+    """Train on captions with coordinates; write models/activate, metrics/activate.json and the loss curve."""
+    layout, phase = Layout(root), settings.activate
     resolved = _resolved(settings, root)
-    if launch("activate", own, root):
+    if launch("activate", phase, root):
         return
     start = _new(settings, layout) if resolved is None else _trained(resolved, layout)
-    checkpoints = checkpoints_for("activate", settings, layout, own.model_dump(), start.info)
+    checkpoints = checkpoints_for("activate", settings, layout, phase.model_dump(), start.info)
     tasks = {"activation": 1.0}
-    data = Data.open(layout, {*tasks}, own.validation_images)
+    data = Data.open(layout, {*tasks}, phase.validation_images)
     run_job("activate", settings, layout, start, data, tasks, 0.0, None, checkpoints, lambda *_: None)
 
 
 def _resolved(settings: Settings, root: Path) -> ResolvedModel | None:
-    """The trained model that is fine-tuned, if any; raises VilamError if it cannot be."""
+    """The trained model to fine-tune, if there is one; raises VilamError if it cannot be fine-tuned."""
     if settings.model.fine_tune_from is None:
         return None
     found = resolve_model("model.fine_tune_from", settings.model.fine_tune_from, root, settings.model)

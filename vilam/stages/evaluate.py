@@ -1,4 +1,4 @@
-"""``evaluate``: one answer to each question by both models, scored strictly: metrics, CSVs, predictions, the report."""
+"""``evaluate``: both models answer each question once and are scored: metrics, CSVs, predictions, the report."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ from vilam.tasks import ALL_TASKS
 from vilam.tracking.runs import Tracker, open_run
 
 OTHER = "other"
-"""The name of the numbers of `evaluate.model`; those of this project's models have the names of their stages."""
+"""The key of the metrics of `evaluate.model`; those of this project's models have their stages as keys."""
 
 logger = logging.getLogger(__name__)
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Scores models/activate and models/train, or evaluate.model; writes metrics, plots, predictions and the report.
+    """Score models/activate and models/train, or evaluate.model; write metrics, plots, predictions and the report.
 
-    Raises VilamError if a task or the split is unknown or a model is missing.
+    Raises VilamError if a task or a split is unknown or a model is missing.
     """
     chosen = settings.evaluate
     if unknown := set(chosen.tasks or ()) - ALL_TASKS.keys():
         raise VilamError(f"evaluate.tasks: unknown {', '.join(sorted(unknown))}: choose from {', '.join(ALL_TASKS)}")
-    models = models_of(chosen, root) if rank() == 0 else {}  # mistakes show before others are started
+    models = models_of(chosen, root) if rank() == 0 else {}  # errors are reported before other processes start
     if launch("evaluate", chosen, root):
         return
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     with process_group() as processes:
-        logger.disabled = processes.rank > 0  # the first process reports
+        logger.disabled = processes.rank > 0  # only the first process logs
         _evaluate(processes.all_gather(models)[0], settings, Layout(root), processes)
 
 
 def _evaluate(resolved: Mapping[str, ResolvedModel], settings: Settings, layout: Layout, processes: Processes) -> None:
-    """All processes answer, the first one scores and writes."""
+    """All processes answer; the first one scores and writes."""
     chosen = settings.evaluate
     records = RecordStore(layout.records, *chosen.splits)
     loaded = {stage: model.open() for stage, model in resolved.items()}
     leaked = leaked_images(records, frozenset().union(*(each.seen for each in loaded.values())))
-    asked = [each for each in instructions_of(layout, chosen) if each.image_id not in leaked]
-    if not asked:
+    instructions = [each for each in instructions_of(layout, chosen) if each.image_id not in leaked]
+    if not instructions:
         raise VilamError(f"evaluate: every image of {_named(chosen)} was trained on: choose another split")
     for each in loaded.values():
         each.network.cast_frozen(precision("auto"))
@@ -68,13 +68,13 @@ def _evaluate(resolved: Mapping[str, ResolvedModel], settings: Settings, layout:
             keep_features(each.network, settings.model)
     answers = {}
     for stage, each in loaded.items():
-        # The data set that is asked about decides what may be answered, not the one that was trained on.
+        # The grammars are those of the data set of the evaluation, not of the one that the model was trained on.
         model = Model.for_data(each.network.to(best_device(processes.rank)), each.tokenizer, records.card)
-        answers[stage] = ask(Answerer(model, records, chosen.batch_size, processes), asked, chosen, stage)
+        answers[stage] = ask(Answerer(model, records, chosen.batch_size, processes), instructions, chosen, stage)
     if processes.rank > 0:
         return
     evaluations = {stage: score(each, records, chosen, settings.seed) for stage, each in answers.items()}
-    num_images = len({instruction.image_id for instruction in asked})
+    num_images = len({instruction.image_id for instruction in instructions})
     facts = {"data": records.card.name, "split": ", ".join(chosen.splits), "images": str(num_images)}
     facts |= {"left out, since trained on": str(len(leaked))} if leaked else {}
     facts |= {"model": resolved[OTHER].version, "trained on": loaded[OTHER].card.name} if OTHER in loaded else {}
@@ -86,7 +86,7 @@ def _evaluate(resolved: Mapping[str, ResolvedModel], settings: Settings, layout:
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """What an evaluation leaves: the answers, the tables behind the plots, and the report."""
+    """The files of an evaluation: the answers, the tables of the plots, and the report."""
 
     evaluations: dict[str, Evaluation]
     records: RecordStore
@@ -95,7 +95,7 @@ class _Report:
     layout: Layout
 
     def write(self, tracker: Tracker) -> None:
-        """Writes all of it, and logs it with the metrics of the last model and of `activate`'s."""
+        """Write all files, and log them with the metrics of the last model and those of `activate`."""
         self._write_tables()
         origin = {"MLflow run": tracker.run_id, "git commit": tracker.origin.get("git_commit", "unknown")}
         write_report(
@@ -124,9 +124,9 @@ class _Report:
 
 
 def models_of(settings: EvaluateSettings, root: Path) -> dict[str, ResolvedModel]:
-    """The models that are asked, by the name of their numbers: their stage, or OTHER for evaluate.model.
+    """The models to evaluate, by the key of their metrics: their stage, or OTHER for evaluate.model.
 
-    Raises VilamError if there is no such evaluate.model.
+    Raises VilamError if evaluate.model does not exist.
     """
     if settings.model is not None:
         return {OTHER: resolve_model("evaluate.model", settings.model, root)}
@@ -137,7 +137,7 @@ def models_of(settings: EvaluateSettings, root: Path) -> dict[str, ResolvedModel
 def _open_run(
     settings: Settings, layout: Layout, loaded: Mapping[str, LoadedModel], facts: Mapping[str, str]
 ) -> AbstractContextManager[Tracker]:
-    """The run of the training; for another model a run of its own, since its numbers are not of its training."""
+    """The run of the training; for evaluate.model a new run, since its metrics do not belong to the training."""
     if OTHER not in loaded:
         return open_run(layout.root, "train", loaded["train"].info.get("run_id"))
     tags = {"evaluated_model": facts["model"], "trained_on": facts["trained on"], "data_set": facts["data"]}
@@ -146,8 +146,8 @@ def _open_run(
 
 
 def instructions_of(layout: Layout, settings: EvaluateSettings) -> list[Instruction]:
-    """All instructions of the tasks that are asked about the first ``max_images`` images of each split."""
-    chosen = [asked for split in settings.splits for asked in _of_split(split, layout, settings)]
+    """The instructions of the evaluated tasks on the first ``max_images`` images of each split."""
+    chosen = [each for split in settings.splits for each in _of_split(split, layout, settings)]
     if not chosen:
         raise VilamError(f"evaluate: {_named(settings)} has no instructions: choose another split")
     return chosen
@@ -155,11 +155,11 @@ def instructions_of(layout: Layout, settings: EvaluateSettings) -> list[Instruct
 
 def _of_split(split: str, layout: Layout, settings: EvaluateSettings) -> Iterator[Instruction]:
     images: set[str] = set()
-    for asked in read_instructions(layout.instructions, split, set(settings.tasks or ALL_TASKS)):
-        images.add(asked.image_id)
+    for instruction in read_instructions(layout.instructions, split, set(settings.tasks or ALL_TASKS)):
+        images.add(instruction.image_id)
         if len(images) > settings.max_images:
             return
-        yield asked
+        yield instruction
 
 
 def _named(settings: EvaluateSettings) -> str:
@@ -168,7 +168,7 @@ def _named(settings: EvaluateSettings) -> str:
 
 
 def leaked_images(records: RecordStore, seen: frozenset[str]) -> set[str]:
-    """Ids of the images whose content was trained on; each is reported, and none of them is asked about."""
+    """Ids of the images whose content was trained on; each is reported and left out of the evaluation."""
     leaked = {image_id for image_id in records.ids if content_hash(records[image_id].image) in seen}
     for image_id in sorted(leaked):
         logger.warning("evaluate: image %s was trained on: left out", image_id)

@@ -1,4 +1,4 @@
-"""``prepare``: any source to checked image records: data/records and metrics/prepare.json."""
+"""``prepare``: from any source to checked image records: data/records and metrics/prepare.json."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vilam.progress import Progress
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Reads the source of settings.prepare, checks it and writes it; changes nothing if it raises VilamError."""
+    """Read, check and write the source of settings.prepare; changes nothing if it raises VilamError."""
     layout, prepare = Layout(root), settings.prepare
     source = open_source(prepare, settings.seed, root)
     validator = Validator(source.categories, source.keypoints, prepare.max_invalid, source.name)

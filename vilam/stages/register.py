@@ -16,9 +16,9 @@ from vilam.tracking.registration import register_model
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Reads metrics/evaluate.json and models/train, registers the model, writes metrics/register.json.
+    """Read metrics/evaluate.json and models/train, register the model, write metrics/register.json.
 
-    Raises VilamError if one of them is missing or broken, the metrics are another model's, or MLflow cannot be used.
+    Raises VilamError if one of them is missing or broken, the metrics are of another model, or MLflow cannot be used.
     """
     layout, own = Layout(root), settings.register_
     model, scored = layout.model("train"), layout.metrics("evaluate")

@@ -1,4 +1,4 @@
-"""``synthesize``: image records to the instructions of all grounding tasks, with their counts and lengths."""
+"""``synthesize``: from image records to the instructions of all grounding tasks, with their counts and lengths."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from vilam.tasks.synthesis import render, render_groups
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Reads data/records; writes data/instructions, metrics/synthesize.json and metrics/plots/synthesize_*.csv.
+    """Read data/records; write data/instructions, metrics/synthesize.json and metrics/plots/synthesize_*.csv.
 
-    Raises VilamError if the records are missing or broken, there is no such teacher, the disk is full, or nothing is
-    left to train on. Data without a split train are for evaluation alone.
+    Raises VilamError if the records are missing or broken, the teacher does not exist, the disk is full, or train has
+    no instruction. Data without a split train are for evaluation only.
     """
     layout = Layout(root)
     card = read_card(layout.records)
     descriptions = _descriptions(settings, layout)
-    if descriptions is None:  # the first process writes
+    if descriptions is None:  # only the first process writes
         return
     rendered = _rendered(layout.records, card, descriptions, settings)
     write_instructions(layout.instructions, _with_train(rendered, layout) if TRAIN in card.splits else rendered)
@@ -55,12 +55,12 @@ def _descriptions(settings: Settings, layout: Layout) -> Descriptions | None:
     teacher = resolve_model("synthesize.teacher", settings.synthesize.teacher, layout.root, settings.model)
     if launch("synthesize", settings.synthesize, layout.root):
         return None
-    given = (_given(record, settings) for record in read_records(layout.records, TRAIN, images=False))
-    return describe(teacher, RecordStore(layout.records, TRAIN), undescribed(given), settings)
+    records = (_own_expressions(record, settings) for record in read_records(layout.records, TRAIN, images=False))
+    return describe(teacher, RecordStore(layout.records, TRAIN), undescribed(records), settings)
 
 
-def _given(record: ImageRecord, settings: Settings) -> ImageRecord:
-    """The record with the expressions that it has without a teacher."""
+def _own_expressions(record: ImageRecord, settings: Settings) -> ImageRecord:
+    """The record with its expressions before a teacher adds any."""
     return keep_described(add_rule_expressions(record), settings.synthesize.described_fraction, settings.seed)
 
 
@@ -68,7 +68,7 @@ def _rendered(folder: Path, card: DatasetCard, descriptions: Descriptions, setti
     tasks = [*TASKS.values(), ACTIVATION]
     num_images = sum(counts["num_images"] for counts in card.counts.values())
     for record in track(read_records(folder, images=False), num_images, "synthesize", "images"):
-        described = descriptions.apply(_given(record, settings))
+        described = descriptions.apply(_own_expressions(record, settings))
         yield from render(described, card, tasks, settings.synthesize.expressions_per_region, settings.seed)
         yield from render_groups(described, GROUP_TASKS.values(), settings.seed)
 
@@ -89,7 +89,7 @@ def _counts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lengths(table: pd.DataFrame) -> pd.DataFrame:
-    """Histogram of the lengths of the answers, a number counting as a word: columns task, num_words, count."""
+    """Histogram of the lengths of answers, where a number is a word: columns task, num_words, count."""
     lengths = table.assign(num_words=table["answer"].str.count(" ") + 1)
     return lengths.groupby(["task", "num_words"]).size().reset_index(name="count")
 

@@ -1,4 +1,4 @@
-"""``train``: all tasks jointly, and the cycle between the two directions."""
+"""``train``: phase 2, all tasks jointly, and the cycle between the two directions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vilam.training.run import Data, checkpoints_for, run_job
 
 
 def run(settings: Settings, root: Path) -> None:
-    """Trains models/activate as one MLflow run; writes models/train, metrics/train.json and the loss curve."""
+    """Train models/activate further in one MLflow run; write models/train, metrics/train.json and the loss curve."""
     layout, own = Layout(root), settings.train
     if unknown := own.tasks.keys() - ALL_TASKS.keys():
         raise VilamError(f"train.tasks: unknown {', '.join(sorted(unknown))}: choose from {', '.join(ALL_TASKS)}")

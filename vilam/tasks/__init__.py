@@ -1,4 +1,4 @@
-"""The tasks by name: on one region, on all that an expression means, and the captions of step 1."""
+"""The tasks by name: on one region, on all regions that an expression means, and the captions of phase 1."""
 
 from vilam.tasks.activation import Activation
 from vilam.tasks.base import GroundingTask, GroupTask, Task
@@ -13,9 +13,9 @@ from vilam.tasks.reg_class import RegClass
 TASKS: dict[str, GroundingTask] = {
     task.name: task for task in (RecBox(), RecKeypoints(), RecMask(), RegClass(), RegCaption())
 }
-"""The paper's five, each on one region."""
+"""The five tasks of the paper, each on one region."""
 GROUP_TASKS: dict[str, GroupTask] = {task.name: task for task in (RecEvery(), Presence())}
-"""On whatever an expression means: several regions or none."""
+"""Tasks on all regions that an expression means: several, one or none."""
 ALL_TASKS: dict[str, Task] = {**TASKS, **GROUP_TASKS}
-"""All that can be trained and evaluated."""
+"""All tasks that can be trained and evaluated."""
 ACTIVATION: GroundingTask = Activation()

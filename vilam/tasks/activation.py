@@ -1,7 +1,7 @@
-"""``activation``: step 1, captions that state an object and its box, so that the model learns that numbers mean places.
+"""``activation``: phase 1, captions with an object and its box, so that the model learns what coordinates mean.
 
-Here the templates are the answers, half of them with the expression first and half with the region first, so that the
-model learns to write a box and to read one. Scores: ``iou`` with the true box, 0..1.
+Here the templates are answers, half of them with the expression first and half with the region first, so that the model
+learns both to write a box and to read one. Scores: ``iou`` with the true box, 0..1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SLOTS = re.compile(r"(\{expression\}|\{region\})")
 
 
 class Activation(GroundingTask):
-    """Captions with coordinates; the question says nothing of the region."""
+    """Captions with coordinates; the question does not mention the region."""
 
     name = "activation"
     direction = "both"
@@ -42,25 +42,25 @@ class Activation(GroundingTask):
     )
 
     def applies(self, region: Region, card: DatasetCard) -> bool:
-        """Every region; one that nobody described is called by its category."""
+        """True for every region; one without expressions is named by its category."""
         return True
 
     def ask(self, template: int, record: ImageRecord, region: Region, expression: Expression | None) -> str:
-        """A prompt that asks for a caption."""
+        """A question that asks for a caption."""
         return QUESTIONS[template % len(QUESTIONS)]
 
     def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
         """The sentence of this template."""
-        words = expression.text if expression else with_article(region.category)
-        place = box_text(region.box_xyxy, record.width, record.height)
-        return self.templates[template].format(expression=words, region=place)
+        text = expression.text if expression else with_article(region.category)
+        box = box_text(region.box_xyxy, record.width, record.height)
+        return self.templates[template].format(expression=text, region=box)
 
     def grammar(self, card: DatasetCard) -> Grammar:
         """One alternative for each template."""
         return tuple(_elements(template) for template in self.templates)
 
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
-        """Read the words and the box of a sentence of one of the templates."""
+        """Read the expression and the box of a sentence of one of the templates."""
         for template in self.templates:
             match = re.fullmatch(_pattern(template), answer)
             box = read_box(match["region"], width, height) if match else None

@@ -1,7 +1,7 @@
-"""Boxes and points in the paper's text: whole numbers 0-1000, x of the image's width and y of its height.
+"""Boxes and points as text in the paper's format: integers 0-1000, x of the image's width and y of its height.
 
-``[602, 489, 796, 972]`` is a box and ``[[12, 40], [13, 52]]`` a list of points. All questions and answers hold them in
-this form; a model writes them in its own (vilam/models/coordinate_formats.py).
+``[602, 489, 796, 972]`` is a box and ``[[12, 40], [13, 52]]`` a list of points. All questions and answers have this
+format; each model encodes it in its own (vilam/models/coordinate_formats.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vilam.data.records import Point
 from vilam.geometry.boxes import Box, scale_1000, unscale_1000
 
 SCALE = 1000
-"""The largest number, which stands for the whole side of an image."""
+"""The largest coordinate: the whole side of an image."""
 _NUMBER = "(?:1000|[1-9][0-9]{0,2}|0)"
 _PAIR = rf"\[{_NUMBER}, {_NUMBER}\]"
 _BOX = rf"\[{_NUMBER}, {_NUMBER}, {_NUMBER}, {_NUMBER}\]"
@@ -24,7 +24,7 @@ GROUP = re.compile(rf"{_POINTS}|{_BOX}")
 
 
 def group_numbers(group: str) -> list[int]:
-    """The numbers of a box or of a list of points, in their order."""
+    """The numbers of a box or of a list of points, in order."""
     return [int(digits) for digits in re.findall("[0-9]+", group)]
 
 
@@ -67,15 +67,15 @@ def read_points(text: str, width: int, height: int) -> tuple[Point, ...] | None:
 
 
 def counted(count: int, noun: str, ending: str = "s") -> str:
-    """How a counted answer begins: ``1 part: ``, ``4 keypoints: ``; ``ending`` makes the plural of the noun."""
+    """The beginning of an answer with a count: ``1 part: ``, ``4 keypoints: ``; ``ending``: of the noun's plural."""
     return f"{count} {noun}: " if count == 1 else f"{count} {noun}{ending}: "
 
 
 def widened(low: int, high: int, thin: int, largest: int) -> tuple[int, int]:
-    """The two numbers of a span, the second above the first.
+    """The two ends of a span, the second larger than the first.
 
-    low, high: the ends of the span, rounded. thin: where a span begins whose ends are one number. largest: the largest
-    number that the second may be in that case.
+    low, high: the ends, rounded. thin: the first end if both are the same number. largest: the upper bound of the
+    second end in that case.
     """
     if low < high:
         return low, high

@@ -1,4 +1,4 @@
-"""What a task is: how to ask, how to answer, how to read the answer back, how to score it."""
+"""The interface of a task: its question, its true answer, the parser of answers, and the score."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from vilam.tasks.grammar import Grammar
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An answer read back, in absolute pixels of the original image; only what the task speaks of is set.
+    """A parsed answer, in absolute pixels of the original image; a task sets only its own fields.
 
-    boxes: of an answer that tells of any number of them; () where it says that there is none.
+    boxes: of a task whose answers have any number of boxes; () if the answer says that there is none.
     """
 
     box_xyxy: Box | None = None
@@ -27,10 +27,10 @@ class Reading:
 
 
 class Task(ABC):
-    """One task; one file each.
+    """One task, in a file of its own.
 
     ``direction`` is "rec" (expression -> region), "reg" (region -> words) or "both" (activation).
-    ``templates`` are at least ten questions, each with the one slot ``{expression}`` (rec) or ``{region}`` (reg).
+    ``templates`` are at least ten questions, each with one slot, ``{expression}`` (rec) or ``{region}`` (reg).
     """
 
     name: ClassVar[str]
@@ -43,23 +43,23 @@ class Task(ABC):
 
     @abstractmethod
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
-        """Read an answer back into pixels of a width x height image; None where it cannot be read."""
+        """Parse an answer into pixels of a width x height image; None if it cannot be parsed."""
 
 
 class GroundingTask(Task):
     """A task on one region, registered in ``vilam.tasks.TASKS``.
 
-    ``uses`` says which expressions of a region make an instruction: "every" one, "one" of them, "none".
+    ``uses``: the expressions of a region that become instructions: "every" one, "one" of them, or "none".
     """
 
     uses: ClassVar[Literal["every", "one", "none"]] = "every"
 
     @abstractmethod
     def applies(self, region: Region, card: DatasetCard) -> bool:
-        """Whether this region has what the task asks for (keypoints, polygons, ...)."""
+        """Whether this region has what the task needs (keypoints, polygons, ...)."""
 
     def question(self, template: int, record: ImageRecord, region: Region, expression: Expression | None) -> str:
-        """The question in words, coordinates 0-1000, after the domain of the image."""
+        """The question as text, with coordinates 0-1000, after the domain of the image."""
         return _in_domain(record, self.ask(template, record, region, expression))
 
     def ask(self, template: int, record: ImageRecord, region: Region, expression: Expression | None) -> str:
@@ -71,32 +71,32 @@ class GroundingTask(Task):
 
     @abstractmethod
     def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
-        """The true answer in words, coordinates 0-1000; only activation heeds the template."""
+        """The true answer as text, with coordinates 0-1000; only activation uses the template."""
 
     @abstractmethod
     def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
-        """Score a readable answer against the true region; the keys are the task's own (see its module)."""
+        """Score a parsed answer against the true region; the keys are the task's own (see its module)."""
 
     def judge(self, answer: str, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
-        """Read an answer and score it; one that cannot be read says nothing."""
+        """Parse an answer and score it; one that cannot be parsed counts as empty."""
         return self.score(self.parse(answer, record.width, record.height) or Reading(), record, region, card)
 
 
 class GroupTask(Task):
-    """A task on all that an expression means, be it several regions or none, registered in `vilam.tasks.GROUP_TASKS`.
+    """A task on all regions that an expression means: several, one or none. Registered in `vilam.tasks.GROUP_TASKS`.
 
-    It is always asked with an expression.
+    Every question has an expression.
     """
 
     direction = "rec"
 
     def question(self, template: int, record: ImageRecord, expression: str) -> str:
-        """The question in words, after the domain of the image."""
+        """The question as text, after the domain of the image."""
         return _in_domain(record, self.templates[template].format(expression=expression))
 
     @abstractmethod
     def answer(self, record: ImageRecord, group: Group) -> str:
-        """The true answer in words, coordinates 0-1000."""
+        """The true answer as text, with coordinates 0-1000."""
 
     @abstractmethod
     def score(self, reading: Reading, record: ImageRecord, group: Group) -> dict[str, float]:

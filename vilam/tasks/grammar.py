@@ -1,4 +1,4 @@
-"""What an answer may look like, told in words; a coordinate format turns it into tokens."""
+"""Grammars of answers, in text; a coordinate format turns them into grammars of tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """``[[x, y], ...]`` of ``count`` points; ``closed`` repeats the first point once more at the end."""
+    """``[[x, y], ...]`` of ``count`` points; ``closed`` repeats the first point at the end."""
 
     count: int
     closed: bool = False
@@ -34,22 +34,22 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Free words: no coordinates and no special tokens, one token at least; without ``digits`` no numbers either."""
+    """Free words: at least one token, no coordinates and no special tokens; without ``digits`` no numbers either."""
 
     digits: bool = True
 
 
 Element = Literal | Box | Points | OneOf | Words
 Grammar = tuple[tuple[Element, ...], ...]
-"""Alternatives; each is a sequence of elements that the answer consists of."""
+"""Alternatives, each a sequence of elements."""
 
 
 AND = " and "
-"""Stands between the elements of a row."""
+"""Separates repeated elements."""
 
 
-def row(begin: str, element: Element, count: int) -> tuple[Element, ...]:
-    """So many of one element after a text, with AND between them."""
+def repeated(begin: str, element: Element, count: int) -> tuple[Element, ...]:
+    """A text and then ``count`` times an element, separated by AND."""
     elements: list[Element] = [Literal(begin)]
     for number in range(count):
         elements += [Literal(AND)] * (number > 0) + [element]

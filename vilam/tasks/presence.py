@@ -1,6 +1,6 @@
-"""``presence``: whether an image holds anything that an expression means. Scores: ``correct``, 1 or 0.
+"""``presence``: whether anything in an image fits an expression. Scores: ``correct``, 1 or 0.
 
-How sure it is of "yes" ranks images (the area under the ROC curve); that is measured over a whole split.
+The probability of "yes" ranks the images of a split: the evaluation computes the area under the ROC curve from it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ YES, NO = "yes", "no"
 
 
 def probability_of_yes(reading: Reading, probability: float) -> float:
-    """By the probability of the answer, which is one of two; of one that cannot be read, a half."""
+    """The probability of "yes", from that of the answer; 0.5 if the answer cannot be parsed."""
     if reading.text is None:
         return 0.5
     return probability if reading.text == YES else 1 - probability
 
 
 class Presence(GroupTask):
-    """Whether there is any; the answer is ``yes`` or ``no``."""
+    """Whether there is any such region; the answer is ``yes`` or ``no``."""
 
     name = "presence"
     templates = (
@@ -45,9 +45,9 @@ class Presence(GroupTask):
         return ((OneOf((YES, NO)),),)
 
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
-        """Read either word and nothing else."""
+        """Parse ``yes`` or ``no``."""
         return Reading(text=answer) if answer in (YES, NO) else None
 
     def score(self, reading: Reading, record: ImageRecord, group: Group) -> dict[str, float]:
-        """``correct``: whether it is as it was said."""
+        """``correct``: whether the answer is the true one."""
         return {"correct": float(reading.text == self.answer(record, group))}

@@ -1,4 +1,4 @@
-"""``rec_box``: where is the region that an expression means, as a box. Scores: ``iou`` with the true box, 0..1."""
+"""``rec_box``: the box of the region that an expression means. Scores: ``iou`` with the true box, 0..1."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RecBox(GroundingTask):
     )
 
     def applies(self, region: Region, card: DatasetCard) -> bool:
-        """Every region that somebody described."""
+        """Regions with an expression."""
         return bool(region.expressions)
 
     def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
@@ -42,7 +42,7 @@ class RecBox(GroundingTask):
         return ((Box(),),)
 
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
-        """Read ``[x1, y1, x2, y2]`` and nothing else."""
+        """Parse ``[x1, y1, x2, y2]``."""
         box = read_box(answer, width, height)
         return None if box is None else Reading(box_xyxy=box)
 

@@ -1,10 +1,10 @@
-"""``rec_every``: all regions that an expression means, as boxes: several of them, one, or none.
+"""``rec_every``: the boxes of all regions that an expression means: several, one, or none.
 
 Scores, as in generalized referring expression comprehension (GREC, arXiv 2308.16182): ``f1`` of the boxes found, at
 IoU 0.5; ``perfect``, 1 if F1 is 1; ``existence_correct``, 1 if the answer is right about whether there is any region;
-``num_true``, the number of true regions. If there are none, "none" has an F1 of 1 and any other answer 0.
+``num_true``, the number of true regions. If there are none, the answer "none" has an F1 of 1 and any other answer 0.
 
-An answer has at most MAX_BOXES boxes, the largest ones from left to right; it is scored against all regions.
+An answer has at most MAX_BOXES boxes, the largest ones, from left to right; it is scored against all regions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vilam.data.records import DatasetCard, Group, ImageRecord
 from vilam.geometry import boxes
 from vilam.tasks.answers import box_text, counted, read_box
 from vilam.tasks.base import GroupTask, Reading
-from vilam.tasks.grammar import AND, Box, Grammar, Literal, row
+from vilam.tasks.grammar import AND, Box, Grammar, Literal, repeated
 
 MAX_BOXES = 20
 MIN_IOU = 0.5
@@ -42,26 +42,26 @@ class RecEvery(GroupTask):
     )
 
     def answer(self, record: ImageRecord, group: Group) -> str:
-        """The number of boxes and each of them."""
+        """The number of boxes and the boxes, or ``none``."""
         true = [region.box_xyxy for region in record.members(group)]
         largest = sorted(true, key=lambda box: -float(boxes.area(box)))[:MAX_BOXES]
-        told = [box_text(box, record.width, record.height) for box in sorted(largest)]
-        return _count(len(told)) + AND.join(told) if told else NONE
+        texts = [box_text(box, record.width, record.height) for box in sorted(largest)]
+        return _count(len(texts)) + AND.join(texts) if texts else NONE
 
     def grammar(self, card: DatasetCard) -> Grammar:
-        """None, or an alternative for each number of boxes."""
-        return ((Literal(NONE),), *(row(_count(count), Box(), count) for count in range(1, MAX_BOXES + 1)))
+        """``none``, or an alternative for each number of boxes."""
+        return ((Literal(NONE),), *(repeated(_count(count), Box(), count) for count in range(1, MAX_BOXES + 1)))
 
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
-        """Read ``none``, or the number and just as many boxes."""
+        """Parse ``none``, or a number and exactly as many boxes."""
         if answer == NONE:
             return Reading(boxes=())
         match = _ANSWER.fullmatch(answer)
         if match is None or not answer.startswith(_count(int(match[1]))):
             return None
-        read = [read_box(text, width, height) for text in match[2].split(AND)]
-        found = tuple(box for box in read if box)
-        return Reading(boxes=found) if len(found) == len(read) == int(match[1]) <= MAX_BOXES else None
+        parsed = [read_box(text, width, height) for text in match[2].split(AND)]
+        found = tuple(box for box in parsed if box)
+        return Reading(boxes=found) if len(found) == len(parsed) == int(match[1]) <= MAX_BOXES else None
 
     def score(self, reading: Reading, record: ImageRecord, group: Group) -> dict[str, float]:
         """``f1``, ``perfect``, ``existence_correct`` and ``num_true``."""
@@ -73,9 +73,9 @@ class RecEvery(GroupTask):
 
 
 def box_f1(found: Sequence[boxes.Box], true: Sequence[boxes.Box]) -> float:
-    """F1 of boxes at IoU 0.5; 1 where both are none.
+    """F1 of boxes at IoU 0.5; 1 if both are empty.
 
-    Pairs are made one by one, of the boxes that overlap most, as in the evaluation of gRefCOCO's authors.
+    Boxes are matched greedily, the pair with the highest IoU first, as in the evaluation of gRefCOCO's authors.
     """
     if not found or not true:
         return float(not found and not true)

@@ -1,8 +1,8 @@
-"""``rec_keypoints``: where are the keypoints of the region that an expression means. Scores: ``oks`` and ``pck``, 0..1.
+"""``rec_keypoints``: the keypoints of the region that an expression means. Scores: ``oks`` and ``pck``, 0..1.
 
-All keypoints of the category's schema are written, in its order, those nobody labelled as ``[0, 0]`` (COCO's own
-coordinate_format). The paper's figures list the labelled points only; then nothing says which point is which, and OKS
-compares point by point.
+An answer has all keypoints of the category's schema, in its order, and ``[0, 0]`` for unlabelled ones, as in COCO. The
+paper's figures list only the labelled points; but then it is not known which point is which, and OKS compares point by
+point.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vilam.tasks.grammar import Grammar, Literal, Points
 
 _ANSWER = re.compile(r"([1-9][0-9]{0,3}) keypoints?: (\[.*\])")
 BOX_AREA_FRACTION = 0.53
-"""Share of its box that an object of unknown outline covers, as COCO-style evaluations assume (CrowdPose, MMPose)."""
+"""Fraction of its box that an object without a mask covers, as COCO-style evaluations assume (CrowdPose, MMPose)."""
 
 
 class RecKeypoints(GroundingTask):
@@ -59,7 +59,7 @@ class RecKeypoints(GroundingTask):
         return tuple((Literal(counted(count, "keypoint")), Points(count)) for count in counts)
 
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
-        """Read the number and just as many points."""
+        """Parse a number and exactly as many points."""
         match = _ANSWER.fullmatch(answer)
         points = read_points(match[2], width, height) if match else None
         if match is None or points is None or len(points) != int(match[1]):
@@ -67,7 +67,7 @@ class RecKeypoints(GroundingTask):
         return Reading(points=points) if answer.startswith(counted(len(points), "keypoint")) else None
 
     def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
-        """``oks`` and ``pck`` over the labelled keypoints; 0 where the answer has another number of points."""
+        """``oks`` and ``pck`` over the labelled keypoints; 0 if the answer has a different number of points."""
         sigmas = card.keypoints[region.category].sigmas
         if reading.points is None or len(reading.points) != len(region.keypoints):
             return {"oks": 0.0, "pck": 0.0}
@@ -78,7 +78,7 @@ class RecKeypoints(GroundingTask):
 
 
 def _object_area(region: Region) -> float:
-    """Square pixels of the outline, or of BOX_AREA_FRACTION of the box where there is none."""
+    """Area of the polygons in square pixels, or BOX_AREA_FRACTION of that of the box if there are none."""
     if region.polygons:
         return sum(abs(polygons.area(ring)) for ring in region.polygons)
     return BOX_AREA_FRACTION * float(boxes.area(region.box_xyxy))

@@ -1,8 +1,8 @@
-"""``rec_mask``: the outline of the region that an expression means, as polygons of 25 points a part, clockwise, closed.
+"""``rec_mask``: the mask of the region that an expression means, as closed clockwise polygons of 25 points, one a part.
 
-Scores, in pixels of the original image: ``iou`` 0..1, and ``intersection`` and ``union`` in square pixels, from which
-the cumulative IoU of many regions is summed. An object of more than MAX_PARTS parts is told by its largest ones: its
-smallest parts are left out of the answer but not of the truth that it is scored against.
+Scores, in pixels of the original image: ``iou`` 0..1, and ``intersection`` and ``union`` in square pixels, whose sums
+give the cumulative IoU of many regions. An answer has at most MAX_PARTS parts, the largest ones; the mask that it is
+scored against has all parts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vilam.geometry.boxes import scale_1000
 from vilam.geometry.polygons import area, resample
 from vilam.tasks.answers import counted, points_text, read_points
 from vilam.tasks.base import GroundingTask, Reading
-from vilam.tasks.grammar import AND, Grammar, Points, row
+from vilam.tasks.grammar import AND, Grammar, Points, repeated
 
 MAX_PARTS = 3
 NUM_POINTS = 25
@@ -46,11 +46,11 @@ class RecMask(GroundingTask):
     )
 
     def applies(self, region: Region, card: DatasetCard) -> bool:
-        """Described regions whose outline is known."""
+        """Regions with an expression and a polygon."""
         return bool(region.expressions) and any(area(ring) for ring in region.polygons)
 
     def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
-        """The number of parts and each part's outline."""
+        """The number of parts and the polygon of each part."""
         areas = {ring: abs(area(ring)) for ring in region.polygons}
         largest = sorted((ring for ring in areas if areas[ring] > 0), key=areas.__getitem__, reverse=True)[:MAX_PARTS]
         scaled = (scale_1000(resample(ring, NUM_POINTS), record.width, record.height).tolist() for ring in largest)
@@ -59,22 +59,23 @@ class RecMask(GroundingTask):
     def grammar(self, card: DatasetCard) -> Grammar:
         """One alternative for each number of parts."""
         return tuple(
-            row(counted(count, "part"), Points(NUM_POINTS, closed=True), count) for count in range(1, MAX_PARTS + 1)
+            repeated(counted(count, "part"), Points(NUM_POINTS, closed=True), count)
+            for count in range(1, MAX_PARTS + 1)
         )
 
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
-        """Read the number and just as many closed outlines of NUM_POINTS points."""
+        """Parse a number and exactly as many closed polygons of NUM_POINTS points."""
         match = _ANSWER.fullmatch(answer)
         if match is None or not answer.startswith(counted(int(match[1]), "part")):
             return None
-        outlines = [read_points(text, width, height) for text in match[2].split(AND)]
-        rings = tuple(ring[:-1] for ring in outlines if ring and len(ring) == NUM_POINTS + 1 and ring[0] == ring[-1])
-        return Reading(polygons=rings) if len(rings) == len(outlines) == int(match[1]) <= MAX_PARTS else None
+        parsed = [read_points(text, width, height) for text in match[2].split(AND)]
+        rings = tuple(ring[:-1] for ring in parsed if ring and len(ring) == NUM_POINTS + 1 and ring[0] == ring[-1])
+        return Reading(polygons=rings) if len(rings) == len(parsed) == int(match[1]) <= MAX_PARTS else None
 
     def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
         """``iou``, ``intersection`` and ``union`` of the two masks."""
-        answered = polygons_to_mask(reading.polygons or (), record.width, record.height)
+        predicted = polygons_to_mask(reading.polygons or (), record.width, record.height)
         truth = polygons_to_mask(region.polygons, record.width, record.height)
-        intersection, union = np.count_nonzero(answered & truth), np.count_nonzero(answered | truth)
+        intersection, union = np.count_nonzero(predicted & truth), np.count_nonzero(predicted | truth)
         iou = intersection / union if union else 0.0
         return {"iou": float(iou), "intersection": float(intersection), "union": float(union)}

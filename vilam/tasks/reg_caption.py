@@ -1,4 +1,4 @@
-"""``reg_caption``: an expression that fits a region. Scores: ``exact``, 1 or 0; CIDEr is counted over a whole split."""
+"""``reg_caption``: an expression for a region. Scores: ``exact``, 1 or 0; CIDEr is computed over a whole split."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RegCaption(GroundingTask):
     )
 
     def applies(self, region: Region, card: DatasetCard) -> bool:
-        """Every region that somebody described."""
+        """Regions with an expression."""
         return bool(region.expressions)
 
     def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
@@ -46,16 +46,16 @@ class RegCaption(GroundingTask):
         return ((Words(),),)
 
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
-        """Read an expression; None where there is none."""
+        """Parse an expression; None if the answer is empty."""
         return Reading(text=answer.strip()) if answer.strip() else None
 
     def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
-        """``exact``: whether it is one of the region's expressions, but for case, punctuation and a first article."""
+        """``exact``: whether it is one of the region's expressions, ignoring case, punctuation and first articles."""
         texts = {normalised(expression.text) for expression in region.expressions}
         return {"exact": float(normalised(reading.text or "") in texts)}
 
 
-@lru_cache(maxsize=1 << 14)  # the names of categories are looked for in all that is said
+@lru_cache(maxsize=1 << 14)  # the names of categories are compared with many expressions
 def normalised(expression: str) -> str:
     """Lower case, no punctuation, single spaces, no articles at the start."""
     words = " ".join(_PUNCTUATION.sub(" ", expression.lower()).split())

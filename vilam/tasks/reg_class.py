@@ -1,4 +1,4 @@
-"""``reg_class``: which category is the object of a region. Scores: ``correct``, 1 or 0."""
+"""``reg_class``: the category of the object in a region. Scores: ``correct``, 1 or 0."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RegClass(GroundingTask):
     )
 
     def applies(self, region: Region, card: DatasetCard) -> bool:
-        """Every region of a category that the card names."""
+        """Regions of a category that the card names."""
         return region.category in card.categories
 
     def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
@@ -40,7 +40,7 @@ class RegClass(GroundingTask):
         return ((OneOf(card.categories),),)
 
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
-        """Read a name; None where there is none."""
+        """Parse a name; None if the answer is empty."""
         return Reading(text=answer.strip()) if answer.strip() else None
 
     def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Records to instructions: what is asked about each region, in which words."""
+"""Records to instructions: the questions about each region and their true answers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def render(
 ) -> Iterator[Instruction]:
     """Yield the instructions of an image, region by region.
 
-    A task that uses "every" expression is asked once for each, up to ``expressions_per_region``; one that uses "one"
-    with a single one; one that uses "none" once. Expressions and templates are chosen by a hash of the seed, the task,
-    the region and the expression, so that they depend neither on the order of the records nor on the machine.
+    A task that uses "every" expression has an instruction for each, up to ``expressions_per_region``; one that uses
+    "one" or "none" has a single instruction. A hash of the seed, the task, the region and the expression chooses
+    expressions and templates, so that they depend neither on the order of the records nor on the machine.
     """
     chosen_tasks = tuple(tasks)
     for region in record.regions:
@@ -30,7 +30,7 @@ def render(
 
 
 def render_groups(record: ImageRecord, tasks: Iterable[GroupTask], seed: int) -> Iterator[Instruction]:
-    """Yield the instructions of an image's groups, one of each task; templates are chosen as those of `render` are."""
+    """Yield the instructions of an image's groups, one for each task; templates are chosen as in `render`."""
     for task, group in product(tasks, record.groups):
         template = number(seed, task.name, group.group_id, group.text) % len(task.templates)
         yield Instruction(
@@ -49,7 +49,7 @@ def render_groups(record: ImageRecord, tasks: Iterable[GroupTask], seed: int) ->
 
 
 def _chosen(region: Region, count: int, seed: int) -> list[int]:
-    """Indices of at most ``count`` expressions of a region."""
+    """Indices of at most ``count`` expressions of a region, chosen by a hash."""
     indices = range(len(region.expressions))
     if len(indices) <= count:
         return list(indices)

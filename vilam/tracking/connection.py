@@ -1,4 +1,4 @@
-"""The connection to MLflow: a database in the project's folder ``mlruns``, or the server of MLFLOW_TRACKING_URI."""
+"""The connection to MLflow: the database in the project's folder ``mlruns``, or the server MLFLOW_TRACKING_URI."""
 
 from __future__ import annotations
 
@@ -12,53 +12,52 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from vilam.errors import VilamError
+from vilam.errors import LONGEST, VilamError
+from vilam.layout import Layout
 
 EXPERIMENT = "vilam"
 PATIENCE = 60
 """Seconds that a run waits while another one writes to the database."""
-LONGEST = 200
-"""Characters that an error of MLflow or its database is cut to."""
 
 
 def runs_folder(root: Path) -> Path:
     """The folder that holds the database and the artifacts: ``<root>/mlruns``, or the one that VILAM_MLRUNS names."""
-    return Path(os.environ.get("VILAM_MLRUNS") or root / "mlruns").absolute()
+    return Path(os.environ.get("VILAM_MLRUNS") or Layout(root).runs).absolute()
 
 
 def connect(root: Path) -> str:
-    """Point MLflow at the project's database, or at the server of MLFLOW_TRACKING_URI; returns the address."""
+    """Connect MLflow to the project's database or to the server MLFLOW_TRACKING_URI; returns the address."""
     for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("mlflow.store", logging.CRITICAL)):
         logging.getLogger(name).setLevel(level)
     if server := os.environ.get("MLFLOW_TRACKING_URI"):
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # its own 7 take minutes where no server is
+        os.environ.setdefault(
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"
+        )  # the default of 7 takes minutes if there is no server
         mlflow.set_tracking_uri(server)
         return server
     runs_folder(root).mkdir(parents=True, exist_ok=True)
     address = f"sqlite:///{runs_folder(root) / 'mlflow.db'}?timeout={PATIENCE}"
     mlflow.set_tracking_uri(address)
-    os.environ.pop(
-        "MLFLOW_TRACKING_URI", None
-    )  # MLflow writes it there, where the next call would take it for a server
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it, and the next call would take it for a server
     return address
 
 
 def make_ready(root: Path) -> None:
-    """Make the database and the experiment where they are not there yet: of two runs that begin at once, one fails."""
+    """Create the database and the experiment, if missing: of two runs that create them at once, one fails."""
     with mlflow_errors():
         connect(root)
         experiment_id(root)
 
 
 def experiment_id(root: Path) -> str:
-    """The id of the project's experiment, which is created where there is none yet."""
+    """The id of the project's experiment, which is created if it is missing."""
     if (found := mlflow.get_experiment_by_name(EXPERIMENT)) is not None:
         return str(found.experiment_id)
     local = not os.environ.get("MLFLOW_TRACKING_URI")
     location = (runs_folder(root) / "artifacts").as_uri() if local else None
     try:
         return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location))
-    except MlflowException:  # another run that began at once has made it
+    except MlflowException:  # another run has just created it
         if (found := mlflow.get_experiment_by_name(EXPERIMENT)) is None:
             raise
         return str(found.experiment_id)
@@ -71,12 +70,12 @@ def mlflow_errors() -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         first = _first_line(str(error))
-        place = mlflow.get_tracking_uri().partition("?")[0]
-        raise VilamError(f"MLflow at {place}: {first}: {_advice(first)}") from error
+        address = mlflow.get_tracking_uri().partition("?")[0]
+        raise VilamError(f"MLflow at {address}: {first}: {_advice(first)}") from error
 
 
 def _first_line(message: str) -> str:
-    """What the database says, where it is the database that says it."""
+    """The line with the database's own error, if there is one, else the first line."""
     lines = message.splitlines()
     return next((line for line in lines if line.startswith("(sqlite3.")), lines[0])[:LONGEST]
 

@@ -1,4 +1,4 @@
-"""The gate before the champion: is the challenger not worse, told in reasons."""
+"""The gate for champion: is the challenger not worse than the champion, and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vilam.config import RegisterSettings
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Whether the challenger may become champion; ``reasons``: what stopped it, else each comparison."""
+    """Whether the challenger may become champion; ``reasons``: the failed comparisons, or all of them if it passed."""
 
     passed: bool
     reasons: list[str]
@@ -20,14 +20,14 @@ class Gate:
 def gate(challenger: Mapping[str, float], champion: Mapping[str, float] | None, settings: RegisterSettings) -> Gate:
     """Compare two sets of metrics by their names in ``metrics/evaluate.json`` (higher is better).
 
-    The primary metric may not lie below the champion's interval (its ``<primary>_low``; below its value where it has
-    none), and no guard more than its tolerance below the champion's. A metric that the challenger lacks or that is
-    not a number stops it; one that the champion lacks cannot be compared and is told, not held against it.
+    The challenger fails if its primary metric is below the champion's interval (``<primary>_low``; below its value if
+    it has no interval), if a guard is below the champion's by more than its tolerance, or if one of these metrics is
+    missing or not a number. A metric that the champion lacks cannot be compared: it is reported and passes.
     """
     floors = dict(_floors(champion or {}, settings))
     verdicts = [_verdict(name, challenger.get(name), floors.get(name)) for name in (settings.primary, *settings.guards)]
-    objections = [reason for passed, reason in verdicts if not passed]
-    return Gate(not objections, objections or [reason for _, reason in verdicts])
+    failures = [reason for passed, reason in verdicts if not passed]
+    return Gate(not failures, failures or [reason for _, reason in verdicts])
 
 
 def _floors(champion: Mapping[str, float], settings: RegisterSettings) -> Iterator[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""The model registry: every registered model is `challenger`, and `champion` where the gate holds."""
+"""Registration: every new model becomes `challenger`, and `champion` if it passes the gate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What became of a model: its run and version, which version is champion now, whether the gate passed, and why."""
+    """The result: the model's run and version, the current champion, whether the model passed the gate, and why."""
 
     run_id: str
     version: int
@@ -36,8 +36,8 @@ def register_model(
 ) -> Registration:
     """Register the model of ``folder`` (a Hugging Face folder) in its run, with ``metrics`` of `evaluate`.
 
-    The new version is challenger; champion moves to it only if `gate` passes against the present champion's metrics.
-    Raises VilamError where the folder holds no model or MLflow cannot be used.
+    The new version becomes challenger, and champion if `gate` passes against the current champion's metrics.
+    Raises VilamError if the folder holds no model or MLflow cannot be used.
     """
     if not (folder / "config.json").is_file():
         raise VilamError(f"{folder}: no model here: run `dvc repro train` first")
@@ -54,7 +54,7 @@ def register_model(
 
 
 def champion_of(registered: list[Version]) -> Version | None:
-    """The version that bears the alias champion, if any does."""
+    """The version with the alias champion; None if there is none."""
     return next((version for version in registered if CHAMPION in version.aliases), None)
 
 
@@ -64,5 +64,5 @@ def _tags(metrics: Mapping[str, float], verdict: Gate, settings: RegisterSetting
 
 
 def shown_value(metrics: Mapping[str, float], name: str) -> str:
-    """A metric with three decimals; a dash where there is none."""
+    """A metric with three decimals; a dash if it is missing."""
     return f"{metrics[name]:.3f}" if name in metrics else "-"

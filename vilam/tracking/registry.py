@@ -38,9 +38,9 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How MLflow serves a model: the module that loads it, the code that travels with it, and what it needs.
+    """How MLflow serves a model: the module that loads it, the code that is copied with it, and its requirements.
 
-    input_example: a table of one question. requirements: pinned packages.
+    input_example: a table with one question. requirements: pinned packages.
     """
 
     loader_module: str
@@ -64,13 +64,13 @@ def log_model(
             pip_requirements=serving.requirements,
         )
         mlflow.log_metrics({metric_name(key): value for key, value in metrics.items()}, model_id=logged.model_id)
-        with redirect_stderr(StringIO()):  # MLflow tells there what `register` tells in its own words
+        with redirect_stderr(StringIO()):  # MLflow prints there what `register` prints itself
             made = mlflow.register_model(logged.model_uri, name, tags=dict(tags))
         return _version(MlflowClient().get_model_version(name, made.version))
 
 
 def versions(root: Path, name: str) -> list[Version]:
-    """All registered versions of ``name``, oldest first; empty where there is none."""
+    """All registered versions of ``name``, oldest first; empty if there is none."""
     with mlflow_errors():
         connect(root)
         client = MlflowClient()
@@ -79,7 +79,7 @@ def versions(root: Path, name: str) -> list[Version]:
 
 
 def set_alias(root: Path, name: str, alias: str, number: int) -> None:
-    """Let ``alias`` (challenger, champion) name version ``number`` from now on."""
+    """Move ``alias`` (challenger, champion) to version ``number``."""
     with mlflow_errors():
         connect(root)
         MlflowClient().set_registered_model_alias(name, alias, str(number))
@@ -88,7 +88,7 @@ def set_alias(root: Path, name: str, alias: str, number: int) -> None:
 def pinned(uri: str, root: Path) -> str:
     """The address by version number of a registered model (``models:/vilam@champion`` is ``models:/vilam/3`` now).
 
-    Raises VilamError where the registry has no such model, alias or version.
+    Raises VilamError if the registry has no such model, alias or version.
     """
     matched = REGISTERED.fullmatch(uri)
     if matched is None:
@@ -102,7 +102,7 @@ def pinned(uri: str, root: Path) -> str:
 
 
 def download_model(uri: str, root: Path) -> Path:
-    """The Hugging Face folder of a registered model (``models:/vilam@champion``); raises VilamError where unknown."""
+    """The Hugging Face folder of a registered model (``models:/vilam@champion``); raises VilamError if unknown."""
     with mlflow_errors():
         connect(root)
         folder = Path(mlflow.artifacts.download_artifacts(uri))
@@ -114,9 +114,9 @@ def download_model(uri: str, root: Path) -> Path:
 
 
 def download_artifact(source: str, path: str, root: Path) -> Path:
-    """A file that a run wrote: of the run of this id, or of the one that a registered model comes from.
+    """A file of a run: of the run with this id, or of the run that made a registered model.
 
-    Raises VilamError where there is no such run, model or file.
+    Raises VilamError if there is no such run, model or file.
     """
     with mlflow_errors():
         connect(root)
@@ -129,7 +129,7 @@ def download_artifact(source: str, path: str, root: Path) -> Path:
 
 
 def _version(found: ModelVersion) -> Version:
-    model_id = str(found.source).removeprefix("models:/")  # the version's own model_id comes back empty
+    model_id = str(found.source).removeprefix("models:/")  # the version's own model_id is empty
     metrics = mlflow.get_logged_model(model_id).metrics or []
     return Version(
         number=int(found.version),
@@ -145,7 +145,7 @@ def _version(found: ModelVersion) -> Version:
 def _signature() -> ModelSignature:
     """The columns of a served model (vilam/inference/serving.py): a question has a text or a box."""
     text = ColSpec("string", "text", required=False)
-    box = ColSpec(AnyType(), "box", required=False)  # an array of doubles would refuse whole numbers
+    box = ColSpec(AnyType(), "box", required=False)  # an array of doubles would refuse integers
     return ModelSignature(
         inputs=Schema([ColSpec("string", "task"), ColSpec("string", "image"), text, box]),
         outputs=Schema([ColSpec("string", "answer"), ColSpec("double", "confidence"), ColSpec("string", "details")]),

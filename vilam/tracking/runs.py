@@ -1,6 +1,6 @@
-"""MLflow runs. One run is one trained model.
+"""MLflow runs, one for each trained model, with the git commit and the DVC hashes of the data as tags.
 
-`train` opens it and keeps its id in ``models/train/run.json``; `evaluate` and `register` open it again.
+`train` opens a run and keeps its id in ``models/train/run.json``; `evaluate` and `register` open it again.
 """
 
 from __future__ import annotations
@@ -8,39 +8,46 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
+import yaml
 from mlflow.entities import Run
 from pydantic import BaseModel
 
 from vilam.errors import VilamError
+from vilam.layout import Layout
 from vilam.tracking.connection import connect, experiment_id, mlflow_errors
-from vilam.tracking.origin import ORIGIN_TAGS, origin_tags
+
+VERSIONED = ("data/records", "data/instructions")
+"""The folders whose DVC hashes are the data version of a run."""
+ORIGIN_TAGS = ("git_commit", "data_version.")
+"""Prefixes of the tags that `origin_tags` makes."""
 
 
 class Tracker:
-    """An open run: what is logged here stands in MLflow under ``run_id``."""
+    """An open run of MLflow with the id ``run_id``."""
 
     def __init__(self, run_id: str, origin: Mapping[str, str]) -> None:
-        """Made by `open_run`; ``origin``: the git commit and the data version that the run was started with."""
+        """Made by `open_run`; ``origin``: the git commit and the data version when the run was started."""
         self.run_id = run_id
         self.origin = dict(origin)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers; names are made fit for MLflow by `metric_name`."""
+        """Log numbers; `metric_name` makes their names valid in MLflow."""
         with mlflow_errors():
             mlflow.log_metrics({metric_name(name): float(value) for name, value in metrics.items()}, step=step)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy one file into the run, into ``folder`` of it."""
+        """Copy a file into ``folder`` of the run."""
         with mlflow_errors():
             mlflow.log_artifact(str(path), folder)
 
     def log_artifacts(self, folder: Path, name: str | None = None) -> None:
-        """Copy what is in ``folder`` into the run, as the folder ``name`` of it."""
+        """Copy the content of ``folder`` into the folder ``name`` of the run."""
         with mlflow_errors():
             mlflow.log_artifacts(str(folder), name)
 
@@ -58,14 +65,15 @@ def open_run(
     params: Mapping[str, object] | BaseModel | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Iterator[Tracker]:
-    """Open a new run called ``name``, or go on with ``run_id`` where MLflow still knows it.
+    """Open a new run called ``name``, or the run ``run_id`` again if MLflow still knows it.
 
-    params: nested settings, logged as ``train.steps`` and the like. The git commit and the data version are tagged.
-    The environment's VILAM_RUN_NAME goes before ``name``, and VILAM_RUN_TAGS (a JSON object) before all tags.
-    The run is marked failed where the body raises. Raises VilamError where the database or server cannot be used.
+    params: nested settings, logged as ``train.steps`` etc. A new run is tagged with the git commit and the data
+    version. The environment variable VILAM_RUN_NAME replaces ``name``, and VILAM_RUN_TAGS (a JSON object) adds tags or
+    replaces them. The run is marked as failed if the body raises. Raises VilamError if the database or server cannot be
+    used.
     """
     name = os.environ.get("VILAM_RUN_NAME") or name
-    given = json.loads(os.environ.get("VILAM_RUN_TAGS") or "{}")
+    extra_tags = json.loads(os.environ.get("VILAM_RUN_TAGS") or "{}")
     with mlflow_errors():
         connect(root)
         known = _known_run(run_id)
@@ -73,7 +81,7 @@ def open_run(
             run_id=known,
             experiment_id=experiment_id(root),
             run_name=None if known else name,
-            tags=None if known else {**origin_tags(root), **(tags or {}), **given},
+            tags=None if known else {**origin_tags(root), **(tags or {}), **extra_tags},
             log_system_metrics=True,
         )
         opened = _active()
@@ -86,19 +94,19 @@ def open_run(
     except BaseException as error:
         try:
             _end("FAILED")
-        except VilamError as second:  # the first one says why
+        except VilamError as second:  # report the first error, which is the cause
             error.add_note(str(second))
         raise
     _end("FINISHED")
 
 
 def metric_name(name: str) -> str:
-    """A name that MLflow takes: letters, digits and ``_-. :/``; ``@`` becomes ``_``, ``+`` becomes ``_plus``."""
+    """A valid name for MLflow: letters, digits and ``_-. :/``; ``@`` becomes ``_``, ``+`` becomes ``_plus``."""
     return re.sub(r"[^\w\-. :/]", "_", name.replace("+", "_plus"), flags=re.ASCII)
 
 
 def flatten(params: Mapping[str, object] | BaseModel, prefix: str = "") -> dict[str, str]:
-    """Nested settings as one level of text: ``{"train": {"steps": 5}}`` is ``{"train.steps": "5"}``."""
+    """Nested settings as one level of texts: ``{"train": {"steps": 5}}`` is ``{"train.steps": "5"}``."""
     content = params.model_dump(by_alias=True) if isinstance(params, BaseModel) else params
     flat: dict[str, str] = {}
     for key, value in content.items():
@@ -123,7 +131,7 @@ def _active() -> Run:
 
 
 def _log_params(run: Run, params: Mapping[str, str]) -> None:
-    """Log what the run lacks; MLflow keeps the first value of a parameter, so a later one becomes a tag."""
+    """Log new parameters; MLflow keeps the first value of a parameter, so a different later one becomes a tag."""
     logged = run.data.params
     mlflow.log_params({name: value for name, value in params.items() if name not in logged})
     mlflow.set_tags({f"later.{name}": value for name, value in params.items() if logged.get(name, value) != value})
@@ -132,3 +140,35 @@ def _log_params(run: Run, params: Mapping[str, str]) -> None:
 def _end(status: str) -> None:
     with mlflow_errors():
         mlflow.end_run(status)
+
+
+def origin_tags(root: Path) -> dict[str, str]:
+    """The git commit and the data version of a project, as tags of a run."""
+    versions = {f"data_version.{Path(path).name}": md5 for path, md5 in data_version(root).items()}
+    return {"git_commit": git_commit(root), **versions}
+
+
+def data_version(root: Path) -> dict[str, str]:
+    """The DVC hashes of the data in ``dvc.lock`` by folder; empty if there is no such file yet."""
+    try:
+        content = yaml.safe_load(Layout(root).lock.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    outs = [out for stage in content["stages"].values() for out in stage.get("outs", [])]
+    return {out["path"]: str(out["md5"]) for out in outs if out["path"] in VERSIONED and "md5" in out}
+
+
+def git_commit(root: Path) -> str:
+    """The commit of the project folder, with ``-dirty`` if code or settings differ; "unknown" outside of git."""
+    if not (commit := _git(root, "rev-parse", "HEAD")):
+        return "unknown"
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", ":!metrics")
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(root: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Pictures: what is PNG or JPEG stays as it is, everything else becomes a PNG of 8 bits that shows the same."""
+"""Image files: PNG and JPEG stay unchanged, everything else becomes a PNG of 8 bits that shows the same."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def shown(path: Path, window: Window | None = None) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_png_and_jpeg_are_as_they_were(tmp_path: Path, suffix: str) -> None:
+def test_png_and_jpeg_stay_unchanged(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(RANDOM.integers(0, 255, (30, 40, 3), np.uint8)).save(path)
     assert read_image(path) == (path.read_bytes(), 40, 30)
 
 
 @pytest.mark.parametrize("suffix", ["tif", "bmp", "webp", "gif"])
-def test_other_kinds_become_png_without_loss(tmp_path: Path, suffix: str) -> None:
+def test_other_formats_become_png_without_loss(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     pixels = RANDOM.integers(0, 255, (30, 40), np.uint8)
     Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == "webp" else {}))
@@ -44,8 +44,8 @@ def test_other_kinds_become_png_without_loss(tmp_path: Path, suffix: str) -> Non
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "dcm", "mha", "nii", "nii.gz", "nrrd"])
-def test_a_window_shows_deep_values(tmp_path: Path, suffix: str) -> None:
-    """From -175 to 275 Hounsfield units once 32,768 is taken away, as DeepLesion is looked at."""
+def test_a_window_shows_values_of_more_than_8_bits(tmp_path: Path, suffix: str) -> None:
+    """From -175 to 275 Hounsfield units after 32,768 is subtracted, as for DeepLesion."""
     path = tmp_path / f"a.{suffix}"
     values = RANDOM.integers(32768 - 1000, 32768 + 1000, (30, 40)).astype(np.uint16)
     if suffix in ("png", "tif"):
@@ -62,15 +62,15 @@ def test_without_a_window_all_values_are_shown(tmp_path: Path) -> None:
     assert shown(path).tolist() == [[0, 128, 255]]
 
 
-def test_bytes_stay_bytes_and_an_even_picture_is_black() -> None:
+def test_bytes_stay_unchanged_and_a_uniform_image_is_black() -> None:
     values = np.array([[3, 200]], np.uint8)
     assert np.array_equal(as_grey(values, None), values)
     assert as_grey(np.full((2, 2), 700.0), None).tolist() == [[0, 0], [0, 0]]
 
 
-@pytest.mark.parametrize(("kind", "turned"), [(b"MONOCHROME2 ", False), (b"MONOCHROME1 ", True)])
-def test_x_rays_are_white_on_black(tmp_path: Path, kind: bytes, turned: bool) -> None:
-    """Some are stored the other way round."""
+@pytest.mark.parametrize(("kind", "inverted"), [(b"MONOCHROME2 ", False), (b"MONOCHROME1 ", True)])
+def test_x_rays_are_white_on_black(tmp_path: Path, kind: bytes, inverted: bool) -> None:
+    """Some are stored black on white."""
     path = tmp_path / "a.dcm"
     values = RANDOM.integers(0, 255, (30, 40), np.uint8)
     values[0, :2] = 0, 255
@@ -78,24 +78,24 @@ def test_x_rays_are_white_on_black(tmp_path: Path, kind: bytes, turned: bool) ->
     content = path.read_bytes()
     assert content.count(b"MONOCHROME2 ") == 1
     path.write_bytes(content.replace(b"MONOCHROME2 ", kind))
-    assert np.array_equal(shown(path), 255 - values if turned else values)
+    assert np.array_equal(shown(path), 255 - values if inverted else values)
 
 
-def test_a_volume_is_no_picture(tmp_path: Path) -> None:
+def test_a_volume_is_no_image(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((5, 30, 40), np.int16)), str(tmp_path / "a.mha"))
-    with pytest.raises(OSError, match="a volume of 5 slices, not a picture"):
+    with pytest.raises(OSError, match="a volume of 5 slices, not an image"):
         read_image(tmp_path / "a.mha")
 
 
 @pytest.mark.parametrize("suffix", ["dcm", "nii", "mhd", "png"])
-def test_a_broken_file_is_told(tmp_path: Path, suffix: str) -> None:
-    (tmp_path / f"a.{suffix}").write_bytes(b"nothing of the kind")
+def test_a_broken_file_is_one_line(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").write_bytes(b"not an image")
     with pytest.raises(OSError) as error:
         read_image(tmp_path / f"a.{suffix}")
     assert "\n" not in str(error.value)
 
 
-def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_simpleitk_is_reported_with_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     (tmp_path / "a.dcm").touch()
     with pytest.raises(VilamError, match=r"SimpleITK is not installed: pip install 'vilam\[medical\]'"):

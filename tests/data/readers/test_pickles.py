@@ -1,4 +1,4 @@
-"""Pickles: plain data of any protocol returns, and nothing in one is ever run."""
+"""Pickles: plain data of any protocol is read, and no function in one is ever called."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DATA = st.recursive(SCALARS, lambda one: st.lists(one) | st.dictionaries(st.text
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(DATA, st.integers(0, pickle.HIGHEST_PROTOCOL))
-def test_plain_data_returns(tmp_path: Path, data: Any, protocol: int) -> None:
+def test_plain_data_is_read(tmp_path: Path, data: Any, protocol: int) -> None:
     path = tmp_path / "data.p"
     path.write_bytes(pickle.dumps(data, protocol))
     assert read_pickle(path) == data
@@ -32,13 +32,13 @@ def test_plain_data_returns(tmp_path: Path, data: Any, protocol: int) -> None:
 
 @pytest.mark.parametrize("data", [{1, 2}, frozenset({3}), OrderedDict(a=1)])
 @pytest.mark.parametrize("protocol", range(6))
-def test_other_containers_return(tmp_path: Path, data: Any, protocol: int) -> None:
+def test_other_containers_are_read(tmp_path: Path, data: Any, protocol: int) -> None:
     (tmp_path / "data.p").write_bytes(pickle.dumps(data, protocol))
     assert read_pickle(tmp_path / "data.p") == data
 
 
-def test_words_of_python_2_return(tmp_path: Path) -> None:
-    """Its strings are bytes."""
+def test_strings_of_python_2_are_read(tmp_path: Path) -> None:
+    """They are bytes in UTF-8."""
     (tmp_path / "data.p").write_bytes(b"(dp0\nS'sent'\np1\nS'the caf\\xc3\\xa9'\np2\ns.")
     assert read_pickle(tmp_path / "data.p") == {"sent": "the café"}
 
@@ -58,13 +58,13 @@ class _Calls:
     [(os.system, ()), (eval, ()), (subprocess.getoutput, ()), (os.mkdir, ()), (open, ("w",)), (getattr, ("x",))],
 )
 @pytest.mark.parametrize("protocol", range(6))
-def test_nothing_in_it_is_run(
+def test_no_function_in_it_is_called(
     tmp_path: Path, function: Callable[..., Any], rest: tuple[Any, ...], protocol: int
 ) -> None:
     trap = tmp_path / "trap"
-    words = {os.system: f"touch {trap}", eval: f"__import__('os').mkdir({str(trap)!r})"}
-    words |= {subprocess.getoutput: f"touch {trap}"}
-    call = _Calls(function, words.get(function, str(trap)), *rest)
+    arguments = {os.system: f"touch {trap}", eval: f"__import__('os').mkdir({str(trap)!r})"}
+    arguments |= {subprocess.getoutput: f"touch {trap}"}
+    call = _Calls(function, arguments.get(function, str(trap)), *rest)
     (tmp_path / "bad.p").write_bytes(pickle.dumps([{"sentences": call}], protocol))
     with pytest.raises(VilamError, match="which is no plain data") as error:
         read_pickle(tmp_path / "bad.p")
@@ -78,13 +78,13 @@ def test_other_objects_are_refused(tmp_path: Path, data: Any) -> None:
         read_pickle(tmp_path / "data.p")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80", b"nothing of the kind", b"\x80\x04]", b"ctypes\nCDLL\n."])
+@pytest.mark.parametrize("content", [b"", b"\x80", b"not a pickle", b"\x80\x04]", b"ctypes\nCDLL\n."])
 def test_a_broken_pickle_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "data.p").write_bytes(content)
     with pytest.raises(VilamError, match="not read as a pickle of plain data"):
         read_pickle(tmp_path / "data.p")
 
 
-def test_no_pickle_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_pickle_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match="not found"):
         read_pickle(tmp_path / "data.p")

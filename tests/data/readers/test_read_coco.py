@@ -1,4 +1,4 @@
-"""COCO: a small folder with every kind of row, and the real one where it is at hand."""
+"""COCO: a small folder with every kind of row, and the real one if VILAM_TEST_DATA has it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CATEGORIES = [
 
 
 def _folder(root: Path, images: int = 2, tag: str = "train2017", **rows: Any) -> Path:
-    """A COCO folder of 40x30 images with the annotations and whatever else is given."""
+    """A COCO folder of 40x30 images with the lists ``rows``, such as annotations."""
     (root / "images" / tag).mkdir(parents=True)
     listed = []
     for number in range(images):
@@ -39,8 +39,8 @@ def _folder(root: Path, images: int = 2, tag: str = "train2017", **rows: Any) ->
 
 
 def _annotation(**changes: Any) -> dict[str, Any]:
-    basic = {"id": 1, "image_id": 0, "category_id": 7, "bbox": [4, 6, 20, 20], "segmentation": [SQUARE], "iscrowd": 0}
-    return basic | changes
+    default = {"id": 1, "image_id": 0, "category_id": 7, "bbox": [4, 6, 20, 20], "segmentation": [SQUARE], "iscrowd": 0}
+    return default | changes
 
 
 def _rows(root: Path) -> tuple[list[RawRecord], list[Problem]]:
@@ -55,7 +55,7 @@ def _region(root: Path) -> Region:
     return region
 
 
-def test_a_region_with_everything(tmp_path: Path) -> None:
+def test_box_category_polygons_and_keypoints_are_read(tmp_path: Path) -> None:
     region = _region(_folder(tmp_path, annotations=[_annotation(keypoints=[5, 7, 2, 0, 0, 0])]))
     assert region.box_xyxy == (4, 6, 24, 26)
     assert region.category == "person"
@@ -63,7 +63,7 @@ def test_a_region_with_everything(tmp_path: Path) -> None:
     assert region.keypoints == ((5, 7, 2), (0, 0, 0))
 
 
-def test_facts_of_the_source(tmp_path: Path) -> None:
+def test_source_has_categories_keypoints_licences_and_count(tmp_path: Path) -> None:
     source = opened("coco", _folder(tmp_path))
     assert source.categories == ("person", "hot dog")
     assert source.keypoints["person"].skeleton == ((0, 1),)
@@ -71,7 +71,7 @@ def test_facts_of_the_source(tmp_path: Path) -> None:
     assert source.num_images == 2
 
 
-def test_one_category_id_may_mean_another_category_in_another_file(tmp_path: Path) -> None:
+def test_two_files_may_use_one_category_id_for_different_categories(tmp_path: Path) -> None:
     _folder(tmp_path, annotations=[_annotation(keypoints=[5, 7, 2, 0, 0, 0])])
     other = [{"id": 7, "name": "cat"}]
     _folder(tmp_path, tag="val2017", categories=other, annotations=[_annotation(id=2)])
@@ -81,7 +81,7 @@ def test_one_category_id_may_mean_another_category_in_another_file(tmp_path: Pat
     assert list(source.keypoints) == ["person"]
 
 
-def test_run_lengths_become_outlines(tmp_path: Path) -> None:
+def test_run_lengths_become_polygons(tmp_path: Path) -> None:
     mask = np.zeros((30, 40), dtype=np.uint8)
     mask[6:26, 4:24] = 1
     flat = mask.ravel(order="F")
@@ -98,7 +98,7 @@ def test_crowds_and_unlabelled_keypoints_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"category_id": 99}, "unknown category id 99"),
         ({"image_id": 55}, "its image 55 is not in the file"),
@@ -111,12 +111,12 @@ def test_crowds_and_unlabelled_keypoints_are_left_out(tmp_path: Path) -> None:
         ({"keypoints": [1, 2]}, "keypoints of 2 values"),
     ],
 )
-def test_a_bad_annotation_is_a_problem_of_its_own(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+def test_each_bad_annotation_is_a_problem(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     rows = [_annotation(), _annotation(id=2) | change]
     records, (problem,) = _rows(_folder(tmp_path, annotations=rows))
     assert sum(len(row.record.regions) for row in records) == 1
-    assert "instances_train2017.json: annotation 2" in problem.place
-    assert told in problem.what and problem.what
+    assert "instances_train2017.json: annotation 2" in problem.location
+    assert message in problem.message
 
 
 def test_a_missing_image_file_is_a_problem(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_missing_image_file_is_a_problem(tmp_path: Path) -> None:
     (root / "images" / "train2017" / "1.png").unlink()
     records, (problem,) = _rows(root)
     assert len(records) == 1
-    assert problem.what == "image file 1.png not found"
+    assert problem.message == "image file 1.png not found"
 
 
 def test_splits_of_one_file_and_of_two(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_splits_of_one_file_and_of_two(tmp_path: Path) -> None:
     assert len({row.record.image_id for row in records}) == 105
 
 
-def test_keypoints_and_captions_from_files_beside(tmp_path: Path) -> None:
+def test_keypoints_and_captions_are_read_from_files_of_their_own(tmp_path: Path) -> None:
     root = _folder(tmp_path, annotations=[_annotation()])
     (root / "person_keypoints_train2017.json").write_text(
         json.dumps({"annotations": [{"id": 1, "keypoints": [5, 7, 2, 8, 9, 1]}]})
@@ -152,18 +152,18 @@ def test_keypoints_and_captions_from_files_beside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["[", "[]", "{}", '{"images": [3], "annotations": [], "categories": []}'])
-def test_a_file_that_is_not_coco_is_told(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_coco_is_reported(tmp_path: Path, content: str) -> None:
     (tmp_path / "instances_x.json").write_text(content)
     with pytest.raises(VilamError, match=r"instances_x\.json"):
         opened("coco", tmp_path)
 
 
-def test_a_folder_without_annotations_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_annotations_is_reported(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match=r"no instances\*.json"):
         opened("coco", tmp_path)
 
 
-def test_real_outlines_are_those_of_pycocotools(real_data: Path) -> None:
+def test_masks_of_real_polygons_equal_those_of_pycocotools(real_data: Path) -> None:
     truth = COCO(str(real_data / "coco" / "instances_keypoints_val2017.json"))
     checked = 0
     for row in opened("coco", real_data / "coco").rows:
@@ -177,7 +177,7 @@ def test_real_outlines_are_those_of_pycocotools(real_data: Path) -> None:
     assert checked >= 200
 
 
-def test_the_real_person_is_the_built_in_one(real_data: Path) -> None:
+def test_the_real_person_schema_equals_the_built_in_one(real_data: Path) -> None:
     source = opened("coco", real_data / "coco")
     assert source.keypoints == {"person": PERSON}
     assert len(source.categories) == 80

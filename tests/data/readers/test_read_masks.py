@@ -1,4 +1,4 @@
-"""Masks: one an object or several in one, by value, by colour, by part; what is no mask of its image."""
+"""Masks: one or several objects in a mask, by value, by colour, by connected part; and invalid masks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from reading import opened, picture, read
+from reading import opened, read, write_image
 
 from vilam.data.masks import polygons_to_mask
 from vilam.errors import VilamError
@@ -27,7 +27,7 @@ def save(path: Path, pixels: Any) -> None:
 
 
 def blobs() -> np.ndarray[Any, Any]:
-    """Two of them, 30 x 40."""
+    """A mask of 30 x 40 with two blobs."""
     pixels = np.zeros((30, 40), bool)
     pixels[3:12, 5:15] = True
     pixels[18:28, 20:38] = True
@@ -35,8 +35,8 @@ def blobs() -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("brightest", [1, 200, 255])
-def test_a_mask_is_an_object(tmp_path: Path, brightest: int) -> None:
-    picture(tmp_path / "images" / "a.png")
+def test_a_mask_is_one_object(tmp_path: Path, brightest: int) -> None:
+    write_image(tmp_path / "images" / "a.png")
     save(tmp_path / "masks" / "a_mask.png", blobs() * brightest)
     (record,), problems = read(PLAIN, tmp_path)
     assert problems == [] and record.image_id == "images/a"
@@ -45,18 +45,18 @@ def test_a_mask_is_an_object(tmp_path: Path, brightest: int) -> None:
     assert np.array_equal(polygons_to_mask(region.polygons, 40, 30), blobs())
 
 
-def test_parts_are_objects(tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "a.png")
+def test_connected_parts_are_objects(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
     pixels = blobs()
-    pixels[0, 0] = True  # a crumb
+    pixels[0, 0] = True  # a speck
     pixels[12, 15] = True  # touches by a corner
     save(tmp_path / "masks" / "a_mask.png", pixels * 255)
     regions = read({**PLAIN, "objects": "parts"}, tmp_path)[0][0].regions
     assert [region.box_xyxy for region in regions] == [(5, 3, 16, 13), (20, 18, 38, 28)]
 
 
-def test_several_masks_of_an_image(tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "a.png")
+def test_each_mask_of_an_image_is_an_object(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
     first, second = blobs(), blobs()
     first[15:], second[:15] = False, False
     save(tmp_path / "masks" / "a_mask.png", first * 255)
@@ -68,8 +68,8 @@ def test_several_masks_of_an_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["grey", "palette", "colour"])
-def test_values_name_categories(tmp_path: Path, kind: str) -> None:
-    picture(tmp_path / "images" / "a.png")
+def test_pixel_values_map_to_categories(tmp_path: Path, kind: str) -> None:
+    write_image(tmp_path / "images" / "a.png")
     pixels = np.zeros((30, 40), np.uint8)
     pixels[3:12, 5:15], pixels[18:28, 20:38], pixels[0:2, 0:2] = 1, 2, 7
     names = {"1": "shaft", "2": "wrist"}
@@ -92,11 +92,11 @@ def test_values_name_categories(tmp_path: Path, kind: str) -> None:
     assert opened(reader, tmp_path).categories == ("shaft", "wrist")
 
 
-def test_folders_name_categories_and_hold_the_masks_too(tmp_path: Path) -> None:
+def test_folder_names_are_categories_beside_their_masks(tmp_path: Path) -> None:
     for name in ("benign", "malignant"):
-        picture(tmp_path / name / f"{name} (1).png")
+        write_image(tmp_path / name / f"{name} (1).png")
         save(tmp_path / name / f"{name} (1)_mask.png", blobs() * 255)
-    picture(tmp_path / "normal" / "normal (1).png")
+    write_image(tmp_path / "normal" / "normal (1).png")
     reader = {**PLAIN, "images": {"all": "*/*.png"}, "mask": "{folder}/{stem}_mask*.png", "category": "{name}"}
     records, problems = read(reader, tmp_path)
     assert problems == [] and [(r.image_id, [each.category for each in r.regions]) for r in records] == [
@@ -106,32 +106,32 @@ def test_folders_name_categories_and_hold_the_masks_too(tmp_path: Path) -> None:
     ]
 
 
-def test_other_kinds_of_pictures_become_png(tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "a.tif", colour=77)
+def test_other_image_formats_become_png(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.tif", colour=77)
     (record,), _ = read({**PLAIN, "images": {"train": "images/*.tif"}}, tmp_path)
     assert record.image.startswith(b"\x89PNG")
     assert (record.width, record.height) == (40, 30)
 
 
 def test_a_mask_of_another_size_is_a_problem(tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "a.png", (20, 20))
+    write_image(tmp_path / "images" / "a.png", (20, 20))
     save(tmp_path / "masks" / "a_mask.png", blobs() * 255)
     records, problems = read(PLAIN, tmp_path)
     assert records[0].regions == () and problems == ["masks/a_mask.png: the mask is 40x30, its image 20x20"]
 
 
-def test_a_coloured_mask_where_values_are_named_is_a_problem(tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "a.png")
-    picture(tmp_path / "masks" / "a_mask.png")
+def test_a_coloured_mask_for_a_recipe_with_grey_values_is_a_problem(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    write_image(tmp_path / "masks" / "a_mask.png")
     reader = {**{name: value for name, value in PLAIN.items() if name != "category"}, "values": {"1": "shaft"}}
     (problem,) = read(reader, tmp_path)[1]
     assert problem.endswith("the mask has colours, the recipe names the value 1: write it as R,G,B")
 
 
-def test_categories_stand_in_a_table_and_patients_stay_together(tmp_path: Path) -> None:
+def test_categories_come_from_a_table_and_patients_stay_together(tmp_path: Path) -> None:
     rows = []
     for i in range(40):
-        picture(tmp_path / "images" / f"{i}.png")
+        write_image(tmp_path / "images" / f"{i}.png")
         save(tmp_path / "masks" / f"{i}_mask.png", blobs() * 255)
         rows.append(f"{i},{'mel' if i % 2 else 'nv'},patient {i // 4}")
     (tmp_path / "table.csv").write_text("id,dx,who\n" + "\n".join(rows[:-1]))
@@ -147,8 +147,8 @@ def test_categories_stand_in_a_table_and_patients_stay_together(tmp_path: Path) 
     assert all(len(own) == 1 for own in splits) and len(set.union(*splits)) > 1
 
 
-def test_a_later_row_without_category_keeps_the_category_of_the_image(tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "a.png")
+def test_a_later_row_without_category_does_not_change_that_of_the_image(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
     save(tmp_path / "masks" / "a_mask.png", blobs() * 255)
     (tmp_path / "table.csv").write_text("id,dx\na,\na,nevus\na,\n")
     reader = {**PLAIN, "table": {"file": "table.csv", "image": "id", "category": "dx"}, "category": None}
@@ -156,10 +156,10 @@ def test_a_later_row_without_category_keeps_the_category_of_the_image(tmp_path: 
     assert problems == [] and [region.category for region in record.regions] == ["nevus"]
 
 
-def test_films_stay_together_by_a_pattern(tmp_path: Path) -> None:
+def test_images_of_one_film_stay_together_by_a_pattern(tmp_path: Path) -> None:
     for film in range(12):
         for frame in range(3):
-            picture(tmp_path / f"seq_{film}" / "frames" / f"{frame}.png")
+            write_image(tmp_path / f"seq_{film}" / "frames" / f"{frame}.png")
             save(tmp_path / f"seq_{film}" / "labels" / f"{frame}.png", blobs() * 255)
     reader = {**PLAIN, "images": {"all": "seq_*/frames/*.png"}, "mask": "{parent}/labels/{stem}.png"}
     records, problems = read({**reader, "together": "^(seq_[0-9]+)/"}, tmp_path)
@@ -168,6 +168,6 @@ def test_films_stay_together_by_a_pattern(tmp_path: Path) -> None:
     assert all(len(own) == 1 for own in splits) and len(set.union(*splits)) > 1
 
 
-def test_no_images_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match=r"no images images/\*\.png: check prepare\.root"):
         opened(PLAIN, tmp_path)

@@ -1,4 +1,4 @@
-"""RefCOCO: flat rows grouped by image, scaled copies, COCO's outlines, and the real rows where they are at hand."""
+"""RefCOCO: all formats, resized images, COCO's polygons, groups, and real rows if VILAM_TEST_DATA has them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from vilam.data.records import ImageRecord
 from vilam.errors import VilamError
 
 
-def _flat(image: int, ref: int, words: str, box: Any = (10, 20, 30, 40)) -> dict[str, Any]:
+def _flat(image: int, ref: int, text: str, box: Any = (10, 20, 30, 40)) -> dict[str, Any]:
     name = f"COCO_train2014_{image:012d}_{ref}"
-    return {"img_id": name, "sents": words, "bbox": box, "height": 100, "width": 200}
+    return {"img_id": name, "sents": text, "bbox": box, "height": 100, "width": 200}
 
 
 def _folder(root: Path, **files: list[dict[str, Any]]) -> Path:
@@ -40,7 +40,7 @@ def _read_set(name: str, root: Path) -> tuple[dict[str, ImageRecord], list[Probl
     return records, [row for row in rows if isinstance(row, Problem)]
 
 
-def test_rows_of_one_region_come_together(tmp_path: Path) -> None:
+def test_rows_of_one_region_are_merged(tmp_path: Path) -> None:
     rows = [
         _flat(1, 4, "the man"),
         _flat(1, 5, "a dog", [0, 0, 5, 5]),
@@ -60,14 +60,14 @@ def test_rows_of_one_region_come_together(tmp_path: Path) -> None:
     assert man.category == "object"
 
 
-def test_boxes_of_a_squashed_copy_are_scaled(tmp_path: Path) -> None:
+def test_boxes_are_scaled_to_a_resized_image(tmp_path: Path) -> None:
     records, _ = _read(_folder(tmp_path, refcocog_val=[_flat(2, 4, "the man")]))
     (record,) = records.values()
     assert (record.split, record.width, record.height) == ("refcocog_umd_val", 50, 50)
     assert record.regions[0].box_xyxy == pytest.approx((2.5, 10, 10, 30))
 
 
-def test_outline_and_category_come_from_coco(tmp_path: Path) -> None:
+def test_polygons_and_category_come_from_coco(tmp_path: Path) -> None:
     root = _folder(tmp_path, refcoco_val=[_flat(2, 4, "the man")])
     annotation = {
         "id": 9,
@@ -94,22 +94,22 @@ def test_a_bad_row_is_a_problem(tmp_path: Path, change: dict[str, Any]) -> None:
     rows = [_flat(1, 4, "the man"), _flat(1, 6, "a dog") | change]
     records, (problem,) = _read(_folder(tmp_path, refcoco_val=rows))
     assert sum(bool(region.expressions) for record in records.values() for region in record.regions) == 1
-    assert "refcoco_val.json: row 2" in problem.place
+    assert "refcoco_val.json: row 2" in problem.location
 
 
 def test_a_missing_image_is_one_problem(tmp_path: Path) -> None:
     rows = [_flat(1, 4, "the man"), _flat(77, 4, "a"), _flat(77, 5, "b")]
     records, (problem,) = _read(_folder(tmp_path, refcoco_val=rows))
     assert len(records) == 1
-    assert "COCO_train2014_000000000077.jpg not found" in problem.what
+    assert "COCO_train2014_000000000077.jpg not found" in problem.message
 
 
-def test_nothing_to_read_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_rows_is_reported(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match=r"no rows of refcoco, refcoco_plus, .* in refs\.jsonl"):
         opened("refer", tmp_path)
 
 
-def test_the_real_images(real_data: Path) -> None:
+def test_real_images_are_read_without_problems(real_data: Path) -> None:
     records, problems = _read(real_data / "refcoco_images")
     assert problems == []
     assert len({record.image_id.rpartition("_")[2] for record in records.values()}) == 26
@@ -165,25 +165,25 @@ MDETR = {
 
 
 def _release(root: Path, refs: Any = REFS, folder: str = "refcoco+", by: str = "unc", protocol: int = 2) -> Path:
-    """As `refer` has it."""
+    """A folder of the `refer` release."""
     (root / folder).mkdir(parents=True, exist_ok=True)
     (root / folder / f"refs({by}).p").write_bytes(pickle.dumps(refs, protocol))
     (root / folder / "instances.json").write_text(json.dumps(INSTANCES))
     return root
 
 
-@pytest.mark.parametrize("form", ["flat", "lines", "refer", "mdetr"])
-def test_every_form_says_the_same(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("format_", ["flat", "lines", "refer", "mdetr"])
+def test_every_format_gives_the_same_record(tmp_path: Path, format_: str) -> None:
     root = _folder(tmp_path)
-    if form == "flat":
+    if format_ == "flat":
         rows = [_flat(2, 9, words) for words in ("the man", "man left")]
         (root / "refcoco+_testA.json").write_text(json.dumps(rows))
-    elif form == "lines":
+    elif format_ == "lines":
         row = {"image": "images/COCO_train2014_000000000002.jpg", "split": "refcoco+_testA", "ref": 9}
         row |= {"bbox_xywh_original_pixels": [10, 20, 30, 40], "original_width": 200, "original_height": 100}
         lines = [json.dumps({**row, "expression": words}) for words in ("the man", "man left")]
         (root / "refs.jsonl").write_text("\n".join(lines))
-    elif form == "refer":
+    elif format_ == "refer":
         _release(root)
     else:
         (root / "finetune_refcoco+_testA.json").write_text(json.dumps(MDETR))
@@ -193,7 +193,7 @@ def test_every_form_says_the_same(tmp_path: Path, form: str) -> None:
     assert problems == [] and record.split == "refcoco_plus_testA"
     assert region.box_xyxy == pytest.approx((2.5, 10, 10, 30))
     assert [one.text for one in region.expressions] == ["the man", "man left"]
-    assert region.category == ("person" if form == "refer" else "object")
+    assert region.category == ("person" if format_ == "refer" else "object")
 
 
 def test_a_row_without_annotation_keeps_that_of_the_same_region(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_row_without_annotation_keeps_that_of_the_same_region(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_the_release_tells_outlines(tmp_path: Path, protocol: int) -> None:
+def test_polygons_come_from_the_release(tmp_path: Path, protocol: int) -> None:
     (record,) = _read(_release(_folder(tmp_path), protocol=protocol))[0].values()
     assert record.regions[0].polygons == (((2.5, 10), (10, 10), (10, 30)),)
 
@@ -219,7 +219,7 @@ def test_the_release_tells_outlines(tmp_path: Path, protocol: int) -> None:
     ("folder", "by", "split"),
     [("refcoco", "unc", "refcoco_testA"), ("refcocog", "umd", "refcocog_umd_testA"), ("refcocog", "google", None)],
 )
-def test_a_recipe_reads_its_own_set(tmp_path: Path, folder: str, by: str, split: str | None) -> None:
+def test_a_recipe_reads_only_its_own_set(tmp_path: Path, folder: str, by: str, split: str | None) -> None:
     root = _release(_release(_folder(tmp_path)), folder=folder, by=by)
     name = split.removesuffix("_testA") if split else "refcocog_google"
     assert opened(name, root).splits == (split or "refcocog_google_testA",)
@@ -231,11 +231,11 @@ def test_a_recipe_reads_its_own_set(tmp_path: Path, folder: str, by: str, split:
 )
 def test_a_bad_reference_is_a_problem(tmp_path: Path, change: dict[str, Any]) -> None:
     records, (problem,) = _read(_release(_folder(tmp_path), [*REFS, REFS[0] | change]))
-    assert len(records) == 1 and problem.place.endswith("refs(unc).p: reference 2")
+    assert len(records) == 1 and problem.location.endswith("refs(unc).p: reference 2")
 
 
 @pytest.mark.parametrize("content", [{"refs": REFS}, b"no pickle", b"", pickle.dumps(Path("x"))])
-def test_a_release_that_is_none_is_one_line(tmp_path: Path, content: Any) -> None:
+def test_a_broken_release_is_one_line(tmp_path: Path, content: Any) -> None:
     root = _release(_folder(tmp_path))
     path = root / "refcoco+" / "refs(unc).p"
     path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
@@ -245,7 +245,7 @@ def test_a_release_that_is_none_is_one_line(tmp_path: Path, content: Any) -> Non
 
 
 def _grefs(root: Path, *refs: dict[str, Any]) -> Path:
-    """As gRefCOCO has it: a man and a dog on the second image, which is a squashed copy."""
+    """A folder of gRefCOCO: a man and a dog on the second image, which is resized."""
     (root / "grefcoco").mkdir(parents=True, exist_ok=True)
     dog = {"id": 11, "image_id": 2, "category_id": 2, "bbox": [100, 50, 40, 50], "segmentation": []}
     content = INSTANCES | {"annotations": [ANNOTATION, dog]}
@@ -255,8 +255,8 @@ def _grefs(root: Path, *refs: dict[str, Any]) -> Path:
     return root
 
 
-def _gref(number: int, words: str, ids: list[int], **change: Any) -> dict[str, Any]:
-    sentences = [{"sent_id": 10 * number + i, "sent": sent} for i, sent in enumerate(words.split(", "))]
+def _gref(number: int, texts: str, ids: list[int], **change: Any) -> dict[str, Any]:
+    sentences = [{"sent_id": 10 * number + i, "sent": sent} for i, sent in enumerate(texts.split(", "))]
     ref = {"ref_id": number, "image_id": 2, "split": "testB", "ann_id": ids, "no_target": ids == [-1]}
     return ref | {"file_name": "COCO_train2014_000000000002.jpg", "sentences": sentences} | change
 
@@ -281,4 +281,4 @@ def test_an_expression_of_grefcoco_means_several_regions_one_or_none(tmp_path: P
 def test_a_bad_reference_of_grefcoco_is_a_problem(tmp_path: Path, change: dict[str, Any]) -> None:
     refs = _gref(1, "both of them", [9, 11]), _gref(2, "a cat", [-1], **change)
     records, (problem,) = _read_set("grefcoco", _grefs(_folder(tmp_path), *refs))
-    assert len(records) == 1 and problem.place.endswith("grefs(unc).json: reference 2")
+    assert len(records) == 1 and problem.location.endswith("grefs(unc).json: reference 2")

@@ -1,4 +1,4 @@
-"""Tables: every way to write a box, categories and splits in columns, images without objects, bad rows."""
+"""Tables: all formats of a box, categories and splits in columns, images without objects, bad rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from reading import opened, picture, read
+from reading import opened, read, write_image
 
 from vilam.errors import VilamError
 
@@ -15,15 +15,15 @@ PLAIN: dict[str, Any] = {
     "kind": "table",
     "files": {"train": "train.csv"},
     "columns": {"image": "file", "box": ["a", "b", "c", "d"], "category": "what"},
-    "images": "pictures/{image}",
+    "images": "images/{image}",
 }
 
 
 def write(root: Path, text: str, name: str = "train.csv") -> Path:
-    """A table, and the pictures a.png and b.png of 40 x 30."""
+    """A table, and the images a.png and b.png of 40 x 30."""
     (root / name).write_text(text)
     for each in ("a", "b"):
-        picture(root / "pictures" / f"{each}.png")
+        write_image(root / "images" / f"{each}.png")
     return root
 
 
@@ -55,7 +55,7 @@ def test_rows_of_an_image_are_one_record(tmp_path: Path) -> None:
         ("cxcywh", "shares", "0.5,0.45,0.5,0.5"),
     ],
 )
-def test_a_box_is_the_same_however_it_is_written(tmp_path: Path, box: str, unit: str, numbers: str) -> None:
+def test_a_box_is_the_same_in_every_format(tmp_path: Path, box: str, unit: str, numbers: str) -> None:
     root = write(tmp_path, f"file,a,b,c,d,what\na.png,{numbers},cell\n")
     region = read({**PLAIN, "box": box, "unit": unit}, root)[0][0].regions[0]
     assert region.box_xyxy == pytest.approx((10, 6, 30, 21))
@@ -74,19 +74,19 @@ def test_an_image_without_a_box_has_no_objects(tmp_path: Path) -> None:
     assert problems == [] and [len(record.regions) for record in records] == [0, 1]
 
 
-def test_categories_by_what_stands_there(tmp_path: Path) -> None:
+def test_categories_are_renamed_by_the_value_of_the_column(tmp_path: Path) -> None:
     root = write(tmp_path, "file,a,b,c,d,what\na.png,1,2,3,4,1\na.png,1,2,3,9,0\nb.png,1,2,3,4,0\n")
     records, problems = read({**PLAIN, "categories": {"1": "opacity"}}, root)
     assert problems == [] and [[r.category for r in record.regions] for record in records] == [["opacity"], []]
 
 
-def test_one_category_of_all(tmp_path: Path) -> None:
+def test_all_objects_can_have_one_category(tmp_path: Path) -> None:
     columns = {"image": "file", "box": ["a", "b", "c", "d"]}
     root = write(tmp_path, "file,a,b,c,d\na.png,1,2,3,4\n")
     assert opened({**PLAIN, "columns": columns, "category": "lesion"}, root).categories == ("lesion",)
 
 
-def test_expressions_of_one_box_are_one_region(tmp_path: Path) -> None:
+def test_expressions_of_one_box_belong_to_one_region(tmp_path: Path) -> None:
     columns = {**PLAIN["columns"], "expression": "words"}
     rows = 'a.png,1,2,3,4,cell,"the  left [one]"\na.png,1,2,3,4,cell,the small one\na.png,5,2,9,4,cell,the other\n'
     root = write(tmp_path, f"file,a,b,c,d,what,words\n{rows}")
@@ -95,7 +95,7 @@ def test_expressions_of_one_box_are_one_region(tmp_path: Path) -> None:
     assert [each.text for each in second.expressions] == ["the other"]
 
 
-def test_splits_in_a_column(tmp_path: Path) -> None:
+def test_splits_are_read_from_a_column(tmp_path: Path) -> None:
     columns = {**PLAIN["columns"], "split": "part"}
     reader = {**PLAIN, "columns": columns, "split_names": {"1": "train", "3": "test"}}
     rows = "a.png,1,2,3,4,cell,3\nb.png,1,2,3,4,cell,1\nb.png,1,2,3,4,cell,9\n"
@@ -105,10 +105,10 @@ def test_splits_in_a_column(tmp_path: Path) -> None:
     assert problems == ["train.csv: line 4: unknown split '9'"]
 
 
-def test_what_nobody_divided_is_divided_by_name(tmp_path: Path) -> None:
+def test_undivided_images_are_split_by_a_hash_of_their_name(tmp_path: Path) -> None:
     names = [f"{i}.png" for i in range(100)]
     for name in names:
-        picture(tmp_path / "pictures" / name, (8, 8))
+        write_image(tmp_path / "images" / name, (8, 8))
     root = write(tmp_path, "file,a,b,c,d,what\n" + "".join(f"{name},1,2,3,4,cell\n" for name in names))
     reader = {**PLAIN, "files": {"all": "train.csv"}}
     splits = [record.split for record in read(reader, root)[0]]
@@ -116,37 +116,37 @@ def test_what_nobody_divided_is_divided_by_name(tmp_path: Path) -> None:
     assert 65 < splits.count("train") < 95 and splits.count("val") > 2 and splits.count("test") > 2
 
 
-def test_val_is_taken_of_train(tmp_path: Path) -> None:
+def test_val_is_a_tenth_of_train_and_val(tmp_path: Path) -> None:
     names = [f"{i}.png" for i in range(100)]
     for name in names:
-        picture(tmp_path / "pictures" / name, (8, 8))
+        write_image(tmp_path / "images" / name, (8, 8))
     root = write(tmp_path, "file,a,b,c,d,what\n" + "".join(f"{name},1,2,3,4,cell\n" for name in names))
     splits = [record.split for record in read({**PLAIN, "files": {"train+val": "train.csv"}}, root)[0]]
     assert splits == sorted(splits) and 80 < splits.count("train") < 98 and set(splits) == {"train", "val"}
 
 
-def test_tabs_and_wildcards(tmp_path: Path) -> None:
+def test_separator_and_wildcards_are_used(tmp_path: Path) -> None:
     root = write(tmp_path, "file\ta\tb\tc\td\twhat\na\t1\t2\t3\t4\tcell\n", "train.tsv")
-    reader = {**PLAIN, "files": {"train": "train.tsv"}, "separator": "\t", "images": "pictures/{image}.*"}
+    reader = {**PLAIN, "files": {"train": "train.tsv"}, "separator": "\t", "images": "images/{image}.*"}
     assert read(reader, root)[0][0].image_id == "a"
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ("a.png,1,2,3,,cell", "line 3: box '1 2 3 ': not four numbers"),
-        ("none.png,1,2,3,4,cell", "line 3: image none.png: no file pictures/none.png"),
+        ("none.png,1,2,3,4,cell", "line 3: image none.png: no file images/none.png"),
         (",1,2,3,4,cell", "line 3: no image is named"),
         ("a.png,x,y,z,w,cell", "line 3: box 'x y z w': not four numbers"),
     ],
 )
-def test_a_bad_row_is_a_problem(tmp_path: Path, row: str, told: str) -> None:
+def test_a_bad_row_is_a_problem(tmp_path: Path, row: str, message: str) -> None:
     records, (problem,) = read(PLAIN, write(tmp_path, f"file,a,b,c,d,what\na.png,1,2,3,4,cell\n{row}\n"))
-    assert len(records[0].regions) == 1 and problem == f"train.csv: {told}"
+    assert len(records[0].regions) == 1 and problem == f"train.csv: {message}"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("file,a,b,c,what\n", "train.csv: no column d: it has file, a, b, c, what"),
         ("", "not readable as a table"),
@@ -154,10 +154,10 @@ def test_a_bad_row_is_a_problem(tmp_path: Path, row: str, told: str) -> None:
         (None, "train.csv: not found"),
     ],
 )
-def test_no_table_is_one_line(tmp_path: Path, text: str | None, told: str) -> None:
+def test_a_broken_table_is_one_line(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         write(tmp_path, text)
-    with pytest.raises(VilamError, match=told) as error:
+    with pytest.raises(VilamError, match=message) as error:
         opened(PLAIN, tmp_path)
     assert "\n" not in str(error.value)
 
@@ -170,7 +170,7 @@ def test_no_table_is_one_line(tmp_path: Path, text: str | None, told: str) -> No
         {"columns": {"image": "file", "box": ["a"]}},
     ],
 )
-def test_recipes_that_cannot_be(changes: dict[str, Any]) -> None:
+def test_contradictory_recipes_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=r"set one of category|name four columns"):
         opened({**PLAIN, **changes}, Path())
 
@@ -188,7 +188,7 @@ def test_a_row_without_expression_keeps_those_of_the_same_box(tmp_path: Path, or
 
 def test_images_of_one_name_in_two_folders_have_regions_of_their_own(tmp_path: Path) -> None:
     for folder in ("x", "y"):
-        picture(tmp_path / "pictures" / folder / "1.png")
+        write_image(tmp_path / "images" / folder / "1.png")
     (tmp_path / "train.csv").write_text("file,a,b,c,d,what\nx/1.png,1,2,3,4,cell\ny/1.png,1,2,3,4,cell\n")
     records, _ = read(PLAIN, tmp_path)
     assert [region.region_id for record in records for region in record.regions] == ["x/1_0", "y/1_0"]

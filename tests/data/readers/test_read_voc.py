@@ -1,4 +1,4 @@
-"""Pascal VOC: boxes, splits and bad files, and the real cells where they are at hand."""
+"""Pascal VOC: boxes, splits and bad files, and the real cells if VILAM_TEST_DATA has them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = "<size><width>40</width><height>30</height></size>"
 
 
 def _folder(root: Path, **files: str) -> Path:
-    """A VOC folder with one image a file and all of them in train; val and test hold one good image each."""
+    """A VOC folder with an image for each file, all of them in train; val and test hold one good image each."""
     files |= {"good_val": OBJECT.format(1, 1, 9, 9), "good_test": OBJECT.format(1, 1, 9, 9)}
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
@@ -47,7 +47,7 @@ def test_boxes_count_from_one_and_include_their_last_pixel(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (OBJECT.format(5, 5, 5, 5), "box of no area: 5 5 5 5"),
         (OBJECT.format("x", 5, 7, 9), "could not convert"),
@@ -55,11 +55,11 @@ def test_boxes_count_from_one_and_include_their_last_pixel(tmp_path: Path) -> No
         ("<object/>", ""),
     ],
 )
-def test_a_bad_object_is_a_problem(tmp_path: Path, content: str, told: str) -> None:
+def test_a_bad_object_is_a_problem(tmp_path: Path, content: str, message: str) -> None:
     records, (problem,) = _rows(_folder(tmp_path, a=OBJECT.format(1, 1, 9, 9) + content))
     assert len(records[0].record.regions) == 1
-    assert problem.place.endswith("a.xml: object 2")
-    assert told in problem.what
+    assert problem.location.endswith("a.xml: object 2")
+    assert message in problem.message
 
 
 def test_missing_and_broken_files_are_problems(tmp_path: Path) -> None:
@@ -69,11 +69,13 @@ def test_missing_and_broken_files_are_problems(tmp_path: Path) -> None:
     (root / "Annotations" / "c.xml").write_text("<annotation>")
     records, problems = _rows(root)
     assert len(records) == 2
-    assert ["a.xml" in problems[0].place, "b.xml" in problems[1].place, "c.xml" in problems[2].place] == [True] * 3
-    assert "its image a is not in JPEGImages" in problems[0].what
+    assert ["a.xml" in problems[0].location, "b.xml" in problems[1].location, "c.xml" in problems[2].location] == [
+        True
+    ] * 3
+    assert "its image a is not in JPEGImages" in problems[0].message
 
 
-def test_without_image_sets_a_hash_splits(tmp_path: Path) -> None:
+def test_without_image_sets_a_hash_decides_the_split(tmp_path: Path) -> None:
     root = _folder(tmp_path, **{f"image{number}": "" for number in range(60)})
     for path in (root / "ImageSets" / "Main").iterdir():
         path.unlink()
@@ -81,16 +83,16 @@ def test_without_image_sets_a_hash_splits(tmp_path: Path) -> None:
     assert set(splits) == {"train", "val", "test"} and splits["train"] > 35
 
 
-def test_no_voc_folder_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_voc_is_reported(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match="no Annotations and JPEGImages"):
         opened("voc", tmp_path)
 
 
-def test_the_real_cells(real_data: Path) -> None:
+def test_real_cells_are_read_except_two_boxes_of_no_area(real_data: Path) -> None:
     source = opened("voc", real_data / "bccd")
     assert source.categories == ("Platelets", "RBC", "WBC")
     assert source.licences == ("MIT License",)
     records, problems = _rows(real_data / "bccd")
     assert Counter(row.record.split for row in records) == {"train": 205, "val": 87, "test": 72}
     assert sum(len(row.record.regions) for row in records) == 4155 + 372 + 361 - 2
-    assert len(problems) == 2 and all("box of no area" in problem.what for problem in problems)
+    assert len(problems) == 2 and all("box of no area" in problem.message for problem in problems)

@@ -1,4 +1,4 @@
-"""Volumes: the slices that show objects, in millimetres and in masks, whichever way the file's axes run."""
+"""Volumes: the slices that show objects, from millimetres and from masks, for any order of the axes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MASKS: dict[str, Any] = {
 
 
 def write(path: Path, values: NDArray[Any], axes: str = "LPS") -> None:
-    """A volume [z, y, x] of 0.5 x 0.8 x 2 mm, from (-100, 50, 10) mm, its axes turned as asked."""
+    """A volume [z, y, x] of 0.5 x 0.8 x 2 mm, from (-100, 50, 10) mm, with its axes in the order ``axes``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(values)
     image.SetSpacing((0.5, 0.8, 2.0))
@@ -46,15 +46,15 @@ def write(path: Path, values: NDArray[Any], axes: str = "LPS") -> None:
 
 
 def ball(centre: tuple[float, float, float], radius: float, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
-    """Voxels [z, y, x] whose middles lie within a ball in millimetres."""
+    """Voxels [z, y, x] whose centres are inside a ball in millimetres."""
     z, y, x = np.mgrid[: shape[0], : shape[1], : shape[2]]
-    places = (x * 0.5 - 100, y * 0.8 + 50, z * 2 + 10)
-    return np.sqrt(sum((place - middle) ** 2 for place, middle in zip(places, centre, strict=True))) <= radius
+    positions = (x * 0.5 - 100, y * 0.8 + 50, z * 2 + 10)
+    return np.sqrt(sum((position - own) ** 2 for position, own in zip(positions, centre, strict=True))) <= radius
 
 
 @pytest.mark.parametrize("axes", ["LPS", "RAI", "RAS", "ASL"])
-def test_a_ball_is_boxed_where_it_is(tmp_path: Path, axes: str) -> None:
-    """The box of a nodule is that of the voxels it fills, to a voxel."""
+def test_the_box_of_a_nodule_contains_its_voxels(tmp_path: Path, axes: str) -> None:
+    """To a voxel."""
     centre, radius = (-85.0, 74.0, 30.0), 6.0
     voxels = ball(centre, radius, (20, 60, 70))
     write(tmp_path / "one.mhd", (200 * voxels).astype(np.int16), axes)
@@ -69,7 +69,7 @@ def test_a_ball_is_boxed_where_it_is(tmp_path: Path, axes: str) -> None:
         assert np.array_equal(np.asarray(image), 200 * voxels[10])
 
 
-def test_balls_of_a_slice_share_its_image(tmp_path: Path) -> None:
+def test_nodules_of_one_slice_are_regions_of_one_image(tmp_path: Path) -> None:
     write(tmp_path / "one.mhd", np.zeros((20, 60, 70), np.int16))
     rows = "one,-85,74,30,4\none,-75,84,30.5,4\none,-85,74,20,4\n"
     (tmp_path / "annotations.csv").write_text(f"seriesuid,coordX,coordY,coordZ,diameter_mm\n{rows}")
@@ -78,7 +78,7 @@ def test_balls_of_a_slice_share_its_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("axes", ["LPS", "RAS"])
-def test_a_mask_is_shown_where_it_is_largest(tmp_path: Path, axes: str) -> None:
+def test_the_slice_of_a_mask_is_the_one_where_it_is_largest(tmp_path: Path, axes: str) -> None:
     mask = np.zeros((12, 30, 40), np.uint8)
     mask[3, 5:8, 5:8], mask[4, 4:14, 6:26], mask[5, 5:8, 5:8] = 1, 1, 1
     values = np.arange(12 * 30 * 40).reshape(12, 30, 40) % 256
@@ -91,7 +91,7 @@ def test_a_mask_is_shown_where_it_is_largest(tmp_path: Path, axes: str) -> None:
         assert np.array_equal(np.asarray(image), values[4])
 
 
-def test_values_name_objects(tmp_path: Path) -> None:
+def test_mask_values_map_to_categories(tmp_path: Path) -> None:
     mask = np.zeros((12, 30, 40), np.uint8)
     mask[3, 5:8, 5:8], mask[7, 9:14, 6:26] = 1, 2
     write(tmp_path / "images" / "a.nii.gz", np.zeros((12, 30, 40), np.int16))
@@ -102,24 +102,24 @@ def test_values_name_objects(tmp_path: Path) -> None:
     assert opened(reader, tmp_path).categories == ("left", "right")
 
 
-@pytest.mark.parametrize("what", ["broken", "mask of another size", "a flat one"])
+@pytest.mark.parametrize("what", ["broken", "mask of another size", "two dimensions"])
 def test_a_volume_that_cannot_be_read_is_a_problem(tmp_path: Path, what: str) -> None:
     write(tmp_path / "images" / "a.nii.gz", np.zeros((12, 30, 40), np.int16))
     write(tmp_path / "labels" / "a.nii.gz", np.ones((12, 30, 40 if what != "mask of another size" else 41), np.uint8))
     if what == "broken":
         (tmp_path / "images" / "a.nii.gz").write_bytes(b"nothing")
-    if what == "a flat one":
+    if what == "two dimensions":
         sitk.WriteImage(sitk.GetImageFromArray(np.zeros((30, 40), np.int16)), str(tmp_path / "images" / "a.nii.gz"))
     records, (problem,) = read(MASKS, tmp_path)
     assert records == [] and problem.startswith("images/a.nii.gz: cannot be read: ")
 
 
-def test_a_ball_outside_is_a_problem(tmp_path: Path) -> None:
+def test_a_nodule_outside_is_a_problem(tmp_path: Path) -> None:
     write(tmp_path / "one.mhd", np.zeros((20, 60, 70), np.int16))
     (tmp_path / "annotations.csv").write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\none,-85,74,300,4\n")
     assert "lies outside the volume" in read(NODULES, tmp_path)[1][0]
 
 
-def test_no_volumes_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_without_volumes_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match=r"no volumes images/\*\.nii\.gz: check prepare\.root"):
         opened(MASKS, tmp_path)

@@ -1,4 +1,4 @@
-"""YOLO: boxes and outlines in shares, folders and lists of images, splits that are missing, bad lines."""
+"""YOLO: boxes and polygons in fractions, folders and lists of images, missing splits, bad lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from reading import opened, picture, read
+from reading import opened, read, write_image
 
 from vilam.errors import VilamError
 
@@ -21,7 +21,7 @@ def write(root: Path, data: dict[str, object], **labels: str) -> Path:
     (root / "data.yaml").write_text(yaml.safe_dump({"names": ["cell", "bead"], **data}))
     for name, content in labels.items():
         split = name.partition("_")[0]
-        picture(root / "images" / split / f"{name}.png")
+        write_image(root / "images" / split / f"{name}.png")
         (root / "labels" / split).mkdir(parents=True, exist_ok=True)
         (root / "labels" / split / f"{name}.txt").write_text(content)
     return root
@@ -30,7 +30,7 @@ def write(root: Path, data: dict[str, object], **labels: str) -> Path:
 FOLDERS: dict[str, object] = {split: f"images/{split}" for split in ("train", "val", "test")}
 
 
-def test_boxes_are_shares_of_the_sides(tmp_path: Path) -> None:
+def test_boxes_are_fractions_of_the_sides(tmp_path: Path) -> None:
     root = write(tmp_path, FOLDERS, train_a="0 0.5 0.5 0.25 0.2\n1 0.1 0.1 0.2 0.2\n\n", val_a="", test_a="")
     (record, *others), problems = read(YOLO, root)
     assert problems == [] and [each.split for each in others] == ["val", "test"]
@@ -41,7 +41,7 @@ def test_boxes_are_shares_of_the_sides(tmp_path: Path) -> None:
 
 
 @given(st.tuples(*[st.floats(0, 0.5)] * 2), st.tuples(*[st.floats(0.01, 0.5)] * 2))
-def test_any_box_returns(corner: tuple[float, float], size: tuple[float, float]) -> None:
+def test_any_box_is_read(corner: tuple[float, float], size: tuple[float, float]) -> None:
     from vilam.data.readers.yolo import _region
 
     (x, y), (w, h) = corner, size
@@ -49,7 +49,7 @@ def test_any_box_returns(corner: tuple[float, float], size: tuple[float, float])
     assert region.box_xyxy == pytest.approx((200 * x, 100 * y, 200 * (x + w), 100 * (y + h)), abs=1e-9)
 
 
-def test_an_outline_brings_its_box(tmp_path: Path) -> None:
+def test_a_polygon_has_the_box_around_it(tmp_path: Path) -> None:
     root = write(tmp_path, FOLDERS, train_a="0 0.25 0.1 0.75 0.1 0.5 0.9", val_a="", test_a="")
     region = read(YOLO, root)[0][0].regions[0]
     assert region.polygons == (((10.0, 3.0), (30.0, 3.0), (20.0, 27.0)),)
@@ -57,23 +57,23 @@ def test_an_outline_brings_its_box(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("7 0.5 0.5 0.1 0.1", "unknown class 7"),
-        ("0 0.5 0.5 0.1", "3 numbers: neither a box of four nor an outline of three points"),
+        ("0 0.5 0.5 0.1", "3 numbers: neither a box (4) nor a polygon"),
         ("0 0.1 0.1 0.2 0.2 0.3", "5 numbers: neither"),
         ("0 a b c d", "could not convert string to float"),
         ("cell 0.5 0.5 0.1 0.1", "invalid literal for int"),
     ],
 )
-def test_a_bad_line_is_a_problem(tmp_path: Path, line: str, told: str) -> None:
+def test_a_bad_line_is_a_problem(tmp_path: Path, line: str, message: str) -> None:
     good = "0 0.5 0.5 0.1 0.1\n"
     records, (problem,) = read(YOLO, write(tmp_path, FOLDERS, train_a=good + line, val_a="", test_a=""))
     assert len(records[0].regions) == 1
-    assert problem.startswith("images/train/train_a.png: line 2 of its labels: ") and told in problem
+    assert problem.startswith("images/train/train_a.png: line 2 of its labels: ") and message in problem
 
 
-def test_names_may_be_numbered_and_images_listed(tmp_path: Path) -> None:
+def test_names_by_number_and_listed_images_are_read(tmp_path: Path) -> None:
     data = {"names": {3: "cell"}, "train": "train.txt", "val": ["images/val"], "test": "images/test"}
     root = write(tmp_path, data, train_a="3 0.5 0.5 0.1 0.1", train_b="", val_a="", test_a="")
     (root / "train.txt").write_text("./images/train/train_a.png\n")
@@ -86,12 +86,12 @@ def test_names_may_be_numbered_and_images_listed(tmp_path: Path) -> None:
     assert records[0].regions[0].category == "cell"
 
 
-def test_the_author_s_path_need_not_be_here(tmp_path: Path) -> None:
+def test_a_path_of_another_machine_falls_back_to_the_root(tmp_path: Path) -> None:
     root = write(tmp_path, {**FOLDERS, "path": "/home/somebody/datasets/cells"}, train_a="", val_a="", test_a="")
     assert len(read(YOLO, root)[0]) == 3
 
 
-def test_without_a_test_split_val_is_it(tmp_path: Path) -> None:
+def test_without_a_test_split_val_becomes_test(tmp_path: Path) -> None:
     data: dict[str, object] = {"train": "images/train", "val": "images/val"}
     root = write(tmp_path, data, **{f"train_{i}": "" for i in range(60)}, val_a="")
     splits = [record.split for record in read(YOLO, root)[0]]
@@ -99,7 +99,7 @@ def test_without_a_test_split_val_is_it(tmp_path: Path) -> None:
     assert opened(YOLO, root).splits == ("train", "val", "test")
 
 
-def test_an_image_that_is_none_is_a_problem(tmp_path: Path) -> None:
+def test_a_broken_image_is_a_problem(tmp_path: Path) -> None:
     root = write(tmp_path, FOLDERS, train_a="", val_a="", test_a="")
     (root / "images" / "train" / "broken.png").write_bytes(b"nothing")
     records, (problem,) = read(YOLO, root)
@@ -107,16 +107,16 @@ def test_an_image_that_is_none_is_a_problem(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         ({"names": "cell"}, "names is missing"),
-        ({"train": "elsewhere", "val": "images/val", "test": None}, "no images where train, val and test say"),
+        ({"train": "elsewhere", "val": "images/val", "test": None}, "train, val and test lead to no images"),
         (None, "not found"),
     ],
 )
-def test_no_data_set_is_one_line(tmp_path: Path, data: dict[str, object] | None, told: str) -> None:
+def test_a_broken_data_set_is_one_line(tmp_path: Path, data: dict[str, object] | None, message: str) -> None:
     if data is not None:
         write(tmp_path, data)
-    with pytest.raises(VilamError, match=told) as error:
+    with pytest.raises(VilamError, match=message) as error:
         opened(YOLO, tmp_path)
     assert "\n" not in str(error.value)

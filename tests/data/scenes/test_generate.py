@@ -1,4 +1,4 @@
-"""Scenes: the same on every machine, exact against the pixels, and of the promised variety."""
+"""Scenes: the same on every machine, annotated exactly, and varied."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vilam.geometry.boxes import box_iou
 from vilam.geometry.polygons import polygon_box
 
 PINNED = [2624032282, 1466685864, 3445879286, 727129184]
-"""Of the first four scenes, pixels and regions; a change of the generator changes them."""
+"""Checksums of pixels and regions of the first four scenes; any change of the generator changes them."""
 SCENES = [generate_scene(42, index, "train", 96) for index in range(80)]
 
 
@@ -34,7 +34,7 @@ def _digest(record: ImageRecord) -> int:
     return crc32(json.dumps(facts).encode(), crc32(_pixels(record).tobytes()))
 
 
-def test_a_scene_depends_on_its_arguments_alone() -> None:
+def test_a_scene_depends_only_on_its_arguments() -> None:
     assert generate_scene(42, 3, "train", 96) == SCENES[3]
     others = [generate_scene(43, 3, "train", 96), generate_scene(42, 4, "train", 96), generate_scene(42, 3, "val", 96)]
     assert len({_digest(one) for one in [SCENES[3], *others]}) == 4
@@ -45,14 +45,14 @@ def test_scenes_are_the_same_on_every_machine() -> None:
 
 
 @pytest.mark.parametrize("image_size", [32, 224])
-def test_other_sizes(image_size: int) -> None:
+def test_scenes_of_other_image_sizes(image_size: int) -> None:
     for index in range(5):
         record = generate_scene(1, index, "val", image_size)
         assert _pixels(record).shape == (image_size, image_size, 3)
         assert 3 <= len(record.regions) <= 6
 
 
-def test_outlines_are_those_of_the_pixels() -> None:
+def test_polygons_cover_the_drawn_pixels() -> None:
     checked = 0
     for record in SCENES:
         pixels = _pixels(record).astype(int)
@@ -66,7 +66,7 @@ def test_outlines_are_those_of_the_pixels() -> None:
     assert checked > 5
 
 
-def test_boxes_hold_their_outlines_and_stay_inside() -> None:
+def test_boxes_are_around_their_polygons_and_inside_the_image() -> None:
     for record in SCENES:
         for region in record.regions:
             x1, y1, x2, y2 = region.box_xyxy
@@ -79,12 +79,12 @@ def test_boxes_hold_their_outlines_and_stay_inside() -> None:
 def test_parts_of_two_things_do_not_overlap() -> None:
     for record in SCENES:
         masks = [polygons_to_mask(region.polygons, 96, 96) for region in record.regions if region.category != "ring"]
-        assert np.sum(masks, axis=0).max() <= 2  # outlines share border pixels
+        assert np.sum(masks, axis=0).max() <= 2  # neighbours share border pixels
         covered = sum(int(mask.sum()) for mask in masks)
         assert covered == 0 or np.count_nonzero(np.any(masks, axis=0)) / covered > 0.9
 
 
-def test_keypoints_follow_the_category() -> None:
+def test_keypoints_are_those_of_the_category() -> None:
     schemas = keypoint_schemas()
     for record in SCENES:
         for region in record.regions:
@@ -95,12 +95,12 @@ def test_keypoints_follow_the_category() -> None:
                 assert left < right and top < low
 
 
-def test_at_least_half_hold_two_of_a_class_and_all_classes_occur() -> None:
+def test_at_least_half_of_scenes_have_two_things_of_a_class_and_all_classes_occur() -> None:
     counts = [Counter(region.category for region in record.regions) for record in SCENES]
     assert sum(max(count.values()) > 1 for count in counts) >= len(SCENES) / 2
     assert set().union(*counts) == set(CATEGORIES)
 
 
-def test_backgrounds_are_half_plain_and_half_noise() -> None:
+def test_half_of_the_backgrounds_are_plain() -> None:
     plain = sum(len(np.unique(_pixels(record)[0].reshape(-1, 3), axis=0)) == 1 for record in SCENES)
     assert 0.3 < plain / len(SCENES) < 0.7

@@ -1,4 +1,4 @@
-"""Each expression of a scene fits one thing only, by a second, plainer reading of the words."""
+"""Each expression of a scene fits only one thing, by an independent parser of the expressions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from vilam.data.records import EXPRESSION_KINDS
 from vilam.data.scenes.compose import compose
 from vilam.data.scenes.rng import SceneRng
-from vilam.data.scenes.words import Seen, describe
+from vilam.data.scenes.words import VisibleThing, describe
 
 SIZE = 96
 SYNONYMS = {"little": "small", "big": "large"}
@@ -31,32 +31,35 @@ ENDS = {
 }
 
 
-def _scene(number: int) -> list[Seen]:
+def _scene(number: int) -> list[VisibleThing]:
     things = compose(SceneRng(7, "train", number), SIZE)
     return [
-        Seen(*one.look, tuple((one.centre[axis % 2] + way * one.radius) / 4 for axis, way in enumerate((-1, -1, 1, 1))))
+        VisibleThing(
+            *one.appearance,
+            tuple((one.centre[axis % 2] + way * one.radius) / 4 for axis, way in enumerate((-1, -1, 1, 1))),
+        )
         for one in things
     ]
 
 
-def _named(things: list[Seen], phrase: str) -> set[int]:
+def _named(things: list[VisibleThing], phrase: str) -> set[int]:
     words = {SYNONYMS.get(word, word) for word in phrase.split()} - {"the", "thing", "object", "shape"}
     return {number for number, one in enumerate(things) if words <= {one.size, one.colour, one.texture, one.shape}}
 
 
-def _percent(thing: Seen) -> tuple[float, float]:
-    return thing.middle[0] / SIZE * 100, thing.middle[1] / SIZE * 100
+def _percent(thing: VisibleThing) -> tuple[float, float]:
+    return thing.centre[0] / SIZE * 100, thing.centre[1] / SIZE * 100
 
 
-def _fits(things: list[Seen], text: str) -> set[int]:
-    """The things that the words fit, without any margin."""
+def _fits(things: list[VisibleThing], text: str) -> set[int]:
+    """The things that the expression fits, without any margin."""
     if found := re.fullmatch(r"the (leftmost|rightmost|topmost|lowest) (.+)", text):
         axis, way, rank = ENDS[found[1]]
-        return {sorted(_named(things, found[2]), key=lambda one: way * things[one].middle[axis])[rank]}
+        return {sorted(_named(things, found[2]), key=lambda one: way * things[one].centre[axis])[rank]}
     if found := re.fullmatch(r"the (first|second|third) (.+) from the (\w+)", text):
         axis, way = ENDS[found[3]]
         rank = ("first", "second", "third").index(found[1])
-        return {sorted(_named(things, found[2]), key=lambda one: way * things[one].middle[axis])[rank]}
+        return {sorted(_named(things, found[2]), key=lambda one: way * things[one].centre[axis])[rank]}
     if found := re.fullmatch(r"(.+?) (?:to the )?(left of|right of|above|over|below|under) (the .+)", text):
         (anchor,) = _named(things, found[3])
         axis, way = RELATIONS[found[2]]
@@ -69,7 +72,7 @@ def _fits(things: list[Seen], text: str) -> set[int]:
 
 
 @pytest.mark.parametrize("start", range(0, 200, 50))
-def test_every_expression_fits_its_thing_alone(start: int) -> None:
+def test_every_expression_fits_only_its_thing(start: int) -> None:
     for number in range(start, start + 50):
         things = _scene(number)
         for index, expressions in enumerate(describe(SceneRng(1, "words", number), things, SIZE)):
@@ -77,7 +80,7 @@ def test_every_expression_fits_its_thing_alone(start: int) -> None:
                 assert _fits(things, expression.text) == {index}, (number, expression.text)
 
 
-def test_three_expressions_a_thing_of_known_kinds_in_few_words() -> None:
+def test_things_have_three_to_five_expressions_of_all_kinds_in_few_words() -> None:
     words, kinds = set(), set()
     for number in range(60):
         for expressions in describe(SceneRng(2, "words", number), _scene(number), SIZE):

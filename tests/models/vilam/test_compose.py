@@ -96,7 +96,11 @@ def test_a_tokenizer_of_another_model_is_refused(folder, tmp_path):
     with pytest.raises(
         VilamError, match=r"model.language: its tokenizer has \d+ tokens, the model \d+: they do not match"
     ):
-        build_model(toy.settings(model__language=part(None, {}, str(tmp_path))).model, toy.encode("gpt2", "token"), 0)
+        build_model(
+            toy.settings(model__language=part(None, {}, str(tmp_path))).model,
+            toy.pretrained_tokenizer("gpt2", "token"),
+            0,
+        )
 
 
 @pytest.mark.parametrize("content", [None, {"image_mean": [0.5] * 3}])
@@ -111,7 +115,7 @@ def test_a_tower_needs_pixel_statistics(folder, tmp_path, content):
 
 @pytest.mark.parametrize(("style", "form"), [("gpt2", "text"), ("gpt2", "token"), ("sentencepiece", "text")])
 def test_tokenizers_that_keep_spaces_are_accepted(style, form, monkeypatch):
-    monkeypatch.setattr(compose, "_load", lambda *_: toy.foreign_words(style))
+    monkeypatch.setattr(compose, "_load", lambda *_: toy.hf_tokenizer(style))
     own = toy.settings(model__coordinates=form, model__language=part(None, {}, "some/model")).model
     tokenizer = build_tokenizer(own, [])
     for text in ("the red circle", "[10, 20, 30, 40] and then", "2 parts: [[0, 10]] and [[20, 30]]"):
@@ -120,7 +124,7 @@ def test_tokenizers_that_keep_spaces_are_accepted(style, form, monkeypatch):
 
 @pytest.mark.parametrize("form", ["text", "token"])
 def test_a_tokenizer_that_loses_spaces_is_refused(monkeypatch, form):
-    monkeypatch.setattr(compose, "_load", lambda *_: toy.foreign_words("llama2"))
+    monkeypatch.setattr(compose, "_load", lambda *_: toy.hf_tokenizer("llama2"))
     own = toy.settings(model__coordinates=form, model__language=part(None, {}, "some/model")).model
     with pytest.raises(VilamError, match="loses spaces beside coordinates"):
         build_tokenizer(own, [])

@@ -49,7 +49,7 @@ def batch(per_image: int = 4, coordinates: str = "token", num_images: int = 2, w
         [Example(each, weight) for each in toy.instructions() if each.image_id == record.image_id][::7][:per_image]
         for record in chosen
     ]
-    return collate(toy.asked(coordinates=coordinates), [record.image for record in chosen], examples)
+    return collate(toy.with_grammars(coordinates=coordinates), [record.image for record in chosen], examples)
 
 
 def text_logits(model: VilamForConditionalGeneration, packed: Batch) -> Tensor:
@@ -122,7 +122,7 @@ def test_the_order_of_instructions_does_not_matter():
     model = toy.model()
     record = toy.scenes()[0]
     examples = [Example(each) for each in toy.instructions() if each.image_id == record.image_id][::9][:4]
-    packs = [collate(toy.asked(model), [record.image], [each]) for each in (examples, examples[::-1])]
+    packs = [collate(toy.with_grammars(model), [record.image], [each]) for each in (examples, examples[::-1])]
     logits = [text_logits(model, packed)[0] for packed in packs]
     for number in range(1, 5):
         before = logits[0][packs[0].inputs["segments"][0] == number]

@@ -64,7 +64,7 @@ def second_leg(leg: str, form: str = "token") -> tuple[Batch, Batch]:
     cycled = Example(instruction, first=first)
     plain = Example(cycled.instruction)
     other = Example(toy.of_split("train")[1])
-    model = toy.asked(coordinates=form)
+    model = toy.with_grammars(coordinates=form)
     soft, hard = (collate(model, [image.image], [[other, each, other]]) for each in (cycled, plain))
     return soft, hard
 
@@ -126,4 +126,4 @@ def test_a_soft_box_on_the_bins_is_the_box_itself():
 def test_words_that_are_not_in_the_question_are_not_soft():
     image = toy.records()[toy.of_split("train")[0].image_id]
     example = Example(toy.of_split("train")[0], first=FirstLeg("What is it?", "something that nobody asked about"))
-    assert collate(toy.asked(), [image.image], [[example]]).soft_answers is None
+    assert collate(toy.with_grammars(), [image.image], [[example]]).soft_answers is None

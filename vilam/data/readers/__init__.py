@@ -1,4 +1,4 @@
-"""Readers: one file a source format, all giving the same raw rows."""
+"""Readers: a file for each source format; all of them yield the same raw rows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ UNKNOWN = "unknown"
 
 
 def open_source(settings: PrepareSettings, seed: int, project: Path) -> Source:
-    """The source that the settings name, ``seed`` for generated scenes; raises VilamError where files are missing."""
+    """The source that the settings name, ``seed`` for generated scenes; raises VilamError if files are missing."""
     if settings.source == "scenes":
         return open_scenes(settings.scenes, seed)
     recipe = read_recipe(settings.source, project)
@@ -56,7 +56,7 @@ def open_source(settings: PrepareSettings, seed: int, project: Path) -> Source:
 
 
 def open_files(recipe: Recipe, root: Path) -> Source:
-    """The data set of a recipe in a folder; raises VilamError where files are missing."""
+    """The data set of a recipe in a folder; raises VilamError if files are missing."""
     recipe = _with_licence(recipe, root)
     match recipe.reader:
         case VocReader():
@@ -86,7 +86,7 @@ def open_files(recipe: Recipe, root: Path) -> Source:
 
 
 def _with_licence(recipe: Recipe, root: Path) -> Recipe:
-    """The first line of the folder's LICENSE, where the recipe knows none."""
+    """The recipe with the first line of the folder's LICENSE, if it names no licence itself."""
     path = root / "LICENSE"
     if recipe.licence != UNKNOWN or not path.is_file():
         return recipe

@@ -2,8 +2,8 @@
 
 Files are found by name in the root or its ``annotations`` folder: ``instances*_TAG.json`` (or ``instances*.json``),
 ``person_keypoints_TAG.json`` and ``captions_TAG.json``; images in ``images/TAG``, ``TAG``, ``images`` or the root.
-COCO's test annotations are not public: where a root has train and val alone, val becomes the split test, and a tenth
-of train, chosen by a hash of the image id, becomes val. A root of one file is split 8 : 1 : 1. A recipe may name the
+COCO's test annotations are not public: if a root has only train and val, val becomes the split test, and a tenth of
+train, chosen by a hash of the image id, becomes val. A root with one file is split 8 : 1 : 1. A recipe may name the
 file of each split instead.
 """
 
@@ -47,7 +47,7 @@ PERSON = KeypointSchema(
     ),
     PERSON_SIGMAS,
 )
-"""COCO's person, for files that give keypoints without a schema."""
+"""COCO's person, for files that have keypoints without a schema."""
 OTHER_SIGMA = 0.05
 ORDER = ("train", "val", "test")
 
@@ -56,7 +56,7 @@ Annotation = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One COCO file with what lies beside it. ``roles``: the split of each tenth of its images."""
+    """One COCO file and the files beside it. ``roles``: the split of each tenth of its images."""
 
     path: Path
     roles: tuple[str, ...]
@@ -69,7 +69,7 @@ class _File:
 
 
 def open_coco(root: Path, recipe: Recipe, reader: CocoReader) -> Source:
-    """Read the annotations under a root; the images are read one by one as the rows are taken."""
+    """Read the annotations under a root; the images are read one by one as the rows are iterated."""
     files = _named(root, reader.files) if reader.files else _found(root)
     if not files:
         raise VilamError(f"{root}: no instances*.json in it or in its annotations folder: check prepare.root")
@@ -88,7 +88,7 @@ def open_coco(root: Path, recipe: Recipe, reader: CocoReader) -> Source:
 
 
 def _found(root: Path) -> list[_File]:
-    """The files that are named as COCO's."""
+    """The files with COCO's names."""
     paths = {path: path.stem.rpartition("_")[2] if "_" in path.stem else "" for path in instance_files(root)}
     roles = _roles(list(paths.values()))
     return [_read(path, tag, roles[tag]) for path, tag in paths.items()]
@@ -103,15 +103,15 @@ def _named(root: Path, files: Mapping[str, str]) -> list[_File]:
 
 
 def keypoint_schema(category: Annotation) -> KeypointSchema:
-    """A category's keypoints; COCO counts bones from 1 and gives sigmas for persons alone."""
+    """A category's keypoints; COCO counts the ends of bones from 1 and has sigmas for persons only."""
     names = tuple(str(name) for name in category["keypoints"])
     skeleton = tuple((int(start) - 1, int(end) - 1) for start, end in category.get("skeleton", []))
     sigmas = PERSON_SIGMAS if len(names) == len(PERSON_SIGMAS) else (OTHER_SIGMA,) * len(names)
     return KeypointSchema(names, skeleton, sigmas)
 
 
-def outline(segmentation: object) -> tuple[Polygon, ...]:
-    """COCO's polygons or run lengths as rings; ValueError or TypeError where they are neither."""
+def parse_polygons(segmentation: object) -> tuple[Polygon, ...]:
+    """COCO's polygons or run lengths as rings; raises ValueError or TypeError if they are neither."""
     if isinstance(segmentation, dict):
         return mask_to_polygons(rle_to_mask(segmentation))
     if not isinstance(segmentation, list):
@@ -123,8 +123,8 @@ def outline(segmentation: object) -> tuple[Polygon, ...]:
     )
 
 
-def keypoints(flat: list[float] | None) -> tuple[Keypoint, ...]:
-    """COCO's x1, y1, v1, ... as (x, y, v); none where nothing is labelled."""
+def parse_keypoints(flat: list[float] | None) -> tuple[Keypoint, ...]:
+    """COCO's x1, y1, v1, ... as (x, y, v); empty if none is labelled."""
     values = flat or []
     if len(values) % 3:
         raise ValueError(f"keypoints of {len(values)} values, not three each")
@@ -135,12 +135,12 @@ def keypoints(flat: list[float] | None) -> tuple[Keypoint, ...]:
 
 
 def instance_files(root: Path) -> list[Path]:
-    """The COCO files of objects in a root or its annotations folder."""
+    """The COCO files of objects, in a root or its annotations folder."""
     return sorted({*root.glob("instances*.json"), *root.glob("annotations/instances*.json")})
 
 
 def coco_content(path: Path) -> dict[str, list[Annotation]]:
-    """A COCO file whose lists hold rows with an id, categories a name too; raises VilamError where they do not."""
+    """A COCO file whose rows have an id, and whose categories have a name; raises VilamError if they do not."""
     content = read_json(path)
     for part, needed in (("images", {"id"}), ("annotations", {"id", "image_id"}), ("categories", {"id", "name"})):
         rows = content.get(part) if isinstance(content, dict) else None
@@ -170,7 +170,7 @@ def _read(path: Path, tag: str, roles: tuple[str, ...]) -> _File:
 
 
 def _with_keypoints(annotations: list[Annotation], path: Path) -> list[Annotation]:
-    """Add the keypoints that COCO keeps in a file of their own, by annotation id."""
+    """Add the keypoints, which COCO keeps in a file of their own, by annotation id."""
     if not path.is_file():
         return annotations
     extra = {one["id"]: one["keypoints"] for one in read_json(path)["annotations"]}
@@ -192,7 +192,7 @@ def _captions(path: Path) -> dict[object, list[str]]:
 
 
 def _roles(tags: list[str]) -> dict[str, tuple[str, ...]]:
-    """The split of each tenth of a file's images, by the file's tag; see the module."""
+    """The split of each tenth of a file's images, by the file's tag; see the docstring of the module."""
     named = {role: [tag for tag in tags if role in tag] for role in ("train", "val", "test")}
     if named["val"] and named["test"]:
         return {tag: (role,) * 10 for role, some in named.items() for tag in some}
@@ -206,20 +206,20 @@ def _rows(root: Path, recipe: Recipe, reader: CocoReader, file: _File) -> Iterat
     for row in file.images:
         image_id = f"{file.tag or 'coco'}_{row.get('id')}"
         split = file.roles[bucket(10, image_id)]
-        place = f"{file.path}: image {row.get('id')}"
+        location = f"{file.path}: image {row.get('id')}"
         known.add(row.get("id"))
         regions, problems = _regions(file, row, split)
         yield from problems
-        yield _image(_folders(root, reader, file), recipe, file, row, regions, place, image_id, split)
+        yield _image(_folders(root, reader, file), recipe, file, row, regions, location, image_id, split)
     for image, orphans in file.regions.items():
         if image not in known:
             for one in orphans:
-                what = f"its image {image} is not in the file"
-                yield Problem(file.roles[-1], f"{file.path}: annotation {one.get('id')}", what)
+                message = f"its image {image} is not in the file"
+                yield Problem(file.roles[-1], f"{file.path}: annotation {one.get('id')}", message)
 
 
 def _folders(root: Path, reader: CocoReader, file: _File) -> tuple[Path, ...]:
-    """Where images may lie."""
+    """The folders that may hold the images of a file."""
     own = (root / folder for folder in reader.images)
     return (*own, root / "images" / file.tag, root / file.tag, root / "images", root)
 
@@ -230,40 +230,41 @@ def _image(
     file: _File,
     row: Annotation,
     regions: list[Region],
-    place: str,
+    location: str,
     image_id: str,
     split: str,
 ) -> RawRecord | Problem:
     try:
         path = find_image(folders, str(row["file_name"]))
         if path is None:
-            return Problem(split, place, f"image file {row['file_name']} not found")
+            return Problem(split, location, f"image file {row['file_name']} not found")
         width, height = int(row["width"]), int(row["height"])
         captions = tuple(file.captions.get(row["id"], ()))
         licence = _licence(file, row, recipe)
         content = path.read_bytes()
     except (KeyError, TypeError, ValueError, OSError) as error:
-        return Problem(split, place, f"cannot be read: {error!r}")
+        return Problem(split, location, f"cannot be read: {error!r}")
     facts = recipe.name, licence, captions, tuple(regions)
     record = ImageRecord(image_id, split, content, width, height, *facts, unmarked=_crowded(file, row))
-    return RawRecord(record, place)
+    return RawRecord(record, location)
 
 
 def _crowded(file: _File, image: Annotation) -> tuple[str, ...]:
-    """The categories of which an image has a crowd."""
+    """The categories that an image has a crowd of."""
     crowds = [one.get("category_id") for one in file.regions.get(image.get("id"), []) if one.get("iscrowd")]
     return tuple(sorted({str(file.categories[one]["name"]) for one in crowds if one in file.categories}))
 
 
 def _regions(file: _File, image: Annotation, split: str) -> tuple[list[Region], list[Problem]]:
-    """An image's regions, crowds left out (they are no single object), and the annotations that make none."""
+    """An image's regions without crowds, which are not single objects, and a problem for each invalid annotation."""
     regions, problems = [], []
     for annotation in file.regions.get(image.get("id"), []):
         try:
             if not annotation.get("iscrowd"):
                 regions.append(_region(file, annotation))
         except (KeyError, TypeError, ValueError) as error:
-            problems.append(Problem(split, f"{file.path}: annotation {annotation.get('id')}", _in_words(error)))
+            message = f"no {error}" if isinstance(error, KeyError) else str(error)
+            problems.append(Problem(split, f"{file.path}: annotation {annotation.get('id')}", message))
     return regions, problems
 
 
@@ -278,13 +279,9 @@ def _region(file: _File, annotation: Annotation) -> Region:
     region = Region(f"{file.tag or 'coco'}_{annotation['id']}", box, str(category["name"]))
     return replace(
         region,
-        polygons=outline(annotation.get("segmentation") or []),
-        keypoints=keypoints(annotation.get("keypoints")),
+        polygons=parse_polygons(annotation.get("segmentation") or []),
+        keypoints=parse_keypoints(annotation.get("keypoints")),
     )
-
-
-def _in_words(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _licence(file: _File, image: Annotation, recipe: Recipe) -> str:

@@ -1,9 +1,9 @@
-"""Flickr30k Entities: the phrases of captions and the boxes of what they speak of.
+"""Flickr30k Entities: the phrases of captions and the boxes that they refer to.
 
 ``Sentences/ID.txt`` holds an image's captions, in which phrases are marked ``[/EN#4/people Two young men]``,
-``Annotations/ID.xml`` the boxes by such a number, ``train.txt``, ``val.txt`` and ``test.txt`` the images of each split;
-images lie in ``flickr30k-images`` or ``images``. A phrase with several boxes means a group of regions; one without a
-box is left out. The category is the first of the phrase's types.
+``Annotations/ID.xml`` the boxes by such a number, and ``train.txt``, ``val.txt`` and ``test.txt`` the images of each
+split; images are in ``flickr30k-images`` or ``images``. A phrase with several boxes means a group of regions; one
+without a box is left out. The category is the first of the phrase's types.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Box = tuple[float, float, float, float]
 
 
 def open_flickr(root: Path, recipe: Recipe) -> Source:
-    """Read the lists of images; these and their captions are read one by one as the rows are taken."""
+    """Read the lists of images; the images and their captions are read one by one as the rows are iterated."""
     lists = {split: root / f"{split}.txt" for split in SPLITS}
     missing = [str(path) for path in (*lists.values(), root / "Sentences", root / "Annotations") if not path.exists()]
     if missing:
@@ -41,25 +41,25 @@ def open_flickr(root: Path, recipe: Recipe) -> Source:
 
 
 def _row(root: Path, recipe: Recipe, split: str, name: str) -> Iterator[RawRecord | Problem]:
-    place = root / "Sentences" / f"{name}.txt"
+    captions_file = root / "Sentences" / f"{name}.txt"
     try:
         path = find_image(tuple(root / folder for folder in FOLDERS), f"{name}.jpg")
         if path is None:
             raise ValueError(f"image file {name}.jpg not found")
         content, width, height = read_image(path)
-        sentences = place.read_text(encoding="utf-8").splitlines()
+        sentences = captions_file.read_text(encoding="utf-8").splitlines()
         boxes = _boxes(root / "Annotations" / f"{name}.xml")
     except (OSError, ValueError, ET.ParseError) as error:
-        yield Problem(split, str(place), f"cannot be read: {error}")
+        yield Problem(split, str(captions_file), f"cannot be read: {error}")
         return
     captions = tuple(tidy(PHRASE.sub(r"\3", sentence)) for sentence in sentences if sentence.strip())
-    regions, groups = _things(name, sentences, boxes)
+    regions, groups = _regions_and_groups(name, sentences, boxes)
     record = ImageRecord(name, split, content, width, height, recipe.name, recipe.licence, captions, regions, groups)
-    yield RawRecord(record, str(place))
+    yield RawRecord(record, str(captions_file))
 
 
 def _boxes(path: Path) -> dict[str, list[Box]]:
-    """Boxes by the number of what they show; Pascal VOC's, counted from 1 and with their last pixel."""
+    """Boxes by the number of their entity; as in Pascal VOC, pixels count from 1 and the last one is included."""
     boxes: dict[str, list[Box]] = defaultdict(list)
     for thing in ET.parse(path).iter("object"):
         corners = [thing.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
@@ -70,23 +70,23 @@ def _boxes(path: Path) -> dict[str, list[Box]]:
     return boxes
 
 
-def _things(
+def _regions_and_groups(
     image: str, sentences: list[str], boxes: dict[str, list[Box]]
 ) -> tuple[tuple[Region, ...], tuple[Group, ...]]:
-    """The regions that phrases speak of, with the phrases of each alone, and groups with the phrases of several."""
+    """The regions with the phrases that mean one of them, and groups for the phrases that mean several."""
     regions: dict[str, Region] = {}
     groups: dict[tuple[str, str], Group] = {}
     for sentence in sentences:
         for number, types, words in PHRASE.findall(sentence):
-            own = boxes.get(number, [])
-            ids = tuple(f"{image}_{number}_{i}" if len(own) > 1 else f"{image}_{number}" for i in range(len(own)))
-            for name, box in zip(ids, own, strict=True):
+            found = boxes.get(number, [])
+            ids = tuple(f"{image}_{number}_{i}" if len(found) > 1 else f"{image}_{number}" for i in range(len(found)))
+            for name, box in zip(ids, found, strict=True):
                 regions.setdefault(name, Region(name, box, types.split("/")[1]))
-            said = tidy(words)
+            phrase = tidy(words)
             if len(ids) == 1:
                 known = regions[ids[0]]
-                expressions = tuple(dict.fromkeys([*known.expressions, Expression(said)]))
+                expressions = tuple(dict.fromkeys([*known.expressions, Expression(phrase)]))
                 regions[ids[0]] = replace(known, expressions=expressions)
             elif ids:
-                groups.setdefault((number, said), Group(f"{image}_{number}_{said}", said, ids))
+                groups.setdefault((number, phrase), Group(f"{image}_{number}_{phrase}", phrase, ids))
     return tuple(regions.values()), tuple(groups.values())

@@ -1,4 +1,4 @@
-"""Images and text files beside them, one box a line: x1 y1 x2 y2 in pixels."""
+"""Images and text files beside them, with one box in each line: x1 y1 x2 y2 in pixels."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vilam.data.readers.images import read_image
-from vilam.data.readers.source import Problem, RawRecord, Source, divided, files_beside, group_of, split_order
+from vilam.data.readers.source import Problem, RawRecord, Source, files_beside, group_of, split_of, split_order
 from vilam.data.recipes import LinesReader, Recipe
 from vilam.data.records import ImageRecord, Region
 from vilam.errors import VilamError
 
 
 def open_lines(root: Path, recipe: Recipe, reader: LinesReader) -> Source:
-    """List the images; they are read one by one as the rows are taken."""
+    """List the images; they are read one by one as the rows are iterated."""
     images = [
-        (divided(group_of(path.relative_to(root).as_posix(), reader.together), split), path, reader.labels[split])
+        (split_of(group_of(path.relative_to(root).as_posix(), reader.together), split), path, reader.labels[split])
         for split, pattern in reader.images.items()
         for path in sorted(root.glob(pattern))
     ]
@@ -40,7 +40,7 @@ def _rows(
     count = 0
     for file in files_beside(root, labels, path):
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            count += 1  # over all files, so that no two regions have one id
+            count += 1  # over all files: ids of regions are unique
             if number <= reader.skip or not line.strip():
                 continue
             try:

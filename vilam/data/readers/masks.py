@@ -1,7 +1,8 @@
-"""Folders of images and of masks beside them, from which boxes and outlines are taken.
+"""Folders of images and folders of their masks, which give boxes and polygons.
 
-A mask is a picture of the image's size. With a category for all objects every value above half of the brightest is the
-object, so that masks of 1 and of 255 read alike; else each pixel value (grey or palette) or colour names a category.
+A mask is an image of the same size. If all objects have one category, every value above half of the brightest is the
+object, so that masks of 1 and of 255 are read alike; else each pixel value (grey or palette) or colour names a
+category.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from vilam.data.readers.source import (
     Problem,
     RawRecord,
     Source,
-    divided,
     files_alone,
     files_beside,
     group_of,
+    split_of,
     split_order,
 )
-from vilam.data.readers.table import named, read_table
+from vilam.data.readers.table import read_table, renamed
 from vilam.data.recipes import CategoryTable, MasksReader, Recipe
 from vilam.data.records import ImageRecord, Region
 from vilam.errors import VilamError
@@ -35,12 +36,12 @@ from vilam.geometry.boxes import clip_box
 
 FOLDER = "{name}"
 MIN_AREA = 4.0
-"""Square pixels of a part; smaller ones are the annotators' crumbs."""
+"""Square pixels of a part, at least; smaller ones are specks that annotators left."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """An image of a set, the pattern of its masks and what its objects are, where these do not tell."""
+    """An image, the pattern of its masks, and the category of its objects unless mask values name it."""
 
     path: Path
     split: str
@@ -49,7 +50,7 @@ class _Image:
 
 
 def open_masks(root: Path, recipe: Recipe, reader: MasksReader) -> Source:
-    """List the images; they and their masks are read one by one as the rows are taken."""
+    """List the images; they and their masks are read one by one as the rows are iterated."""
     table = _table(root, reader.table) if reader.table else {}
     images = [
         _image(root, reader, split, path, table)
@@ -66,11 +67,11 @@ def open_masks(root: Path, recipe: Recipe, reader: MasksReader) -> Source:
 
 
 def _table(root: Path, table: CategoryTable) -> dict[str, tuple[str | None, str]]:
-    """Category and what is divided, by image."""
+    """The category, and the name whose hash decides the split, by image."""
     columns = [table.image, table.category, *([table.together] if table.together else [])]
     found: dict[str, tuple[str | None, str]] = {}
     for row in read_table(root / table.file, ",", columns):
-        image, category = row[table.image], named(row[table.category], table.categories)
+        image, category = row[table.image], renamed(row[table.category], table.categories)
         if image not in found or found[image][0] is None:  # a later row without a category changes nothing
             found[image] = category, row[table.together or table.image]
     return found
@@ -83,7 +84,7 @@ def _image(root: Path, reader: MasksReader, split: str, path: Path, table: dict[
         category, group = table.get(path.stem, (None, group))
     elif category == FOLDER:
         category = path.parent.name
-    return _Image(path, divided(group, split), category, _pattern(reader, split))
+    return _Image(path, split_of(group, split), category, _pattern(reader, split))
 
 
 def _pattern(reader: MasksReader, split: str) -> str:
@@ -112,16 +113,18 @@ def _rows(root: Path, recipe: Recipe, reader: MasksReader, image: _Image) -> Ite
 def _objects(
     file: Path, reader: MasksReader, category: str | None, size: tuple[int, int]
 ) -> Iterator[tuple[str, Mask]]:
-    """Category and mask [height, width] of each object that a file shows."""
+    """Category and mask [height, width] of each object in a mask file."""
     with Image.open(file) as image:
         if image.size != size:
             raise ValueError(f"the mask is {image.width}x{image.height}, its image {size[0]}x{size[1]}")
-        for name, mask in _named(image, reader.values, category):
+        for name, mask in _by_category(image, reader.values, category):
             if mask.any():
                 yield from ((name, part) for part in (_parts(mask) if reader.objects == "parts" else [mask]))
 
 
-def _named(image: Image.Image, values: Mapping[str, str] | None, category: str | None) -> Iterator[tuple[str, Mask]]:
+def _by_category(
+    image: Image.Image, values: Mapping[str, str] | None, category: str | None
+) -> Iterator[tuple[str, Mask]]:
     if values is None:
         if category is None:
             raise ValueError("its image has no category in the recipe's table")
@@ -140,7 +143,7 @@ def _named(image: Image.Image, values: Mapping[str, str] | None, category: str |
 
 
 def _parts(mask: Mask) -> Iterator[Mask]:
-    """The connected parts, corners counted as touching; crumbs are left out."""
+    """The connected parts, where corners count as touching; specks are left out."""
     labels, count = label(mask, structure=np.ones((3, 3)))
     for number in range(1, count + 1):
         part = labels == number
@@ -149,6 +152,6 @@ def _parts(mask: Mask) -> Iterator[Mask]:
 
 
 def region_of_mask(region_id: str, category: str, mask: Mask) -> Region:
-    """The box and the outline of a mask [height, width]."""
+    """The region of a mask [height, width], with its box and polygons."""
     height, width = mask.shape
     return Region(region_id, clip_box(mask_box(mask), width, height), category, mask_to_polygons(mask, MIN_AREA))

@@ -10,7 +10,7 @@ from vilam.data.store import read_card, read_records
 
 
 def open_parquet(root: Path, recipe: Recipe) -> Source:
-    """The records, shard by shard; raises VilamError where the data set is not whole."""
+    """The records, shard by shard; raises VilamError if the data set is not whole."""
     card = read_card(root)
     rows = (RawRecord(record, f"{root}: image {record.image_id}") for record in read_records(root))
     total = sum(counts["num_images"] for counts in card.counts.values())

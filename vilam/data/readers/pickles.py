@@ -1,4 +1,4 @@
-"""Pickles of plain data, read without running what a pickle may say."""
+"""Pickles of plain data, read without calling any function that they name."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ PLAIN = {
     ("__builtin__", "frozenset"): frozenset,
     ("collections", "OrderedDict"): OrderedDict,
 }
-"""All that may be made besides lists, tuples, dicts, strings, numbers, truth values and None, which need no name."""
+"""The classes that a pickle may name; lists, tuples, dicts, strings, numbers, booleans and None need no name."""
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Knows containers and nothing else: a pickle names any function, and loading it would call it."""
+    """Finds containers only: a pickle can name any function, and loading it would call that."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The container of this name; UnpicklingError for anything else."""
+        """The container of this name; raises UnpicklingError for anything else."""
         if (module, name) not in PLAIN:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no plain data")
         return PLAIN[module, name]
 
 
 def read_pickle(path: Path) -> Any:
-    """The content, of Python 2's pickles too; raises VilamError where it is anything but plain data."""
+    """The content, also of pickles of Python 2; raises VilamError if it is not plain data."""
     try:
         with path.open("rb") as stream:
             return _PlainUnpickler(stream, encoding="utf-8", errors="replace").load()

@@ -16,15 +16,15 @@ from vilam.data.records import ImageRecord
 from vilam.data.scenes import CATEGORIES, LICENCE, generate_scene, keypoint_schemas
 
 BATCH = 100
-"""Scenes that a worker makes at a time."""
+"""Scenes that a worker process makes at a time."""
 POOL_FROM = 1000
-"""Scenes of a split from which starting worker processes pays."""
+"""Number of scenes of a split from which worker processes are faster."""
 
 Job = tuple[int, int, int, str, int]
 
 
 def open_scenes(settings: ScenesSettings, seed: int) -> Source:
-    """All splits of the settings, in their order."""
+    """All splits of the settings, in the order of the settings."""
     rows = (RawRecord(record, f"scene {record.image_id}") for record in read_scenes(settings, seed))
     splits = tuple(settings.num_images)
     total = sum(settings.num_images.values())
@@ -32,12 +32,12 @@ def open_scenes(settings: ScenesSettings, seed: int) -> Source:
 
 
 def read_scenes(settings: ScenesSettings, seed: int) -> Iterator[ImageRecord]:
-    """Generate every scene in order; many are made on two cores side by side, which changes nothing in them."""
+    """Generate every scene in order; large splits are made by two processes, with the same result."""
     for split, count in settings.num_images.items():
         jobs = [
             (seed, start, min(start + BATCH, count), split, settings.image_size) for start in range(0, count, BATCH)
         ]
-        yield from _side_by_side(jobs) if count >= POOL_FROM else (scene for job in jobs for scene in _make(job))
+        yield from _in_parallel(jobs) if count >= POOL_FROM else (scene for job in jobs for scene in _make(job))
 
 
 def _make(job: Job) -> list[ImageRecord]:
@@ -45,8 +45,8 @@ def _make(job: Job) -> list[ImageRecord]:
     return [generate_scene(seed, index, split, image_size) for index in range(start, stop)]
 
 
-def _side_by_side(jobs: list[Job]) -> Iterator[ImageRecord]:
-    """The jobs' scenes in order, a few batches ahead of who takes them so that memory stays small."""
+def _in_parallel(jobs: list[Job]) -> Iterator[ImageRecord]:
+    """The jobs' scenes in order, only a few batches ahead of the caller, to save memory."""
     workers = min(2, os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
         waiting = iter(jobs)
@@ -57,7 +57,7 @@ def _side_by_side(jobs: list[Job]) -> Iterator[ImageRecord]:
 
 
 def _start_worker() -> None:
-    """Leave interrupts to the parent, and end when it does: a killed parent would leave its workers waiting."""
+    """Leave interrupts to the parent process, and end when it ends, also if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,7 +1,7 @@
-"""Tables in which one column holds all objects of an image, as Object-CXR writes them.
+"""Tables in which one column holds all objects of an image, in the format of Object-CXR.
 
-Objects are parted by semicolons: ``0 x1 y1 x2 y2`` is a box, ``1 x1 y1 x2 y2`` an ellipse in a box, ``2 x1 y1 x2 y2 x3
-y3 ...`` an outline. An empty column is an image without objects.
+Objects are separated by semicolons: ``0 x1 y1 x2 y2`` is a box, ``1 x1 y1 x2 y2`` an ellipse in a box, ``2 x1 y1 x2 y2
+x3 y3 ...`` a polygon. An empty column means an image without objects.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vilam.data.readers.images import read_image
-from vilam.data.readers.source import Problem, RawRecord, Source, divided, group_of, split_order
+from vilam.data.readers.source import Problem, RawRecord, Source, group_of, split_of, split_order
 from vilam.data.readers.table import read_table
 from vilam.data.recipes import Recipe, ShapesReader
 from vilam.data.records import ImageRecord, Polygon, Region
 from vilam.errors import VilamError
 from vilam.geometry.polygons import polygon_box
 
-BOX, ELLIPSE, OUTLINE = "0", "1", "2"
+BOX, ELLIPSE, POLYGON = "0", "1", "2"
 ELLIPSE_POINTS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A row: an image and its objects as they are written."""
+    """A row: an image and the text of its objects."""
 
     split: str
-    place: str
+    location: str
     path: Path
     name: str
     shapes: str
 
 
 def open_shapes(root: Path, recipe: Recipe, reader: ShapesReader) -> Source:
-    """Read the tables; the images are read one by one as the rows are taken."""
+    """Read the tables; the images are read one by one as the rows are iterated."""
     listed = [
         _Listed(
-            divided(group_of(row[reader.image], reader.together), split),
+            split_of(group_of(row[reader.image], reader.together), split),
             f"{root / name}: line {number}",
             root / reader.images[split].format(image=row[reader.image]),
             row[reader.image],
@@ -56,11 +56,11 @@ def open_shapes(root: Path, recipe: Recipe, reader: ShapesReader) -> Source:
 
 
 def _rows(recipe: Recipe, reader: ShapesReader, listed: _Listed) -> Iterator[RawRecord | Problem]:
-    split, place = listed.split, listed.place
+    split, location = listed.split, listed.location
     try:
         content, width, height = read_image(listed.path, reader.window)
     except OSError as error:
-        yield Problem(split, place, f"image {listed.name}: cannot be read: {error.strerror or error}")
+        yield Problem(split, location, f"image {listed.name}: cannot be read: {error.strerror or error}")
         return
     stem = Path(listed.name).with_suffix("").as_posix()
     regions: list[Region] = []
@@ -68,22 +68,22 @@ def _rows(recipe: Recipe, reader: ShapesReader, listed: _Listed) -> Iterator[Raw
         try:
             regions.append(_region(f"{stem}_{number}", shape, reader.category))
         except ValueError as error:
-            yield Problem(split, f"{place}, object {number + 1}", f"{shape[:40]!r}: {error}")
+            yield Problem(split, f"{location}, object {number + 1}", f"{shape[:40]!r}: {error}")
     record = ImageRecord(stem, split, content, width, height, recipe.name, recipe.licence, (), tuple(regions))
-    yield RawRecord(record, place)
+    yield RawRecord(record, location)
 
 
 def _region(region_id: str, shape: str, category: str) -> Region:
     kind, *rest = shape.split()
     values = [float(value) for value in rest]
-    if kind == OUTLINE and len(values) >= 6 and len(values) % 2 == 0:
+    if kind == POLYGON and len(values) >= 6 and len(values) % 2 == 0:
         ring: Polygon = tuple(zip(values[::2], values[1::2], strict=True))
         return Region(region_id, polygon_box(ring), category, (ring,))
     if kind not in (BOX, ELLIPSE) or len(values) != 4:
         raise ValueError("neither 0 or 1 and four numbers nor 2 and three points or more")
     x1, y1, x2, y2 = values
-    outline = (_ellipse(x1, y1, x2, y2),) if kind == ELLIPSE else ()
-    return Region(region_id, (x1, y1, x2, y2), category, outline)
+    polygons = (_ellipse(x1, y1, x2, y2),) if kind == ELLIPSE else ()
+    return Region(region_id, (x1, y1, x2, y2), category, polygons)
 
 
 def _ellipse(x1: float, y1: float, x2: float, y2: float) -> Polygon:

@@ -1,4 +1,4 @@
-"""What every reader gives: the facts of a data set and its raw records, not yet checked."""
+"""What every reader returns: the facts of a data set and its raw records, not yet checked."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from vilam.errors import VilamError
 
 ALL, TRAIN_AND_VAL = "all", "train+val"
 PARTS = {ALL: ("val", "test", *("train",) * 8), TRAIN_AND_VAL: ("val", *("train",) * 9)}
-"""What nobody has divided into splits, by its name in recipes, and the split of each tenth of it."""
+"""Names, in recipes, of images that are not divided into splits yet, and the split of each tenth of them."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """In lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
-    """A record as the source has it, and the place (file, row) to name when something is wrong with it."""
+    """A record as the source has it, and its location (file, row) for messages."""
 
     record: ImageRecord
-    place: str
+    location: str
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that could not be read: its split, its place (file, row) and what is wrong, in words."""
+    """A row that could not be read: its split, its location (file, row) and what is wrong with it."""
 
     split: str
-    place: str
-    what: str
+    location: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """A data set to read.
 
-    rows: lazy, to be iterated once. num_images: known in advance. is_exhaustive: whether every object of the
-    categories is a region. domain: a sentence on all of its images; see `ImageRecord`.
+    rows: lazy, iterated once. num_images: known in advance. is_exhaustive: whether every object of the categories is a
+    region. domain: a sentence about all images; see `ImageRecord`.
     """
 
     name: str
@@ -57,28 +57,28 @@ class Source:
     domain: str = ""
 
 
-def divided(name: str, parts: str = ALL) -> str:
+def split_of(name: str, parts: str = ALL) -> str:
     """The split of an image of ``parts``, by a hash of its name.
 
-    ``all`` is divided 8 : 1 : 1, ``train+val`` 9 : 1; anything else is a split by itself.
+    ``all`` is divided 8 : 1 : 1 and ``train+val`` 9 : 1; any other name is a split itself.
     """
     return PARTS[parts][bucket(10, name)] if parts in PARTS else parts
 
 
 def split_order(split: str) -> tuple[int, str]:
-    """Sorts train, val and test first."""
+    """A sort key that puts train, val and test first."""
     order = ("train", "val", "test")
     return (order.index(split), "") if split in order else (len(order), split)
 
 
 def group_of(name: str, together: str | None) -> str:
-    """What of an image's name is divided in its place, by a recipe's pattern; the name where that does not match."""
+    """The part of an image's name whose hash decides its split, by a recipe's pattern; else the whole name."""
     found = re.search(together, name) if together else None
     return found[1] if found else name
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; raises VilamError where it cannot be read."""
+    """The content of a JSON file; raises VilamError if it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -88,12 +88,12 @@ def read_json(path: Path) -> Any:
 
 
 def find_image(folders: tuple[Path, ...], name: str) -> Path | None:
-    """The first of the folders' files of that name."""
+    """The path of the first file of that name in the folders; None if there is none."""
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 def stem(path: Path) -> str:
-    """A file's name without suffix, ``.nii.gz`` being one."""
+    """A file's name without its suffix; ``.nii.gz`` counts as one suffix."""
     return path.name.removesuffix(".gz").rpartition(".")[0]
 
 
@@ -102,12 +102,12 @@ def files_beside(root: Path, pattern: str, image: Path) -> list[Path]:
     folder = image.parent.relative_to(root)
     folders = {"folder": folder.as_posix(), "parent": folder.parent.as_posix(), "name": folder.name}
     parts = {"stem": stem(image), **folders}
-    asked = pattern.format(**{name: glob.escape(part) for name, part in parts.items()})
-    return sorted(path for path in root.glob(asked) if path != image)
+    filled = pattern.format(**{name: glob.escape(part) for name, part in parts.items()})
+    return sorted(path for path in root.glob(filled) if path != image)
 
 
 def files_alone(root: Path, pattern: str, beside: str | None) -> list[Path]:
-    """Files of a pattern, without those that another pattern finds beside them: images without their masks."""
+    """Files that match a pattern, without those that another pattern finds beside them: images without masks."""
     found = sorted(path for path in root.glob(pattern) if path.is_file())
     belonging = {file for path in found for file in files_beside(root, beside, path)} if beside else set()
     return [path for path in found if path not in belonging]

@@ -1,6 +1,6 @@
-"""Tables (CSV, TSV): one row an object, with its image's name, its box and its category or expression in columns.
+"""Tables (CSV, TSV): a row for each object, with its image's name, its box, and its category or expression.
 
-All rows of an image make one record. A row without a box is an image without objects, as challenges list them.
+All rows of an image make one record. A row without a box is an image without objects, as in the files of challenges.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from vilam.data.readers.images import read_image
-from vilam.data.readers.source import Problem, RawRecord, Source, divided, group_of, split_order, tidy
+from vilam.data.readers.source import Problem, RawRecord, Source, group_of, split_of, split_order, tidy
 from vilam.data.recipes import Recipe, TableReader
 from vilam.data.records import Expression, ImageRecord, Region
 from vilam.errors import VilamError
@@ -29,20 +29,20 @@ Row = dict[str, str]
 
 @dataclass(slots=True)
 class _Image:
-    """An image of one split and the rows that speak of it, each with its place."""
+    """An image of one split and its rows, each with its location."""
 
     split: str
-    place: str
+    location: str
     name: str
     rows: list[tuple[str, Row]] = field(default_factory=list)
 
 
 def open_table(root: Path, recipe: Recipe, reader: TableReader) -> Source:
-    """Read the tables and group their rows; the images are read one by one as the rows are taken."""
+    """Read the tables and group their rows; the images are read one by one as the rows are iterated."""
     problems: list[Problem] = []
     images = list(_grouped(root, reader, problems))
     if not images:
-        first = f": {problems[0].place}: {problems[0].what}" if problems else ""
+        first = f": {problems[0].location}: {problems[0].message}" if problems else ""
         raise VilamError(f"{root}: no rows in {', '.join(reader.files.values())}{first}")
     found = {_category(row, reader) for image in images for _, row in image.rows}
     splits = tuple(dict.fromkeys(image.split for image in images))
@@ -56,13 +56,13 @@ def _grouped(root: Path, reader: TableReader, problems: list[Problem]) -> Iterat
     for file_split, name in reader.files.items():
         path = root / name
         for number, row in enumerate(_read(path, reader), start=2):
-            place, image = f"{path}: line {number}", row[reader.columns.image].strip()
+            location, image = f"{path}: line {number}", row[reader.columns.image].strip()
             split = _split(file_split, image, row, reader)
             if not image or split is None:
-                what = "no image is named" if not image else f"unknown split {row[str(reader.columns.split)]!r}"
-                problems.append(Problem(divided(place, file_split), place, what))
+                message = "no image is named" if not image else f"unknown split {row[str(reader.columns.split)]!r}"
+                problems.append(Problem(split_of(location, file_split), location, message))
                 continue
-            images.setdefault((split, image), _Image(split, place, image)).rows.append((place, row))
+            images.setdefault((split, image), _Image(split, location, image)).rows.append((location, row))
     yield from sorted(images.values(), key=lambda image: split_order(image.split))
 
 
@@ -73,7 +73,7 @@ def _read(path: Path, reader: TableReader) -> list[Row]:
 
 
 def read_table(path: Path, separator: str, columns: Sequence[str]) -> list[Row]:
-    """The rows, all as text; raises VilamError where the file or a column is missing."""
+    """The rows, all values as text; raises VilamError if the file or a column is missing."""
     try:
         frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
@@ -89,20 +89,20 @@ def read_table(path: Path, separator: str, columns: Sequence[str]) -> list[Row]:
 def _split(file_split: str, image: str, row: Row, reader: TableReader) -> str | None:
     if reader.columns.split is not None:
         value = row[reader.columns.split].strip()
-        return named(value, reader.split_names)
-    return divided(group_of(image, reader.together), file_split)
+        return renamed(value, reader.split_names)
+    return split_of(group_of(image, reader.together), file_split)
 
 
 def _category(row: Row, reader: TableReader) -> str | None:
-    """The category of a row's object; None where the recipe's categories leave it out."""
+    """The category of a row's object; None if the recipe's categories leave it out."""
     if reader.columns.category is None:
         return reader.category
     value = row[reader.columns.category].strip()
-    return named(value, reader.categories)
+    return renamed(value, reader.categories)
 
 
-def named(value: str, names: Mapping[str, str] | None) -> str | None:
-    """What a recipe calls what stands in a column; None where it names no such value, or nothing stands there."""
+def renamed(value: str, names: Mapping[str, str] | None) -> str | None:
+    """The recipe's name of a column's value; None if the recipe does not name the value, or the value is empty."""
     return (names.get(value) if names else value) or None
 
 
@@ -110,35 +110,35 @@ def _rows(root: Path, recipe: Recipe, reader: TableReader, image: _Image) -> Ite
     try:
         content, width, height = read_image(_path(root, reader, image.name), reader.window)
     except OSError as error:
-        yield Problem(image.split, image.place, f"image {image.name}: {error}")
+        yield Problem(image.split, image.location, f"image {image.name}: {error}")
         return
     image_id = Path(image.name).with_suffix("").as_posix()
     regions: dict[tuple[Box, str], Region] = {}
-    for place, row in image.rows:
+    for location, row in image.rows:
         try:
             region = _region(f"{image_id}_{len(regions)}", row, reader, (width, height))
         except ValueError as error:
-            yield Problem(image.split, place, str(error))
+            yield Problem(image.split, location, str(error))
             continue
         if region is not None:
             key = region.box_xyxy, region.category
             regions[key] = _merged(regions[key], region) if key in regions else region
     facts = recipe.name, recipe.licence, (), tuple(regions.values())
     record = ImageRecord(image_id, image.split, content, width, height, *facts)
-    yield RawRecord(record, image.place)
+    yield RawRecord(record, image.location)
 
 
 def _path(root: Path, reader: TableReader, name: str) -> Path:
     """The image's file; the pattern may hold wildcards."""
-    renamed = re.sub(*reader.rename, name) if reader.rename else name
-    found = sorted(root.glob(reader.images.format(image=glob.escape(renamed))))
+    own = re.sub(*reader.rename, name) if reader.rename else name
+    found = sorted(root.glob(reader.images.format(image=glob.escape(own))))
     if not found:
-        raise OSError(f"no file {reader.images.format(image=renamed)}")
+        raise OSError(f"no file {reader.images.format(image=own)}")
     return found[0]
 
 
 def _region(region_id: str, row: Row, reader: TableReader, size: tuple[int, int]) -> Region | None:
-    """A row's object; None where it has no box, or a category that the recipe leaves out."""
+    """A row's object; None if it has no box, or a category that the recipe leaves out."""
     category = _category(row, reader)
     text = " ".join(row[name] for name in reader.columns.box)
     if category is None or not text.strip():
@@ -148,9 +148,9 @@ def _region(region_id: str, row: Row, reader: TableReader, size: tuple[int, int]
         raise ValueError(f"box {text!r}: not four numbers")
     width, height = size if reader.unit == "shares" else (1, 1)
     x1, y1, x2, y2 = _corners(numbers, reader.box)
-    words = tidy(row[reader.columns.expression]) if reader.columns.expression else ""
+    expression = tidy(row[reader.columns.expression]) if reader.columns.expression else ""
     box = (x1 * width, y1 * height, x2 * width, y2 * height)
-    return Region(region_id, box, category, expressions=(Expression(words),) if words else ())
+    return Region(region_id, box, category, expressions=(Expression(expression),) if expression else ())
 
 
 def _corners(numbers: list[float], kind: str) -> Box:
@@ -162,5 +162,5 @@ def _corners(numbers: list[float], kind: str) -> Box:
 
 def _merged(before: Region, after: Region) -> Region:
     """One region with the expressions of both."""
-    words = tuple(dict.fromkeys([*before.expressions, *after.expressions]))
-    return Region(before.region_id, before.box_xyxy, before.category, expressions=words)
+    expressions = tuple(dict.fromkeys([*before.expressions, *after.expressions]))
+    return Region(before.region_id, before.box_xyxy, before.category, expressions=expressions)

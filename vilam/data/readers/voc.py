@@ -1,7 +1,7 @@
-"""Pascal VOC: one XML file an image in Annotations, images in JPEGImages, splits in ImageSets/Main.
+"""Pascal VOC: an XML file for each image in Annotations, images in JPEGImages, splits in ImageSets/Main.
 
-VOC counts pixels from 1 and its boxes include their last pixel: a box becomes (xmin - 1, ymin - 1, xmax, ymax).
-Without ImageSets the images are split 8 : 1 : 1 by a hash of their name.
+VOC counts pixels from 1, and its boxes include their last pixel: a box becomes (xmin - 1, ymin - 1, xmax, ymax).
+Without ImageSets, the images are split 8 : 1 : 1 by a hash of their name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
-from vilam.data.readers.source import Problem, RawRecord, Source, divided, find_image
+from vilam.data.readers.source import Problem, RawRecord, Source, find_image, split_of
 from vilam.data.recipes import Recipe
 from vilam.data.records import ImageRecord, Region
 from vilam.errors import VilamError
@@ -20,7 +20,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
 def open_voc(root: Path, recipe: Recipe) -> Source:
-    """The VOC folder in a root, or one level below it; its categories are those that the files name."""
+    """Read the VOC folder in a root, or one level below it; its categories are those that the files name."""
     folder = _voc_folder(root)
     splits = _splits(folder)
     names = {one for stems in splits.values() for stem in stems for one in _names(folder / "Annotations", stem)}
@@ -46,19 +46,16 @@ def _voc_folder(root: Path) -> Path:
 def _splits(folder: Path) -> dict[str, list[str]]:
     lists = {split: folder / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
     if all(path.is_file() for path in lists.values()):
-        return {split: [line.split()[0] for line in _lines(path)] for split, path in lists.items()}
+        lines = {split: path.read_text(encoding="utf-8").splitlines() for split, path in lists.items()}
+        return {split: [line.split()[0] for line in own if line.strip()] for split, own in lines.items()}
     stems = sorted(path.stem for path in (folder / "Annotations").glob("*.xml"))
-    return {split: [stem for stem in stems if divided(stem) == split] for split in SPLITS}
-
-
-def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return {split: [stem for stem in stems if split_of(stem) == split] for split in SPLITS}
 
 
 def _names(annotations: Path, stem: str) -> set[str]:
     try:
-        return {_text(thing, "name") for thing in ET.parse(annotations / f"{stem}.xml").iter("object")}
-    except (OSError, ET.ParseError, ValueError):  # counted as a problem when its row is read
+        return {_text(element, "name") for element in ET.parse(annotations / f"{stem}.xml").iter("object")}
+    except (OSError, ET.ParseError, ValueError):  # a problem when its row is read
         return set()
 
 
@@ -72,9 +69,9 @@ def _row(folder: Path, stem: str, split: str, recipe: Recipe) -> Iterator[RawRec
         yield Problem(split, str(path), f"cannot be read: {error}")
         return
     regions = []
-    for number, thing in enumerate(tree.iter("object")):
+    for number, element in enumerate(tree.iter("object")):
         try:
-            regions.append(Region(f"{stem}_{number}", _box(thing), _text(thing, "name")))
+            regions.append(Region(f"{stem}_{number}", _box(element), _text(element, "name")))
         except ValueError as error:
             yield Problem(split, f"{path}: object {number + 1}", str(error))
     record = ImageRecord(stem, split, image, width, height, recipe.name, recipe.licence, (), tuple(regions))
@@ -89,8 +86,8 @@ def _image(images: Path, stem: str) -> bytes:
     raise ValueError(f"its image {stem} is not in {images.name}")
 
 
-def _box(thing: ET.Element) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (float(_text(thing, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
+def _box(element: ET.Element) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (float(_text(element, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
     if x1 == x2 or y1 == y2:
         raise ValueError(f"box of no area: {x1:g} {y1:g} {x2:g} {y2:g}")
     return x1 - 1, y1 - 1, x2, y2

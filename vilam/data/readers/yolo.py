@@ -1,10 +1,10 @@
-"""YOLO: a text file an image, one object a line, places in shares of the image's sides.
+"""YOLO: a text file for each image with an object in each line; coordinates are fractions of the image's sides.
 
-A line is ``class cx cy width height``, or ``class x1 y1 x2 y2 x3 y3 ...`` for an outline of three points or more, whose
-box is the one around it. ``data.yaml`` names the classes (``names``, a list or by number) and the images of ``train``,
-``val`` and ``test``: a folder, a text file of paths, or a list of these, under ``path`` or the root. The labels of
-``.../images/x.jpg`` are ``.../labels/x.txt``; an image without has no objects. Where there is no test, val is it, and a
-tenth of train becomes val.
+A line is ``class cx cy width height``, or ``class x1 y1 x2 y2 x3 y3 ...`` for a polygon of three points or more with
+the box around it. ``data.yaml`` names the classes (``names``, a list or by number) and the images of ``train``, ``val``
+and ``test``: a folder, a text file of paths, or a list of these, under ``path`` or the root. The labels of
+``.../images/x.jpg`` are ``.../labels/x.txt``; an image without that file has no objects. If there is no test, val
+becomes test, and a tenth of train becomes val.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from vilam.config import read_yaml
 from vilam.data.readers.images import read_image
-from vilam.data.readers.source import IMAGE_SUFFIXES, TRAIN_AND_VAL, Problem, RawRecord, Source, divided
+from vilam.data.readers.source import IMAGE_SUFFIXES, TRAIN_AND_VAL, Problem, RawRecord, Source, split_of
 from vilam.data.recipes import Recipe, YoloReader
 from vilam.data.records import ImageRecord, Polygon, Region
 from vilam.errors import VilamError
@@ -26,7 +26,7 @@ BOX_VALUES = 4
 
 
 def open_yolo(root: Path, recipe: Recipe, reader: YoloReader) -> Source:
-    """Read the classes and list the images; these are read one by one as the rows are taken."""
+    """Read the classes and list the images; the images are read one by one as the rows are iterated."""
     path = root / reader.data
     content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list):
@@ -35,7 +35,7 @@ def open_yolo(root: Path, recipe: Recipe, reader: YoloReader) -> Source:
     base = _base(root, content.get("path"))
     images = [(split, image) for split in SPLITS for image in _images(base, content.get(split))]
     if not images:
-        raise VilamError(f"{path}: no images where train, val and test say: check path and prepare.root")
+        raise VilamError(f"{path}: train, val and test lead to no images: check path and prepare.root")
     rows = (row for split, image in _with_test(images) for row in _rows(root, recipe, names, split, image))
     return Source(recipe.name, tuple(names.values()), {}, SPLITS, (recipe.licence,), len(images), rows)
 
@@ -46,7 +46,7 @@ def _names(names: dict[Any, Any] | list[Any]) -> dict[int, str]:
 
 
 def _base(root: Path, path: object) -> Path:
-    """``path`` of data.yaml, which is often that of its author's machine: then the root."""
+    """The folder ``path`` of data.yaml; the root if there is none, since it is often a path on the author's machine."""
     folder = root / str(path or "")
     return folder if folder.is_dir() else root
 
@@ -66,7 +66,7 @@ def _images(base: Path, listed: object) -> Iterator[Path]:
 def _with_test(images: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
     if any(split == "test" for split, _ in images):
         return images
-    return [("test" if split == "val" else divided(image.name, TRAIN_AND_VAL), image) for split, image in images]
+    return [("test" if split == "val" else split_of(image.name, TRAIN_AND_VAL), image) for split, image in images]
 
 
 def _rows(root: Path, recipe: Recipe, names: dict[int, str], split: str, path: Path) -> Iterator[RawRecord | Problem]:
@@ -88,7 +88,7 @@ def _rows(root: Path, recipe: Recipe, names: dict[int, str], split: str, path: P
 
 
 def _lines(path: Path) -> list[str]:
-    """Of the image's labels."""
+    """The lines of an image's labels."""
     parts = list(path.parts)
     if "images" in parts:
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
@@ -109,6 +109,6 @@ def _region(region_id: str, line: str, names: dict[int, str], width: int, height
         box = ((cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height)
         return Region(region_id, box, category)
     if len(values) < 6 or len(values) % 2:
-        raise ValueError(f"{len(values)} numbers: neither a box of four nor an outline of three points")
+        raise ValueError(f"{len(values)} numbers: neither a box (4) nor a polygon (6 or more, even)")
     ring: Polygon = tuple((x * width, y * height) for x, y in zip(values[::2], values[1::2], strict=True))
     return Region(region_id, polygon_box(ring), category, (ring,))

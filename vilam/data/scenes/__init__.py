@@ -1,4 +1,4 @@
-"""Generated scenes: coloured, textured shapes on plain and noisy grounds, with expressions that fit exactly one."""
+"""Generated scenes: coloured, textured shapes on plain and noisy backgrounds, with expressions that fit exactly one."""
 
 from vilam.data.scenes.generate import CATEGORIES, LICENCE, generate_scene
 from vilam.data.scenes.shapes import keypoint_schemas

@@ -1,4 +1,4 @@
-"""What stands where in a scene: shape, colour, texture, size, place and turn of each object, seeded."""
+"""Composition of a scene: shape, colour, texture, size, position and rotation of each object, by a seed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 TEXTURES = ("plain", "striped", "dotted", "checked")
 DIAMETERS = {"small": (12, 15), "medium": (19, 24), "large": (29, 34)}
-"""Pixels in an image of 96, least and most; the gaps keep "small" and "large" clear."""
+"""Range of diameters in pixels of an image of 96; the gaps keep "small" and "large" unambiguous."""
 FREE = 102
 CLOSENESS = (FREE, FREE, FREE, FREE, FREE, FREE, 72, 72, 30, 30)
-"""How near a thing may come to those before it, in percent of the two radii: below 100 it may hide a part.
+"""Least distance of a thing from those before it, in percent of the sum of radii: below 100 it may hide a part.
 
-Things of one colour stay FREE of each other: nobody could see where one ends.
+The distance of two things of one colour is at least FREE: else the border between them would be invisible.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One object as it is drawn; centre and radius in quarter pixels, turn in degrees clockwise."""
+    """One object as it is drawn; centre and radius in quarter pixels, rotation in degrees clockwise."""
 
     shape: str
     colour: str
@@ -39,70 +39,65 @@ class Thing:
     size: str
     centre: Vertex
     radius: int
-    turn: int
+    rotation: int
 
     @property
-    def look(self) -> tuple[str, str, str, str]:
-        """What words can say of it wherever it stands."""
+    def appearance(self) -> tuple[str, str, str, str]:
+        """What an expression can say about it without its position."""
         return self.shape, self.colour, self.texture, self.size
 
 
-def compose(dice: SceneRng, image_size: int) -> list[Thing]:
-    """Three to six things, the last drawn on top; no two look the same, and in most scenes two share a shape."""
-    wanted = dice.between(3, 6)
-    shapes = _shapes(dice, wanted)
+def compose(rng: SceneRng, image_size: int) -> list[Thing]:
+    """Three to six things, the last drawn on top; all look different, and in most scenes two have the same shape."""
+    wanted = rng.between(3, 6)
+    shapes = _shapes(rng, wanted)
     things: list[Thing] = []
     while len(things) < wanted:
-        thing = _thing(dice, shapes[len(things)], things, image_size)
-        if thing is None:  # no room: begin again, a crowded beginning stays crowded
+        thing = _thing(rng, shapes[len(things)], things, image_size)
+        if thing is None:  # no room: begin again
             things = []
         else:
             things.append(thing)
     return things
 
 
-def _shapes(dice: SceneRng, count: int) -> list[str]:
-    names = [dice.pick(tuple(SHAPES)) for _ in range(count)]
-    if dice.chance(60):
+def _shapes(rng: SceneRng, count: int) -> list[str]:
+    names = [rng.pick(tuple(SHAPES)) for _ in range(count)]
+    if rng.chance(60):
         names[1] = names[0]
-    return dice.sample(names, count)
+    return rng.sample(names, count)
 
 
-def _thing(dice: SceneRng, shape: str, others: list[Thing], image_size: int) -> Thing | None:
-    """One more thing that looks like none of the others and hides little of them; None after 30 tries."""
-    closeness = dice.pick(CLOSENESS)
+def _thing(rng: SceneRng, shape: str, others: list[Thing], image_size: int) -> Thing | None:
+    """One more thing that looks different from the others and hides little of them; None after 30 tries."""
+    closeness = rng.pick(CLOSENESS)
     for _ in range(30):
-        size = dice.pick(("small", "medium", "medium", "large"))
+        size = rng.pick(("small", "medium", "medium", "large"))
         low, high = (diameter * SUBPIXELS * image_size // 192 for diameter in DIAMETERS[size])
-        radius = dice.between(low, high)
-        centre = _centre(dice, radius, image_size)
-        thing = Thing(shape, _colour(dice, others), _texture(dice), size, centre, radius, _turn(dice, shape))
-        if all(thing.look != other.look and _apart(thing, other, closeness) for other in others):
+        radius = rng.between(low, high)
+        centre = _centre(rng, radius, image_size)
+        colour = _colour(rng, others)
+        texture = "plain" if rng.chance(40) else rng.pick(TEXTURES[1:])
+        rotation = rng.between(-SHAPES[shape].max_rotation, SHAPES[shape].max_rotation)
+        thing = Thing(shape, colour, texture, size, centre, radius, rotation)
+        if all(thing.appearance != other.appearance and _apart(thing, other, closeness) for other in others):
             return thing
     return None
 
 
-def _centre(dice: SceneRng, radius: int, image_size: int) -> Vertex:
+def _centre(rng: SceneRng, radius: int, image_size: int) -> Vertex:
     reach = radius * REACH // 1000 + SUBPIXELS
-    return dice.between(reach, image_size * SUBPIXELS - reach), dice.between(reach, image_size * SUBPIXELS - reach)
+    return rng.between(reach, image_size * SUBPIXELS - reach), rng.between(reach, image_size * SUBPIXELS - reach)
 
 
-def _colour(dice: SceneRng, others: list[Thing]) -> str:
-    if others and dice.chance(25):
-        return dice.pick(others).colour
-    return dice.pick(tuple(COLOURS))
-
-
-def _texture(dice: SceneRng) -> str:
-    return "plain" if dice.chance(40) else dice.pick(TEXTURES[1:])
-
-
-def _turn(dice: SceneRng, shape: str) -> int:
-    return dice.between(-SHAPES[shape].max_turn, SHAPES[shape].max_turn)
+def _colour(rng: SceneRng, others: list[Thing]) -> str:
+    if others and rng.chance(25):
+        return rng.pick(others).colour
+    return rng.pick(tuple(COLOURS))
 
 
 def _apart(a: Thing, b: Thing, percent: int) -> bool:
-    """Whether the middles are at least ``percent`` of the two radii apart, or FREE where the colours are one."""
+    """Whether the centres are at least ``percent`` of the sum of radii apart, or FREE if the colours are the same."""
     percent = FREE if a.colour == b.colour else percent
     x, y = a.centre[0] - b.centre[0], a.centre[1] - b.centre[1]
     return (x * x + y * y) * 10_000 >= ((a.radius + b.radius) * percent) ** 2

@@ -13,22 +13,22 @@ Item = TypeVar("Item")
 
 
 class SceneRng:
-    """Choices for one scene, from (seed, split, index) alone."""
+    """Random choices for one scene, which depend only on (seed, split, index)."""
 
     def __init__(self, seed: int, split: str, index: int) -> None:
         """Start the stream of scene ``index`` of a split."""
         self._bits = np.random.PCG64(np.random.SeedSequence([seed, crc32(split.encode()), index]))
 
     def below(self, bound: int) -> int:
-        """A whole number 0..bound-1 (the bias of the remainder is below bound / 2**64)."""
+        """An integer 0..bound-1 (the bias of the remainder is below bound / 2**64)."""
         return int(self._bits.random_raw()) % bound
 
     def between(self, low: int, high: int) -> int:
-        """A whole number low..high, both included."""
+        """An integer low..high, both included."""
         return low + self.below(high - low + 1)
 
     def chance(self, percent: int) -> bool:
-        """True in ``percent`` of 100 throws."""
+        """True with a probability of ``percent``."""
         return self.below(100) < percent
 
     def pick(self, items: Sequence[Item]) -> Item:
@@ -36,7 +36,7 @@ class SceneRng:
         return items[self.below(len(items))]
 
     def sample(self, items: Sequence[Item], count: int) -> list[Item]:
-        """``count`` different items, or all of them in a mixed order where there are fewer."""
+        """``count`` different items in random order, or all of them if there are fewer."""
         pool = list(items)
         return [pool.pop(self.below(len(pool))) for _ in range(min(count, len(pool)))]
 

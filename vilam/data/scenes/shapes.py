@@ -1,7 +1,7 @@
-"""The shapes of a scene: outlines and keypoints in whole quarter pixels, so that every machine draws the same.
+"""The shapes of a scene: polygons and keypoints in whole quarter pixels, so that every machine draws the same.
 
-A shape is given upright in thousandths of its radius, x right and y down, and turned clockwise by whole degrees.
-Each shape but the arrow is turned by less than half of its symmetry, so that "the top corner" keeps its meaning.
+A shape is defined upright in thousandths of its radius, x right and y down, and rotated clockwise by whole degrees.
+Each shape except the arrow is rotated by less than half of its symmetry, so that "the top corner" keeps its meaning.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from dataclasses import dataclass
 from vilam.data.records import KeypointSchema
 
 SUBPIXELS = 4
-"""Quarter pixels a pixel: the frame in which outlines are whole numbers, and what they are drawn at."""
+"""Quarter pixels in a pixel: polygons are whole numbers in this unit, and are drawn at this scale."""
 
 Vertex = tuple[int, int]
 _ONE = 1 << 14
 _SINES = tuple(round(math.sin(math.radians(degree)) * _ONE) for degree in range(360))
 
 
-def _turn(point: Vertex, degrees: int) -> Vertex:
+def _rotate(point: Vertex, degrees: int) -> Vertex:
     sine, cosine = _SINES[degrees % 360], _SINES[(degrees + 90) % 360]
     x, y = point
     return (x * cosine - y * sine) // _ONE, (x * sine + y * cosine) // _ONE
 
 
 def _rays(radius: int, count: int, first: int = 0) -> tuple[Vertex, ...]:
-    return tuple(_turn((0, -radius), first + 360 * number // count) for number in range(count))
+    return tuple(_rotate((0, -radius), first + 360 * number // count) for number in range(count))
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One kind of shape: outline, hole and keypoints in thousandths of the radius, and how far it may turn."""
+    """One kind of shape: polygon, hole and keypoints in thousandths of the radius, and its largest rotation."""
 
-    outline: tuple[Vertex, ...]
+    polygon: tuple[Vertex, ...]
     keypoint_names: tuple[str, ...]
     keypoints: tuple[Vertex, ...]
-    max_turn: int
+    max_rotation: int
     skeleton: tuple[tuple[int, int], ...] = ()
     hole: tuple[Vertex, ...] = ()
 
@@ -52,7 +52,7 @@ def _star() -> tuple[Vertex, ...]:
 
 def _cross(arm: int, half: int) -> tuple[Vertex, ...]:
     end = ((-half, -half), (-half, -arm), (half, -arm))
-    return tuple(_turn(point, 90 * quarter) for quarter in range(4) for point in end)
+    return tuple(_rotate(point, 90 * quarter) for quarter in range(4) for point in end)
 
 
 _SIDES = ("top", "right", "bottom", "left")
@@ -73,17 +73,17 @@ SHAPES: dict[str, Shape] = {
 """By category name."""
 
 REACH = 1240
-"""The farthest that any outline reaches from its middle, in thousandths of the radius."""
+"""The largest distance of a vertex from the centre, in thousandths of the radius."""
 
 
-def place(points: tuple[Vertex, ...], radius: int, turn: int, centre: Vertex) -> list[Vertex]:
-    """Turn, size and move points of a shape: thousandths of the radius -> quarter pixels of the image."""
-    turned = (_turn(point, turn) for point in points)
-    return [(centre[0] + x * radius // 1000, centre[1] + y * radius // 1000) for x, y in turned]
+def transform(points: tuple[Vertex, ...], radius: int, rotation: int, centre: Vertex) -> list[Vertex]:
+    """Rotate, scale and move points of a shape: thousandths of the radius -> quarter pixels of the image."""
+    rotated = (_rotate(point, rotation) for point in points)
+    return [(centre[0] + x * radius // 1000, centre[1] + y * radius // 1000) for x, y in rotated]
 
 
 def keypoint_schemas() -> dict[str, KeypointSchema]:
-    """Keypoints of each category; one sigma for all, as each is a sharp point of a drawn shape."""
+    """Keypoints of each category, all with one sigma, since each is a sharp point of a drawn shape."""
     return {
         name: KeypointSchema(shape.keypoint_names, shape.skeleton, (0.08,) * len(shape.keypoints))
         for name, shape in SHAPES.items()

@@ -1,7 +1,7 @@
-"""The forms in which RefCOCO's expressions go round, all read as the same rows.
+"""The file formats in which RefCOCO's expressions are distributed, all read as the same rows.
 
 - flat: ``refcoco_val.json``, a list of ``{img_id, sents, bbox, height, width}``;
-- lines: ``refs.jsonl``, an expression a line, which may carry the COCO annotation of its region;
+- lines: ``refs.jsonl``, an expression in each line, perhaps with the COCO annotation of its region;
 - refer: the folders of the `refer` release, ``refcoco/refs(unc).p`` and ``instances.json`` beside it;
 - gRefCOCO: ``grefcoco/grefs(unc).json`` and ``instances.json``; its expressions mean several regions, one or none;
 - MDETR: ``finetune_refcoco_val.json``, COCO's lists in which an image is an expression, its caption.
@@ -33,124 +33,130 @@ SET_NAMES = {
     "refcocog_google": "refcocog_google",
     "grefcoco": "grefcoco",
 }
-"""Names of the sets in names of splits; refcocog is divided in two ways."""
+"""The name of each set in names of splits; refcocog is divided into splits in two ways."""
 REFER = {
     "refcoco/refs(unc).p": "refcoco",
     "refcoco+/refs(unc).p": "refcoco+",
     "refcocog/refs(umd).p": "refcocog",
     "refcocog/refs(google).p": "refcocog_google",
 }
-"""Files of the `refer` release, and their sets."""
+"""The files of the `refer` release and their sets."""
 GREFCOCO = "grefcoco/grefs(unc).json"
 MDETR = re.compile(r"finetune_(refcoco[+g]?)_(train|val|test[AB]?)")
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """Where an expression was said. sets: of SET_NAMES. name: the image's file."""
+class _Row:
+    """The source of an expression. dataset: a value of SET_NAMES. name: the image's file."""
 
-    sets: str
+    dataset: str
     split: str
-    place: str
+    location: str
     name: str
     width: int
     height: int
 
 
 @dataclass(frozen=True, slots=True)
-class Told(_Said):
-    """One expression. annotation: COCO's, where the form knows it."""
+class ExpressionRow(_Row):
+    """One expression of one region. annotation: COCO's, if the format holds it."""
 
     ref: str
     box_xywh: Box
-    words: str
+    text: str
     annotation: Row | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class ToldOfGroup(_Said):
+class GroupRow(_Row):
     """One expression that means any number of regions. members: name, box and annotation of each."""
 
     group: str
-    words: str
+    text: str
     members: tuple[tuple[str, Box, Row], ...]
 
 
-def all_rows(root: Path) -> Iterator[Told | ToldOfGroup | Problem]:
-    """Every expression under a root, in whatever forms it is there; what cannot be read is a problem."""
+def read_rows(root: Path) -> Iterator[ExpressionRow | GroupRow | Problem]:
+    """Every expression under a root, in all formats that are there; what cannot be read is a problem."""
     if (root / "refs.jsonl").is_file():
         yield from _lines(root / "refs.jsonl")
     for path in sorted(root.glob("refcoco*_*.json")):
         yield from _flat(path)
     for path in sorted(root.glob("finetune_refcoco*_*.json")):
         yield from _mdetr(path)
-    for name, sets in REFER.items():
+    for name, dataset in REFER.items():
         if (root / name).is_file():
-            yield from _refer(root / name, sets)
+            yield from _refer(root / name, dataset)
     if (root / GREFCOCO).is_file():
         yield from _grefcoco(root / GREFCOCO)
 
 
-def _set_and_split(sets: str, part: str) -> tuple[str, str]:
-    """``refcoco+``, ``testA`` -> ``refcoco_plus``, ``refcoco_plus_testA``; every set's train is the one split train."""
-    own = SET_NAMES.get(sets, re.sub(r"\W", "_", sets))
-    return own, "train" if part == "train" else re.sub(r"\W", "_", f"{own}_{part}")
+def _set_and_split(dataset: str, part: str) -> tuple[str, str]:
+    """``refcoco+``, ``testA`` -> ``refcoco_plus``, ``refcoco_plus_testA``; train is train for every set."""
+    name = SET_NAMES.get(dataset, re.sub(r"\W", "_", dataset))
+    return name, "train" if part == "train" else re.sub(r"\W", "_", f"{name}_{part}")
 
 
 def _of_stem(name: str) -> tuple[str, str]:
-    sets, _, part = name.rpartition("_")
-    return _set_and_split(sets, part)
+    dataset, _, part = name.rpartition("_")
+    return _set_and_split(dataset, part)
 
 
-def _lines(path: Path) -> Iterator[Told | Problem]:
+def _lines(path: Path) -> Iterator[ExpressionRow | Problem]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        split, place = "train", f"{path}: line {number}"
+        split, location = "train", f"{path}: line {number}"
         try:
             row = dict(json.loads(line))
-            sets, split = _of_stem(str(row.get("split")))
+            dataset, split = _of_stem(str(row.get("split")))
             size = int(row["original_width"]), int(row["original_height"])
             box, words = _box(row["bbox_xywh_original_pixels"]), tidy(row["expression"])
             known = row if "category" in row else None
-            yield Told(sets, split, place, Path(row["image"]).name, *size, str(row["ref"]), box, words, known)
+            yield ExpressionRow(
+                dataset, split, location, Path(row["image"]).name, *size, str(row["ref"]), box, words, known
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            yield Problem(split, place, f"cannot be read: {error!r}")
+            yield Problem(split, location, f"cannot be read: {error!r}")
 
 
-def _flat(path: Path) -> Iterator[Told | Problem]:
-    sets, split = _of_stem(path.stem)
+def _flat(path: Path) -> Iterator[ExpressionRow | Problem]:
+    dataset, split = _of_stem(path.stem)
     for number, row in enumerate(read_json(path), start=1):
-        place = f"{path}: row {number}"
+        location = f"{path}: row {number}"
         try:
             name = f"{row['img_id'].rpartition('_')[0]}.jpg"
             size = int(row["width"]), int(row["height"])
-            yield Told(sets, split, place, name, *size, row["img_id"], _box(row["bbox"]), tidy(row["sents"]))
+            yield ExpressionRow(
+                dataset, split, location, name, *size, row["img_id"], _box(row["bbox"]), tidy(row["sents"])
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            yield Problem(split, place, f"cannot be read: {error!r}")
+            yield Problem(split, location, f"cannot be read: {error!r}")
 
 
-def _mdetr(path: Path) -> Iterator[Told | Problem]:
+def _mdetr(path: Path) -> Iterator[ExpressionRow | Problem]:
     named = MDETR.fullmatch(path.stem)
     if named is None:
         raise VilamError(f"{path}: not named as MDETR's files are: finetune_refcoco_val.json")
-    sets, split = _set_and_split(named[1], named[2])
+    dataset, split = _set_and_split(named[1], named[2])
     content = coco_content(path)
     boxes = {one["image_id"]: one for one in content["annotations"]}
     for number, row in enumerate(content["images"], start=1):
-        place = f"{path}: image {number}"
+        location = f"{path}: image {number}"
         try:
             one, name = boxes[row["id"]], Path(row["file_name"]).name
             box = _box(one["bbox"])
             ref = str(one.get("original_id") or f"{name}_{box}")
-            yield Told(sets, split, place, name, int(row["width"]), int(row["height"]), ref, box, tidy(row["caption"]))
+            yield ExpressionRow(
+                dataset, split, location, name, int(row["width"]), int(row["height"]), ref, box, tidy(row["caption"])
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            yield Problem(split, place, f"cannot be read: {error!r}")
+            yield Problem(split, location, f"cannot be read: {error!r}")
 
 
-def _grefcoco(path: Path) -> Iterator[ToldOfGroup | Problem]:
-    """What means nothing has the annotation -1, or none."""
+def _grefcoco(path: Path) -> Iterator[GroupRow | Problem]:
+    """An expression that means no region has the annotation -1, or none."""
     images, annotations = _instances(path)
     for number, ref in enumerate(read_json(path), start=1):
-        split, place = "train", f"{path}: reference {number}"
+        split, location = "train", f"{path}: reference {number}"
         try:
             own, split = _set_and_split("grefcoco", str(ref["split"]))
             image = images[ref["image_id"]]
@@ -159,13 +165,13 @@ def _grefcoco(path: Path) -> Iterator[ToldOfGroup | Problem]:
             members = tuple((str(one), _box(annotations[one]["bbox"]), annotations[one]) for one in ids)
             for sentence in ref["sentences"]:
                 group = f"{ref['ref_id']}_{sentence['sent_id']}"
-                yield ToldOfGroup(own, split, place, name, *size, group, tidy(sentence["sent"]), members)
+                yield GroupRow(own, split, location, name, *size, group, tidy(sentence["sent"]), members)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            yield Problem(split, place, f"cannot be read: {error!r}")
+            yield Problem(split, location, f"cannot be read: {error!r}")
 
 
 def _instances(path: Path) -> tuple[dict[Any, Row], dict[Any, Row]]:
-    """Images and annotations by their ids, of the ``instances.json`` beside a file; annotations with their category."""
+    """Images and annotations by id, from the ``instances.json`` beside a file; annotations with their category."""
     content = coco_content(path.with_name("instances.json"))
     names = {one["id"]: one["name"] for one in content["categories"]}
     images = {one["id"]: one for one in content["images"]}
@@ -173,23 +179,23 @@ def _instances(path: Path) -> tuple[dict[Any, Row], dict[Any, Row]]:
     return images, {one["id"]: {**one, "category": names[one["category_id"]]} for one in known}
 
 
-def _refer(path: Path, sets: str) -> Iterator[Told | Problem]:
+def _refer(path: Path, dataset: str) -> Iterator[ExpressionRow | Problem]:
     images, annotations = _instances(path)
     refs = read_pickle(path)
     if not isinstance(refs, list):
         raise VilamError(f"{path}: expected a list of references, found {type(refs).__name__}")
     for number, ref in enumerate(refs, start=1):
-        split, place = "train", f"{path}: reference {number}"
+        split, location = "train", f"{path}: reference {number}"
         try:
-            own, split = _set_and_split(sets, str(ref["split"]))
+            own, split = _set_and_split(dataset, str(ref["split"]))
             image, annotation = images[ref["image_id"]], annotations[ref["ann_id"]]
             size, box = (int(image["width"]), int(image["height"])), _box(annotation["bbox"])
             for sentence in ref["sentences"]:
                 words = tidy(sentence["sent"])
                 name = Path(image["file_name"]).name
-                yield Told(own, split, place, name, *size, str(ref["ann_id"]), box, words, annotation)
+                yield ExpressionRow(own, split, location, name, *size, str(ref["ann_id"]), box, words, annotation)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            yield Problem(split, place, f"cannot be read: {error!r}")
+            yield Problem(split, location, f"cannot be read: {error!r}")
 
 
 def _box(values: Any) -> Box:
