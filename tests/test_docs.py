@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
@@ -126,11 +125,6 @@ def test_ablations_of_the_docs_are_valid(words: list[str], project: Path, monkey
     for variable in ("VILAM_BCCD", "VILAM_SHOTS", "VILAM_START"):
         monkeypatch.setenv(variable, "5")
     assert read_plan(project / words[2], project / "params.yaml")[0].arms
-
-
-@pytest.mark.parametrize("words", commands("python -m"))
-def test_modules_of_the_docs_exist(words: list[str]) -> None:
-    assert importlib.util.find_spec(words[2]) is not None
 
 
 @pytest.mark.parametrize("words", commands("python scripts"))

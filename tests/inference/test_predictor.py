@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from inspect import signature
 from pathlib import Path
 
+import numpy as np
 import pytest
 import toy
 from PIL import Image
@@ -149,8 +150,7 @@ def test_the_command_prints_json_and_draws(folder, capsys, tmp_path):
     printed = json.loads(capsys.readouterr().out)
     assert printed["image"].endswith("scene.png") and printed["task"] == "rec_box" and len(printed["box_xyxy"]) == 4
     with Image.open(drawing) as drawn:
-        assert drawn.width / drawn.height == pytest.approx(1.5, rel=0.05)
-        assert len(set(drawn.convert("RGB").getdata())) > 1
+        assert drawn.size == (288, 192)  # enlarged by 3, the largest whole factor within 288 pixels
 
 
 @pytest.mark.parametrize("then", ["classify", "describe"])
@@ -168,10 +168,41 @@ def test_without_a_box_there_is_no_second_turn(folder, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["then"] is None
 
 
-@pytest.mark.parametrize("task", ["segment", "keypoints", "find_all", "presence"])
-def test_the_command_draws_masks_and_points(folder, capsys, tmp_path, task):
-    command.predict(str(folder / "model"), folder / "scene.png", task, "the circle", None, tmp_path / "drawn.jpg")
-    assert json.loads(capsys.readouterr().out)["confidence"] > 0 and (tmp_path / "drawn.jpg").stat().st_size
+@pytest.mark.parametrize("task", ["locate", "segment", "keypoints", "find_all", "presence", "describe"])
+def test_the_command_draws_the_answer_where_it_is(folder, capsys, tmp_path, task):
+    """The image is grey and three times as large in the drawing; a label stands above the shapes."""
+    question = (None, (20.0, 30.0, 70.0, 50.0)) if task == "describe" else ("the circle", None)
+    command.predict(str(folder / "model"), folder / "scene.png", task, *question, tmp_path / "drawn.png")
+    printed = json.loads(capsys.readouterr().out)
+    boxes = [box for box in (printed.get("box_xyxy"), question[1], *printed.get("boxes", ())) if box]
+    points = [((box[0] + box[2]) / 2, box[3]) for box in boxes]  # the centre of the lower side
+    points += [point for ring in printed.get("polygons", ()) for point in ring]
+    points += [point for point in printed.get("points", ()) if tuple(point) != (0, 0)]
+    assert bool(points) == (task != "presence")
+    with Image.open(tmp_path / "drawn.png") as drawn:
+        assert all(is_coloured(drawn, 3 * x, 3 * y) for x, y in points)
+        assert any(is_orange(pixel) for pixel in drawn.getdata())
+
+
+def is_orange(pixel: tuple[int, ...]) -> bool:
+    return pixel[0] - pixel[2] > 100
+
+
+def is_coloured(image: Image.Image, x: float, y: float) -> bool:
+    """Whether a pixel near (x, y) is orange."""
+    around = [(round(x) + dx, round(y) + dy) for dx in (-2, -1, 0, 1, 2) for dy in (-2, -1, 0, 1, 2)]
+    inside = [(u, v) for u, v in around if 0 <= u < image.width and 0 <= v < image.height]
+    return any(is_orange(image.getpixel(each)) for each in inside)
+
+
+def test_16_bits_are_scaled_and_not_clipped(predictor):
+    """The same image with 8 and with 16 bits gets the same answer."""
+    grey = np.arange(96 * 64, dtype=np.uint16).reshape(64, 96) % 256
+    grey[0, :2] = 0, 255
+    few, many = Image.fromarray(grey.astype(np.uint8)), Image.fromarray(grey * 257)
+    assert few.mode == "L" and many.mode == "I;16"
+    assert predictor.locate(many, "the circle") == predictor.locate(few, "the circle")
+    assert predictor.locate(few, "the circle") != predictor.locate(Image.new("L", few.size, 255), "the circle")
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "cut", "folder", "bomb"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from vilam.data.readers.images import as_rgb
 from vilam.errors import VilamError
 from vilam.evaluation.drawing import draw, fit
 from vilam.geometry.boxes import Box
@@ -20,28 +21,28 @@ def predict(
     task: str,
     text: str | None,
     box: Box | None,
-    picture: Path | None,
+    save: Path | None,
     then: str | None = None,
 ) -> None:
     """Ask ``task`` (a method of `Predictor`) and print the answer as JSON; raises VilamError for invalid input.
 
     then: classify or describe; asks about the predicted box in a second turn. Its answer is under "then", null if there
-    is no box. picture: the file of a drawing of the answer.
+    is no box. save: the file of a drawing of the answer.
     """
     opened, predictor = open_image(image), Predictor.from_pretrained(model)
     found = getattr(predictor, task)(opened, box if box is not None else text)
     output = {"image": str(image), **found.as_dict()}
     if then is not None:
         output["then"] = getattr(predictor, then)(opened, found.box_xyxy).as_dict() if found.box_xyxy else None
-    if picture is not None:
-        save_drawing(opened, found, box, text or found.words or "", picture)
+    if save is not None:
+        save_drawing(opened, found, box, text or found.words or "", save)
     print(json.dumps(output, indent=2))
 
 
 def open_image(path: Path) -> Image.Image:
     """The image in a file, as RGB; raises VilamError if it is missing or cannot be read."""
     try:
-        return Image.open(path).convert("RGB")
+        return as_rgb(Image.open(path))
     except FileNotFoundError:
         raise VilamError(f"{path}: not found") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from vilam.data.readers.images import as_rgb
 from vilam.data.records import Point
 from vilam.geometry.boxes import Box
 from vilam.tasks.base import Reading
@@ -30,7 +31,7 @@ def fit(image: Image.Image, small: int = 288, large: int = 480) -> tuple[Image.I
     factor = large / longer if longer > large else max(1, small // longer)
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     resampling = Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC
-    return image.convert("RGB").resize(size, resampling), factor
+    return as_rgb(image).resize(size, resampling), factor
 
 
 def draw(

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, UnidentifiedImageError
 
 import vilam
+from vilam.data.readers.images import as_rgb
 from vilam.errors import VilamError
 
 if TYPE_CHECKING:
@@ -108,6 +109,6 @@ def _box(box: object) -> tuple[float, ...]:
 
 def _image(encoded: str) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))).convert("RGB")
+        return as_rgb(Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))))
     except (binascii.Error, UnidentifiedImageError, OSError) as error:
         raise VilamError(f"image: not a PNG or JPEG in base64: {error}") from error

@@ -88,6 +88,16 @@ def as_grey(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
     return np.round(255 * fractions.clip(0, 1)).astype(np.uint8)
 
 
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode as RGB of 8 bits; grey values of more bits are scaled from their minimum to their maximum.
+
+    Pillow's own conversion clips these to white.
+    """
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(as_grey(np.asarray(image, dtype=np.float64), None))
+    return image.convert("RGB")
+
+
 def _encoded(image: Image.Image) -> tuple[bytes, int, int]:
     file = BytesIO()
     image.save(file, "PNG")

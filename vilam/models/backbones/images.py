@@ -12,6 +12,8 @@ from PIL import Image
 from torch import Tensor
 from transformers.image_processing_base import ImageProcessingMixin
 
+from vilam.data.readers.images import as_rgb
+
 
 class PixelSettings(Protocol):
     """The side of the square in pixels, and mean and standard deviation of RGB in [0, 1]."""
@@ -47,4 +49,4 @@ def pixel_statistics(checkpoint: str) -> dict[str, list[float]]:
 
 def open_image(image: bytes | Image.Image) -> Image.Image:
     """An encoded file or an image as RGB."""
-    return (Image.open(BytesIO(image)) if isinstance(image, bytes) else image).convert("RGB")
+    return as_rgb(Image.open(BytesIO(image)) if isinstance(image, bytes) else image)
