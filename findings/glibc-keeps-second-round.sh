@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Expected: if freed tensors go back to the system once, they do so each time.
 # What happens: the first round goes back, the second, of the same code, does not. glibc maps large blocks on their own,
-# but the first one that is freed raises its threshold (up to 32 MiB): from then on such blocks lie on the heap, where
-# one small block that lives on top of them keeps them all. malloc_trim(0) returns them.
+# but the first one that is freed raises its threshold (up to 32 MiB): from then on such blocks lie on the heap, and
+# holes between blocks that live do not go back by themselves. malloc_trim(0) returns them.
 # Seen on: torch 2.13.0, glibc 2.36.
 # Matters if batches have many sizes: memory grows to several times what the tensors need, and a short test does not
 # show it. A fixed MALLOC_MMAP_THRESHOLD_ turns the rule off, but then each large tensor costs a system call.
@@ -31,14 +31,14 @@ for _ in range(2):
     large = []
     for _ in range(100):
         large.append(torch.ones(2**20))  # 4 MB, freed below
-        kept.append(torch.ones(64))  # some bytes that stay
+        kept.append(torch.ones(25_000))  # 0.1 MB that stays
     del large
     left.append(round(memory_mb() - start))
 ctypes.CDLL(None).malloc_trim(0)
 left.append(round(memory_mb() - start))
 print(f"{sys.argv[1]}: MB left after round 1, after round 2, after malloc_trim: {left}")
 first, second, trimmed = left
-assert first < 50 and trimmed < 50 and (second > 300) == (sys.argv[1] == "default"), "changed"
+assert first < 60 and trimmed < 60 and (second > 300) == (sys.argv[1] == "default"), "changed"
 PYTHON
 
 "$work/venv/bin/python" -c 'import platform, torch; print("torch", torch.__version__, *platform.libc_ver())'

@@ -2,7 +2,7 @@
 # Expected: torch's fused attention is at least as fast as matmul, softmax, matmul.
 # What happens: on a CPU, in bfloat16 and at short lengths, its backward pass takes several times as long. In float32
 # the two are close, and from some 100 tokens on the fused one is often faster.
-# Seen on: torch 2.13.0, x86 CPU with AVX512-BF16, one thread: 3 to 7 times at 64 to 224 tokens.
+# Seen on: torch 2.13.0, x86 CPU with AVX512-BF16, one thread: 3 to 15 times at 64 to 224 tokens.
 # Matters if one trains small transformers on a CPU with autocast: transformers chooses this attention by default.
 set -euo pipefail
 work=$(mktemp -d)
