@@ -194,7 +194,7 @@ def test_an_export_opens_with_transformers_and_has_merged_adapters(projects, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     alone, report = opened(tmp_path / "out")
     assert not any(report.values())
-    model, found = load_model(source).model, alone.state_dict()
+    model, found = load_model(source).network, alone.state_dict()
     kept = weights_of(model.vlm)
     changed = {key.removesuffix(".weight") for key in kept if not torch.equal(kept[key], found[key])}
     adapted = {key.partition(f".{ADAPTER}")[0] for key in model.vlm.state_dict() if ADAPTER in key}
@@ -249,7 +249,7 @@ def test_an_unknown_architecture_is_refused(project, model_type):
     (project / "checkpoint").mkdir()
     (project / "checkpoint" / "config.json").write_text(json.dumps({"model_type": model_type}))
     line = refusal(project)
-    assert line.startswith(f"model.checkpoint checkpoint: cannot be loaded: how {model_type} counts coordinates")
+    assert line.startswith(f"model.checkpoint checkpoint: cannot be loaded: the coordinate format of {model_type}")
     assert "choose one of blip-2, " in line and line.endswith(", or add a row to it")
 
 
