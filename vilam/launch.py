@@ -30,7 +30,7 @@ def launch(stage: str, settings: OptimiserSettings | SynthesizeSettings | Evalua
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(settings.processes), "-m", "vilam", *sys.argv[1:]]
     if subprocess.run(command, cwd=root).returncode:
-        raise VilamError(f"{stage}: one of {settings.processes} processes failed: its message stands above")
+        raise VilamError(f"{stage}: one of {settings.processes} processes failed: see its message above")
     return True
 
 

@@ -249,8 +249,8 @@ def test_an_unknown_architecture_is_refused(project, model_type):
     (project / "checkpoint").mkdir()
     (project / "checkpoint" / "config.json").write_text(json.dumps({"model_type": model_type}))
     line = refusal(project)
-    assert line.startswith(f"model.checkpoint checkpoint: cannot be loaded: the coordinate format of {model_type} is")
-    assert "choose one of blip-2, " in line and line.endswith(", or add a row to it")
+    assert line.startswith(f"model.checkpoint checkpoint: cannot be loaded: the coordinate format of {model_type}")
+    assert "choose one of blip-2, " in line
 
 
 def test_a_truncated_or_missing_shard_is_refused(project):

@@ -97,9 +97,11 @@ def to_record(row: dict[str, Any]) -> ImageRecord:
         row["licence"],
         tuple(row["captions"]),
         tuple(_region(region) for region in row["regions"]),
+        # older data sets lack this column and those below
         tuple(
-            Group(**{**one, "region_ids": tuple(one["region_ids"])}) for one in row.get("groups", ())
-        ),  # older data sets lack this column and those below
+            Group(one["group_id"], one["text"], tuple(one["region_ids"]), one["kind"], one["source"])
+            for one in row.get("groups", ())
+        ),
         row.get("domain", ""),
         tuple(row.get("unmarked", ())),
     )

@@ -71,7 +71,7 @@ class Validator:
             first = "; ".join(self._lines[:MAX_LISTED])
             raise VilamError(
                 f"{self._source}: more than prepare.max_invalid = {self._max_invalid} bad rows, the first: {first}: "
-                "mend them or raise prepare.max_invalid"
+                "fix them or raise prepare.max_invalid"
             )
 
     def _image_problem(self, record: ImageRecord) -> str | None:

@@ -148,7 +148,7 @@ def coco_content(path: Path) -> dict[str, list[Annotation]]:
             raise VilamError(f"{path}: not a COCO file: it has no list of {part}")
         for number, row in enumerate(rows, start=1):
             if not isinstance(row, dict) or not needed <= row.keys():
-                raise VilamError(f"{path}: row {number} of {part} lacks {' or '.join(sorted(needed))}: mend the file")
+                raise VilamError(f"{path}: row {number} of {part} lacks {' or '.join(sorted(needed))}: fix the file")
     return dict(content)
 
 
@@ -166,7 +166,7 @@ def _read(path: Path, tag: str, roles: tuple[str, ...]) -> _File:
             {one["id"]: str(one["name"]) for one in content.get("licenses", [])},
         )
     except (KeyError, TypeError) as error:
-        raise VilamError(f"{path}: a row lacks {error}: mend the file") from None
+        raise VilamError(f"{path}: a row lacks {error}: fix the file") from None
 
 
 def _with_keypoints(annotations: list[Annotation], path: Path) -> list[Annotation]:
