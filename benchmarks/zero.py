@@ -23,14 +23,14 @@ import torch
 from benchmarks.scene_set import PROJECT, SceneSet, machine, make_scene_set, show
 from vilam.launch import rank
 from vilam.training.checkpoint import Checkpoints
-from vilam.training.loop import Job, fit
+from vilam.training.loop import TrainingRun, fit
 
 STEPS, IMAGES = 10, 8
 OUT = "VILAM_BENCHMARK_OUT"
 Weights = Mapping[str, torch.Tensor]
 
 
-def job(scenes: SceneSet, stage: int) -> Job:
+def run(scenes: SceneSet, stage: int) -> TrainingRun:
     """A short training with a ZeRO stage."""
     own = scenes.train.model_copy(
         update={
@@ -43,7 +43,7 @@ def job(scenes: SceneSet, stage: int) -> Job:
             "deepspeed": Path(f"configs/deepspeed/zero{stage}.json"),
         }
     )
-    return Job(
+    return TrainingRun(
         name=f"zero{stage}",
         settings=own,
         model=scenes.model(),
@@ -65,7 +65,7 @@ def work(folder: Path) -> None:
     for stage in range(4):
         began = time.perf_counter()
         network, history = fit(
-            job(scenes, stage), PROJECT, Checkpoints(folder / f"checkpoints-{stage}"), lambda *_: None
+            run(scenes, stage), PROJECT, Checkpoints(folder / f"checkpoints-{stage}"), lambda *_: None
         )
         if rank() == 0:
             torch.save(network.state_dict(), folder / f"{stage}.pt")

@@ -48,7 +48,7 @@ def start_of(monkeypatch):
 
     def call(settings, root) -> tuple[LoadedModel, Path]:
         arguments = []
-        monkeypatch.setattr(activate, "run_job", lambda *values: arguments.extend(values))
+        monkeypatch.setattr(activate, "train_stage", lambda *values: arguments.extend(values))
         activate.run(settings, root)
         found = [value for value in arguments if isinstance(value, LoadedModel | Checkpoints)]
         return found[0], found[1].folder

@@ -221,7 +221,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(toy.write_project(tmp_path / "project"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(activate, "run_job", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr(activate, "train_stage", lambda *_: pytest.fail("it was trained"))
     return tmp_path / "project"
 
 

@@ -21,7 +21,7 @@ from vilam.cycle.examples import Example
 from vilam.cycle.schedule import Schedule
 from vilam.models.backbones.images import load_pixels
 from vilam.training import loop
-from vilam.training.loop import History, Job
+from vilam.training.loop import History, TrainingRun
 from vilam.training.sampling import InstructionSampler
 
 
@@ -111,12 +111,12 @@ def test_the_number_of_cycle_images_does_not_depend_on_the_processes(monkeypatch
     cycle.kept = {image_id: [extra] for image_id in sampler.ids[:5]}
     monkeypatch.setattr(Schedule, "is_due", lambda *_: False)
     empty: dict[str, Any] = {"held_out": {}, "validation": [], "seed": own.seed}
-    job = Job("train", own.train, toy.with_grammars(), toy.records(), sampler, cycle=cycle, **empty)
+    run = TrainingRun("train", own.train, toy.with_grammars(), toy.records(), sampler, cycle=cycle, **empty)
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     weighted, images = 0, []
     for number in range(processes):
         monkeypatch.setenv("RANK", str(number))
-        batch = loop._Trainer(job, None, torch.device("cpu"), History(), print)._batch(0)
+        batch = loop._Trainer(run, None, torch.device("cpu"), History(), print)._batch(0)
         assert len(batch.inputs["input_ids"]) == 6 // processes
         weighted += int((batch.weights < 0).any(1).sum())
         images += [image.sum().item() for image in batch.inputs["pixel_values"]]
@@ -163,10 +163,10 @@ def test_the_averaged_teacher_follows_every_step_of_the_cycle(monkeypatch):
     assert cycle.teacher is not None
     monkeypatch.setattr(cycle, "refresh", lambda *_: {})
     empty: dict[str, Any] = {"held_out": {}, "validation": [], "seed": own.seed}
-    job = Job("train", own.train, toy.with_grammars(), toy.records(), sampler, cycle=cycle, **empty)
-    network = job.model.network
+    run = TrainingRun("train", own.train, toy.with_grammars(), toy.records(), sampler, cycle=cycle, **empty)
+    network = run.model.network
     start = [parameter.detach().clone() for parameter in cycle.teacher.of(network).parameters()]
-    trainer = loop._Trainer(job, FakeEngine(network), torch.device("cpu"), History(), print)
+    trainer = loop._Trainer(run, FakeEngine(network), torch.device("cpu"), History(), print)
     moved, expected = [], [0.0, 0.25 * 2, 0.75 * 0.5 + 0.25 * 3]  # decay x its own change + (1 - decay) x the network's
     for step in range(3):
         trainer.step(step)

@@ -21,7 +21,7 @@ from vilam.layout import Layout
 from vilam.models.build import LoadedModel, build_model, build_tokenizer
 from vilam.models.hf.folder import ABOUT
 from vilam.models.vilam.tokenization import add_answer_prefix
-from vilam.training.run import Data, checkpoints_for, run_job
+from vilam.training.run import Data, checkpoints_for, train_stage
 
 TEXTS = 200_000
 """Number of instructions that a tokenizer is trained on, at most."""
@@ -37,7 +37,7 @@ def run(settings: Settings, root: Path) -> None:
     checkpoints = checkpoints_for("activate", settings, layout, phase.model_dump(), start.info)
     tasks = {"activation": 1.0}
     data = Data.open(layout, {*tasks}, phase.validation_images)
-    run_job("activate", settings, layout, start, data, tasks, 0.0, None, checkpoints, lambda *_: None)
+    train_stage("activate", settings, layout, start, data, tasks, 0.0, None, checkpoints, lambda *_: None)
 
 
 def _resolved(settings: Settings, root: Path) -> ResolvedModel | None:

@@ -17,7 +17,7 @@ from vilam.layout import Layout
 from vilam.models.build import load_model
 from vilam.tasks import ALL_TASKS
 from vilam.training.checkpoint import Checkpoints
-from vilam.training.run import Data, checkpoints_for, run_job
+from vilam.training.run import Data, checkpoints_for, train_stage
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -44,7 +44,7 @@ def run(settings: Settings, root: Path) -> None:
         start = replace(before, card=read_card(layout.records), info=info)
         data = Data.open(layout, {*own.tasks}, own.validation_images)
         log = tracker.log_metrics if tracker else lambda *_: None
-        run_job("train", settings, layout, start, data, own.tasks, own.described_images, cycle, checkpoints, log)
+        train_stage("train", settings, layout, start, data, own.tasks, own.described_images, cycle, checkpoints, log)
 
 
 def _run_id(checkpoints: Checkpoints) -> str | None:

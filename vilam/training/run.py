@@ -22,7 +22,7 @@ from vilam.layout import Layout
 from vilam.models.build import LoadedModel, keep_features, save_model
 from vilam.models.device import precision
 from vilam.training.checkpoint import Checkpoints, run_key
-from vilam.training.loop import History, Job, Log, fit
+from vilam.training.loop import History, Log, TrainingRun, fit
 from vilam.training.sampling import InstructionSampler
 
 
@@ -52,7 +52,7 @@ def checkpoints_for(stage: str, settings: Settings, layout: Layout, *parts: obje
     return Checkpoints(layout.checkpoints(stage, key))
 
 
-def run_job(
+def train_stage(
     stage: str,
     settings: Settings,
     layout: Layout,
@@ -71,7 +71,7 @@ def run_job(
     start.network.cast_frozen(precision(own.precision))
     keep_features(start.network, settings.model)
     sampler = InstructionSampler(data.instructions, tasks, own.instructions_per_image, settings.seed, described_images)
-    job = Job(
+    run = TrainingRun(
         name=stage,
         settings=own,
         model=Model.for_data(start.network, start.tokenizer, start.card),
@@ -82,7 +82,7 @@ def run_job(
         cycle=cycle,
         seed=settings.seed,
     )
-    network, history = fit(job, layout.root, checkpoints, log)
+    network, history = fit(run, layout.root, checkpoints, log)
     if rank() == 0:
         seen = start.seen | {*content_hashes(layout.records, TRAIN).values()}
         save_model(replace(start, network=network, seen=seen), layout.model(stage))
