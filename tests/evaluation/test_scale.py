@@ -20,7 +20,7 @@ CARD = DatasetCard("refcoco", ("object",), {}, ("test",), ("COCO",), {})
 
 
 @pytest.fixture(scope="module")
-def told(real_data: Path) -> list[ExpressionRow]:
+def expressions(real_data: Path) -> list[ExpressionRow]:
     rows = list(read_rows(real_data / "refcoco_annotations"))
     assert all(isinstance(row, ExpressionRow) for row in rows) and len(rows) == 57_457
     return [row for row in rows if isinstance(row, ExpressionRow)]
@@ -30,23 +30,23 @@ def image_id(row: ExpressionRow) -> str:
     return f"{row.split} {row.name}"
 
 
-def records(told: list[ExpressionRow]) -> dict[str, ImageRecord]:
+def records(expressions: list[ExpressionRow]) -> dict[str, ImageRecord]:
     regions: dict[str, dict[str, Region]] = {}
-    for row in told:
+    for row in expressions:
         region = Region(row.ref, xywh_to_xyxy(row.box_xywh), "object", expressions=(Expression(row.text),))
         regions.setdefault(image_id(row), {})[row.ref] = region
-    sizes = {image_id(row): (row.width, row.height) for row in told}
+    sizes = {image_id(row): (row.width, row.height) for row in expressions}
     return {
         name: ImageRecord(name, "test", name.encode(), *sizes[name], "refcoco", "COCO", (), tuple(own.values()))
         for name, own in regions.items()
     }
 
 
-def predictions(told: list[ExpressionRow], seed: int) -> list[Prediction]:
+def predictions(expressions: list[ExpressionRow], seed: int) -> list[Prediction]:
     """Boxes around the true ones, as the model writes them, moved and stretched at random."""
     rng = np.random.default_rng(seed)
     made = []
-    for number, row in enumerate(told):
+    for number, row in enumerate(expressions):
         x, y, width, height = row.box_xywh
         dx, dy, dw, dh = rng.normal(0, 0.3, 4)
         x1, y1 = x + dx * width, y + dy * height
@@ -60,20 +60,20 @@ def predictions(told: list[ExpressionRow], seed: int) -> list[Prediction]:
 
 
 @pytest.fixture(scope="module")
-def answered(told: list[ExpressionRow]) -> list[Prediction]:
-    return predictions(told, 0)
+def answered(expressions: list[ExpressionRow]) -> list[Prediction]:
+    return predictions(expressions, 0)
 
 
 @pytest.fixture(scope="module")
-def scored(told: list[ExpressionRow], answered: list[Prediction]) -> Evaluation:
-    return evaluate(answered, records(told), CARD, bootstrap=100, seed=0)
+def scored(expressions: list[ExpressionRow], answered: list[Prediction]) -> Evaluation:
+    return evaluate(answered, records(expressions), CARD, bootstrap=100, seed=0)
 
 
 def test_boxes_are_scored_as_pycocotools_does(
-    told: list[ExpressionRow], answered: list[Prediction], scored: Evaluation
+    expressions: list[ExpressionRow], answered: list[Prediction], scored: Evaluation
 ) -> None:
     ious = []
-    for row, prediction in zip(told, answered, strict=True):
+    for row, prediction in zip(expressions, answered, strict=True):
         x1, y1, x2, y2 = (int(number) for number in prediction.answer.strip("[]").split(", "))
         across, down = row.width / 1000, row.height / 1000
         found = [[x1 * across, y1 * down, (x2 - x1) * across, (y2 - y1) * down]]
@@ -89,10 +89,10 @@ def test_boxes_are_scored_as_pycocotools_does(
 
 
 def test_answers_scored_in_parts_are_those_scored_at_once(
-    told: list[ExpressionRow], answered: list[Prediction], scored: Evaluation
+    expressions: list[ExpressionRow], answered: list[Prediction], scored: Evaluation
 ) -> None:
     """As several processes would score them, each with its own images."""
-    known = records(told)
+    known = records(expressions)
     names = sorted(known)
     ious: dict[str, float] = {}
     for rank in range(2):

@@ -47,7 +47,7 @@ from vilam.overrides import Overrides, expanded, override
 
 BASELINE = "none"
 TEACHER, FRACTIONS = "teacher", "fractions"
-GIVEN = {
+SET_BY_PLAN = {
     "seed": "seeds",
     "synthesize.described_fraction": "fractions",
     "synthesize.teacher": "the teacher of an arm",
@@ -131,8 +131,8 @@ def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:
     parts = {"settings": plan.settings, **{f"arms.{arm}": plan.overrides(arm) for arm in plan.arms}}
     for where, overrides in parts.items():
         for name in overrides:
-            if name in GIVEN:
-                raise VilamError(f"{path}: {where}: {name}: leave it out: {GIVEN[name]} sets it")
+            if name in SET_BY_PLAN:
+                raise VilamError(f"{path}: {where}: {name}: leave it out: {SET_BY_PLAN[name]} sets it")
         check_settings(changed(base, overrides, f"{path}: {where}"), f"{path}: {where}")
     return plan, base
 
@@ -141,9 +141,9 @@ def settings_of(
     plan: Plan, base: Mapping[str, Any], arm: str, fraction: float, seed: int, root: Path
 ) -> dict[str, Any]:
     """The content of a run's params.yaml, with absolute paths, since a run has a folder of its own."""
-    given = {"seed": seed, "synthesize.described_fraction": fraction}
+    own = {"seed": seed, "synthesize.described_fraction": fraction}
     threads = {"activate.threads": plan.threads, "train.threads": plan.threads}
-    content = changed(base, {**plan.overrides(arm), **given, **threads}, plan.name)
+    content = changed(base, {**plan.overrides(arm), **own, **threads}, plan.name)
     prepare = content["prepare"] = dict(content["prepare"])
     if prepare["root"] is not None:
         prepare["root"] = str((root / prepare["root"]).absolute())

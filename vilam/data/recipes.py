@@ -131,7 +131,7 @@ class TableReader(FileReader):
 
     files: tables by split; with columns.split, one file ``all``. images: the path of an image, with ``{image}`` for the
     value of its column; rename: a pattern in that value and its replacement. box: what the four numbers are. unit:
-    pixels or fractions of the sides (``shares``). category: of all objects, if there is no column for it. categories:
+    pixels, or fractions of the sides. category: of all objects, if there is no column for it. categories:
     names by the value of the column; a row with another value has no object. split_names: splits by the value of the
     column. separator: between columns.
     """
@@ -142,7 +142,7 @@ class TableReader(FileReader):
     images: Text
     rename: tuple[Text, str] | None = None
     box: Literal["xyxy", "xywh", "cxcywh"] = "xyxy"
-    unit: Literal["pixels", "shares"] = "pixels"
+    unit: Literal["pixels", "fractions"] = "pixels"
     category: Text | None = None
     categories: dict[str, Text] | None = None
     split_names: dict[str, Text] | None = None

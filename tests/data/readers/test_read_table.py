@@ -50,9 +50,9 @@ def test_rows_of_an_image_are_one_record(tmp_path: Path) -> None:
         ("xyxy", "pixels", "10,6,30,21"),
         ("xywh", "pixels", "10,6,20,15"),
         ("cxcywh", "pixels", "20,13.5,20,15"),
-        ("xyxy", "shares", "0.25,0.2,0.75,0.7"),
-        ("xywh", "shares", "0.25,0.2,0.5,0.5"),
-        ("cxcywh", "shares", "0.5,0.45,0.5,0.5"),
+        ("xyxy", "fractions", "0.25,0.2,0.75,0.7"),
+        ("xywh", "fractions", "0.25,0.2,0.5,0.5"),
+        ("cxcywh", "fractions", "0.5,0.45,0.5,0.5"),
     ],
 )
 def test_a_box_is_the_same_in_every_format(tmp_path: Path, box: str, unit: str, numbers: str) -> None:

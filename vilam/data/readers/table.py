@@ -146,7 +146,7 @@ def _region(region_id: str, row: Row, reader: TableReader, size: tuple[int, int]
     numbers = [float(number) for number in NUMBER.findall(text)]
     if len(numbers) != 4:
         raise ValueError(f"box {text!r}: not four numbers")
-    width, height = size if reader.unit == "shares" else (1, 1)
+    width, height = size if reader.unit == "fractions" else (1, 1)
     x1, y1, x2, y2 = _corners(numbers, reader.box)
     expression = tidy(row[reader.columns.expression]) if reader.columns.expression else ""
     box = (x1 * width, y1 * height, x2 * width, y2 * height)
