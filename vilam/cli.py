@@ -33,7 +33,7 @@ STAGES = {
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning OpenMP threads are very slow on a busy machine
     "GOMP_SPINCOUNT": "30000",  # but a short spin makes training a fifth faster on an idle one
-    # Batches of varying lengths fill oneDNN's cache of 1,024 kernels with ones that are not used again: a gigabyte.
+    # Batches of varying lengths fill oneDNN's cache of 1,024 kernels with ones that are not used again: 64 halve that.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
