@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import toy
 
-from vilam.ablation.jobs import Laboratory
+from vilam.ablation.jobs import Ablation
 from vilam.ablation.plan import read_plan
 from vilam.ablation.results import compare, finished
 from vilam.config import load_settings
@@ -23,13 +23,13 @@ def root(projects: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def laboratory(root: Path) -> Laboratory:
+def ablation(root: Path) -> Ablation:
     plan, base = read_plan(root / "plan.yaml", root / "params.yaml")
-    return Laboratory(plan, base, root)
+    return Ablation(plan, base, root)
 
 
-def test_every_run_is_finished_and_compared(laboratory: Laboratory) -> None:
-    results = list(finished(list(laboratory.runs())))
+def test_every_run_is_finished_and_compared(ablation: Ablation) -> None:
+    results = list(finished(list(ablation.runs())))
     assert [result.run.arm for result in results] == ["none", "pseudo"]
     assert all(result.times["train"] > 0 for result in results)
     none, pseudo = (result.row for result in results)
@@ -39,27 +39,27 @@ def test_every_run_is_finished_and_compared(laboratory: Laboratory) -> None:
         assert each.difference.mean == pytest.approx(pseudo[each.metric] - none[each.metric], abs=1e-5)
 
 
-def test_the_rows_say_what_the_evaluation_says(laboratory: Laboratory) -> None:
-    for result in finished(list(laboratory.runs())):
+def test_the_rows_say_what_the_evaluation_says(ablation: Ablation) -> None:
+    for result in finished(list(ablation.runs())):
         metrics = json.loads((result.run.train.folder / "metrics" / "evaluate.json").read_text())["train"]
         shared = metrics.keys() & result.row.keys()
         assert {"rec_box/acc_0.5", "reg_caption/cider", "reg_class/accuracy", "cycle/round_trip_iou"} <= shared
         assert {name: result.row[name] for name in shared} == pytest.approx({n: metrics[n] for n in shared}, abs=1e-6)
 
 
-def test_only_the_named_splits_and_tasks_are_evaluated(laboratory: Laboratory) -> None:
-    for run in laboratory.runs():
+def test_only_the_named_splits_and_tasks_are_evaluated(ablation: Ablation) -> None:
+    for run in ablation.runs():
         assert set(json.loads((run.train.folder / "metrics" / "evaluate.json").read_text())) == {"train"}
         rows = pd.read_parquet(run.train.folder / "predictions" / "train.parquet")
         assert set(rows["task"]) == {"rec_box", "reg_class", "reg_caption"}
         assert (run.train.folder / "reports" / "index.html").stat().st_size > 0
 
 
-def test_every_run_stands_in_the_projects_mlflow(root: Path, laboratory: Laboratory) -> None:
+def test_every_run_stands_in_the_projects_mlflow(root: Path, ablation: Ablation) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{root / 'mlruns' / 'mlflow.db'}")
-    results = list(finished(list(laboratory.runs())))
+    results = list(finished(list(ablation.runs())))
     runs = {result.run.arm: client.get_run(result.mlflow_run) for result in results}
     assert [run.info.run_name for run in runs.values()] == ["toy 0.5 none 3", "toy 0.5 pseudo 3"]
     for arm, run in runs.items():
@@ -68,8 +68,8 @@ def test_every_run_stands_in_the_projects_mlflow(root: Path, laboratory: Laborat
         assert "rec_box/acc_0.5" in run.data.metrics and run.data.params["train.cycle.mode"] in ("none", "pseudo")
 
 
-def test_the_settings_of_a_run_can_be_run_by_hand(laboratory: Laboratory) -> None:
-    for run in laboratory.runs():
+def test_the_settings_of_a_run_can_be_run_by_hand(ablation: Ablation) -> None:
+    for run in ablation.runs():
         settings = load_settings(run.train.folder / "params.yaml")
         assert (settings.seed, settings.synthesize.described_fraction) == (3, 0.5)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vilam.ablation.jobs import Job, Laboratory
+from vilam.ablation.jobs import Ablation, Job
 from vilam.ablation.plan import read_plan
 from vilam.ablation.runner import Launcher, Runner
 from vilam.config import read_yaml
@@ -21,13 +21,13 @@ from vilam.config import read_yaml
 LOOP = {"none": {"train.cycle.mode": "none"}, "loop": {"train.cycle.mode": "none", "teacher": "none"}}
 
 
-def laboratory(path: Path) -> Laboratory:
+def ablation(path: Path) -> Ablation:
     plan, base = read_plan(path, path.with_name("params.yaml"))
-    return Laboratory(plan, base, path.parent)
+    return Ablation(plan, base, path.parent)
 
 
 def jobs(path: Path) -> list[Job]:
-    return [job for run in laboratory(path).runs() for job in run.jobs]
+    return [job for run in ablation(path).runs() for job in run.jobs]
 
 
 def run(path: Path, launch, parallel: int = 1) -> tuple[Runner, list[str]]:
@@ -63,10 +63,10 @@ def test_an_arm_is_run_at_its_fractions_and_matched_at_the_time_fractions(write:
         "0.2 none 0: evaluate", "0.2 loop 0: evaluate", "0.2 pseudo 0: evaluate",
         "1 none 0: evaluate", "1 pseudo 0: evaluate",
     ]  # fmt: skip
-    matched = [(run.fraction, run.arm) for run in laboratory(path).matched_runs()]
+    matched = [(run.fraction, run.arm) for run in ablation(path).matched_runs()]
     assert matched == [(0.2, "none@loop"), (0.2, "none@pseudo"), (1.0, "none@pseudo")]
     fewer = write(arms=arms, seeds=[0], fractions=[0.2, 1.0], time_arms=["loop", "pseudo"], time_fractions=[1.0])
-    assert [(run.fraction, run.arm) for run in laboratory(fewer).matched_runs()] == [(1.0, "none@pseudo")]
+    assert [(run.fraction, run.arm) for run in ablation(fewer).matched_runs()] == [(1.0, "none@pseudo")]
 
 
 def test_an_arm_that_changes_activate_has_its_own(write: Callable[..., Path], fake) -> None:
@@ -92,7 +92,7 @@ def test_the_loop_trains_on_its_teachers_expressions_and_is_evaluated_on_the_sam
 ) -> None:
     path = write(seeds=[0], arms=LOOP)
     run(path, fake, parallel=3)
-    none, loop = laboratory(path).runs()
+    none, loop = ablation(path).runs()
     assert loop.describe is not None
     teacher = read_yaml(loop.describe.folder / "params.yaml")["synthesize"]["teacher"]
     assert Path(teacher) == none.train.folder / "models" / "train"
@@ -108,7 +108,7 @@ def test_the_loop_trains_on_its_teachers_expressions_and_is_evaluated_on_the_sam
 
 def test_the_synthesize_settings_of_an_arm_are_for_its_teacher_alone(write: Callable[..., Path]) -> None:
     own = {"train.cycle.mode": "none", "teacher": "none", "synthesize.expressions_per_region": 1}
-    none, loop = laboratory(write(seeds=[0], arms={"none": {"train.cycle.mode": "none"}, "loop": own})).runs()
+    none, loop = ablation(write(seeds=[0], arms={"none": {"train.cycle.mode": "none"}, "loop": own})).runs()
     assert loop.describe is not None and loop.describe.params["synthesize"]["expressions_per_region"] == 1
     assert loop.train.links["models/activate"] == none.train.links["models/activate"]
     assert loop.evaluate.links == none.evaluate.links

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vilam.ablation.jobs import Laboratory, Run
+from vilam.ablation.jobs import Ablation, Run
 from vilam.ablation.plan import BASELINE, Plan, read_plan
 from vilam.ablation.results import compare, comparisons_table, finished, results_table
 from vilam.ablation.runner import Launch, Launcher, Runner
@@ -56,19 +56,19 @@ def ablate(
     plan, base = read_plan(file, root / "params.yaml")
     part = part or Part()
     part.check(plan)
-    laboratory = Laboratory(plan, base, root)
+    ablation = Ablation(plan, base, root)
     failures: list[str] = []
     if run:
         start = launch or Launcher(root, plan.threads, _origin(root))
         runner = Runner(plan.jobs, start, root / "configs", _report)
-        wanted = part.of(laboratory.runs())
+        wanted = part.of(ablation.runs())
         is_timed = any(each.arm in plan.time_arms and each.fraction in plan.time_fractions for each in wanted)
-        timed = [laboratory.start()] if is_timed else []
+        timed = [ablation.start()] if is_timed else []
         runner.run([*(job for each in wanted for job in each.jobs), *timed])
-        matched = part.of(laboratory.matched_runs())  # needs the times of those before
+        matched = part.of(ablation.matched_runs())  # needs the times of those before
         runner.run(job for each in matched for job in each.jobs)
         failures = runner.failures
-    print(show([*laboratory.runs(), *laboratory.matched_runs()], laboratory.folder, plan.name, docs), end="")
+    print(show([*ablation.runs(), *ablation.matched_runs()], ablation.folder, plan.name, docs), end="")
     if failures:
         raise VilamError(f"ablate: {len(failures)} failed, and what needs them was left out: {failures[0]}")
 

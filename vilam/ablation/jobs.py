@@ -135,7 +135,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Laboratory:
+class Ablation:
     """Makes the runs of a plan in a project folder; ``base`` is the content of its params.yaml."""
 
     plan: Plan
