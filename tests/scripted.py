@@ -23,7 +23,7 @@ from vilam.training.sampling import by_image
 CYCLE = {
     "start": 0.5, "ramp": 0.25, "image_fraction": 0.5, "instructions": 99, "refresh": 2, "images": 2, "kept": 4,
     "teacher": None,
-    "samples": 1, "temperature": 0.7, "max_words": 30, "regions": 1, "min_iou": 0.5, "reg_then_rec": 1.0,
+    "samples": 1, "temperature": 0.7, "max_tokens": 30, "regions": 1, "min_iou": 0.5, "reg_then_rec": 1.0,
     "rec_then_reg": 0.0, "self_training": 0.0, "kl": 0.0, "mode": "pseudo",
 }  # fmt: skip
 Reply = Callable[[Request], str]

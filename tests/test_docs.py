@@ -127,11 +127,6 @@ def test_ablations_of_the_docs_are_valid(words: list[str], project: Path, monkey
     assert read_plan(project / words[2], project / "params.yaml")[0].arms
 
 
-@pytest.mark.parametrize("words", commands("python scripts"))
-def test_scripts_of_the_docs_exist(words: list[str], project: Path) -> None:
-    assert (project / words[1]).is_file()
-
-
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_settings_exist(name: str) -> None:
     """A name in a section is a setting, a section, or an entry of a mapping."""

@@ -114,7 +114,7 @@ HF = {
     "train__cycle__start": 0.3,
     "train__cycle__images": 2,
     "train__cycle__samples": 2,
-    "train__cycle__max_words": 8,
+    "train__cycle__max_tokens": 8,
     "train__cycle__min_iou": 0.02,
     "train__cycle__teacher": None,
     "evaluate__tasks": ["rec_box", "reg_class", "reg_caption"],
@@ -389,7 +389,7 @@ def make_projects(folder: Path, database: Path) -> None:
     for name, changes in HF_RUNS.items():
         put_database(write_project(folder / f"hf-{name}", 0.5, **{**HF, **changes}), database)
     for name, model in FINE_TUNED.items():
-        put_database(write_project(folder / name, model__fine_tune_from=model, train__cycle__max_words=8), database)
+        put_database(write_project(folder / name, model__fine_tune_from=model, train__cycle__max_tokens=8), database)
     compared = write_settings(folder / "compared", activate__steps=2, train__steps=2)
     put_database(compared, database)
     (compared / "plan.yaml").write_text(ABLATION, encoding="utf-8")

@@ -22,9 +22,9 @@ from vilam.errors import VilamError
 
 STAGES = {
     "prepare": "Turn a source into image records: data/records.",
-    "synthesize": "Render the instructions from the records: data/instructions.",
-    "activate": "Phase 1, captions with coordinates: models/activate.",
-    "train": "Phase 2, all tasks and the cycle: models/train.",
+    "synthesize": "Make the instructions of all tasks from the records: data/instructions.",
+    "activate": "Train phase 1, captions with coordinates: models/activate.",
+    "train": "Train phase 2, all tasks and the cycle: models/train.",
     "evaluate": "Score both models on held-out images: metrics, reports, predictions.",
     "register": "Register the model as challenger, and as champion if it passes the gate.",
 }
@@ -45,7 +45,7 @@ ENVIRONMENT = {
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings file.")]
 RecipeName = Annotated[str, typer.Argument(help="A recipe of configs/datasets, or a recipe's file.")]
-ModelName = Annotated[str, typer.Option("--model", help="A model folder or a registry address.")]
+ModelName = Annotated[str, typer.Option("--model", help="A model folder, or models:/NAME@ALIAS of the registry.")]
 
 app = typer.Typer(
     help="Regions from words and words from regions: the vilam pipeline, one stage at a time, and its model.",

@@ -87,7 +87,7 @@ def test_refresh_uses_every_image_and_keeps_the_newest(things):
 def test_examples_are_made_by_the_teacher_if_there_is_one():
     """The model has moved on since the teacher was copied: the examples are still those of the copied weights."""
     before, after = toy.model(seed=0), toy.model(seed=5)
-    changes = {"samples": 2, "self_training": 1.0, "max_words": 5, "images": 4}
+    changes = {"samples": 2, "self_training": 1.0, "max_tokens": 5, "images": 4}
 
     def kept(teacher: float | None, *networks: VilamForConditionalGeneration) -> dict[str, list[Example]]:
         cycle = make(teacher=teacher, **changes)
@@ -151,7 +151,7 @@ def test_an_untrained_model_makes_the_same_examples_again_without_digits(mode):
         "samples": 2,
         "rec_then_reg": 1.0,
         "self_training": 1.0,
-        "max_words": 5,
+        "max_tokens": 5,
         "teacher": 0.9,
         "kl": 0.1,
     }
@@ -171,7 +171,7 @@ def test_an_untrained_model_makes_the_same_examples_again_without_digits(mode):
 
 def test_two_processes_make_the_same_examples_as_one():
     """Each process makes the examples of its own images, and both get all examples."""
-    changes = {"samples": 2, "rec_then_reg": 1.0, "max_words": 5, "images": 5}
+    changes = {"samples": 2, "rec_then_reg": 1.0, "max_tokens": 5, "images": 5}
     alone = make(**changes)
     expected = refreshed(alone, iterations=2)
     networks = toy.model(), toy.model()  # made before the threads, which have one random generator
@@ -233,7 +233,7 @@ def test_a_bad_setting_is_named(changes, named):
 
 
 def test_an_image_has_the_same_examples_alone_and_in_a_batch(monkeypatch):
-    changes = {"samples": 2, "rec_then_reg": 1.0, "max_words": 5, "images": 4}
+    changes = {"samples": 2, "rec_then_reg": 1.0, "max_tokens": 5, "images": 4}
     together, alone = make(**changes), make(**changes)
     refreshed(together)
     monkeypatch.setattr(cycle_module, "BATCH", 1)

@@ -29,6 +29,16 @@ def test_the_teacher_is_the_weighted_mean_of_all_weights_that_it_followed(decay)
         assert torch.allclose(own, before + expected, atol=1e-4) and not own.requires_grad
 
 
+def test_the_teacher_follows_the_statistics_of_batch_normalisation():
+    model, teacher = toy.model(), MeanTeacher(0.75)
+    model.norm = torch.nn.BatchNorm1d(2)
+    teacher.of(model)
+    model.norm.running_mean.add_(4.0)
+    model.norm.num_batches_tracked.add_(1)
+    teacher.follow(model)
+    assert teacher.of(model).norm.running_mean.tolist() == [1.0, 1.0]
+
+
 def test_the_teacher_resumes_from_its_state():
     model, teacher, other = toy.model(), MeanTeacher(0.5), MeanTeacher(0.5)
     assert teacher.state() is None

@@ -120,15 +120,15 @@ def test_expressions_that_were_cut_off_give_no_example(monkeypatch):
     scripted.script(monkeypatch, lambda _: WORDS, truth)
     asked = scripted.script(monkeypatch, lambda _: WORDS, lambda _: "[0, 0, 10, 10]")
     length = len(toy.tokenizer().encode_answer(WORDS))
-    assert make(max_words=length - 1, self_training=1.0) == [[], []]
+    assert make(max_tokens=length - 1, self_training=1.0) == [[], []]
     assert not [each for each in asked if WORDS in each.question]  # and no question is asked
-    assert make(max_words=length) != [[], []]
+    assert make(max_tokens=length) != [[], []]
     # A shorter form of them gives no example either, although it would find a region.
     named = f"the {scripted.sources()[0].record.regions[0].category} on the far left side"
     scripted.script(monkeypatch, lambda _: named, lambda _: "[0, 0, 10, 10]")
     length = len(toy.tokenizer().encode_answer(named))
-    assert make(max_words=length - 1) == [[], []]
-    assert make(max_words=length) != [[], []]
+    assert make(max_tokens=length - 1) == [[], []]
+    assert make(max_tokens=length) != [[], []]
 
 
 def test_every_rec_task_may_answer_an_expression(monkeypatch):

@@ -31,7 +31,7 @@ from vilam.inference.generate import Answer, Request
 from vilam.tasks import TASKS
 from vilam.tasks.base import Reading
 
-SAMPLING = Sampling(samples=3, temperature=1.5, max_words=6, seed=5)
+SAMPLING = Sampling(samples=3, temperature=1.5, max_tokens=6, seed=5)
 Script = Callable[[Callable[[Request], str], Callable[[str], str]], list[str]]
 
 
@@ -123,7 +123,7 @@ def test_expressions_hold_no_digits_coordinates_or_special_tokens(form):
 def test_expressions_that_were_cut_off_find_nothing():
     """With a higher limit the same samples continue: those that end before the lower limit are the same."""
     records = images(2)
-    short, long = (run(records, replace(SAMPLING, samples=6, max_words=limit)) for limit in (3, 40))
+    short, long = (run(records, replace(SAMPLING, samples=6, max_tokens=limit)) for limit in (3, 40))
     ended, cut = 0, 0
     for some, all_ in zip(short, long, strict=True):
         whole = {each.words for each in all_}

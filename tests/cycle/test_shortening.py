@@ -89,13 +89,13 @@ def regions() -> list[BatchRegion]:
     return [(i, region) for i, source in enumerate(scripted.sources()) for region in source.record.regions]
 
 
-def other_of(words: Sequence[str], found: Found = ELSEWHERE, max_words: int = 30) -> list[list[RoundTrip]]:
+def other_of(words: Sequence[str], found: Found = ELSEWHERE, max_tokens: int = 30) -> list[list[RoundTrip]]:
     """The round trips of every region with the expressions ``words``; {} is its category, {other} another one."""
     round_trips = [
         [RoundTrip("What?", each.format(region.category, other=other(region)), (1, 2, 3), 0.5, found) for each in words]
         for _, region in regions()
     ]
-    return with_other_forms(toy.with_grammars(), records(), regions(), round_trips, 0.5, max_words)
+    return with_other_forms(toy.with_grammars(), records(), regions(), round_trips, 0.5, max_tokens)
 
 
 def other(region: Region) -> str:
@@ -136,7 +136,7 @@ def test_questions_about_other_forms_begin_with_the_domain(monkeypatch):
 def test_an_expression_without_a_category_or_cut_off_has_no_other_form(monkeypatch):
     scripted.script(monkeypatch, lambda _: "", lambda _: "[0, 0, 10, 10]")
     assert all(len(tried) == 1 for tried in other_of(["the small red thing"]))
-    assert all(len(tried) == 1 for tried in other_of(["the red {}"], max_words=2))
+    assert all(len(tried) == 1 for tried in other_of(["the red {}"], max_tokens=2))
 
 
 def test_an_expression_with_another_category_is_tried_with_its_own(monkeypatch):

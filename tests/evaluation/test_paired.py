@@ -77,8 +77,8 @@ def test_the_difference_repeats_and_changes_its_sign_with_the_order() -> None:
 
 
 def test_a_difference_is_clear_if_its_interval_excludes_0() -> None:
-    assert Difference(0.1, 0.01, 0.2, ()).is_clear and Difference(-0.1, -0.2, -0.01, ()).is_clear
-    assert not Difference(0.1, -0.01, 0.2, ()).is_clear
+    assert Difference(0.1, 0.01, 0.2, ()).excludes_zero and Difference(-0.1, -0.2, -0.01, ()).excludes_zero
+    assert not Difference(0.1, -0.01, 0.2, ()).excludes_zero
 
 
 def test_answers_to_different_questions_are_refused() -> None:

@@ -13,7 +13,7 @@ import toy
 from torch import Tensor
 
 from vilam.inference.constraints import GrammarCompiler, Walker
-from vilam.inference.generate import MAX_WORDS, Answer, Request, generate
+from vilam.inference.generate import MAX_TOKENS, Answer, Request, generate
 from vilam.inference.model import Model
 from vilam.models.vilam.model import VilamForConditionalGeneration
 from vilam.models.vilam.tokenization import GroundingTokenizer
@@ -69,7 +69,7 @@ def without_cache(model: Model, pixels: Tensor, request: Request) -> tuple[list[
     """The most probable allowed tokens, each by a whole forward pass, and the sum of their log probabilities."""
     assert isinstance(model.tokenizer, GroundingTokenizer)
     ids = model.tokenizer.encode_question(request.question)
-    length, walker, total = len(ids), Walker(request.grammar, MAX_WORDS), 0.0
+    length, walker, total = len(ids), Walker(request.grammar, MAX_TOKENS), 0.0
     while not walker.done:
         text = torch.tensor([ids])
         with torch.no_grad():

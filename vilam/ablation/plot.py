@@ -21,7 +21,7 @@ WIDTH = 0.7
 
 
 def plot(results: Sequence[Result], comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write a PNG: above the metric of each run, below the difference to the baseline; a column a metric.
+    """Write a PNG: above the metric of each run, below the difference to the baseline; one column per metric.
 
     A filled mark is a comparison at equal steps, a hollow one at equal processor time.
     """

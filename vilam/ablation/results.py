@@ -1,4 +1,4 @@
-"""The results of the finished runs of an ablation: one row a run, and each arm compared with the baseline."""
+"""The results of the finished runs of an ablation: one row per run, and each arm compared with the baseline."""
 
 from __future__ import annotations
 
@@ -118,12 +118,12 @@ def _seconds(results: Sequence[Result]) -> float:
 
 
 def results_table(results: Sequence[Result]) -> pd.DataFrame:
-    """One row a run: fraction, arm, seed, steps, processor seconds and their parts, metrics, counts, MLflow's run."""
+    """One row per run: fraction, arm, seed, steps, processor seconds and their parts, metrics, counts, MLflow's run."""
     return pd.DataFrame([result.row for result in results])
 
 
 def comparisons_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """One row a comparison, with the difference, its interval and that of each seed."""
+    """One row per comparison, with the difference, its interval and that of each seed."""
     return pd.DataFrame(
         [
             {

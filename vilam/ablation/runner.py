@@ -57,14 +57,15 @@ class Launcher:
 
     def environment(self, job: Job) -> dict[str, str]:
         """The environment of the stage: threads, the folder of MLflow's runs, the name and tags of its run there."""
+        from vilam.tracking.connection import runs_folder
+
         code = [str(Path(vilam.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        runs = Path(os.environ.get("VILAM_MLRUNS") or self.root / "mlruns").absolute()
         name = f"{job.tags.get('ablation', '')} {job.label}".strip()
         return {
             **os.environ,
             "OMP_NUM_THREADS": str(self.threads),
             "PYTHONPATH": os.pathsep.join(code),
-            "VILAM_MLRUNS": str(runs),
+            "VILAM_MLRUNS": str(runs_folder(self.root)),
             "VILAM_RUN_NAME": name,
             "VILAM_RUN_TAGS": json.dumps({**self.tags, **job.tags}),
         }

@@ -65,7 +65,7 @@ def _cell(each: Comparison) -> str:
     change = f"{found.mean:+.3f}, {found.low:+.3f} to {found.high:+.3f}"
     beside = f" ({_mean(each.baselines):.3f})" if each.budget == TIME else ""
     by_seed = " ".join(f"{value:+.3f}" for value in found.by_seed)
-    return f"{_mean(each.values):.3f}{beside} {f'**{change}**' if found.is_clear else change} [{by_seed}]"
+    return f"{_mean(each.values):.3f}{beside} {f'**{change}**' if found.excludes_zero else change} [{by_seed}]"
 
 
 def _cost_table(results: Sequence[Result]) -> Iterator[str]:

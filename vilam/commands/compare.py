@@ -44,7 +44,7 @@ def _row(name: str, first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:
     yield from (f"{each['value'].mean():.3f}" for each in (first, second))
     yield f"{difference.mean:+.3f}"
     yield f"{difference.low:+.3f} to {difference.high:+.3f}"
-    yield "*" if difference.is_clear else ""
+    yield "*" if difference.excludes_zero else ""
     yield str(len(first))
 
 

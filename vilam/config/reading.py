@@ -18,6 +18,8 @@ from vilam.errors import VilamError
 RENAMED = {
     "model.start": "model.fine_tune_from",
     "synthesize.described_share": "synthesize.described_fraction",
+    "synthesize.max_words": "synthesize.max_tokens",
+    "train.cycle.max_words": "train.cycle.max_tokens",
     "train.cycle.share": "train.cycle.image_fraction",
     "train.cycle.retell": "train.cycle.self_training",
     "evaluate.step_1": "evaluate.include_activate",

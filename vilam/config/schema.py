@@ -127,7 +127,7 @@ class SynthesizeSettings(Described):
     """Temperature of these samples; 0: greedy, so that samples differ only by their question."""
     min_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Round-trip IoU, at least, of an expression that is kept; others are dropped."""
-    max_words: Count = 30
+    max_tokens: Count = 30
     """Tokens of an expression, at most; longer ones are dropped."""
     batch_size: Count = 16
     """Images of a batch of each process."""
@@ -415,7 +415,7 @@ class CycleSettings(Described):
     """Images with the newest pseudo-labels, which are trained on."""
     instructions: Count = 4
     """The cycle's instructions of an image, at most; they replace others, those of the same task first."""
-    max_words: Count = 30
+    max_tokens: Count = 30
     """Tokens of an expression, at most; truncated ones do not count."""
     regions: Count = 2
     """Regions of an image that are described; mode reward only."""

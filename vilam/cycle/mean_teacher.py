@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -30,9 +31,13 @@ class MeanTeacher:
 
     @torch.no_grad()
     def follow(self, network: GroundingModel) -> None:
-        """Moves the teacher's weights towards the network's."""
-        for own, other in zip(self.of(network).parameters(), network.parameters(), strict=True):
-            own.lerp_(other, 1 - self.decay)
+        """Moves the teacher's weights, and statistics such as those of batch normalisation, towards the network's."""
+        teacher = self.of(network)
+        weights = zip(teacher.parameters(), network.parameters(), strict=True)
+        statistics = zip(teacher.buffers(), network.buffers(), strict=True)
+        for own, other in chain(weights, statistics):
+            if own.is_floating_point():  # neither counts nor weights in 4 bits
+                own.lerp_(other, 1 - self.decay)
 
     def state(self) -> Weights | None:
         """The weights, for a checkpoint; None before the first step."""

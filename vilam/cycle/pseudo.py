@@ -65,7 +65,7 @@ class PseudoLabeler:
         rngs = [source.rng(self.seed, 3, iteration) for source in sources]
         regions = self._regions(sources)
         samples = self._samples(model, records, regions, iteration)
-        tried = with_other_forms(model, records, regions, samples, own.min_iou, own.max_words)
+        tried = with_other_forms(model, records, regions, samples, own.min_iou, own.max_tokens)
         for (i, region), of_region, round_trips in zip(regions, samples, tried, strict=True):
             made[i] += self._reg_then_rec(records[i], region, choose(round_trips, own.min_iou, rngs[i]), card, rngs[i])
             for best in ranked(round_trips, of_region, region.category, own.min_iou)[:1]:
@@ -88,7 +88,7 @@ class PseudoLabeler:
         if not regions:
             return []
         own = self.settings
-        sampling = Sampling(own.samples, own.temperature, own.max_words, seed_of(self.seed, iteration))
+        sampling = Sampling(own.samples, own.temperature, own.max_tokens, seed_of(self.seed, iteration))
         return make_round_trips(model, records, regions, sampling)
 
     def _reg_then_rec(

@@ -51,7 +51,7 @@ class Rewards:
 
     def _sampling(self, iteration: int) -> Sampling:
         own = self.settings
-        return Sampling(own.samples, own.temperature, own.max_words, seed_of(self.seed, iteration), same_question=True)
+        return Sampling(own.samples, own.temperature, own.max_tokens, seed_of(self.seed, iteration), same_question=True)
 
     def _reg_groups(
         self, model: Model, sources: Sequence[Source], iteration: int
@@ -147,10 +147,11 @@ class Rewards:
         for index, example in examples:
             assert example.sampled is not None
             targets.append(Target(index, example.instruction.question, example.sampled.ids))
-        old, far = (_log_probs(each, sources, targets) for each in (model, replace(model, network=reference)))
-        for (index, example), own, other in zip(examples, old, far, strict=True):
+        models = model, replace(model, network=reference)
+        current, referred = (_log_probs(each, sources, targets) for each in models)
+        for (index, example), old, of_reference in zip(examples, current, referred, strict=True):
             assert example.sampled is not None
-            yield index, replace(example, sampled=replace(example.sampled, old=own, reference=other))
+            yield index, replace(example, sampled=replace(example.sampled, old=old, reference=of_reference))
 
 
 def _log_probs(model: Model, sources: Sequence[Source], targets: Sequence[Target]) -> list[tuple[float, ...]]:

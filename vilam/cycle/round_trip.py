@@ -95,7 +95,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How answers are sampled: ``samples`` of each at ``temperature``, of at most ``max_words`` tokens, by ``seed``.
+    """How answers are sampled: ``samples`` of each at ``temperature``, of at most ``max_tokens`` tokens, by ``seed``.
 
     same_question: whether all samples of a region answer the same question, so that their rewards can be compared. If
     not, each answers another question, and they differ even at temperature 0.
@@ -103,7 +103,7 @@ class Sampling:
 
     samples: int
     temperature: float
-    max_words: int
+    max_tokens: int
     seed: int
     same_question: bool = False
 
@@ -119,12 +119,12 @@ def make_round_trips(
         for region in regions
         for sample in range(sampling.samples)
     ]
-    answers = generate(model, images, requests, sampling.temperature, sampling.max_words)
+    answers = generate(model, images, requests, sampling.temperature, sampling.max_tokens)
     words = [" ".join(answer.text.split()) for answer in answers]
     usable = [
         i
         for i, answer in enumerate(answers)
-        if has_ended(answer.ids, sampling.max_words) and may_describe(words[i], records, owners[i], model.card)
+        if has_ended(answer.ids, sampling.max_tokens) and may_describe(words[i], records, owners[i], model.card)
     ]
     queries = [rec_query(REC, 0, records, owners[i], words[i]) for i in usable]
     found = dict(zip(usable, find(model, images, records, queries), strict=True))
@@ -239,6 +239,6 @@ def names_category(words: str, category: str) -> bool:
     return f" {normalised(category)} " in f" {normalised(words)} "
 
 
-def has_ended(ids: Sequence[int], max_words: int) -> bool:
+def has_ended(ids: Sequence[int], max_tokens: int) -> bool:
     """Whether an expression ended by itself: the end token counts too, and comes before the length limit."""
-    return len(ids) <= max_words
+    return len(ids) <= max_tokens

@@ -72,7 +72,7 @@ def with_other_forms(
     regions: Sequence[BatchRegion],
     round_trips: Sequence[Sequence[RoundTrip]],
     min_iou: float,
-    max_words: int,
+    max_tokens: int,
 ) -> list[list[RoundTrip]]:
     """The round trips of each region, and those of the most probable other forms of one of its expressions.
 
@@ -80,7 +80,7 @@ def with_other_forms(
     probable of all if none returns. Its other forms are the corrected one and `shorter` ones.
     """
     more: list[list[RoundTrip]] = [list(of_region) for of_region in round_trips]
-    possible = _forms(model, records, regions, round_trips, min_iou, max_words)
+    possible = _forms(model, records, regions, round_trips, min_iou, max_tokens)
     if not possible:
         return more
     images = model.network.preprocess([record.image for record in records])
@@ -119,13 +119,13 @@ def _forms(
     regions: Sequence[BatchRegion],
     round_trips: Sequence[Sequence[RoundTrip]],
     min_iou: float,
-    max_words: int,
+    max_tokens: int,
 ) -> list[_Form]:
     """Other forms of one expression of each region, if any names a category and was not cut off."""
     forms = []
     for number, (region, of_region) in enumerate(zip(regions, round_trips, strict=True)):
         category = region[1].category
-        complete = [each for each in of_region if has_ended(each.ids, max_words)]
+        complete = [each for each in of_region if has_ended(each.ids, max_tokens)]
         right = [(corrected(each.words, category, model.card.categories), each) for each in complete]
         named = [(words, round_trip) for words, round_trip in right if names_category(words, category)]
         if not named:

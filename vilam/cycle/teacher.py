@@ -52,7 +52,7 @@ def describe(
     if own.threads:
         torch.set_num_threads(own.threads)
     loaded = teacher.open()
-    sampling = Sampling(own.samples, own.temperature, own.max_words, settings.seed)
+    sampling = Sampling(own.samples, own.temperature, own.max_tokens, settings.seed)
     found = [Descriptions(teacher.version)]
     with process_group() as processes:
         network = loaded.network.to(best_device(processes.rank)).eval()
@@ -63,7 +63,7 @@ def describe(
             with autocast(network, precision("auto")):
                 records = [store[image_id] for image_id in ids]
                 samples = make_round_trips(model, records, chosen, sampling)
-                round_trips = with_other_forms(model, records, chosen, samples, own.min_iou, own.max_words)
+                round_trips = with_other_forms(model, records, chosen, samples, own.min_iou, own.max_tokens)
             found += _descriptions(teacher.version, ids, chosen, samples, round_trips, settings)
         gathered = processes.all_gather(merged(found))
     return merged(gathered) if processes.rank == 0 else None

@@ -32,7 +32,7 @@ class Difference:
     by_seed: tuple[float, ...]
 
     @property
-    def is_clear(self) -> bool:
+    def excludes_zero(self) -> bool:
         """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 

@@ -241,10 +241,10 @@ class Walker:
     image_bounds: the smallest and largest coordinates of the image, in the model's format.
     """
 
-    def __init__(self, grammar: TokenGrammar, max_words: int, image_bounds: Bounds = ((0, SCALE), (0, SCALE))) -> None:
+    def __init__(self, grammar: TokenGrammar, max_tokens: int, image_bounds: Bounds = ((0, SCALE), (0, SCALE))) -> None:
         self.grammar = grammar
-        self.max_words = max_words
-        self.num_words = 0
+        self.max_tokens = max_tokens
+        self.num_tokens = 0
         self.parses = [start(slots, image_bounds) for slots in grammar.alternatives]
         self.done = False
 
@@ -263,7 +263,7 @@ class Walker:
     def state(self) -> Hashable:
         """What `allowed` depends on: two answers of one grammar in the same state have the same allowed tokens."""
         if self.in_words:
-            return self.num_words == 0, self.num_words >= self.max_words
+            return self.num_tokens == 0, self.num_tokens >= self.max_tokens
         return tuple(None if parse.node is None else (id(parse.node), *parse.bounds()) for parse in self.parses)
 
     def take_forced(self) -> list[int]:
@@ -278,15 +278,15 @@ class Walker:
         """Ids of the tokens that may come next; never empty unless done."""
         if not self.in_words:
             return torch.tensor(sorted({token for parse in self.parses for token in self._next_tokens(parse)}))
-        if self.num_words == 0:
+        if self.num_tokens == 0:
             return self.grammar.first_words
         end = torch.tensor([self.grammar.eos_id])
-        return end if self.num_words >= self.max_words else torch.cat([self.grammar.words, end])
+        return end if self.num_tokens >= self.max_tokens else torch.cat([self.grammar.words, end])
 
     def advance(self, token: int) -> None:
         """Takes one of the allowed tokens."""
         if self.in_words:
-            self.num_words += 1
+            self.num_tokens += 1
             self.done = token == self.grammar.eos_id
             return
         self.parses = [after for parse in self.parses for after in _advanced(parse, token)]

@@ -15,7 +15,7 @@ from vilam.inference.model import Model
 from vilam.models.coordinate_formats import Bounds
 from vilam.models.interface import ImageBatch
 
-MAX_WORDS = 30
+MAX_TOKENS = 30
 """Tokens of the longest free answer (the paper's captions: 30)."""
 
 
@@ -53,7 +53,7 @@ def generate(
     images: ImageBatch,
     requests: Sequence[Request],
     temperature: float = 0.0,
-    max_words: int = MAX_WORDS,
+    max_tokens: int = MAX_TOKENS,
 ) -> list[Answer]:
     """Answers all requests at once. images: as `GroundingModel.preprocess` returns them.
 
@@ -67,7 +67,7 @@ def generate(
     network.eval()
     frames = network.frames(images)
     bounds = [tokenizer.coordinate_format.bounds(frames[request.image]) for request in requests]
-    state = DecodingState(requests, bounds, temperature, max_words)
+    state = DecodingState(requests, bounds, temperature, max_tokens)
     network.generate(tokenizer, images, [(request.image, request.question) for request in requests], state)
     network.train(was_training)
     return [
@@ -80,10 +80,10 @@ class DecodingState:
     """The answers so far, and the `Sampler` that chooses the next tokens among those that the grammars allow."""
 
     def __init__(
-        self, requests: Sequence[Request], bounds: Sequence[Bounds], temperature: float, max_words: int
+        self, requests: Sequence[Request], bounds: Sequence[Bounds], temperature: float, max_tokens: int
     ) -> None:
         pairs = zip(requests, bounds, strict=True)
-        self.walkers = [Walker(request.grammar, max_words, image_bounds) for request, image_bounds in pairs]
+        self.walkers = [Walker(request.grammar, max_tokens, image_bounds) for request, image_bounds in pairs]
         self.temperature = temperature
         self.rngs = [np.random.default_rng(request.seed) for request in requests] if temperature > 0 else []
         self.ids: list[list[int]] = [[] for _ in requests]

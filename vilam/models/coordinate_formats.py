@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar
 
+from vilam.data.records import Point
 from vilam.tasks.answers import GROUP, SCALE, box_text, group_numbers, points_text, widened
 
 Piece = TypeVar("Piece")
-Point = tuple[float, float]
+
 Bounds = tuple[tuple[int, int], tuple[int, int]]
 """The smallest and the largest x, the smallest and the largest y."""
 ROUNDING = 1e-6

@@ -31,9 +31,11 @@ def gate(challenger: Mapping[str, float], champion: Mapping[str, float] | None, 
 
 
 def _floors(champion: Mapping[str, float], settings: RegisterSettings) -> Iterator[tuple[str, float]]:
-    for name in (settings.primary, f"{settings.primary}_low"):
-        if _is_number(champion.get(name)):
-            yield settings.primary, champion[name]
+    primary = [
+        champion[name] for name in (f"{settings.primary}_low", settings.primary) if _is_number(champion.get(name))
+    ]
+    if primary:  # the lower end of its interval, if it has one
+        yield settings.primary, primary[0]
     for name, tolerance in settings.guards.items():
         if _is_number(champion.get(name)):
             yield name, champion[name] - tolerance

@@ -110,7 +110,7 @@ def _add_adapters(model: VilamForConditionalGeneration, lora: LoraSettings) -> N
 
 def _check_vocabulary(config: VilamConfig, tokenizer: GroundingTokenizer) -> None:
     """Every word of the tokenizer needs an embedding; a language model may have more of them."""
-    words, known = tokenizer.num_words, config.text_config.vocab_size
+    words, known = tokenizer.vocab_size, config.text_config.vocab_size
     if words > known:
         raise VilamError(f"model.language: its tokenizer has {words} tokens, the model {known}: they do not match")
 
@@ -145,7 +145,7 @@ def _check_image_size(model: VilamForConditionalGeneration) -> None:
 def _vocabulary(tokenizer: GroundingTokenizer) -> dict[str, Any]:
     """The config of a language model from scratch for its tokenizer; coordinates have embeddings of their own."""
     return {
-        "vocab_size": tokenizer.num_words,
+        "vocab_size": tokenizer.vocab_size,
         "pad_token_id": tokenizer.pad_id,
         "eos_token_id": tokenizer.eos_id,
         "bos_token_id": None,

@@ -65,7 +65,7 @@ class GroundingTokenizer:
         self.encode_words = lru_cache(maxsize=65536)(self._encode_words)
 
     @property
-    def num_words(self) -> int:
+    def vocab_size(self) -> int:
         """Tokens of the language model; the first coordinate token, if any, comes after them."""
         return len(self.tokenizer) if self.first_coordinate is None else self.first_coordinate
 
