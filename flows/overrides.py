@@ -34,6 +34,8 @@ def check(overrides: Mapping[str, Any], root: Path) -> Settings:
     content = read_yaml(params)
     check_settings(content, params)
     put(content, overrides, str(params))
+    for _ in assignments(overrides):  # what DVC cannot take is refused here
+        pass
     return check_settings(content, params)
 
 
@@ -74,7 +76,9 @@ def _in_hydra(value: Any, name: str) -> str:
     if isinstance(value, Mapping):
         for key in value:
             if not KEY.fullmatch(str(key)):
-                raise VilamError(f"overrides: {name}: {key}: expected a key of letters, digits and _ . / + -")
+                raise VilamError(
+                    f"overrides: {name}: {key}: begin a key with a letter; letters, digits and _ . / + - may follow"
+                )
         return "{" + ",".join(f"{key}:{_in_hydra(inner, name)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(_in_hydra(inner, name) for inner in value) + "]"

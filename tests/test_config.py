@@ -158,6 +158,10 @@ def test_the_default_size_applies_only_to_the_default_model_type(
     )
 
 
+def test_the_warm_up_may_last_as_long_as_the_phase() -> None:
+    assert check_settings({"train": {"steps": 20, "warmup_steps": 20}}, "made").train.warmup_steps == 20
+
+
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
 import shlex
@@ -24,8 +26,15 @@ from vilam.config import Settings, load_settings
 from vilam.config.names import fields, located
 
 PROJECT = Path(__file__).parents[1]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
-MADE = ("reports/", "metrics/", "models/", "predictions/", "checkpoints/", "mlruns/", "data/")
+DOCUMENTS = [
+    *("README.md", "CONTRIBUTING.md"),
+    *(f"{folder}/README.md" for folder in ("benchmarks", "data", "findings", "mlruns")),
+    *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md")),
+]
+MADE = (
+    *("reports/", "metrics/", "models/", "predictions/", "checkpoints/", "mlruns/", "data/"),
+    *("data/records/", "data/instructions/", "mlruns/artifacts/"),
+)
 """Outputs of runs, which a fresh clone does not have."""
 METRICS = ("rec_", "reg_", "presence/", "dialogue/", "cycle/")
 """Prefixes of names of metrics, which look like paths."""
@@ -50,7 +59,8 @@ def test_links_exist(name: str, project: Path) -> None:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_paths_exist(name: str, project: Path) -> None:
     found = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text(project, name))
-    missing = [path for path in found if not (project / path).exists() and not path.startswith((*MADE, *METRICS))]
+    made = tuple(path.removeprefix(f"{Path(name).parent}/") for path in MADE)
+    missing = [path for path in found if not (project / path).exists() and not path.startswith((*made, *METRICS))]
     assert not [path for path in missing if "NAME" not in path and "WORD" not in path]
 
 
@@ -105,6 +115,27 @@ def test_commands_of_vilam_are_accepted(words: list[str], monkeypatch: pytest.Mo
         name, command, arguments = command.resolve_command(context, rest)
         assert command is not None and name is not None
         context = command.make_context(name, [*arguments], parent=context)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_commands_of_vilam_in_a_sentence_exist(name: str) -> None:
+    """Their arguments may be left out there."""
+    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for words in map(str.split, re.findall(r"`vilam ([^`]+)`", text(PROJECT, name))):
+        options = {option for each in known[words[0]].params for option in each.opts}
+        assert {word for word in words if word.startswith("--")} <= options
+
+
+@pytest.mark.parametrize("words", commands("prefect deployment run"))
+def test_parameters_of_the_deployment_give_valid_settings(words: list[str], own: Path) -> None:
+    parameters = dict(value.split("=", 1) for option, value in pairwise(words) if option == "-p")
+    assert parameters.keys() == {"overrides"}
+    check(json.loads(parameters["overrides"]), own)
+
+
+@pytest.mark.parametrize("words", commands("python -m"))
+def test_modules_of_the_docs_exist(words: list[str]) -> None:
+    assert importlib.util.find_spec(words[2]) is not None
 
 
 @pytest.mark.parametrize("words", commands("vilam datasets"))

@@ -219,8 +219,8 @@ def test_any_text_reaches_dvc_unchanged(text: str, root: Path) -> None:
     ("overrides", "line"),
     [
         ({"model": {"vision": {"config": {"a": "???"}}}}, "model.vision.config: DVC does not take the text ???"),
-        ({"register": {"guards": {"a b": 1}}}, "register.guards: a b: expected a key of letters, digits and"),
-        ({"train": {"tasks": {"null": 1}}}, "train.tasks: null: expected a key of letters"),
+        ({"register": {"guards": {"a b": 1}}}, "register.guards: a b: begin a key with a letter; letters, digits and"),
+        ({"train": {"tasks": {"null": 1}}}, "train.tasks: null: begin a key with a letter"),
     ],
 )
 def test_values_that_dvc_cannot_read_are_one_line(overrides: dict[str, Any], line: str) -> None:

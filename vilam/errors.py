@@ -11,6 +11,11 @@ class VilamError(Exception):
     """
 
 
+def one_line(error: BaseException) -> str:
+    """The message of another library's error on one line, or the name of its class if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def first_line(error: BaseException) -> str:
     """The first line of another library's error, or the name of its class if it has no message."""
     return next(iter(str(error).splitlines()), type(error).__name__)[:LONGEST]

@@ -5,6 +5,7 @@ models/STAGE                         what `activate` and `train` write
 metrics/STAGE.json, metrics/plots    numbers, and the tables of the plots
 predictions, reports                 what `evaluate` writes
 checkpoints/STAGE/KEY                unfinished training
+ablations/NAME                       all jobs of an ablation
 mlruns                               MLflow's database and artifacts
 """
 
@@ -56,6 +57,11 @@ class Layout:
     def reports(self) -> Path:
         """The folder of the report and its gallery."""
         return self.root / "reports"
+
+    @property
+    def ablations(self) -> Path:
+        """The folders of ablations, each with all of its jobs."""
+        return self.root / "ablations"
 
     def checkpoints(self, stage: str, key: str) -> Path:
         """The checkpoints of one run of a stage; ``key`` names the run."""

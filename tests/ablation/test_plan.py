@@ -122,7 +122,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("start", "expected"), [(None, None), ("models:/vilam@champion", "models:/vilam@champion"), ("old", "{root}/old")]
 )
-def test_a_model_to_go_on_from_is_found_from_a_run(
+def test_a_model_to_fine_tune_is_found_from_a_run(
     start: str | None, expected: str | None, write: Callable[..., Path]
 ) -> None:
     path = write(settings={"model.fine_tune_from": start})

@@ -143,7 +143,7 @@ def test_settings_of_a_cycle_that_is_off_change_nothing(write: Callable[..., Pat
     assert fake.names == ["0.5 pseudo 0: train", "0.5 pseudo 0: evaluate"]
 
 
-def test_a_failure_is_one_line_and_the_others_go_on(write: Callable[..., Path], fake) -> None:
+def test_a_failure_is_one_line_and_the_others_continue(write: Callable[..., Path], fake) -> None:
     path = write(arms=LOOP | {"pseudo": {"train.cycle.mode": "pseudo"}}, seeds=[0])
     fake.failing = "none 0: train"
     runner, reported = run(path, fake)

@@ -43,8 +43,8 @@ def label_at(corner: tuple[float, float], size: tuple[int, int]) -> Image.Image:
 
 @pytest.mark.parametrize("corner", [(3, 3), (116, 3), (3, 76), (116, 76)])
 def test_a_label_stays_inside_the_image(corner: tuple[float, float]) -> None:
-    whole = label_at((200, 200), (400, 400))
-    assert ImageChops.difference(label_at(corner, (120, 80)), whole).getbbox() is None
+    whole, label = label_at((200, 200), (400, 400)), label_at(corner, (120, 80))
+    assert label.size == whole.size and ImageChops.difference(label, whole).getbbox() is None
 
 
 def test_a_label_that_is_wider_than_the_image_shows_its_beginning() -> None:

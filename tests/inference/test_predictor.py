@@ -227,6 +227,15 @@ def test_a_drawing_of_an_unknown_format_is_refused(folder, tmp_path):
         command.predict(str(folder / "model"), folder / "scene.png", "locate", "it", None, tmp_path / "drawn.what")
 
 
+def test_the_command_line_prints_and_saves(folder, tmp_path, monkeypatch, capsys):
+    words = ["vilam", "predict", str(folder / "scene.png"), "--model", str(folder / "model"), "--locate", "the circle"]
+    monkeypatch.setattr(sys, "argv", [*words, "--save", str(tmp_path / "answer.png")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0 and json.loads(capsys.readouterr().out)["task"] == "rec_box"
+    assert (tmp_path / "answer.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

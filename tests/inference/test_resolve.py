@@ -35,6 +35,13 @@ def test_the_version_of_a_folder_is_its_path_and_checksum(root):
     assert resolve_model("model.fine_tune_from", str(found.folder), Path("elsewhere")).folder == found.folder
 
 
+def test_a_model_is_recovered_if_its_replacement_was_killed(root):
+    folder = root / "models" / "token"
+    version = resolve_model("evaluate.model", "models/token", root).version
+    folder.rename(folder.with_name(".token.old"))
+    assert resolve_model("evaluate.model", "models/token", root).version == version and folder.is_dir()
+
+
 def test_the_version_of_a_registered_model_is_its_number(root, monkeypatch):
     monkeypatch.setattr("vilam.tracking.registry.pinned", lambda address, _: address.replace("@champion", "/3"))
     folders = {"models:/vilam/3": root / "models" / "token"}

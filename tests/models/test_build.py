@@ -48,6 +48,11 @@ def test_the_old_folder_stays_if_the_new_one_cannot_be_written(folder, tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_model_is_recovered_if_its_replacement_was_killed(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / ".model.old")
+    assert load_model(tmp_path / "model").info == {"stage": "train"}
+
+
 def test_features_of_a_trained_tower_are_not_cached(folder):
     vision = {**toy.params()["model"]["vision"], "frozen": True, "cache": True}
     settings = toy.settings(model__fine_tune_from=str(folder), model__vision=vision).model

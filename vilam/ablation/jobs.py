@@ -19,7 +19,6 @@ from typing import Any
 from vilam.ablation.plan import BASELINE, Plan, settings_of
 from vilam.layout import Layout
 
-FOLDER = Path("ablations")
 INSIDE = Layout(Path())
 """The paths inside the folder of a job."""
 RECORDS, INSTRUCTIONS, ACTIVATED = str(INSIDE.records), str(INSIDE.instructions), str(INSIDE.model("activate"))
@@ -145,7 +144,7 @@ class Ablation:
     @property
     def folder(self) -> Path:
         """The folder of the ablation."""
-        return self.root / FOLDER / self.plan.name
+        return Layout(self.root).ablations / self.plan.name
 
     def runs(self) -> Iterator[Run]:
         """Every arm with every fraction and seed, a seed of all arms before the next."""

@@ -15,7 +15,7 @@ from vilam.ablation.tables import TITLES
 
 SHOWN = ("rec_box/acc_0.5", "reg_caption/cider", "reg_caption/exact_match", "cycle/round_trip_iou")
 COLOURS = ("#444444", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b")
-"""Colour-blind people can tell them apart, too (Okabe and Ito)."""
+"""Distinct for colour-blind people, too (Okabe and Ito)."""
 WIDTH = 0.7
 """Width of the group of arms at a fraction; the distance between groups is 1."""
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from vilam.ablation.jobs import Run
 from vilam.ablation.plan import BASELINE
-from vilam.errors import VilamError
+from vilam.errors import VilamError, first_line
 from vilam.evaluation.paired import Difference, Scores, paired_difference, scores
 from vilam.layout import Layout
 
@@ -150,8 +150,8 @@ def _scores(run: Run) -> Scores:
     try:
         return scores(pd.read_parquet(path))
     except (OSError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0]
-        raise VilamError(f"{path}: not readable ({first}): remove {run.evaluate.done_file} and run again") from None
+        done = run.evaluate.done_file
+        raise VilamError(f"{path}: not readable ({first_line(error)}): remove {done} and run again") from None
 
 
 def _mlflow_run(run: Run) -> str:

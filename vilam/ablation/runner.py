@@ -92,7 +92,7 @@ class Runner:
         running: dict[int, tuple[Job, Child, float]] = {}
         before = signal.signal(
             signal.SIGTERM, _stop
-        )  # else the children would go on in folders that the next run starts anew
+        )  # else the children would continue in folders that the next run starts anew
         try:
             while waiting or running:
                 busy = [job for job, _, _ in running.values()]

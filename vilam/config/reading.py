@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from vilam.config.schema import PHASES, Section, Settings, SharedOptimiserSettings
-from vilam.errors import VilamError
+from vilam.errors import VilamError, one_line
 
 RENAMED = {
     "model.start": "model.fine_tune_from",
@@ -73,7 +73,7 @@ def parse_yaml(text: str, source: Path | str) -> Any:
         problem = f"{twice[1]} appears twice" if twice else error.problem
         raise VilamError(f"{source}: not readable as YAML: {problem}{line}") from None
     except (YAMLError, ValueError) as error:
-        raise VilamError(f"{source}: not readable as YAML: {' '.join(str(error).split())}") from None
+        raise VilamError(f"{source}: not readable as YAML: {one_line(error)}") from None
 
 
 def yaml_text(content: Any) -> str:

@@ -326,7 +326,7 @@ class SharedOptimiserSettings(Described):
     threads: Number = 0
     """Threads of each process; 0: torch decides."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, more time."""
+    """Compute activations again in the backward pass: less memory, more time."""
     instructions_per_image: Count = 8
     """Instructions that are packed behind one image."""
     weight_decay: Weight = 0.05

@@ -35,7 +35,8 @@ class MeanTeacher:
         teacher = self.of(network)
         weights = zip(teacher.parameters(), network.parameters(), strict=True)
         statistics = zip(teacher.buffers(), network.buffers(), strict=True)
-        for own, other in chain(weights, statistics):
+        changed = (pair for pair in statistics if not torch.equal(*pair))  # a mask of infinities would become NaN
+        for own, other in chain(weights, changed):
             if own.is_floating_point():  # neither counts nor weights in 4 bits
                 own.lerp_(other, 1 - self.decay)
 

@@ -308,7 +308,7 @@ class Recipe(Section):
     """A data set. ``name``: the stem of its file; title, home, layout, splits and leakage are for people.
 
     exhaustive: whether every object of its categories is marked in every image, so that a category without a region is
-    absent. domain: a sentence before every question, such as "This is a picture of a person's chest x-ray."
+    absent. domain: a sentence before every question, such as "This is a chest x-ray."
     """
 
     name: Text

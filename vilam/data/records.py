@@ -81,7 +81,7 @@ class ImageRecord:
 
     image: the encoded file (PNG or JPEG) as bytes. width, height: pixels. captions: sentences about the whole image.
     groups: their regions are all among ``regions``. domain: a sentence before every question about the image, such as
-    "This is a picture of a person's chest x-ray."; "" for none. unmarked: categories with objects in the image that are
+    "This is a chest x-ray."; "" for none. unmarked: categories with objects in the image that are
     not regions: crowds, and invalid regions.
     """
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from vilam.data.records import DatasetCard, ImageRecord, KeypointSchema
 from vilam.data.rows import schema, to_record, to_row
-from vilam.errors import VilamError
-from vilam.files import recover, replace_folder
+from vilam.errors import VilamError, one_line
+from vilam.files import recover, replace_folder, write_atomically
 
 CARD = "card.json"
 ROWS_AT_ONCE = 32
@@ -188,9 +188,7 @@ def _write_shards(
 
 def write_card(card: DatasetCard, folder: Path) -> None:
     """Write the card into a folder: the file is complete or absent at any moment."""
-    temporary = folder / f"{CARD}.tmp"
-    temporary.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
-    temporary.rename(folder / CARD)
+    write_atomically(folder / CARD, json.dumps(asdict(card), indent=2) + "\n")
 
 
 def _keypoint_schema(content: dict[str, Any]) -> KeypointSchema:
@@ -222,4 +220,4 @@ def _read_group(shard: pq.ParquetFile, path: Path, group: int, columns: list[str
 
 
 def _broken(path: Path, error: Exception) -> VilamError:
-    return VilamError(f"{path}: broken or truncated ({' '.join(str(error).split())[:120]}): run prepare again")
+    return VilamError(f"{path}: broken or truncated ({one_line(error)[:120]}): run prepare again")

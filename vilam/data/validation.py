@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vilam.data.readers.source import Problem, RawRecord
 from vilam.data.records import ImageRecord, Keypoint, KeypointSchema, Point, Polygon, Region
-from vilam.errors import VilamError
+from vilam.errors import VilamError, one_line
 from vilam.geometry.boxes import area, clip_box
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Validator:
         except UnidentifiedImageError:
             return "broken or truncated image (unknown format)"
         except _DECODING_ERRORS as error:
-            return f"broken or truncated image ({' '.join(str(error).split())[:80]})"
+            return f"broken or truncated image ({one_line(error)[:80]})"
         if size != (record.width, record.height):
             return f"the image is {size[0]}x{size[1]}, the annotation says {record.width}x{record.height}"
         return None

@@ -121,7 +121,7 @@ def _write(image: Image.Image, label: str, colour: str, corner: Point) -> None:
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=13)
     left, top, right, bottom = pen.textbbox((0, 0), label, font=font)
     width, height = right - left + 8, bottom - top + 6
-    x = max(0.0, min(corner[0], image.width - width))
+    x = max(0.0, min(corner[0], image.width - width - 1))
     y = max(0.0, corner[1] - height)
     pen.rectangle((x, y, x + width, y + height), fill=colour)
     pen.text((x + 4 - left, y + 3 - top), label, fill="white", font=font)

@@ -21,7 +21,7 @@ from vilam.layout import Layout
 from vilam.models.build import LoadedModel, build_model, build_tokenizer
 from vilam.models.hf.folder import ABOUT
 from vilam.models.vilam.tokenization import add_answer_prefix
-from vilam.training.run import Data, checkpoints_for, train_stage
+from vilam.stages.phase import Data, checkpoints_for, train_stage
 
 TEXTS = 200_000
 """Number of instructions that a tokenizer is trained on, at most."""

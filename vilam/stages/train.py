@@ -15,9 +15,9 @@ from vilam.files import checksum, write_atomically
 from vilam.launch import launch, rank
 from vilam.layout import Layout
 from vilam.models.build import load_model
+from vilam.stages.phase import Data, checkpoints_for, train_stage
 from vilam.tasks import ALL_TASKS
 from vilam.training.checkpoint import Checkpoints
-from vilam.training.run import Data, checkpoints_for, train_stage
 
 
 def run(settings: Settings, root: Path) -> None:

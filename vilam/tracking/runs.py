@@ -22,7 +22,8 @@ from vilam.errors import VilamError
 from vilam.layout import Layout
 from vilam.tracking.connection import connect, experiment_id, mlflow_errors
 
-VERSIONED = ("data/records", "data/instructions")
+INSIDE = Layout(Path())
+VERSIONED = (INSIDE.records.as_posix(), INSIDE.instructions.as_posix())
 """The folders whose DVC hashes are the data version of a run."""
 ORIGIN_TAGS = ("git_commit", "data_version.")
 """Prefixes of the tags that `origin_tags` makes."""

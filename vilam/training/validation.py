@@ -9,11 +9,11 @@ import torch
 from vilam.cycle.examples import Example
 from vilam.data.instructions import Instruction
 from vilam.evaluation.captions import diversity
+from vilam.evaluation.predictions import box_iou_of
 from vilam.evaluation.task_metrics import IOU_THRESHOLD
 from vilam.inference.answering import Records, answer_all
 from vilam.inference.model import Model
 from vilam.models.losses import IGNORED
-from vilam.tasks import TASKS
 from vilam.training.batching import collate
 
 BATCH = 64
@@ -34,9 +34,9 @@ def validate(model: Model, records: Records, instructions: Sequence[Instruction]
     chosen = [instruction for instruction in instructions if instruction.task in ("rec_box", "reg_caption")]
     answers = [answer.text for answer in answer_all(model, records, chosen, BATCH)]
     pairs = list(zip(chosen, answers, strict=True))
-    hits = [_is_hit(model, each, answer, records) for each, answer in pairs if each.task == "rec_box"]
-    if hits:
-        measured["val_rec_acc"] = sum(hits) / len(hits)
+    ious = [box_iou_of(answer, each, records, model.card) for each, answer in pairs if each.task == "rec_box"]
+    if ious:
+        measured["val_rec_acc"] = sum(iou >= IOU_THRESHOLD for iou in ious) / len(ious)
     of_expressions = diversity([answer for each, answer in pairs if each.task == "reg_caption"])
     model.network.train(was_training)
     return measured | {f"val_{name}": value for name, value in of_expressions.items()}
@@ -51,12 +51,6 @@ def collapsed(measured: Mapping[str, float], before: Mapping[str, float]) -> str
                 "lower train.cycle.self_training or raise train.cycle.kl"
             )
     return None
-
-
-def _is_hit(model: Model, instruction: Instruction, answer: str, records: Records) -> bool:
-    record = records[instruction.image_id]
-    region = record.region(instruction.region_id)
-    return TASKS[instruction.task].judge(answer, record, region, model.card)["iou"] >= IOU_THRESHOLD
 
 
 def _loss(model: Model, records: Records, instructions: Sequence[Instruction]) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vilam.data.recipes import Window
-from vilam.errors import VilamError
+from vilam.errors import VilamError, one_line
 
 KEPT = ("PNG", "JPEG")
 EIGHT_BITS = ("L", "RGB")
@@ -53,7 +53,7 @@ def read_volume(path: Path) -> tuple[NDArray[Any], Any]:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise OSError(" ".join(str(error).split())[-120:]) from None
+        raise OSError(one_line(error)[-120:]) from None
     if image.GetDimension() == 3 and image.GetSize()[2] > 1:
         image = sitk.DICOMOrient(image, "LPS")
     return sitk.GetArrayFromImage(image), image

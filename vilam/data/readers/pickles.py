@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from vilam.errors import VilamError
+from vilam.errors import VilamError, one_line
 
 PLAIN = {
     ("builtins", "set"): set,
@@ -39,4 +39,4 @@ def read_pickle(path: Path) -> Any:
     except OSError as error:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
     except Exception as error:  # a broken pickle can raise almost anything
-        raise VilamError(f"{path}: not read as a pickle of plain data: {' '.join(str(error).split())}") from None
+        raise VilamError(f"{path}: not read as a pickle of plain data: {one_line(error)}") from None

@@ -18,7 +18,7 @@ from vilam.data.readers.images import read_image
 from vilam.data.readers.source import Problem, RawRecord, Source, group_of, split_of, split_order, tidy
 from vilam.data.recipes import Recipe, TableReader
 from vilam.data.records import Expression, ImageRecord, Region
-from vilam.errors import VilamError
+from vilam.errors import VilamError, one_line
 from vilam.geometry.boxes import xywh_to_xyxy
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -79,7 +79,7 @@ def read_table(path: Path, separator: str, columns: Sequence[str]) -> list[Row]:
     except FileNotFoundError:
         raise VilamError(f"{path}: not found: check prepare.root and the recipe's files") from None
     except (ValueError, OSError) as error:
-        raise VilamError(f"{path}: not readable as a table: {' '.join(str(error).split())}") from None
+        raise VilamError(f"{path}: not readable as a table: {one_line(error)}") from None
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise VilamError(f"{path}: no column {', '.join(missing)}: it has {', '.join(map(str, frame.columns))}")

@@ -12,8 +12,8 @@ import toy
 
 from vilam.data.instructions import read_instructions, write_instructions
 from vilam.layout import Layout
+from vilam.stages import phase as module
 from vilam.tasks import TASKS
-from vilam.training import run as module
 from vilam.training.loop import History
 
 
