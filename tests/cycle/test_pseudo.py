@@ -63,7 +63,11 @@ def test_reg_then_rec_asks_for_the_generated_expression_and_answers_the_region(m
             assert asked.task == "rec_box" and example.weight == 0.25 and asked.region_id == region.region_id
             assert asked.question in {template.format(expression=f"thing {LETTERS[i]}") for template in REC.templates}
             assert asked.answer == REC.answer(source.record, region, None)
-            assert asked.expression_source == "model" and example.first is None and example.sampled is None
+            assert (
+                (asked.expression_source, asked.template) == ("model", 0)
+                and example.first is None
+                and example.sampled is None
+            )
 
 
 def test_reg_then_rec_trains_the_true_region_of_an_expression_that_finds_another(monkeypatch):

@@ -123,3 +123,9 @@ def test_processes_divide_the_same_batches(size):
     divided = [batches_of(ids, 2, Processes(rank, size)) for rank in range(size)]
     assert sorted(batch for own in divided for batch in own) == sorted(alone)
     assert sorted(name for batch in alone for name in batch) == sorted(ids)
+
+
+def test_only_the_first_process_shows_the_progress(capsys):
+    for rank in (0, 1):
+        assert [*module._with_progress([["a", "b"], ["c"]], Processes(rank, 2))] == [["a", "b"], ["c"]]
+        assert ("describe: 3/3 images" in capsys.readouterr().err) == (rank == 0)

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from scipy.stats import norm
 
 from vilam.evaluation.average_precision import NAMES, average_precision, mean_precisions, rankings
+from vilam.evaluation.estimates import Bootstrap
 
 
 def random_rows(seed: int) -> pd.DataFrame:
@@ -75,6 +77,16 @@ def test_average_precision_is_that_of_pycocotools_on_files(seed: int, tmp_path: 
     assert 0.1 < ours["t/ap"] < ours["t/ap_0.5"] < 0.95
     for name in NAMES:
         assert ours[f"t/{name}_low"] < ours[f"t/{name}"] < ours[f"t/{name}_high"]
+
+
+def test_the_interval_is_95_percent_of_a_normal_distribution() -> None:
+    """With the standard error of its resamples, whose quantile scipy knows."""
+    rows = random_rows(0)
+    ours = dict(average_precision("t", rows, 50, 0))
+    weights = Bootstrap(rows["content_id"], 50, 0).weights()
+    error = np.std([mean_precisions(rankings(rows), each).mean() for each in weights])
+    width = norm.ppf(0.975) - norm.ppf(0.025)
+    assert ours["t/ap_high"] - ours["t/ap_low"] == pytest.approx(width * error, rel=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(5))

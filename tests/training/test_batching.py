@@ -58,6 +58,9 @@ def test_the_row_of_an_image_without_examples_is_padding():
     record = toy.scenes()[0]
     batch = collate(toy.with_grammars(), [record.image] * 2, [[Example(toy.instructions()[0])], []])
     assert not batch.inputs["segments"][1].any() and batch.inputs["input_ids"].shape[0] == 2
+    assert batch.weights.sum(1).tolist() == pytest.approx(
+        [1.0, 0.0]
+    )  # an example's weight is 1 unless it says otherwise
 
 
 def test_sampled_answers_keep_their_tokens_and_have_the_policy_loss():

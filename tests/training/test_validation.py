@@ -60,4 +60,5 @@ def test_collapse_is_reported_when_the_diversity_is_halved(name):
     assert collapsed(before, before) is None and collapsed({}, {}) is None
     alarm = collapsed(before | {name: before[name] * 0.49}, before)
     assert alarm is not None and name in alarm
+    assert collapsed(before | {name: before[name] / 2}, before) is None
     assert collapsed(before | {name: before[name] * 0.51}, before) is None
