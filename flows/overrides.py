@@ -34,9 +34,10 @@ def check(overrides: Mapping[str, Any], root: Path) -> Settings:
     content = read_yaml(params)
     check_settings(content, params)
     put(content, overrides, str(params))
+    settings = check_settings(content, params)
     for _ in assignments(overrides):  # what DVC cannot take is refused here
         pass
-    return check_settings(content, params)
+    return settings
 
 
 def parsed(words: list[str], root: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ its section. Settings are checked before anything runs. `python scripts/settings
 
 ## Change a setting
 
-In `params.yaml`, for good. For one run, beside what is there:
+In `params.yaml`, by hand or by a command that also runs what depends on the change:
 
 ```
 dvc exp run -S train.steps=500                          # a setting that params.yaml names
@@ -35,6 +35,9 @@ dvc exp run -S +train.tasks.presence=1                  # one more entry of a ma
 dvc exp run -S train.tasks=null -S 'train.tasks={rec_box: 3, reg_class: 2}'   # a mapping as a whole
 python -m flows.pipeline train.threads=1 'train.tasks={rec_box: 3, reg_class: 2}'
 ```
+
+DVC leaves a change of `-S` in `params.yaml`, also if the run fails; `git restore params.yaml` takes it back.
+With `--temp`, and in the flow, the run has a folder of its own, and the file stays unchanged.
 
 A section is merged: the settings that you name change, the others stay. A mapping that is one setting is replaced as a
 whole in a preset of `vilam use`, in the arguments of `python -m flows.pipeline` and in Prefect's form:

@@ -103,6 +103,14 @@ def test_file_is_never_replaced_by_a_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_the_current_folder_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path / "folder")
+    recover(Path())  # it exists
+    with pytest.raises(VilamError, match="not a folder that can be replaced"):
+        recover(Path("/"))
+
+
 def test_recover_leaves_a_folder_that_exists_alone(tmp_path: Path) -> None:
     for name in ("folder", ".folder.old"):
         (tmp_path / name).mkdir()

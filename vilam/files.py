@@ -81,6 +81,9 @@ def checksum(file: Path) -> str:
 
 
 def _beside(folder: Path, suffix: str) -> Path:
+    folder = folder.absolute()
+    if not folder.name:
+        raise VilamError(f"{folder}: not a folder that can be replaced: name another one")
     return folder.with_name(f".{folder.name}.{suffix}")
 
 

@@ -40,6 +40,13 @@ def head(folder: Path) -> dict[str, object]:
     return content
 
 
+def test_a_folder_that_holds_something_else_is_refused(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("thesis")
+    with pytest.raises(VilamError, match="exists and holds something else: name a new folder"):
+        publish(project / "data" / "records", project / "data" / "instructions", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
 def test_every_file_has_its_checksum(published: Path) -> None:
     lines = [line.split("  ") for line in (published / "SHA256SUMS").read_text().splitlines()]
     assert {name for _, name in lines} == {

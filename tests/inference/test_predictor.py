@@ -107,6 +107,19 @@ def test_final_punctuation_and_extra_spaces_are_ignored(predictor, image):
     assert predictor.locate(image, "  the  red circle. ") == predictor.locate(image, "the red circle")
 
 
+@pytest.mark.parametrize("box", [None, (), (1, 2, 3), (1, 2, 3, 4, 5), "1234", ((1, 2), (3, 4)), (1, 2, "x", 4)])
+def test_what_is_no_box_is_refused(predictor, image, box):
+    with pytest.raises(VilamError, match="expected four numbers x1, y1, x2, y2 in pixels"):
+        predictor.describe(image, box)
+
+
+def test_an_image_without_pixels_and_broken_text_are_refused(predictor, image):
+    with pytest.raises(VilamError, match="no pixels"):
+        predictor.locate(Image.new("RGB", (0, 0)), "the circle")
+    with pytest.raises(VilamError, match="not valid text"):
+        predictor.locate(image, "\udcff red")
+
+
 def test_a_box_that_crosses_the_edge_is_clipped(predictor, image):
     assert predictor.classify(image, (-20, -20, 500, 500)) == predictor.classify(image, (0, 0, 96, 64))
 

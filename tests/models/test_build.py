@@ -20,15 +20,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "run.json", "card.json"])
-@pytest.mark.parametrize("how", ["cut", "missing"])
+FILES = ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "run.json", "card.json"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("how", ["cut", "missing", "empty list"])
 def test_a_damaged_folder_is_reported_in_one_line(folder, tmp_path, name, how):
     shutil.copytree(folder, tmp_path / "model")
     file = tmp_path / "model" / name
     if how == "cut":
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    else:
+    elif how == "missing":
         file.unlink()
+    else:
+        file.write_text("[]")
     with pytest.raises(VilamError, match="model") as caught:
         load_model(tmp_path / "model")
     assert "\n" not in str(caught.value)

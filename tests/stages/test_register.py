@@ -115,6 +115,27 @@ def test_champion_moves_only_through_the_gate(
     assert "0.680" in output
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("metrics/evaluate.json", "[1]"), ("models/train/run.json", "[]"), ("models/train/run.json", "{}")],
+)
+def test_a_file_of_the_wrong_shape_is_reported_in_one_line(
+    root: Path, settings: Settings, name: str, text: str
+) -> None:
+    evaluated(root, settings, 0.7)
+    (root / name).write_text(text)
+    with pytest.raises(VilamError, match=rf"{name}: .*run `dvc repro") as caught:
+        register.run(settings, root)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_model_is_recovered_if_its_replacement_was_killed(root: Path, settings: Settings) -> None:
+    evaluated(root, settings, 0.7)
+    (root / "models" / "train").rename(root / "models" / ".train.old")
+    register.run(settings, root)
+    assert registered(root)["version"] == 1
+
+
 def test_comparison_shows_only_parameters_that_differ(root: Path, settings: Settings) -> None:
     evaluated(root, settings, 0.7)
     for steps in (5, 6):

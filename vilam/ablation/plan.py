@@ -44,6 +44,7 @@ from vilam.config import (
 )
 from vilam.errors import VilamError
 from vilam.overrides import Overrides, expanded, override
+from vilam.overrides import settings_of as by_setting
 
 BASELINE = "none"
 TEACHER, FRACTIONS = "teacher", "fractions"
@@ -53,6 +54,7 @@ SET_BY_PLAN = {
     "synthesize.teacher": "the teacher of an arm",
     "activate.threads": "threads",
     "train.threads": "threads",
+    "optimiser.threads": "threads",
 }
 """Settings that the plan itself sets, and the key of the plan that does."""
 
@@ -91,8 +93,8 @@ class Plan(Section):
                 yield f"arms.{arm}.teacher: {teacher} is not an arm before it: choose one of {known}"
             before.append(arm)
         for where, some in self._some_fractions():
-            if not isinstance(some, list) or not set(some) <= set(self.fractions):
-                yield f"{where}: {some}: choose one of {', '.join(map(str, self.fractions))}"
+            if not isinstance(some, list) or not all(each in self.fractions for each in some):
+                yield f"{where}: {some}: expected a list, of {', '.join(map(str, self.fractions))}"
         for arm in self.time_arms:
             if arm not in self.arms or arm == BASELINE:
                 yield f"time_arms: {arm}: choose one of {', '.join(name for name in before if name != BASELINE)}"
@@ -130,7 +132,7 @@ def read_plan(path: Path, params: Path) -> tuple[Plan, dict[str, Any]]:
     base = complete(read_yaml(params), params)
     parts = {"settings": plan.settings, **{f"arms.{arm}": plan.overrides(arm) for arm in plan.arms}}
     for where, overrides in parts.items():
-        for name in overrides:
+        for name in by_setting(overrides, f"{path}: {where}"):
             if name in SET_BY_PLAN:
                 raise VilamError(f"{path}: {where}: {name}: leave it out: {SET_BY_PLAN[name]} sets it")
         check_settings(changed(base, overrides, f"{path}: {where}"), f"{path}: {where}")

@@ -24,7 +24,8 @@ from vilam.data.coco_json import coco_content
 from vilam.data.instructions import read_counts, read_table
 from vilam.data.records import DatasetCard
 from vilam.data.store import read_card, read_records
-from vilam.files import checksum, replace_folder
+from vilam.errors import VilamError
+from vilam.files import checksum, recover, replace_folder
 
 SUMS = "SHA256SUMS"
 LIMITS = """\
@@ -39,10 +40,13 @@ LIMITS = """\
 def publish(records: Path, instructions: Path, folder: Path) -> DatasetCard:
     """Write the data set that `prepare` and `synthesize` made; only the records if there are no instructions.
 
-    Raises VilamError if the data set is not complete or the folder cannot be written; an existing folder is replaced
-    when the new one is complete.
+    Raises VilamError if the data set is not complete or the folder cannot be written. A data set that was published
+    before is replaced when the new one is complete; any other folder with something in it is refused.
     """
+    if folder.is_dir() and not (folder / SUMS).is_file() and any(folder.iterdir()):
+        raise VilamError(f"{folder}: exists and holds something else: name a new folder")
     card = read_card(records)
+    recover(instructions)
     counts = read_counts(instructions) if instructions.is_dir() else {}
     with replace_folder(folder) as made:
         _copy(records.glob("*.parquet"), made / "records")

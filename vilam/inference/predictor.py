@@ -102,7 +102,7 @@ class Predictor:
         Raises:
             VilamError: if the expression is empty.
         """
-        return self._ask("rec_box", image, expression=expression)
+        return self._ask_by_expression("rec_box", image, expression)
 
     def find_all(self, image: Image.Image, expression: str) -> GroundingResult:
         """Finds all regions that an expression means, as boxes (task ``rec_every``).
@@ -147,7 +147,7 @@ class Predictor:
         Raises:
             VilamError: if the expression is empty.
         """
-        return self._ask("rec_mask", image, expression=expression)
+        return self._ask_by_expression("rec_mask", image, expression)
 
     def keypoints(self, image: Image.Image, expression: str) -> GroundingResult:
         """Finds the keypoints of the region that an expression means (task ``rec_keypoints``).
@@ -162,7 +162,7 @@ class Predictor:
         Raises:
             VilamError: if the expression is empty or the data that the model was trained on has no keypoints.
         """
-        return self._ask("rec_keypoints", image, expression=expression)
+        return self._ask_by_expression("rec_keypoints", image, expression)
 
     def classify(self, image: Image.Image, box_xyxy: Box) -> GroundingResult:
         """Names the category of the object in a box (task ``reg_class``).
@@ -176,7 +176,7 @@ class Predictor:
         Raises:
             VilamError: if the box is empty or lies outside of the image.
         """
-        return self._ask("reg_class", image, box_xyxy=box_xyxy)
+        return self._ask_by_box("reg_class", image, box_xyxy)
 
     def describe(self, image: Image.Image, box_xyxy: Box) -> GroundingResult:
         """Writes an expression for the object in a box (task ``reg_caption``).
@@ -190,15 +190,21 @@ class Predictor:
         Raises:
             VilamError: if the box is empty or lies outside of the image.
         """
-        return self._ask("reg_caption", image, box_xyxy=box_xyxy)
+        return self._ask_by_box("reg_caption", image, box_xyxy)
 
-    def _ask(self, task: str, image: Image.Image, expression: str = "", box_xyxy: Box | None = None) -> GroundingResult:
-        card = self.model.card
+    def _ask_by_expression(self, task: str, image: Image.Image, expression: str) -> GroundingResult:
+        whole = (0.0, 0.0, float(image.width), float(image.height))
+        return self._ask(task, image, whole, Expression(_clean(expression)))
+
+    def _ask_by_box(self, task: str, image: Image.Image, box_xyxy: Box) -> GroundingResult:
+        return self._ask(task, image, _inside(box_xyxy, image), None)
+
+    def _ask(self, task: str, image: Image.Image, box_xyxy: Box, expression: Expression | None) -> GroundingResult:
         if not self.model.grammars[task].alternatives:
-            raise VilamError(f"{task}: the model was trained on {card.name}, which has none: ask something else")
-        region = Region("", _inside(box_xyxy, image), "")
-        words = Expression(_clean(expression)) if box_xyxy is None else None
-        return self._answer(task, image, TASKS[task].question(0, self._record(image), region, words))
+            name = self.model.card.name
+            raise VilamError(f"{task}: the model was trained on {name}, which has none: ask something else")
+        question = TASKS[task].question(0, self._record(image), Region("", box_xyxy, ""), expression)
+        return self._answer(task, image, question)
 
     def _ask_of_groups(self, task: str, image: Image.Image, expression: str) -> GroundingResult:
         if task not in self.trained_tasks:
@@ -207,6 +213,8 @@ class Predictor:
 
     def _record(self, image: Image.Image) -> ImageRecord:
         """A record of the image with all that the tasks need for a question."""
+        if not (image.width and image.height):
+            raise VilamError(f"the image has no pixels: its size is {image.width} x {image.height}")
         return ImageRecord("", "", b"", image.width, image.height, "", "", domain=self.model.card.domain)
 
     def _answer(self, task: str, image: Image.Image, question: str) -> GroundingResult:
@@ -231,11 +239,15 @@ class Predictor:
         )
 
 
-def _inside(box_xyxy: Box | None, image: Image.Image) -> Box:
-    """The part of a box that lies in the image; the whole image if there is no box."""
-    if box_xyxy is None:
-        return (0.0, 0.0, float(image.width), float(image.height))
-    x1, y1, x2, y2 = clip_box(box_xyxy, image.width, image.height)
+def _inside(box_xyxy: Box, image: Image.Image) -> Box:
+    """The part of a box that lies in the image."""
+    try:
+        if isinstance(box_xyxy, str):
+            raise TypeError
+        x1, y1, x2, y2 = (float(number) for number in box_xyxy)
+    except (TypeError, ValueError):
+        raise VilamError(f"box {box_xyxy!r}: expected four numbers x1, y1, x2, y2 in pixels") from None
+    x1, y1, x2, y2 = clip_box((x1, y1, x2, y2), image.width, image.height)
     if not (x1 < x2 and y1 < y2):  # NaN is refused too
         raise VilamError(f"box {box_xyxy}: outside of the {image.width} x {image.height} image or empty")
     return (x1, y1, x2, y2)
@@ -245,4 +257,8 @@ def _clean(expression: str) -> str:
     text = " ".join(expression.split()).rstrip(".?!")
     if not text:
         raise VilamError("the expression is empty: say what to look for, such as 'the red circle'")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise VilamError(f"the expression {text!r} is not valid text: check its encoding") from None
     return text

@@ -116,10 +116,13 @@ def load_model(folder: Path) -> LoadedModel:
     try:
         network, tokenizer = _load_network(folder)
         info = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError, SafetensorError) as error:
+        if not isinstance(info, dict):
+            raise ValueError(f"{RUN} holds no names and values")
+        seen = (folder / SEEN).read_text(encoding="utf-8").split() if (folder / SEEN).is_file() else ()
+        card = read_card(folder)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError, VilamError) as error:
         raise VilamError(f"{folder}: damaged: {first_line(error)}: train or copy it again") from error
-    seen = (folder / SEEN).read_text(encoding="utf-8").split() if (folder / SEEN).is_file() else ()
-    return LoadedModel(network.eval(), tokenizer, read_card(folder), info, frozenset(seen))
+    return LoadedModel(network.eval(), tokenizer, card, info, frozenset(seen))
 
 
 def _load_network(folder: Path) -> tuple[GroundingModel, Tokens]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vilam.config import Settings
 from vilam.errors import VilamError
-from vilam.files import write_atomically
+from vilam.files import recover, write_atomically
 from vilam.inference.serving import serving
 from vilam.layout import Layout
 from vilam.tracking.registration import register_model
@@ -24,7 +24,10 @@ def run(settings: Settings, root: Path) -> None:
     model, scored = layout.model("train"), layout.metrics("evaluate")
     if (metrics := _read(scored).get("train")) is None:
         raise VilamError(f"{scored}: of another model than models/train: set evaluate.model to null and evaluate again")
-    run_id = _read(model / "run.json")["run_id"]
+    recover(model)
+    run_id = _read(model / "run.json").get("run_id")
+    if run_id is None:
+        raise VilamError(f"{model / 'run.json'}: no MLflow run: run `dvc repro -f -s train`")
     made = register_model(root, model, run_id, metrics, own, serving())
     write_atomically(layout.metrics("register"), json.dumps(asdict(made), indent=2) + "\n")
     print(f"{own.model_name} version {made.version}: {'champion' if made.passed else 'challenger'}")
@@ -33,9 +36,11 @@ def run(settings: Settings, root: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise VilamError(f"{path}: not found: run `dvc repro` first") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise VilamError(f"{path}: broken ({error}): run `dvc repro -f -s {path.stem}`") from None
+    if not isinstance(content, dict):
+        raise VilamError(f"{path}: broken (no names and values): run `dvc repro -f -s {path.stem}`")
     return content
