@@ -24,9 +24,10 @@ from vilam.config import (
 )
 from vilam.config.names import all_settings
 from vilam.config.reading import RENAMED
-from vilam.config.schema import SharedOptimiserSettings
+from vilam.config.schema import TASK_NAMES, SharedOptimiserSettings
 from vilam.errors import VilamError
 from vilam.overrides import put
+from vilam.tasks import ALL_TASKS
 from vilam.tracking.runs import flatten
 
 AWKWARD = [
@@ -158,6 +159,10 @@ def test_the_default_size_applies_only_to_the_default_model_type(
     )
 
 
+def test_the_schema_knows_every_task() -> None:
+    assert tuple(ALL_TASKS) == TASK_NAMES
+
+
 def test_the_warm_up_may_last_as_long_as_the_phase() -> None:
     assert check_settings({"train": {"steps": 20, "warmup_steps": 20}}, "made").train.warmup_steps == 20
 
@@ -180,6 +185,8 @@ def test_the_warm_up_may_last_as_long_as_the_phase() -> None:
         ("optimiser.batch_size", 0, "optimiser.batch_size: Input should be greater than or equal to 1 (found 0)"),
         ("train.tasks", {"rec_box": 0}, "train: tasks: none has a weight above 0: name one, such as {rec_box: 3}"),
         ("train.tasks", {}, "train: tasks: none has a weight above 0"),
+        ("train.tasks", {"rec_bx": 1}, "train.tasks: unknown rec_bx: choose from rec_box"),
+        ("evaluate.tasks", ["rec_box", "x"], "evaluate.tasks: unknown x: choose from rec_box"),
         ("train.cycle.mode", "wheel", "train.cycle.mode: Input should be 'none'"),
         ("synthesize.samples", 0, "synthesize.samples: Input should be greater than or equal to 1 (found 0)"),
         ("synthesize.min_iou", 1.5, "synthesize.min_iou: Input should be less than or equal to 1 (found 1.5)"),

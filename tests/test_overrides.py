@@ -43,6 +43,7 @@ VALUES: dict[str, Any] = {
     "train.tasks": {"presence": 1, "rec_box": 2.5},
     "prepare.scenes.num_images": {"train": 10, "unseen": 5},
     "register.guards": {"rec_box/miou": 0.1, "reg_class/accuracy": 0},
+    "evaluate.tasks": ["rec_box", "presence"],
     "evaluate.model": "models/train",
 }
 """Valid values that do not follow from the schema alone."""

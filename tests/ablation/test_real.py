@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import toy
 
 from vilam.ablation.jobs import Ablation
 from vilam.ablation.plan import read_plan
 from vilam.ablation.results import compare, finished
 from vilam.config import load_settings
-from vilam.errors import VilamError
-from vilam.stages import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +69,3 @@ def test_the_settings_of_a_run_can_be_run_by_hand(ablation: Ablation) -> None:
     for run in ablation.runs():
         settings = load_settings(run.train.folder / "params.yaml")
         assert (settings.seed, settings.synthesize.described_fraction) == (3, 0.5)
-
-
-def test_an_unknown_task_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    with pytest.raises(VilamError, match=r"evaluate\.tasks: unknown rec_boxx: choose from rec_box"):
-        evaluate.run(toy.settings(evaluate__tasks=["rec_boxx"]), tmp_path)

@@ -57,11 +57,6 @@ def test_the_metrics_hold_loss_and_accuracy(projects):
     assert content["val_loss"] > 0 and 0 <= content["val_rec_acc"] <= 1
 
 
-def test_an_unknown_task_is_reported(tmp_path):
-    with pytest.raises(VilamError, match=r"train\.tasks: unknown rec_bx: choose from rec_box"):
-        train.run(toy.settings(train__tasks={"rec_bx": 1.0}), tmp_path)
-
-
 def test_a_missing_model_of_activate_is_reported(tmp_path):
     with pytest.raises(VilamError, match="no trained model here"):
         train.run(toy.settings(), toy.write_project(tmp_path))

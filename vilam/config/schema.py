@@ -7,7 +7,7 @@ this file, and the form that Prefect shows for a run is made from it too.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -26,6 +26,8 @@ Count = Annotated[int, Field(ge=1)]
 Number = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+TASK_NAMES = ("rec_box", "rec_keypoints", "rec_mask", "reg_class", "reg_caption", "rec_every", "presence")
+"""The tasks of vilam/tasks, which is too heavy to import here; a test compares the two."""
 REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 """The address of a registered model: its name and an alias or a version."""
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -431,6 +433,12 @@ class CycleSettings(Described):
         return self
 
 
+def check_tasks(names: Iterable[str]) -> None:
+    """Raises ValueError if a name is no task."""
+    if unknown := sorted({*names} - {*TASK_NAMES}):
+        raise ValueError(f"unknown {', '.join(unknown)}: choose from {', '.join(TASK_NAMES)}")
+
+
 class TrainSettings(OptimiserSettings):
     """Phase 2: all tasks and the cycle. Shared settings that it does not set have the value of `optimiser`."""
 
@@ -439,6 +447,12 @@ class TrainSettings(OptimiserSettings):
     described_images: Fraction = 0.5
     """Fraction of an optimiser step's images, at least, that have a described region, if there are any."""
     cycle: CycleSettings = CycleSettings()
+
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_exist(cls, tasks: dict[str, float]) -> dict[str, float]:
+        check_tasks(tasks)
+        return tasks
 
     @model_validator(mode="after")
     def _one_task_has_a_weight(self) -> Self:
@@ -474,6 +488,12 @@ class EvaluateSettings(Described):
     """Threads of each process; 0: torch decides."""
     bootstrap: Count = 1000
     """Resamples behind each 95 % interval."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_exist(cls, tasks: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        check_tasks(tasks or ())
+        return tasks
 
 
 class RegisterSettings(Described):
