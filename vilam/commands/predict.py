@@ -34,9 +34,9 @@ def predict(
     output = {"image": str(image), **found.as_dict()}
     if then is not None:
         output["then"] = getattr(predictor, then)(opened, found.box_xyxy).as_dict() if found.box_xyxy else None
+    print(json.dumps(output, indent=2))
     if save is not None:
         save_drawing(opened, found, box, text or found.words or "", save)
-    print(json.dumps(output, indent=2))
 
 
 def open_image(path: Path) -> Image.Image:

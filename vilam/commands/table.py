@@ -38,6 +38,8 @@ def show_table(root: Path, markdown: bool = False) -> None:
         raise VilamError(f"{path}: not found: run `dvc repro` first") from None
     except ValueError as error:
         raise VilamError(f"{path}: broken ({error}): run `dvc repro -f -s evaluate`") from None
+    if not isinstance(metrics, dict):
+        raise VilamError(f"{path}: broken (no names and values): run `dvc repro -f -s evaluate`")
     if markdown:
         splits = ", ".join(load_settings(layout.params).evaluate.splits)
         print(markdown_table(metrics, f"{read_card(layout.records).name}, split {splits}"))

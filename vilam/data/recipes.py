@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -126,6 +127,14 @@ class Columns(Section):
         return self
 
 
+def field_names(pattern: str) -> set[str]:
+    """The names in braces of a pattern; raises ValueError if it has others than ``image``, or a brace is missing."""
+    names = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
+    if names - {"image"}:
+        raise ValueError(f"{{{min(names - {'image'})}}}: only {{image}} can be filled in")
+    return names
+
+
 class TableReader(FileReader):
     """CSV or TSV with a row for each object; see vilam/data/readers/table.py.
 
@@ -147,6 +156,22 @@ class TableReader(FileReader):
     categories: dict[str, Text] | None = None
     split_names: dict[str, Text] | None = None
     separator: str = ","
+
+    @field_validator("images")
+    @classmethod
+    def _names_the_image(cls, images: str) -> str:
+        if "image" not in field_names(images):
+            raise ValueError("expected a path with {image}, such as scans/{image}.png")
+        return images
+
+    @field_validator("rename")
+    @classmethod
+    def _can_rename(cls, rename: tuple[str, str] | None) -> tuple[str, str] | None:
+        try:
+            re.sub(*rename or ("", ""), "")
+        except re.error as error:
+            raise ValueError(f"not a pattern and its replacement: {error}") from None
+        return rename
 
     @model_validator(mode="after")
     def _objects_have_categories(self) -> TableReader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,27 @@ def test_images_of_one_name_in_two_folders_have_regions_of_their_own(tmp_path: P
     (tmp_path / "train.csv").write_text("file,a,b,c,d,what\nx/1.png,1,2,3,4,cell\ny/1.png,1,2,3,4,cell\n")
     records, _ = read(PLAIN, tmp_path)
     assert [region.region_id for record in records for region in record.regions] == ["x/1_0", "y/1_0"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": "scans/x.png"}, "expected a path with {image}"),
+        ({"images": "scans/{stem}.png"}, "{stem}: only {image} can be filled in"),
+        ({"images": "scans/{image"}, "expected '}' before end of string"),
+        ({"rename": ["(", "x"]}, "not a pattern and its replacement"),
+        ({"rename": ["w", "\\9"]}, "not a pattern and its replacement"),
+    ],
+)
+def test_patterns_that_cannot_be_filled_in_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        opened(PLAIN | changes, tmp_path)
+
+
+@pytest.mark.parametrize("images", ["{image}", "/{image}"])
+def test_a_column_may_hold_absolute_paths(tmp_path: Path, images: str) -> None:
+    root = write(tmp_path, "file,a,b,c,d,what\n")
+    name = str(root / "images" / "a.png").removeprefix("/" if images.startswith("/") else "")
+    root = write(tmp_path, f"file,a,b,c,d,what\n{name},1,2,3,4,cell\n")
+    (record,), problems = read(PLAIN | {"images": images}, root)
+    assert problems == [] and (record.width, record.height) == (40, 30)

@@ -110,6 +110,7 @@ def test_a_broken_image_is_a_problem(tmp_path: Path) -> None:
     ("data", "message"),
     [
         ({"names": "cell"}, "names is missing"),
+        ({"names": {"a": "cell"}}, "names: expected a list, or names by number"),
         ({"train": "elsewhere", "val": "images/val", "test": None}, "train, val and test lead to no images"),
         (None, "not found"),
     ],
@@ -120,3 +121,11 @@ def test_a_broken_data_set_is_one_line(tmp_path: Path, data: dict[str, object] |
     with pytest.raises(VilamError, match=message) as error:
         opened(YOLO, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_listed_image_may_have_a_space_in_its_path(tmp_path: Path) -> None:
+    root = write(tmp_path, {"train": "train.txt", "val": "images/val", "test": "images/test"}, val_a="", test_a="")
+    write_image(root / "images" / "train" / "a b.png")
+    (root / "train.txt").write_text("images/train/a b.png\n\n")
+    records, problems = read(YOLO, root)
+    assert problems == [] and "images/train/a b" in [record.image_id for record in records]

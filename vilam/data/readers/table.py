@@ -131,9 +131,15 @@ def _rows(root: Path, recipe: Recipe, reader: TableReader, image: _Image) -> Ite
 def _path(root: Path, reader: TableReader, name: str) -> Path:
     """The image's file; the pattern may hold wildcards."""
     own = re.sub(*reader.rename, name) if reader.rename else name
-    found = sorted(root.glob(reader.images.format(image=glob.escape(own))))
+    path = reader.images.format(image=own)
+    pattern = Path(reader.images.format(image=glob.escape(own)))
+    folder = Path(pattern.anchor) if pattern.is_absolute() else root
+    try:
+        found = sorted(folder.glob(str(pattern.relative_to(pattern.anchor))))
+    except ValueError as error:  # ** beside other characters
+        raise OSError(f"{path}: {error}") from None
     if not found:
-        raise OSError(f"no file {reader.images.format(image=own)}")
+        raise OSError(f"no file {path}")
     return found[0]
 
 

@@ -31,7 +31,10 @@ def open_yolo(root: Path, recipe: Recipe, reader: YoloReader) -> Source:
     content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list):
         raise VilamError(f"{path}: names is missing: list the classes there")
-    names = _names(content["names"])
+    try:
+        names = _names(content["names"])
+    except (TypeError, ValueError):
+        raise VilamError(f"{path}: names: expected a list, or names by number such as 0: cell") from None
     base = _base(root, content.get("path"))
     images = [(split, image) for split in SPLITS for image in _images(base, content.get(split))]
     if not images:
@@ -57,8 +60,8 @@ def _images(base: Path, listed: object) -> Iterator[Path]:
             continue
         path = base / str(one)
         if path.suffix == ".txt":
-            lines = path.read_text(encoding="utf-8").split() if path.is_file() else []
-            yield from ((path.parent / line) for line in lines)
+            lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if path.is_file() else []
+            yield from (path.parent / line.strip() for line in lines if line.strip())
         else:
             yield from sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGE_SUFFIXES)
 
