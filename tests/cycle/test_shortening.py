@@ -47,6 +47,7 @@ def test_shorter_forms_leave_out_one_run_of_words():
     expected = ["the red star", "the red star on", "the red star top", "the star on top"]
     assert sorted(shorter("the red star on top", "star")) == expected
     assert "the star" in shorter("the big red star", "star")  # two words after the first
+    assert sorted(shorter("star on top", "star")) == ["star", "star on", "star top"]
     assert shorter("star", "star") == [] == shorter("the red thing", "star")
 
 
