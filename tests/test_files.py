@@ -95,6 +95,31 @@ def test_failure_between_the_two_renames_keeps_the_old_folder(tmp_path: Path, mo
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_old_folder_that_cannot_get_its_name_back_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vilam.files._exchange", lambda *_: False)
+    with replace_folder(tmp_path / "folder") as new:
+        (new / "file").write_text("old")
+    rename = Path.rename
+
+    def only_the_first(path: Path, target: Path) -> Path:
+        if path.name != "folder":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", only_the_first)
+    with pytest.raises(VilamError, match="Input/output error"), replace_folder(tmp_path / "folder"):
+        pass
+    assert (tmp_path / ".folder.old" / "file").read_text() == "old"
+
+
+def test_a_system_without_an_exchange_of_names_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
+    for content in ("first", "second"):
+        with replace_folder(tmp_path / "folder") as new:
+            (new / "file").write_text(content)
+    assert (tmp_path / "folder" / "file").read_text() == "second"
+
+
 def test_file_is_never_replaced_by_a_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("a file")
     with pytest.raises(VilamError, match="could not be written"), replace_folder(tmp_path / "folder"):

@@ -43,6 +43,10 @@ def test_another_category_is_corrected(words, right):
     assert corrected(words, "red blood cell", categories) == right
 
 
+def test_the_longest_name_of_a_category_is_replaced():
+    assert corrected("the cell wall", "star", ("cell", "cell wall", "star")) == "the star"
+
+
 def test_shorter_forms_leave_out_one_run_of_words():
     expected = ["the red star", "the red star on", "the red star top", "the star on top"]
     assert sorted(shorter("the red star on top", "star")) == expected

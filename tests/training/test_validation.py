@@ -45,6 +45,13 @@ def test_validation_accuracy_counts_boxes_with_an_iou_of_0_5_or_more(monkeypatch
     assert measured["val_rec_acc"] == 2 / 5
 
 
+def test_validation_counts_an_iou_of_exactly_0_5(monkeypatch):
+    asked = [each for each in toy.of_split("val") if each.task == "rec_box"][:1]
+    monkeypatch.setattr(module, "answer_all", lambda *_: [Answer("", (1,), 0.5)])
+    monkeypatch.setattr(module, "box_iou_of", lambda *_: 0.5)
+    assert validate(toy.with_grammars(), toy.records(), asked)["val_rec_acc"] == 1
+
+
 def test_validation_measures_the_diversity_of_expressions(monkeypatch):
     asked = [each for each in toy.of_split("val") if each.task == "reg_caption"][:4]
     replies = ["the red star", "the star", "the star", "the star"]
