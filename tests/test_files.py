@@ -97,16 +97,16 @@ def test_failure_between_the_two_renames_keeps_the_old_folder(tmp_path: Path, mo
 
 def test_old_folder_that_cannot_get_its_name_back_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vilam.files._exchange", lambda *_: False)
-    with replace_folder(tmp_path / "folder") as new:
-        (new / "file").write_text("old")
     rename = Path.rename
 
-    def only_the_first(path: Path, target: Path) -> Path:
-        if path.name != "folder":
+    def not_to_its_name(path: Path, target: Path) -> Path:
+        if target.name == "folder":
             raise OSError(5, "Input/output error")
         return rename(path, target)
 
-    monkeypatch.setattr(Path, "rename", only_the_first)
+    with replace_folder(tmp_path / "folder") as new:
+        (new / "file").write_text("old")
+    monkeypatch.setattr(Path, "rename", not_to_its_name)
     with pytest.raises(VilamError, match="Input/output error"), replace_folder(tmp_path / "folder"):
         pass
     assert (tmp_path / ".folder.old" / "file").read_text() == "old"
