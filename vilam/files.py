@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -72,6 +74,19 @@ def recover(folder: Path) -> None:
     if old.exists() and not folder.exists():
         with suppress(OSError):  # a folder that is missing is reported by whoever opens it
             old.rename(folder)
+
+
+def read_json(path: Path, stage: str) -> dict[str, Any]:
+    """The names and values in a JSON file that a stage wrote; raises VilamError if it is missing or broken."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise VilamError(f"{path}: not found: run `dvc repro` first") from None
+    except ValueError as error:
+        raise VilamError(f"{path}: broken ({error}): run `dvc repro -f -s {stage}`") from None
+    if not isinstance(content, dict):
+        raise VilamError(f"{path}: broken (no names and values): run `dvc repro -f -s {stage}`")
+    return content
 
 
 def checksum(file: Path) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
@@ -16,8 +15,8 @@ from rich.table import Table
 
 from vilam.config import load_settings
 from vilam.data.store import read_card
-from vilam.errors import VilamError
 from vilam.evaluation.headline import ORACLE_NOTE, TITLES, HeadlineRow, Metrics, has_oracle, headline
+from vilam.files import read_json
 from vilam.layout import Layout
 
 STRICT_NOTE = "One answer to each question; answers that cannot be parsed are wrong; intervals by resampling images."
@@ -31,15 +30,7 @@ def show_table(root: Path, markdown: bool = False) -> None:
     Raises VilamError if nothing was evaluated yet.
     """
     layout = Layout(root)
-    path = layout.metrics("evaluate")
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise VilamError(f"{path}: not found: run `dvc repro` first") from None
-    except ValueError as error:
-        raise VilamError(f"{path}: broken ({error}): run `dvc repro -f -s evaluate`") from None
-    if not isinstance(metrics, dict):
-        raise VilamError(f"{path}: broken (no names and values): run `dvc repro -f -s evaluate`")
+    metrics = read_json(layout.metrics("evaluate"), "evaluate")
     if markdown:
         splits = ", ".join(load_settings(layout.params).evaluate.splits)
         print(markdown_table(metrics, f"{read_card(layout.records).name}, split {splits}"))

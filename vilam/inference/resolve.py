@@ -67,10 +67,10 @@ def model_folder(source: str, root: Path) -> Path:
 
 def _version_and_folder(address: str, root: Path) -> tuple[str, Path]:
     if address.startswith("models:/"):
-        from vilam.tracking.registry import download_model, pinned
+        from vilam.tracking.registry import pinned
 
         version = pinned(address, root)
-        return version, download_model(version, root)
+        return version, model_folder(version, root)
     folder = root / address
     recover(folder)
     digest = hashlib.sha256()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from vilam.config import Settings
 from vilam.errors import VilamError
-from vilam.files import recover, write_atomically
+from vilam.files import read_json, recover, write_atomically
 from vilam.inference.serving import serving
 from vilam.layout import Layout
 from vilam.tracking.registration import register_model
@@ -22,25 +21,13 @@ def run(settings: Settings, root: Path) -> None:
     """
     layout, own = Layout(root), settings.register_
     model, scored = layout.model("train"), layout.metrics("evaluate")
-    if (metrics := _read(scored).get("train")) is None:
+    if (metrics := read_json(scored, "evaluate").get("train")) is None:
         raise VilamError(f"{scored}: of another model than models/train: set evaluate.model to null and evaluate again")
     recover(model)
-    run_id = _read(model / "run.json").get("run_id")
+    run_id = read_json(model / "run.json", "train").get("run_id")
     if run_id is None:
         raise VilamError(f"{model / 'run.json'}: no MLflow run: run `dvc repro -f -s train`")
     made = register_model(root, model, run_id, metrics, own, serving())
     write_atomically(layout.metrics("register"), json.dumps(asdict(made), indent=2) + "\n")
     print(f"{own.model_name} version {made.version}: {'champion' if made.passed else 'challenger'}")
     print("\n".join(f"  {reason}" for reason in made.reasons))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise VilamError(f"{path}: not found: run `dvc repro` first") from None
-    except ValueError as error:
-        raise VilamError(f"{path}: broken ({error}): run `dvc repro -f -s {path.stem}`") from None
-    if not isinstance(content, dict):
-        raise VilamError(f"{path}: broken (no names and values): run `dvc repro -f -s {path.stem}`")
-    return content
