@@ -24,10 +24,11 @@ FLUSH_SECONDS = 1.0
 """Lines within this time are logged as one record."""
 LAST_LINES = 5
 """Number of lines of the log that an error repeats."""
-SIGNALS = (signal.SIGINT, signal.SIGINT, signal.SIGKILL)
-"""What ends DVC; the second SIGINT is for a process that was just starting at the first one."""
-PATIENCE = 10
-"""Seconds between two signals; Prefect kills the flow itself after 30."""
+SIGNALS = {15: signal.SIGINT, 10: signal.SIGINT, 3: signal.SIGKILL}
+"""What ends DVC, by the seconds that it may take; Prefect kills the flow itself after 30.
+
+The second SIGINT is for a process that was just starting at the first one and lost it.
+"""
 
 
 def run_dvc(
@@ -98,9 +99,9 @@ class _Log:
 
 def _end(process: subprocess.Popen[str]) -> None:
     """Interrupt DVC and its stage as ctrl-C in a terminal does: the stage closes its run, then DVC removes its copy."""
-    for number in SIGNALS:
+    for seconds, number in SIGNALS.items():
         if process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=PATIENCE)
+                process.communicate(timeout=seconds)
