@@ -63,6 +63,7 @@ with open(sys.argv[1], "w", buffering=1) as log:
 
 def test_the_launcher_ends_its_processes_if_this_one_is_interrupted(tmp_path):
     log = tmp_path / "log"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt():
         while not log.exists() or not log.read_text():
@@ -72,6 +73,7 @@ def test_the_launcher_ends_its_processes_if_this_one_is_interrupted(tmp_path):
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         module._wait([sys.executable, "-c", LAUNCHER, str(log)], tmp_path)
+    signal.signal(signal.SIGINT, before)
     assert log.read_text().splitlines() == ["started", "ended its processes alone"]
 
 
