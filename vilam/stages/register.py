@@ -37,7 +37,7 @@ def run(settings: Settings, root: Path) -> None:
         best = next((each for each in rivals if _name(each) == verdict.best), None)
         made = register_model(root, candidate, verdict.passed, verdict.reasons, best, own, serving())
     write_atomically(layout.metrics("register"), json.dumps(asdict(made), indent=2) + "\n")
-    print(f"{own.model_name} version {made.version}: {'champion' if made.passed else 'challenger'}")
+    print(f"registered {own.model_name} version {made.version}: {'champion' if made.passed else 'challenger'}")
     print("\n".join(f"  {reason}" for reason in made.reasons))
 
 
