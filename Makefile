@@ -20,7 +20,6 @@ setup: $(VENV)/.installed  ## make a virtual environment in .venv with the locke
 $(VENV)/.installed: requirements.lock pyproject.toml scripts/install.py
 	@python=$$(bash scripts/find_python.sh) && { test -x $(VENV)/bin/python || "$$python" -m venv $(VENV); }
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check 'uv>=0.13,<0.14'
-	@echo 'installing requirements.lock into $(VENV)'
 	@$(VENV)/bin/python scripts/install.py
 	@touch $@
 

@@ -34,11 +34,11 @@ def choose(
     if backend := environ.get("UV_TORCH_BACKEND"):
         return backend, f"UV_TORCH_BACKEND is {backend}"
     if system != "Linux":
-        return None, f"{system} has one build"
+        return None, f"torch has one build for {system}"
     found = "an NVIDIA driver was found" if has_driver else "no NVIDIA driver was found"
     if not is_reachable():
-        return None, f"{found}; download.pytorch.org did not answer, so it is the build that the package index has"
-    return ("auto" if has_driver else "cpu"), found
+        return None, f"{found}, but download.pytorch.org did not answer: torch as the package index has it"
+    return ("auto", f"{found}: torch for CUDA") if has_driver else ("cpu", f"{found}: torch for the CPU")
 
 
 def has_driver() -> bool:
@@ -74,12 +74,13 @@ def build(version_file: Path) -> str:
 def main() -> None:
     """Install; ends with uv's exit status if it fails."""
     backend, reason = choose(os.environ, platform.system(), has_driver(), is_reachable)
+    print(f"installing requirements.lock into {Path(sys.prefix).name}: {reason}", flush=True)
     install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
     chosen = ["--torch-backend", backend] if backend else []
     for words in ([*chosen, "-r", "requirements.lock"], ["--no-deps", "--no-build-isolation", "-e", "."]):
         if status := subprocess.run([*install, *words]).returncode:
             sys.exit(status)
-    print(f"{build(Path(sysconfig.get_path('purelib')) / 'torch' / 'version.py')}: {reason}")
+    print(f"installed {build(Path(sysconfig.get_path('purelib')) / 'torch' / 'version.py')}")
 
 
 if __name__ == "__main__":
