@@ -150,6 +150,17 @@ def models(params: ParamsFile = Path("params.yaml")) -> None:
 
 
 @app.command()
+def ui(
+    mlflow_port: Annotated[int, typer.Option(envvar="MLFLOW_PORT", help="MLflow's port.")] = 5000,
+    prefect_port: Annotated[int, typer.Option(envvar="PREFECT_PORT", help="Prefect's port.")] = 4200,
+) -> None:
+    """Serve the pages of MLflow and Prefect on this machine until ctrl-C."""
+    from vilam.commands.ui import show
+
+    show(Path.cwd(), mlflow_port, prefect_port)
+
+
+@app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="A run's id, a registry address, a project folder or a Parquet file.")],
     second: Annotated[str, typer.Argument(help="The same; differences are second minus first.")],

@@ -86,6 +86,12 @@ def test_overrides_run_in_a_copy_of_the_workspace(small: Path, capsys: pytest.Ca
     assert stages_of(shown["progress"]) == {"train": "done", "register": "done"}
 
 
+def test_overrides_that_do_not_fit_run_no_stage(small: Path) -> None:
+    with pytest.raises(VilamError, match="source voc reads files: set prepare.root"):
+        pipeline({"prepare": {"source": "voc"}})
+    assert "- **train**: waiting" in str(artifacts()["progress"].description)
+
+
 def test_a_failed_stage_reports_why(small: Path) -> None:
     (small / "params.yaml").write_text((small / "params.yaml").read_text().replace("seed: 42", "seed: 13"))
     with pytest.raises(VilamError, match=r"dvc repro --single-item train` ended with 255.*vilam: unlucky"):
