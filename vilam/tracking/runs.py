@@ -83,7 +83,6 @@ def open_run(
             experiment_id=experiment_id(root),
             run_name=None if known else name,
             tags=None if known else {**origin_tags(root), **(tags or {}), **extra_tags},
-            log_system_metrics=True,
         )
         opened = _active()
     try:
