@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -254,6 +255,12 @@ def parse_box(text: str, option: str) -> tuple[float, float, float, float]:
     return x1, y1, x2, y2
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as ctrl-C does, but once: what closes is not interrupted again."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line; a VilamError is one line on stderr and exit status 1, anything else keeps its traceback.
 
@@ -263,7 +270,7 @@ def main() -> None:
         os.environ.setdefault(name, value)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _interrupt)
     try:
         app()
     except VilamError as error:
