@@ -33,6 +33,7 @@ README = """\
     pip install -r requirements.txt                        # the package
     dvc repro                                              # data, two phases of training, evaluation, registry
     vilam table                                            # the metrics, and where to find the report
+    vilam ui                                               # runs and models in a browser
     vilam predict IMAGE --locate "the red disc"            # ask the model
     vilam datasets                                         # the data sets that vilam reads
     dvc exp run -S prepare.source=voc -S prepare.root=DIR  # train on one of them, as an experiment
