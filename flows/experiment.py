@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,19 +18,16 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from flows.artifacts import show_gallery, show_metrics, show_report, show_run
-from flows.overrides import assignments, check
+from flows.overrides import assignments
 from flows.stage import run_logged
-from vilam.config import REGISTERED
-from vilam.layout import Layout
-from vilam.overrides import put
 
 
 @task(task_run_name="experiment {name}")
 def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], root: Path) -> None:
     """Run ``dvc exp run -S …`` under ``name``; raises VilamError if the overrides do not fit or a stage fails."""
-    settings = [f"-S={assigned}" for assigned in assignments(_with_absolute_folders(overrides, root))]
+    settings = [f"-S={assigned}" for assigned in assignments(overrides)]
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name, *settings]
-    run_logged(command, root, get_run_logger().info, {"VILAM_MLRUNS": str(Layout(root).runs)})
+    run_logged(command, root, get_run_logger().info)
     for stage in stages:
         if metrics := _metrics(name, stage, root):
             show_metrics(stage, metrics)
@@ -41,24 +37,8 @@ def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], r
     with TemporaryDirectory() as folder:
         gallery = Path(folder) / "gallery"
         command = [sys.executable, "-m", "dvc", "get", ".", "reports/gallery", "--rev", name, "--out", str(gallery)]
-        run_logged(command, root, get_run_logger().debug, {})
+        run_logged(command, root, get_run_logger().debug)
         show_gallery(gallery)
-
-
-def _with_absolute_folders(overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """The overrides, with an absolute path for every folder that they or params.yaml name: the copy is elsewhere."""
-    settings, absolute = check(overrides, root), deepcopy(dict(overrides))
-    models = {
-        "synthesize.teacher": settings.synthesize.teacher,
-        "model.fine_tune_from": settings.model.fine_tune_from,
-        "evaluate.model": settings.evaluate.model,
-    }
-    folders = {name: Path(model) for name, model in models.items() if model and not REGISTERED.fullmatch(model)}
-    if settings.prepare.root is not None:
-        folders["prepare.root"] = settings.prepare.root
-    resolved = {name: str((root / path).resolve()) for name, path in folders.items() if not path.is_absolute()}
-    put(absolute, resolved, "overrides")
-    return absolute
 
 
 def _metrics(name: str, stage: str, root: Path) -> dict[str, Any]:

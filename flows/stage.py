@@ -31,9 +31,7 @@ def run_stage(stage: str, root: Path) -> None:
     show_stage(stage, root)
 
 
-def run_logged(
-    command: Sequence[str], root: Path, log: Callable[[str], None], environment: dict[str, str] | None = None
-) -> None:
+def run_logged(command: Sequence[str], root: Path, log: Callable[[str], None]) -> None:
     """Run a command in ``root`` and log its lines; end it and its children if the caller ends.
 
     Raises VilamError if it fails.
@@ -42,7 +40,7 @@ def run_logged(
     process = subprocess.Popen(
         command,
         cwd=root,
-        env={**os.environ, "PATH": path, **(environment or {})},
+        env={**os.environ, "PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
