@@ -149,6 +149,15 @@ def models(params: ParamsFile = Path("params.yaml")) -> None:
 
 
 @app.command()
+def experiments(params: ParamsFile = Path("params.yaml")) -> None:
+    """List the DVC experiments: the settings that differ, the main metrics, the registered versions."""
+    from vilam.commands.experiments import show_experiments
+    from vilam.config import load_settings
+
+    show_experiments(load_settings(params).register_, Path.cwd())
+
+
+@app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="A run's id, a registry address, a project folder or a Parquet file.")],
     second: Annotated[str, typer.Argument(help="The same; differences are second minus first.")],

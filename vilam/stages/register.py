@@ -11,10 +11,17 @@ from vilam.errors import VilamError
 from vilam.files import read_json, recover, write_atomically
 from vilam.inference.serving import serving
 from vilam.layout import Layout
+from vilam.tracking.locking import alone
 from vilam.tracking.registration import register_model
 
 
 def run(settings: Settings, root: Path) -> None:
+    """Register the model while no other experiment of the project registers one: see `_register`."""
+    with alone(root):
+        _register(settings, root)
+
+
+def _register(settings: Settings, root: Path) -> None:
     """Read metrics/evaluate.json and models/train, register the model, write metrics/register.json.
 
     Raises VilamError if one of them is missing or broken, the metrics are of another model, or MLflow cannot be used.
