@@ -14,10 +14,10 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from vilam.commands.table import as_text
+from vilam.commands.text import as_text
 from vilam.config import RegisterSettings
 from vilam.errors import VilamError
-from vilam.evaluation.headline import MAIN
+from vilam.evaluation.main import MAIN
 
 UNFINISHED = ("queued", "running", "failed")
 """States of experiments whose metrics are still those of the commit that they began from."""

@@ -19,18 +19,6 @@ COUNTS = ("total", "invalid", "templates")
 OF_PARTS = ("acc_0.5", "oks", "accuracy", "exact_match", "cider", "pr_f1")
 """The metrics of parts of a task's answers that have rows; the others are only in the list of all metrics."""
 
-MAIN = {
-    "rec_box": "acc_0.5",
-    "rec_keypoints": "oks",
-    "rec_mask": "miou",
-    "rec_every": "pr_f1",
-    "presence": "balanced_accuracy",
-    "reg_class": "accuracy",
-    "reg_caption": "cider",
-    "cycle": "round_trip_acc_0.5",
-}
-"""The one metric of each task that stands for it where there is room for one."""
-
 Metrics = Mapping[str, float]
 
 

@@ -22,7 +22,6 @@ from pydantic import BaseModel
 from vilam.errors import VilamError
 from vilam.layout import Layout
 from vilam.tracking.connection import experiment_id, make_ready, mlflow_errors
-from vilam.tracking.locking import alone
 
 INSIDE = Layout(Path())
 VERSIONED = (INSIDE.records.as_posix(), INSIDE.instructions.as_posix())
@@ -81,15 +80,13 @@ def open_run(
     name = os.environ.get("VILAM_RUN_NAME") or named_run(name)
     extra_tags = json.loads(os.environ.get("VILAM_RUN_TAGS") or "{}")
     with mlflow_errors():
-        with alone(root):
-            make_ready(root)
+        make_ready(root)
         known = _known_run(run_id)
         mlflow.start_run(
             run_id=known,
             experiment_id=experiment_id(root),
             run_name=None if known else name,
             tags=None if known else {**origin_tags(root), **(tags or {}), **extra_tags},
-            log_system_metrics=True,
         )
         opened = _active()
     try:
