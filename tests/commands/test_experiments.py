@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -43,7 +42,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for command in (
         *("git init -q", "dvc init -q", "dvc repro -q", "git add .", "git commit -qm Begin"),
         "dvc exp run --temp --name more -S train.steps=300",
-        "dvc exp run --queue --name waiting -S train.tasks.rec_mask=2",
+        "dvc exp run --queue --name waiting -S +train.tasks.rec_mask=2",
     ):
         done = subprocess.run(
             command.split(), cwd=folder, env={**os.environ, **who, "PATH": path}, capture_output=True, text=True
@@ -94,5 +93,5 @@ def test_many_tasks_and_long_settings_fit_a_terminal() -> None:
 
 
 def test_a_folder_without_git_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(VilamError, match="experiments: .*: run it in a project under git and DVC"):
+    with pytest.raises(VilamError, match=r"experiments: .*: run it in a project under git and DVC"):
         read_experiments(tmp_path)

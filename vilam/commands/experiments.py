@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -65,7 +66,7 @@ def experiments_table(workspace: Experiment, others: Sequence[Experiment], of_ga
     table.add_column("experiment and its settings", overflow="fold")
     table.add_column("created", no_wrap=True)
     for name in (*shown, "version"):
-        table.add_column(name.replace("_", "\n", 1).replace("/", "\n"), justify="right", no_wrap=True)
+        table.add_column(re.sub(r"_(?=[a-z])|/", "\n", name), justify="right", no_wrap=True)
     for each in (workspace, *others):
         title = f"{each.name} ({each.state})" if each.state in UNFINISHED else each.name
         created = "" if each.created is None else f"{each.created:%m-%d %H:%M}"
