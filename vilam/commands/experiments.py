@@ -62,7 +62,7 @@ def experiments_table(workspace: Experiment, others: Sequence[Experiment], of_ga
     main = (f"{task}/{metric}" for task, metric in MAIN.items())
     names = dict.fromkeys([*of_gate, *main])
     shown = [name for name in names if any(name in each.metrics for each in (workspace, *others))]
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("experiment and its settings", overflow="fold")
     table.add_column("created", no_wrap=True)
     for name in (*shown, "version"):
