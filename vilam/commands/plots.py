@@ -16,6 +16,7 @@ import vl_convert
 from jinja2 import Template
 
 from vilam.errors import VilamError
+from vilam.evaluation.charts import library
 from vilam.files import write_atomically
 from vilam.layout import Layout
 
@@ -35,8 +36,9 @@ PAGE = Template("""<!DOCTYPE html>
 {% for name in specs %}<section><div id="{{ name }}"></div></section>
 {% endfor %}<script type="module">{{ library }}</script>
 <script type="module">
+const menu = {export: true, source: false, compiled: false, editor: false};
 for (const [name, spec] of Object.entries({{ specs | tojson }})) {
-  vegaEmbed(document.getElementById(name), spec, {renderer: "svg", actions: {export: true, source: false, compiled: false, editor: false}});
+  vegaEmbed(document.getElementById(name), spec, {renderer: "svg", actions: menu});
 }
 </script>
 </html>
@@ -51,7 +53,7 @@ def plots(root: Path, revisions: Sequence[str] = (), images: Path | None = None)
     """
     specs = specifications(root, revisions)
     page = Layout(root).plots_page
-    write_atomically(page, PAGE.render(specs=specs, library=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")))
+    write_atomically(page, PAGE.render(specs=specs, library=library()))
     print(f"{page}: {len(specs)} plots; open it in a browser")
     if images is not None:
         for name, spec in specs.items():
