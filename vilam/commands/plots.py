@@ -9,11 +9,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import vl_convert
 from jinja2 import Template
+from PIL import Image
 
 from vilam.errors import VilamError
 from vilam.evaluation.charts import library
@@ -25,6 +27,8 @@ Spec = dict[str, Any]
 
 SCALE = 1.5
 """Pixels of a picture for each pixel of a plot."""
+COLOURS = 64
+"""Colours of a picture."""
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
@@ -57,8 +61,16 @@ def plots(root: Path, revisions: Sequence[str] = (), images: Path | None = None)
     print(f"{page}: {len(specs)} plots; open it in a browser")
     if images is not None:
         for name, spec in specs.items():
-            write_atomically(images / f"{name}.png", vl_convert.vegalite_to_png(spec, scale=SCALE))
+            write_atomically(images / f"{name}.png", picture(spec))
         print(f"{images}: a picture of each")
+
+
+def picture(spec: Spec) -> bytes:
+    """A plot as a PNG of few colours, a tenth of the size of one with all."""
+    drawn = Image.open(BytesIO(vl_convert.vegalite_to_png(spec, scale=SCALE)))
+    file = BytesIO()
+    drawn.convert("RGB").quantize(COLOURS).save(file, "PNG", optimize=True)
+    return file.getvalue()
 
 
 def specifications(root: Path, revisions: Sequence[str] = ()) -> Mapping[str, Spec]:
