@@ -20,7 +20,7 @@ from mlflow.types.schema import AnyType, ColSpec, Schema
 from vilam.config import REGISTERED
 from vilam.errors import VilamError
 from vilam.tracking.connection import connect, mlflow_errors
-from vilam.tracking.runs import metric_name
+from vilam.tracking.runs import SCORES, metric_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def _version(found: ModelVersion) -> Version:
     return Version(
         number=int(found.version),
         aliases=tuple(found.aliases),
-        metrics={metric.key: metric.value for metric in metrics},
+        metrics={metric.key.removeprefix(f"{SCORES}/"): metric.value for metric in metrics},
         tags=dict(found.tags),
         run_id=str(found.run_id),
         params=mlflow.get_run(found.run_id).data.params if found.run_id else {},
@@ -158,7 +158,8 @@ def _model_id(version: ModelVersion) -> str:
 
 
 def _log_metrics(metrics: Mapping[str, float], model_id: str) -> None:
-    mlflow.log_metrics({metric_name(key): value for key, value in metrics.items()}, model_id=model_id)
+    """They are metrics of the open run too: under the names that `evaluate` has given them there."""
+    mlflow.log_metrics({f"{SCORES}/{metric_name(key)}": value for key, value in metrics.items()}, model_id=model_id)
 
 
 def _signature() -> ModelSignature:
