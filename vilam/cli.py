@@ -164,6 +164,15 @@ def models(params: ParamsFile = Path("params.yaml")) -> None:
 
 
 @app.command()
+def experiments(params: ParamsFile = Path("params.yaml")) -> None:
+    """List the DVC experiments: the settings that differ, the main metrics, the registered versions."""
+    from vilam.commands.experiments import show_experiments
+    from vilam.config import load_settings
+
+    show_experiments(load_settings(params).register_, Path.cwd())
+
+
+@app.command()
 def ui(
     mlflow_port: Annotated[int, typer.Option(envvar="MLFLOW_PORT", help="MLflow's port.")] = 5000,
     prefect_port: Annotated[int, typer.Option(envvar="PREFECT_PORT", help="Prefect's port.")] = 4200,
@@ -195,6 +204,20 @@ def table(
     from vilam.commands.table import show_table
 
     show_table(Path.cwd(), markdown)
+
+
+@app.command()
+def plots(
+    revisions: Annotated[
+        list[str] | None,
+        typer.Argument(help="Experiments or git revisions to compare; one is compared with the working tree."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="A folder for a PNG of each plot.")] = None,
+) -> None:
+    """Draw all plots of dvc.yaml on one page that opens without a network."""
+    from vilam.commands.plots import plots
+
+    plots(Path.cwd(), revisions or (), images)
 
 
 @app.command()
