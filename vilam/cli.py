@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -88,6 +91,18 @@ for _stage, _help in STAGES.items():
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new folder, or one that has none of the project's files.")],
+) -> None:
+    """Make a project: settings, stages, configs, flows and docs, under git and DVC."""
+    from vilam.commands import init as command
+
+    done = command.init(folder)
+    print(f"{folder}: a new project; {done}")
+    print(f"next: cd {shlex.quote(str(folder))} && dvc repro && vilam table")
+
+
+@app.command()
 def use(
     preset: Annotated[Path, typer.Argument(help="Settings by dotted name, such as configs/models/small.yaml.")],
     params: ParamsFile = Path("params.yaml"),
@@ -146,6 +161,17 @@ def models(params: ParamsFile = Path("params.yaml")) -> None:
     from vilam.config import load_settings
 
     show_models(load_settings(params).register_, Path.cwd())
+
+
+@app.command()
+def ui(
+    mlflow_port: Annotated[int, typer.Option(envvar="MLFLOW_PORT", help="MLflow's port.")] = 5000,
+    prefect_port: Annotated[int, typer.Option(envvar="PREFECT_PORT", help="Prefect's port.")] = 4200,
+) -> None:
+    """Serve the pages of MLflow and Prefect on this machine until ctrl-C."""
+    from vilam.commands.ui import show
+
+    show(Path.cwd(), mlflow_port, prefect_port)
 
 
 @app.command()
@@ -242,10 +268,22 @@ def parse_box(text: str, option: str) -> tuple[float, float, float, float]:
     return x1, y1, x2, y2
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as ctrl-C does, but once: what closes is not interrupted again."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
-    """Run the command line; a VilamError is one line on stderr and exit status 1, anything else keeps its traceback."""
+    """Run the command line; a VilamError is one line on stderr and exit status 1, anything else keeps its traceback.
+
+    SIGTERM and a closed terminal end it as ctrl-C does: what is open, such as a run of MLflow, is closed.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, _interrupt)
     try:
         app()
     except VilamError as error:

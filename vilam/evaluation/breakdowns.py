@@ -115,6 +115,7 @@ def confusions(rows: pd.DataFrame, most: int | None = None) -> pd.DataFrame:
     names = dict.fromkeys([*pairs["truth"].value_counts().index, *said[~rows["invalid"]].value_counts().index])
     frequent = [*names][:most]
     pairs = pairs.where(pairs.isin([*frequent, UNREADABLE]), OTHERS)
+    order = {name: number for number, name in enumerate([*frequent, OTHERS, UNREADABLE])}
     counts = pairs.value_counts().rename("count").reset_index()
     counts["share"] = counts["count"] / counts.groupby("truth")["count"].transform("sum")
     return counts.sort_values(["truth", "said"], key=lambda names: names.map(order), kind="stable", ignore_index=True)

@@ -20,7 +20,7 @@ from mlflow.types.schema import AnyType, ColSpec, Schema
 from vilam.config import REGISTERED
 from vilam.errors import VilamError
 from vilam.tracking.connection import connect, mlflow_errors
-from vilam.tracking.runs import metric_name
+from vilam.tracking.runs import SCORES, metric_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,21 @@ def log_model(
             input_example=serving.input_example,
             pip_requirements=serving.requirements,
         )
-        mlflow.log_metrics({metric_name(key): value for key, value in metrics.items()}, model_id=logged.model_id)
+        _log_metrics(metrics, logged.model_id)
         with redirect_stderr(StringIO()):  # MLflow prints there what `register` prints itself
             made = mlflow.register_model(logged.model_uri, name, tags=dict(tags))
         return _version(MlflowClient().get_model_version(name, made.version))
+
+
+def update_version(name: str, number: int, metrics: Mapping[str, float], tags: Mapping[str, str]) -> Version:
+    """Give a registered version the metrics and tags of a later evaluation."""
+    with mlflow_errors():
+        client = MlflowClient()
+        found = client.get_model_version(name, str(number))
+        _log_metrics(metrics, _model_id(found))
+        for key, value in tags.items():
+            client.set_model_version_tag(name, str(number), key, value)
+        return _version(client.get_model_version(name, str(number)))
 
 
 def versions(root: Path, name: str) -> list[Version]:
@@ -129,17 +140,26 @@ def download_artifact(source: str, path: str, root: Path) -> Path:
 
 
 def _version(found: ModelVersion) -> Version:
-    model_id = str(found.source).removeprefix("models:/")  # the version's own model_id is empty
-    metrics = mlflow.get_logged_model(model_id).metrics or []
+    metrics = mlflow.get_logged_model(_model_id(found)).metrics or []
     return Version(
         number=int(found.version),
         aliases=tuple(found.aliases),
-        metrics={metric.key: metric.value for metric in metrics},
+        metrics={metric.key.removeprefix(f"{SCORES}/"): metric.value for metric in metrics},
         tags=dict(found.tags),
         run_id=str(found.run_id),
         params=mlflow.get_run(found.run_id).data.params if found.run_id else {},
         created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
     )
+
+
+def _model_id(version: ModelVersion) -> str:
+    """The logged model that a version is of; the version's own model_id is empty."""
+    return str(version.source).removeprefix("models:/")
+
+
+def _log_metrics(metrics: Mapping[str, float], model_id: str) -> None:
+    """They are metrics of the open run too: under the names that `evaluate` has given them there."""
+    mlflow.log_metrics({f"{SCORES}/{metric_name(key)}": value for key, value in metrics.items()}, model_id=model_id)
 
 
 def _signature() -> ModelSignature:
