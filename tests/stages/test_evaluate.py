@@ -95,7 +95,7 @@ def test_further_questions_change_no_strict_metric(root, changes, prefix, names)
 
 
 FILES = [f"predictions/{stage}.parquet" for stage in ("activate", "train")]
-FILES += ["metrics/evaluate.json", "metrics/plots/evaluate_tasks.csv", "metrics/plots/evaluate_coverage.csv"]
+FILES += ["metrics/evaluate.json", "metrics/plots/evaluate_rates.csv", "metrics/plots/evaluate_coverage.csv"]
 
 
 @pytest.mark.parametrize("file", FILES)

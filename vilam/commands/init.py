@@ -15,8 +15,16 @@ from vilam.files import write_atomically
 from vilam.layout import shipped
 
 LAID = (
-    *("configs", "docs", "flows", ".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "data/README.md"),
-    *("dvc.yaml", "mlruns/README.md", "params.yaml", "prefect.toml", "prefect.yaml", "requirements-small.lock"),
+    *("configs", "docs", "flows", ".dvc/.gitignore", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore"),
+    *(
+        "data/README.md",
+        "dvc.yaml",
+        "mlruns/README.md",
+        "params.yaml",
+        "prefect.toml",
+        "prefect.yaml",
+        "requirements-small.lock",
+    ),
 )
 """Files and folders that are copied; pyproject.toml puts the same ones into the wheel."""
 LEFT_OUT = {"__pycache__", "images"}
