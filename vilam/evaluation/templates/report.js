@@ -271,8 +271,8 @@ $("more").addEventListener("click", () => {
   render();
 });
 $("filters").addEventListener("submit", (event) => event.preventDefault());
-$("close").addEventListener("click", () => $("large").close());
-$("large").addEventListener("close", () => state.id && go({ id: "" }));
+$("close").addEventListener("click", () => go({ id: "" }));
+$("large").addEventListener("close", () => !$("large").open && state.id && go({ id: "" })); // by the escape key
 for (const each of document.querySelectorAll("[data-step]")) each.addEventListener("click", () => step(Number(each.dataset.step)));
 for (const each of document.querySelectorAll("[data-zoom]")) each.addEventListener("click", () => zoom(Number(each.dataset.zoom)));
 document.addEventListener("keydown", ({ key }) => {
