@@ -40,6 +40,7 @@ ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # vilam shows its own
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 """Environment variables that every run sets, unless they are set already."""
 
@@ -140,11 +141,18 @@ def publish(folder: Annotated[Path, typer.Argument(help="The new folder.")]) -> 
 
 
 @app.command()
-def models(params: ParamsFile = Path("params.yaml")) -> None:
+def models(
+    params: ParamsFile = Path("params.yaml"),
+    take_over: Annotated[
+        bool, typer.Option("--import", help="First register what others registered: models/registered.")
+    ] = False,
+) -> None:
     """Compare the registered versions."""
-    from vilam.commands.models import show_models
+    from vilam.commands.models import import_models, show_models
     from vilam.config import load_settings
 
+    if take_over:
+        import_models(Path.cwd())
     show_models(load_settings(params).register_, Path.cwd())
 
 

@@ -12,8 +12,9 @@ from rich.table import Column, Table
 
 from vilam.config import RegisterSettings
 from vilam.errors import VilamError
+from vilam.layout import Layout
 from vilam.tracking.registration import CHAMPION, shown_value
-from vilam.tracking.registry import Version, versions
+from vilam.tracking.registry import Version, nothing_registered, versions
 
 SHOWN = 4
 """Versions that are printed, at most, besides the champion."""
@@ -23,13 +24,23 @@ def show_models(settings: RegisterSettings, root: Path) -> None:
     """Print the newest versions and the champion side by side; raises VilamError if none is registered."""
     registered = versions(root, settings.model_name)
     if not registered:
-        raise VilamError(f"no version of {settings.model_name} is registered: run `dvc repro` first")
+        raise VilamError(nothing_registered(root, settings.model_name))
     shown = [v for v in registered if v in registered[-SHOWN:] or CHAMPION in v.aliases]
     titles: list[Column | str] = [Column("", no_wrap=True), *(f"version {version.number}" for version in shown)]
     table = Table(*titles, box=box.SIMPLE_HEAD)
     for name, cells in comparison(shown, settings).items():
         table.add_row(name, *cells)
     Console(width=None if sys.stdout.isatty() else 40 + 30 * len(shown)).print(table)
+
+
+def import_models(root: Path) -> None:
+    """Register the versions in models/registered that the registry lacks; raises VilamError if there is no such folder."""
+    from vilam.inference.serving import serving
+    from vilam.tracking.sharing import import_versions
+
+    if not Layout(root).registered.is_dir():
+        raise VilamError(f"{Layout(root).registered}: not found: run `dvc pull` first")
+    print("\n".join(import_versions(root, serving())) or "nothing new in models/registered")
 
 
 def comparison(shown: list[Version], settings: RegisterSettings) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from vilam.files import read_json, recover, write_atomically
 from vilam.inference.serving import serving
 from vilam.layout import Layout
 from vilam.tracking.registration import register_model
+from vilam.tracking.sharing import export_versions, take_over
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -27,7 +28,9 @@ def run(settings: Settings, root: Path) -> None:
     run_id = read_json(model / "run.json", "train").get("run_id")
     if run_id is None:
         raise VilamError(f"{model / 'run.json'}: no MLflow run: run `dvc repro -f -s train`")
+    take_over(root, own.model_name, serving())
     made = register_model(root, model, run_id, metrics, own, serving())
+    export_versions(root, own.model_name)
     write_atomically(layout.metrics("register"), json.dumps(asdict(made), indent=2) + "\n")
     print(f"{own.model_name} version {made.version}: {'champion' if made.passed else 'challenger'}")
     print("\n".join(f"  {reason}" for reason in made.reasons))
