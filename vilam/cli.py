@@ -229,6 +229,18 @@ def predict(
 
 
 @app.command()
+def serve(
+    model: Annotated[str, typer.Option(help="A version or an alias of the registry.")] = "models:/vilam@champion",
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for other machines too.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 5001,
+) -> None:
+    """Serve a registered model over HTTP; ctrl-C ends it."""
+    from vilam.commands import serve as command
+
+    command.serve(model, host, port, Path.cwd())
+
+
+@app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A model folder or a registry address, of a Hugging Face VLM.")],
     folder: Annotated[Path, typer.Argument(help="The new folder.")],

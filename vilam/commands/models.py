@@ -34,7 +34,7 @@ def show_models(settings: RegisterSettings, root: Path) -> None:
 
 
 def import_models(root: Path) -> None:
-    """Register the versions in models/registered that the registry lacks; raises VilamError if there is no such folder."""
+    """Register what models/registered holds and the registry does not; raises VilamError if there is no such folder."""
     from vilam.inference.serving import serving
     from vilam.tracking.sharing import import_versions
 
