@@ -9,5 +9,6 @@ groups, average_precision               of tasks on several regions or none
 round_trips, dialogue, oracle           of questions that follow from the answers
 paired             two models compared answer by answer
 evaluator          all of these for one model; `protocol` lists the questions to a model
-headline, plots, report, gallery, drawing    for people to look at
+error_kinds        in which way an answer to rec_box is wrong
+headline, plots, report, charts, gallery, drawing    for people to look at
 """

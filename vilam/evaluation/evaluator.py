@@ -12,6 +12,7 @@ from vilam.errors import VilamError
 from vilam.evaluation.average_precision import average_precision
 from vilam.evaluation.breakdowns import breakdown_metrics, part_metrics
 from vilam.evaluation.captions import cider, coco_caption_metrics, diversity
+from vilam.evaluation.error_kinds import error_kinds
 from vilam.evaluation.estimates import Metric
 from vilam.evaluation.groups import auc
 from vilam.evaluation.predictions import Prediction, prediction_rows
@@ -32,6 +33,7 @@ class Evaluation:
         medium, large), references (the region's expressions);
         the scores of the tasks: iou, intersection, union, oks, pck, correct, exact, cider, f1, perfect,
         existence_correct, num_true; NaN in the rows of other tasks;
+        error_kind: of rec_box one of `vilam.evaluation.error_kinds.KINDS`, "" in the rows of other tasks;
         of reg_caption with round trips: round_trip_answer, round_trip_iou; of rec_every: true_boxes, boxes, box_scores;
         of presence: present (the probability of "yes").
     metrics: by name, e.g. ``rec_box/acc_0.5``; never NaN.
@@ -64,6 +66,7 @@ def evaluate(
     if not predictions:
         raise VilamError("there are no answers to evaluate: do the splits of evaluate.splits hold instructions?")
     rows = pd.DataFrame(prediction_rows(predictions, records, card, round_trips or {}))
+    rows = rows.assign(error_kind=error_kinds(rows, records))
     described = rows[rows["task"] == "reg_caption"]
     if len(described):
         documents = described.drop_duplicates(["image_id", "region_id"])["references"].tolist()
