@@ -102,7 +102,9 @@ def test_a_clone_imports_all_of_every_version(theirs: Path, tmp_path: Path, data
     for there, run, here in zip(before, runs, after, strict=True):
         assert (here.number, here.origin, here.aliases) == (there.number, there.origin, there.aliases)
         assert (here.metrics, here.params) == (there.metrics, there.params)
-        assert here.tags == there.tags | {"imported_from": there.origin}
+        assert here.created == there.created
+        added = {"imported_from": there.origin, "registered_at": there.created.isoformat()}
+        assert here.tags == there.tags | added
         imported = mlflow.get_run(here.run_id)
         assert imported.data.metrics == run.data.metrics
         assert (imported.info.run_name, imported.info.status) == ("train", "FINISHED")
@@ -168,6 +170,17 @@ def test_what_was_deleted_here_stays_deleted(theirs: Path, tmp_path: Path, datab
         (line,) = import_versions(root, serving)
         assert line == "vilam version 1 of models/registered: deleted here, left out"
         assert [version.number for version in versions(root, "vilam")] == [2]
+
+
+def test_a_version_whose_files_are_gone_is_left_out(
+    theirs: Path, serving: Serving, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(theirs / "models" / "registered")
+    shutil.rmtree(download_model("models:/vilam/1", theirs).parents[1])
+    export_versions(theirs, "vilam")
+    assert "vilam version 1 is not in models/registered: " in capsys.readouterr().err
+    (kept,) = (theirs / "models" / "registered").glob("*/version.json")
+    assert json.loads(kept.read_text())["number"] == 2
 
 
 def test_with_a_server_its_address_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

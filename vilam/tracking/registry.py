@@ -27,6 +27,8 @@ from vilam.tracking.runs import metric_name
 
 IMPORTED_FROM = "imported_from"
 """The tag of an imported version: the id of the logged model that was exported."""
+REGISTERED_AT = "registered_at"
+"""The tag of an imported version: when it was registered first, in ISO format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +183,14 @@ def _version(found: ModelVersion) -> Version:
         tags=dict(found.tags),
         run_id=str(found.run_id),
         params=mlflow.get_run(found.run_id).data.params if found.run_id else {},
-        created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
+        created=_created(found),
     )
+
+
+def _created(version: ModelVersion) -> datetime:
+    if (first := version.tags.get(REGISTERED_AT)) is not None:
+        return datetime.fromisoformat(first)
+    return datetime.fromtimestamp(version.creation_timestamp / 1000, tz=UTC)
 
 
 def _signature() -> ModelSignature:

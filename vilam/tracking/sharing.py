@@ -31,6 +31,7 @@ from vilam.tracking.address import server, without_password
 from vilam.tracking.connection import connect, experiment_id, mlflow_errors
 from vilam.tracking.registry import (
     IMPORTED_FROM,
+    REGISTERED_AT,
     Serving,
     Version,
     download_artifact,
@@ -62,15 +63,19 @@ def take_over(root: Path, name: str, serving: Serving) -> None:
 def export_versions(root: Path, name: str) -> None:
     """Write every registered version of ``name`` that is not there yet, renew metrics and tags of the others.
 
-    What others exported is kept. If a server is used, only its address is written. Raises VilamError if MLflow cannot
-    be used or the files cannot be written.
+    What others exported is kept. A version whose files are damaged is left out, with a line on stderr. If a server is
+    used, only its address is written. Raises VilamError if MLflow cannot be used or registry.json cannot be written.
     """
     folder = Layout(root).registered
     registry = _read_registry(folder)
     registry["server"] = without_password(address) if (address := server()) and address.startswith("http") else None
     if server() is None:
         for version in versions(root, name):
-            _export(version, name, folder / version.origin, root)
+            try:
+                _export(version, name, folder / version.origin, root)
+            except VilamError as error:
+                print(f"{name} version {version.number} is not in models/registered: {error}", file=sys.stderr)
+                continue
             registry["aliases"].setdefault(name, {}).update(dict.fromkeys(version.aliases, version.origin))
     write_atomically(folder / "registry.json", _text(registry))
 
@@ -92,9 +97,7 @@ def import_versions(root: Path, serving: Serving) -> list[str]:
         if origin in known:
             continue
         if _was_here(origin):
-            done.append(
-                f"{content['name']} version {content['number']} of models/registered was deleted here: left out"
-            )
+            done.append(f"{content['name']} version {content['number']} of models/registered: deleted here, left out")
             continue
         number = _import(origin, content, folder / origin, root, serving)
         done.append(f"{content['name']} version {number}: imported")
@@ -111,7 +114,7 @@ def _export(version: Version, name: str, folder: Path, root: Path) -> None:
             shutil.copytree(download_model(address, root), made / "model", copy_function=_link)
             write_atomically(made / "version.json", _text(_described(version, name)))
     content = read_json(folder / "version.json", "register")
-    tags = {key: value for key, value in version.tags.items() if key != IMPORTED_FROM}
+    tags = {key: value for key, value in version.tags.items() if key not in (IMPORTED_FROM, REGISTERED_AT)}
     write_atomically(folder / "version.json", _text({**content, "metrics": version.metrics, "tags": tags}))
     with suppress(VilamError):  # a model that was never evaluated has no answers
         answers = download_artifact(version.run_id, PREDICTIONS, root)
@@ -152,7 +155,7 @@ def _import(origin: str, content: Mapping[str, Any], folder: Path, root: Path, s
     with mlflow_errors(), mlflow.start_run(run_id):
         if (folder / PREDICTIONS).is_file():
             mlflow.log_artifact(str(folder / PREDICTIONS), Path(PREDICTIONS).parent.as_posix())
-        tags = {**content["tags"], IMPORTED_FROM: origin}
+        tags = {**content["tags"], IMPORTED_FROM: origin, REGISTERED_AT: content["created"]}
         made = log_model(folder / "model", content["metrics"], content["name"], tags, serving)
     with mlflow_errors():
         MlflowClient().set_terminated(run_id, end_time=content["run"]["end_time"])
