@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -16,22 +15,25 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from flows.artifacts import show_gallery, show_metrics, show_report, show_run
+from flows.dvc import run_dvc
 from flows.overrides import assignments, check
-from flows.stage import run_logged
+from flows.progress import Progress
 from vilam.config import REGISTERED
 from vilam.layout import Layout
 from vilam.overrides import put
 
 
-@task(task_run_name="experiment {name}")
-def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], root: Path) -> None:
+@task(task_run_name="experiment {name}", cache_policy=NO_CACHE)
+def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], root: Path, progress: Progress) -> None:
     """Run ``dvc exp run -S …`` under ``name``; raises VilamError if the overrides do not fit or a stage fails."""
     settings = [f"-S={assigned}" for assigned in assignments(_with_absolute_folders(overrides, root))]
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name, *settings]
-    run_logged(command, root, get_run_logger().info, {"VILAM_MLRUNS": str(Layout(root).runs)})
+    words = ["exp", "run", "--temp", "--name", name, *settings]
+    with progress:
+        run_dvc(words, root, get_run_logger().info, progress.read, {"VILAM_MLRUNS": str(Layout(root).runs)})
     for stage in stages:
         if metrics := _metrics(name, stage, root):
             show_metrics(stage, metrics)
@@ -40,8 +42,8 @@ def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], r
         show_report(run_id)
     with TemporaryDirectory() as folder:
         gallery = Path(folder) / "gallery"
-        command = [sys.executable, "-m", "dvc", "get", ".", "reports/gallery", "--rev", name, "--out", str(gallery)]
-        run_logged(command, root, get_run_logger().debug, {})
+        words = ["get", ".", "reports/gallery", "--rev", name, "--out", str(gallery)]
+        run_dvc(words, root, get_run_logger().debug)
         show_gallery(gallery)
 
 

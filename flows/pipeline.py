@@ -14,11 +14,13 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.experiment import run_experiment
-from flows.overrides import Overrides, assignments, check, parsed
+from flows.overrides import Overrides, check, parsed
+from flows.progress import Progress
 from flows.stage import run_stage
 from vilam.cli import ENVIRONMENT
 from vilam.config import read_yaml
 from vilam.errors import VilamError
+from vilam.overrides import settings_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,12 +34,12 @@ def pipeline(overrides: Overrides | None = None) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     stages = read_stages(ROOT)
-    if overrides and list(assignments(overrides)):  # an untouched form sends empty sections
-        check(overrides, ROOT)
-        run_experiment(flow_run.name, overrides, stages, ROOT)
+    progress = Progress(stages)
+    if overrides and settings_of(overrides, "overrides"):  # an untouched form sends empty sections
+        run_experiment(flow_run.name, overrides, stages, ROOT, progress)
         return
     for stage in stages:
-        run_stage(stage, ROOT)
+        run_stage(stage, ROOT, progress)
 
 
 def read_stages(root: Path) -> list[str]:

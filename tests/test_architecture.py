@@ -40,7 +40,10 @@ ALLOWED = {
     },
     **BESIDE,
 }
-FLOWS = {"vilam.cli", "vilam.config", "vilam.config.names", "vilam.errors", "vilam.layout", "vilam.overrides"}
+FLOWS = {
+    *("vilam.cli", "vilam.config", "vilam.config.names", "vilam.errors", "vilam.layout", "vilam.overrides"),
+    "vilam.progress",
+}
 """Modules of vilam that flows/ may import."""
 HEAVY = {"torch", "transformers", "deepspeed", "mlflow", "prefect", "pandas", "numpy", "pyarrow", "matplotlib"}
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -96,3 +98,39 @@ def test_a_box_is_parsed() -> None:
 def test_an_invalid_box_is_refused(text: str) -> None:
     with pytest.raises(VilamError, match="--classify"):
         parse_box(text, "classify")
+
+
+STAGE = """
+import signal, sys, time
+from pathlib import Path
+from types import ModuleType
+from vilam.cli import main
+
+def run(settings, root):
+    try:
+        Path("begun").touch()
+        time.sleep(60)
+    finally:
+        Path("closed").touch()
+
+sys.modules["vilam.stages.train"] = stage = ModuleType("train")
+stage.run = run
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)  # pytest may be run by nohup
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_stage_in_order(number: signal.Signals, project: Path, tmp_path: Path) -> None:
+    """What is open is closed: a run of MLflow would be RUNNING for ever."""
+    command = [sys.executable, "-c", STAGE, "train", "--params", str(project / "params.yaml")]
+    env = {**os.environ, "PYTHONPATH": str(project)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, shown = process.communicate(timeout=60)
+    assert (tmp_path / "closed").exists()
+    assert (process.returncode, shown) == (130, "")

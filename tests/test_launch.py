@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,11 +31,7 @@ def test_several_processes_are_started_by_torch(monkeypatch, tmp_path, code, sta
     started: list[Any] = []
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setattr(module.sys, "argv", ["vilam", stage, *words])
-    monkeypatch.setattr(
-        module.subprocess,
-        "run",
-        lambda command, cwd: started.append((command, cwd)) or SimpleNamespace(returncode=code),
-    )
+    monkeypatch.setattr(module, "_wait", lambda command, cwd: started.append((command, cwd)) or code)
     own = getattr(toy.settings(**{f"{stage}__processes": 2}), stage)
     if code:
         with pytest.raises(VilamError, match="one of 2 processes failed"):
@@ -46,6 +46,35 @@ def test_several_processes_are_started_by_torch(monkeypatch, tmp_path, code, sta
         *words,
     ]
     assert command[command.index("--nproc-per-node") + 1] == "2" and folder == tmp_path
+
+
+LAUNCHER = """
+import os, signal, sys, time
+def end(number, frame):
+    time.sleep(1)  # subprocess.run would have killed it by now
+    print("ended its processes", "alone" if os.getpgid(0) == os.getpid() else "in the group", file=log)
+    sys.exit()
+with open(sys.argv[1], "w", buffering=1) as log:
+    signal.signal(signal.SIGTERM, end)
+    print("started", file=log)
+    time.sleep(60)
+"""
+
+
+def test_the_launcher_ends_its_processes_if_this_one_is_interrupted(tmp_path):
+    log = tmp_path / "log"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupt():
+        while not log.exists() or not log.read_text():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        module._wait([sys.executable, "-c", LAUNCHER, str(log)], tmp_path)
+    signal.signal(signal.SIGINT, before)
+    assert log.read_text().splitlines() == ["started", "ended its processes alone"]
 
 
 @pytest.mark.parametrize("environment", [{}, {"RANK": "0", "WORLD_SIZE": "1"}])

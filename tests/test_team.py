@@ -101,7 +101,7 @@ def test_both_register_and_both_see_both(
         image = str(project / "docs" / "images" / "scenes.png")
         app(["predict", image, "--locate", "the red disc", "--model", "models:/vilam@champion"], standalone_mode=False)
         assert json.loads(capfd.readouterr().out)["task"] == "rec_box"
-        assert not (root / "mlruns").exists()
+        assert not (root / "mlruns" / "mlflow.db").exists()
         assert json.loads((root / "models" / "registered" / "registry.json").read_text())["server"] == server
     assert ui_address() == server
     assert {run.info.run_name for run in mlflow.search_runs(output_format="list", experiment_names=["vilam"])} == {

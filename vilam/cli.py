@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -264,9 +265,15 @@ def parse_box(text: str, option: str) -> tuple[float, float, float, float]:
 
 
 def main() -> None:
-    """Run the command line; a VilamError is one line on stderr and exit status 1, anything else keeps its traceback."""
+    """Run the command line; a VilamError is one line on stderr and exit status 1, anything else keeps its traceback.
+
+    SIGTERM and a closed terminal end it as ctrl-C does: what is open, such as a run of MLflow, is closed.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, signal.default_int_handler)
     try:
         app()
     except VilamError as error:

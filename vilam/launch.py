@@ -29,9 +29,24 @@ def launch(stage: str, settings: OptimiserSettings | SynthesizeSettings | Evalua
         return False
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(settings.processes), "-m", "vilam", *sys.argv[1:]]
-    if subprocess.run(command, cwd=root).returncode:
+    if _wait(command, root):
         raise VilamError(f"{stage}: one of {settings.processes} processes failed: see its message above")
     return True
+
+
+def _wait(command: list[str], root: Path) -> int:
+    """Run the launcher to its end; if this process is ended before that, the launcher ends its own ones first.
+
+    In a session of its own it gets one signal, from here: at a second one it leaves its processes behind, and
+    `subprocess.run` would kill it a quarter of a second after ctrl-C.
+    """
+    launcher = subprocess.Popen(command, cwd=root, start_new_session=True)
+    try:
+        return launcher.wait()
+    except BaseException:
+        launcher.terminate()
+        launcher.wait()
+        raise
 
 
 def rank() -> int:

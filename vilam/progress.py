@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO, TypeVar
 
@@ -16,6 +18,8 @@ Item = TypeVar("Item")
 
 QUIET_SECONDS = 15.0
 """Least time between two lines if there is no terminal."""
+LINE = re.compile(r"(?P<description>.+): (?P<done>\d+)/(?P<total>\d+)(?: [^,]+)?(?:, (?P<details>.+))?")
+"""Such a line, as `Progress` prints it."""
 
 
 class Progress:
@@ -91,6 +95,23 @@ def track(iterable: Iterable[Item], total: int, description: str, unit: str = ""
         for item in iterable:
             yield item
             progress.advance()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a line says: how much is done, and rate, fields and time left as texts."""
+
+    description: str
+    percent: float
+    details: list[str]
+
+
+def parsed(line: str) -> Part | None:
+    """The line of a `Progress`; None if it is another line."""
+    if (found := LINE.fullmatch(line)) is None:
+        return None
+    percent = 100 * int(found["done"]) / max(int(found["total"]), 1)
+    return Part(found["description"], percent, found["details"].split(", ") if found["details"] else [])
 
 
 def clock(seconds: float) -> str:

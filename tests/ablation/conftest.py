@@ -51,7 +51,7 @@ def write(tmp_path: Path, project: Path) -> Callable[..., Path]:
 def predictions(quality: float) -> pd.DataFrame:
     """Answers of a model to two questions on each of five images."""
     names = [f"{task}/{image}" for image in range(5) for task in ("rec_box", "reg_class")]
-    rows = pd.DataFrame({"instruction_id": names, "task": [name.split("/")[0] for name in names]})
+    rows = pd.DataFrame({"question_id": names, "task": [name.split("/")[0] for name in names]})
     rows["content_id"] = [name.split("/")[1] for name in names]
     rows["iou"] = quality + 0.05 * rows["content_id"].astype(int)
     return rows.assign(correct=quality, invalid=False, truth="circle")

@@ -62,7 +62,8 @@ def test_every_run_stands_in_the_projects_mlflow(root: Path, ablation: Ablation)
     for arm, run in runs.items():
         wanted = {"ablation": "toy", "arm": arm, "fraction": "0.5", "seed": "3", "git_commit": "none"}
         assert wanted.items() <= run.data.tags.items()
-        assert "rec_box/acc_0.5" in run.data.metrics and run.data.params["train.cycle.mode"] in ("none", "pseudo")
+        assert "scores/rec_box/acc_0.5" in run.data.metrics
+        assert run.data.params["train.cycle.mode"] in ("none", "pseudo")
 
 
 def test_the_settings_of_a_run_can_be_run_by_hand(ablation: Ablation) -> None:

@@ -26,7 +26,8 @@ def answers(
     frames = [
         pd.DataFrame(
             {
-                "instruction_id": [f"{task} {i}" for i in range(40)],
+                "question_id": [f"{task} {i}" for i in range(40)],
+                "image_id": [f"image {i // 2}" for i in range(40)],
                 "content_id": [f"image {i // 2}" for i in range(40)],
                 "task": task,
                 "truth": "circle",
@@ -52,7 +53,7 @@ def project(folder: Path, rows: pd.DataFrame) -> Path:
 
 def cells(text: str) -> dict[str, list[str]]:
     """The cells of each metric's row."""
-    return {line.split()[0]: line.split()[1:] for line in text.splitlines() if "/" in line}
+    return {line.split()[0]: line.split()[1:] for line in text.splitlines() if "/" in "".join(line.split()[:1])}
 
 
 def test_differences_are_those_of_the_paired_bootstrap() -> None:
@@ -120,7 +121,7 @@ def test_the_command_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ("source", "message"),
     [
         ("empty", "not found: run vilam evaluate"),
-        ("broken.parquet", "not readable as the answers"),
+        ("broken.parquet", "not readable as answers"),
         ("0" * 32, "not found"),
     ],
 )
@@ -135,7 +136,7 @@ def test_missing_or_broken_answers_are_one_line(source: str, message: str, root:
 
 def test_different_questions_are_reported(tmp_path: Path, root: Path) -> None:
     fewer = str(project(tmp_path / "fewer", answers(0).iloc[3:]))
-    with pytest.raises(VilamError, match="not to the same instructions"):
+    with pytest.raises(VilamError, match="asked different questions"):
         compare(str(project(tmp_path / "all", answers(0))), fewer, root)
 
 

@@ -15,7 +15,7 @@ from vilam.tasks import TASKS
 
 def answers(values: list[float], images: list[str]) -> pd.DataFrame:
     names = [f"question {number}" for number in range(len(values))]
-    return pd.DataFrame({"instruction_id": names, "content_id": images, "value": values})
+    return pd.DataFrame({"question_id": names, "content_id": images, "value": values})
 
 
 def seeds(seed: int, shift: float = 0.0) -> list[pd.DataFrame]:
@@ -28,7 +28,7 @@ def seeds(seed: int, shift: float = 0.0) -> list[pd.DataFrame]:
 def slowly(arm: list[pd.DataFrame], baseline: list[pd.DataFrame], resamples: int) -> tuple[float, float]:
     """The interval from the definition: resample images one by one, look up every answer, average within each seed."""
     rng = np.random.default_rng(99)
-    truth = [dict(zip(one["instruction_id"], one["value"], strict=True)) for one in baseline]
+    truth = [dict(zip(one["question_id"], one["value"], strict=True)) for one in baseline]
     means = []
     names = sorted(arm[0]["content_id"].unique())
     for _ in range(resamples):
@@ -36,7 +36,7 @@ def slowly(arm: list[pd.DataFrame], baseline: list[pd.DataFrame], resamples: int
         of_seeds = []
         for ours, theirs in zip(arm, truth, strict=True):
             by_image = {name: list(group.itertuples()) for name, group in ours.groupby("content_id")}
-            gaps = [row.value - theirs[row.instruction_id] for name in sample for row in by_image.get(name, [])]
+            gaps = [row.value - theirs[row.question_id] for name in sample for row in by_image.get(name, [])]
             of_seeds.append(sum(gaps) / len(gaps))
         means.append(sum(of_seeds) / len(of_seeds))
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
@@ -82,7 +82,7 @@ def test_a_difference_is_clear_if_its_interval_excludes_0() -> None:
 
 
 def test_answers_to_different_questions_are_refused() -> None:
-    with pytest.raises(VilamError, match="not to the same instructions"):
+    with pytest.raises(VilamError, match="not to the same questions"):
         paired_difference([seeds(1)[0]], [seeds(2)[1]], 10, 0)
 
 
@@ -95,7 +95,7 @@ def test_the_mean_score_equals_each_metric() -> None:
             {"task": "reg_caption", "cider": 3.0, "exact": 1.0, "round_trip_iou": 0.7, "invalid": False},
             {"task": "reg_caption", "cider": 1.0, "exact": 0.0, "round_trip_iou": 0.1, "invalid": False},
         ]
-    ).assign(instruction_id=list("abcde"), content_id="i", truth="circle")
+    ).assign(question_id=list("abcde"), content_id="i", truth="circle")
     boxes = {"rec_box/acc_0.5", "rec_box/acc_0.75", "rec_box/acc_0.9", "rec_box/acc_mean", "rec_box/miou"}
     means = {name: float(each["value"].mean()) for name, each in scores(rows).items()}
     expected = {

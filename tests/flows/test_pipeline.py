@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -11,7 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter
 from prefect.client.schemas.objects import Artifact
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import PrefectHTTPStatusError, TerminationSignal
 
 from flows.pipeline import main, pipeline, read_stages
 from vilam.cli import STAGES
@@ -36,6 +42,13 @@ def artifacts() -> dict[str, Artifact]:
     return {str(artifact.key): artifact for artifact in sorted(found, key=lambda one: str(one.created))}
 
 
+def stages_of(progress: Artifact) -> dict[str, str]:
+    """The last state of each stage, without its duration; the run must be at its end."""
+    assert progress.data == 100
+    rows = re.findall(r"- \*\*(\w+)\*\*: (\w+)", str(progress.description))
+    return dict(rows)
+
+
 def test_stages_are_those_of_the_command_line(project: Path) -> None:
     assert read_stages(project) == list(STAGES)
 
@@ -50,6 +63,9 @@ def test_every_stage_runs_and_shows_its_metrics(small: Path) -> None:
     shown = artifacts()
     assert "| nested: a\\|b | 2 |" in str(shown["metrics-train"].data)
     assert "| steps | 1.5 |" in str(shown["metrics-register"].data)
+    assert stages_of(shown["progress"]) == {"train": "done", "register": "done"}
+    pipeline()
+    assert stages_of(artifacts()["progress"]) == {"train": "unchanged", "register": "unchanged"}
 
 
 def test_overrides_run_in_a_copy_of_the_workspace(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,12 +83,50 @@ def test_overrides_run_in_a_copy_of_the_workspace(small: Path, capsys: pytest.Ca
     assert "#/runs/abc" in str(shown["mlflow-run"].data)
     assert "### rec_box_worst_01" in str(shown["gallery"].data)  # the experiment's: the workspace has none
     assert not (small / "reports").exists()
+    assert stages_of(shown["progress"]) == {"train": "done", "register": "done"}
 
 
 def test_a_failed_stage_reports_why(small: Path) -> None:
     (small / "params.yaml").write_text((small / "params.yaml").read_text().replace("seed: 42", "seed: 13"))
     with pytest.raises(VilamError, match=r"dvc repro --single-item train` ended with 255.*vilam: unlucky"):
         pipeline()
+    assert "- **train**: failed in 0:0" in str(artifacts()["progress"].description)
+
+
+@pytest.fixture
+def ignored_interrupts() -> Iterator[None]:
+    """SIGINT is ignored, as in a worker that a script starts in the background; Prefect's SIGTERM ends no test."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("overrides", [{"seed": 17}, {}])
+def test_a_cancelled_run_leaves_nothing_behind(
+    small: Path, overrides: dict[str, int], ignored_interrupts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stage ends as after ctrl-C, so that it can close what is open, and DVC removes its copy and its refs."""
+    marks = small / "marks"
+    marks.mkdir()
+    monkeypatch.setenv("MARKS", str(marks))
+    if not overrides:
+        (small / "params.yaml").write_text((small / "params.yaml").read_text().replace("seed: 42", "seed: 17"))
+
+    def cancel() -> None:
+        while not (marks / "begun").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)  # what Prefect's worker sends
+
+    threading.Thread(target=cancel, daemon=True).start()
+    with pytest.raises(TerminationSignal):
+        pipeline(overrides)
+    assert (marks / "closed").exists()
+    assert not [*small.glob(".dvc/tmp/exps/*/tmp*")]
+    assert not subprocess.run(["git", "for-each-ref", "refs/exps"], capture_output=True, text=True).stdout
+    assert "- **train**: cancelled in 0:0" in str(artifacts()["progress"].description)
 
 
 def test_the_server_accepts_a_run_with_overrides(deployment: UUID) -> None:

@@ -161,8 +161,8 @@ def test_the_metrics_are_logged_to_the_run_of_the_training(root):
     client = MlflowClient(f"sqlite:///{root / 'mlruns' / 'mlflow.db'}")
     logged = client.get_run(run_id).data.metrics
     metrics = json.loads((root / "metrics" / "evaluate.json").read_text())
-    assert logged["rec_box/acc_0.5"] == metrics["train"]["rec_box/acc_0.5"]
-    assert logged["after_activate/rec_box/acc_0.5"] == metrics["activate"]["rec_box/acc_0.5"]
+    assert logged["scores/rec_box/acc_0.5"] == logged["rec_box"] == metrics["train"]["rec_box/acc_0.5"]
+    assert logged["scores_after_activate/rec_box/acc_0.5"] == metrics["activate"]["rec_box/acc_0.5"]
     names = {item.path for item in client.list_artifacts(run_id)}
     assert {"report", "predictions"} <= names
 
@@ -202,7 +202,7 @@ def test_another_model_is_evaluated_on_this_data_in_a_new_run(elsewhere, root):
     assert len(named) and set(named) <= {f"odd {name}" for name in toy.card().categories}
     assert client.get_run(training).data.metrics == before.metrics and before.tags == client.get_run(training).data.tags
     (run,) = client.search_runs(["1"], "tags.evaluated_model = 'models:/vilam/1'")
-    assert run.data.metrics["rec_box/miou"] == metrics["other"]["rec_box/miou"]
+    assert run.data.metrics["scores/rec_box/miou"] == metrics["other"]["rec_box/miou"]
     assert (run.data.tags["trained_on"], run.data.tags["data_set"]) == ("scenes", "odd scenes")
     assert run.data.params["evaluate.model"] == "models:/vilam@champion"
     page = (elsewhere / "reports" / "index.html").read_text()

@@ -10,16 +10,20 @@ from pathlib import Path
 from types import ModuleType
 
 import mlflow
+import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from vilam.commands.models import comparison, show_models
 from vilam.config import Settings, load_settings
+from vilam.data.records import DatasetCard
+from vilam.data.store import write_card
 from vilam.errors import VilamError
 from vilam.inference import serving
 from vilam.stages import register
 from vilam.tracking.connection import connect
-from vilam.tracking.registry import download_model, versions
+from vilam.tracking.registry import Version, download_model, versions
 from vilam.tracking.runs import open_run
 
 
@@ -72,19 +76,51 @@ def root(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     (tmp_path / "mlruns" / "mlflow.db").write_bytes(database.read_bytes())
     (tmp_path / "models" / "train").mkdir(parents=True)
     (tmp_path / "models" / "train" / "config.json").write_text("{}")
-    with open_run(tmp_path, "train") as tracker:
-        pass
-    (tmp_path / "models" / "train" / "run.json").write_text(json.dumps({"run_id": tracker.run_id}))
+    card = DatasetCard("scenes", ("circle",), {}, ("train", "test"), ("CC0",), {})
+    for folder in (tmp_path / "data" / "records", tmp_path / "models" / "train"):
+        write_card(card, folder)
+    new_run(tmp_path)
     yield tmp_path
     assert mlflow.active_run() is None
 
 
-def evaluated(root: Path, settings: Settings, primary: float, guard: float = 0.9) -> None:
-    """Write the metrics file of `evaluate`."""
+def answers(primary: float, guard: float, data: str) -> pd.DataFrame:
+    """50 answers to each of three tasks, of which these fractions are right; CIDEr is 10 times the guard."""
+    ranks = (np.arange(50) + 0.5) / 50
+    scores = {
+        "rec_box": {"iou": (ranks < primary).astype(float)},
+        "reg_class": {"correct": (ranks < guard).astype(float)},
+        "reg_caption": {"cider": np.full(50, 10 * guard)},
+    }
+    common = {"region_id": "0", "split": "test", "truth": "circle", "answer": "circle", "invalid": False}
+    common |= {"category": "circle", "expression_kind": "free", "expression_length": "1-2", "size": "small"}
+    frames = [
+        pd.DataFrame({"question_id": [f"{data} {task} {i}" for i in range(50)], "task": task, **common, **own}).assign(
+            image_id=[f"{i // 5}" for i in range(50)], content_id=[f"{i // 5}" for i in range(50)], references=[()] * 50
+        )
+        for task, own in scores.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def evaluated(root: Path, settings: Settings, primary: float, guard: float = 0.9, data: str = "scenes") -> None:
+    """Write the metrics and the answers of `evaluate`, and log the answers as it does."""
     names = settings.register_
     metrics = {names.primary: primary, f"{names.primary}_low": primary - 0.05, **dict.fromkeys(names.guards, guard)}
     (root / "metrics").mkdir(exist_ok=True)
     (root / "metrics" / "evaluate.json").write_text(json.dumps({"activate": {}, "train": metrics}))
+    (root / "predictions").mkdir(exist_ok=True)
+    answers(primary, guard, data).to_parquet(root / "predictions" / "train.parquet")
+    run_id = json.loads((root / "models" / "train" / "run.json").read_text())["run_id"]
+    with open_run(root, "evaluate", run_id) as tracker:
+        tracker.log_artifacts(root / "predictions", "predictions")
+
+
+def new_run(root: Path, params: dict[str, object] | None = None) -> None:
+    """A run of another training, as `train` starts it."""
+    with open_run(root, "train", params=params) as tracker:
+        pass
+    (root / "models" / "train" / "run.json").write_text(json.dumps({"run_id": tracker.run_id}))
 
 
 def registered(root: Path) -> dict[str, object]:
@@ -96,23 +132,80 @@ def registered(root: Path) -> dict[str, object]:
 def test_champion_moves_only_through_the_gate(
     root: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for primary in (0.7, 0.5, 0.68):
+    champions = []
+    for primary in (0.7, 0.68, 0.72):
+        new_run(root)
         evaluated(root, settings, primary)
         register.run(settings, root)
         written = registered(root)
-        assert written["passed"] is (primary > 0.6)
-        assert written["champion"] == (1 if primary == 0.5 else written["version"])
+        champions.append(written["champion"])
+        assert written["passed"] is (primary >= 0.7)
         assert written["reasons"]
+    assert champions == [1, 1, 3]
     first, second, third = versions(root, settings.register_.model_name)
     assert (first.aliases, second.aliases, set(third.aliases)) == ((), (), {"champion", "challenger"})
-    assert second.metrics[settings.register_.primary] == 0.5
+    assert second.metrics[settings.register_.primary] == 0.68
     assert second.tags["gate"] == "failed"
-    assert first.run_id == json.loads((root / "models" / "train" / "run.json").read_text())["run_id"]
+    assert second.tags["trained_on"] == "scenes (circle)"
+    assert second.tags["evaluated_on"] == "scenes (circle), test: 10 images"
+    assert first.tags["test_data"] == second.tags["test_data"]
+    assert third.run_id == json.loads((root / "models" / "train" / "run.json").read_text())["run_id"]
     capsys.readouterr()
     show_models(settings.register_, root)
     output = capsys.readouterr().out
     assert "challenger" in output
-    assert "0.680" in output
+    assert "0.720" in output
+    assert "scenes (circle), test: 10 images" in output
+
+
+def test_a_run_that_is_registered_again_keeps_its_version(root: Path, settings: Settings) -> None:
+    for primary in (0.7, 0.7, 0.5):
+        evaluated(root, settings, primary)
+        register.run(settings, root)
+        assert registered(root)["version"] == 1
+    (only,) = versions(root, settings.register_.model_name)
+    assert only.metrics[settings.register_.primary] == 0.5
+    assert set(only.aliases) == {"champion", "challenger"}
+
+
+def test_numbers_of_other_test_data_are_never_compared(
+    root: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0.016 on the new data wins against a champion that has 0.7755 on the old and nothing on the new data."""
+    evaluated(root, settings, 0.7755)
+    register.run(settings, root)
+    asked = []
+
+    def ask(version: Version, *_: object) -> pd.DataFrame:
+        asked.append(version.number)
+        return answers({1: 0.0, 2: 0.016}[version.number], 0.0, "cells")
+
+    monkeypatch.setattr(register, "_asked", ask)
+    new_run(root)
+    evaluated(root, settings, 0.02, 0.1, "cells")
+    register.run(settings, root)
+    assert asked == [1]
+    assert registered(root)["champion"] == 2
+    assert "0.02 above version 1" in " ".join(registered(root)["reasons"])  # type: ignore[arg-type]
+    show_models(settings.register_, root)
+    assert "Columns with different test data do not compare" in capsys.readouterr().out
+
+
+def test_the_best_model_of_these_data_becomes_champion_if_the_champion_is_of_others(
+    root: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for data, primary in (("scenes", 0.7), ("cells", 0.3), ("scenes", 0.6)):
+        monkeypatch.setattr(register, "_asked", lambda *_, data=data: answers(0.0, 0.0, data))
+        new_run(root)
+        evaluated(root, settings, primary, data=data)
+        register.run(settings, root)
+    assert registered(root) | {"run_id": "", "reasons": []} == {
+        "run_id": "",
+        "version": 3,
+        "champion": 1,
+        "passed": False,
+        "reasons": [],
+    }
 
 
 @pytest.mark.parametrize(
@@ -139,9 +232,8 @@ def test_the_model_is_recovered_if_its_replacement_was_killed(root: Path, settin
 def test_comparison_shows_only_parameters_that_differ(root: Path, settings: Settings) -> None:
     evaluated(root, settings, 0.7)
     for steps in (5, 6):
-        with open_run(root, "train", params={"seed": 1, "train": {"steps": steps}}) as tracker:
-            pass
-        (root / "models" / "train" / "run.json").write_text(json.dumps({"run_id": tracker.run_id}))
+        new_run(root, {"seed": 1, "train": {"steps": steps}})
+        evaluated(root, settings, 0.7)
         register.run(settings, root)
     rows = comparison(versions(root, "vilam"), settings.register_)
     assert rows["train.steps"] == ["5", "6"]

@@ -83,10 +83,11 @@ def test_a_new_run_is_opened_if_mlflow_does_not_know_the_id(root: Path) -> None:
     assert tracker.run_id != "0" * 32
 
 
-def test_a_run_is_marked_failed_if_its_body_raises(root: Path) -> None:
-    with pytest.raises(RuntimeError), open_run(root, "train") as tracker:
-        raise RuntimeError
-    assert mlflow.get_run(tracker.run_id).info.status == "FAILED"
+@pytest.mark.parametrize(("error", "status"), [(RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_a_run_is_ended_if_its_body_raises(root: Path, error: type[BaseException], status: str) -> None:
+    with pytest.raises(error), open_run(root, "train") as tracker:
+        raise error
+    assert mlflow.get_run(tracker.run_id).info.status == status
 
 
 def test_the_first_error_is_reported_if_the_run_cannot_be_ended_either(

@@ -77,7 +77,7 @@ def finished(runs: Sequence[Run]) -> Iterator[Result]:
 def compare(results: Sequence[Result]) -> list[Comparison]:
     """Every arm with the baseline of the same fraction and seeds, by every metric, and at equal time if that was run.
 
-    Raises VilamError if the answers are not to the same instructions.
+    Raises VilamError if the answers are not to the same questions.
     """
     found = {(result.run.fraction, result.run.arm, result.run.seed): result for result in results}
     pairs: dict[tuple[str, float, str], list[tuple[Result, Result]]] = {}

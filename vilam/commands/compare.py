@@ -10,8 +10,9 @@ from rich import box
 from rich.table import Table
 
 from vilam.commands.table import as_text
-from vilam.errors import VilamError, first_line
+from vilam.errors import VilamError
 from vilam.evaluation.paired import Scores, paired_difference, scores
+from vilam.evaluation.questions import read_rows, version_of_questions
 
 PREDICTIONS = "predictions/train.parquet"
 RESAMPLES = 2000
@@ -22,7 +23,18 @@ def compare(first: str, second: str, root: Path) -> None:
 
     Raises VilamError if one has no answers, or the questions differ.
     """
-    print(comparison_table(_scores(first, root), _scores(second, root)))
+    sources = {"first": first, "second": second}
+    rows = {name: read_rows(_predictions(source, root)) for name, source in sources.items()}
+    described = [f"{name} {sources[name]}: {_questions(rows[name])}" for name in sources]
+    tasks = set.intersection(*({*each["task"]} for each in rows.values()))
+    if len({version_of_questions(each[each["task"].isin(tasks)]) for each in rows.values()}) > 1:
+        raise VilamError(f"compare: asked different questions: {'; '.join(described)}: evaluate both on the same data")
+    print("\n".join(described))
+    print(comparison_table(*(scores(each) for each in rows.values())))
+
+
+def _questions(rows: pd.DataFrame) -> str:
+    return f"{len(rows)} questions on {rows['image_id'].nunique()} images, test data {version_of_questions(rows)}"
 
 
 def comparison_table(first: Scores, second: Scores) -> str:
@@ -46,14 +58,6 @@ def _row(name: str, first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:
     yield f"{difference.low:+.3f} to {difference.high:+.3f}"
     yield "*" if difference.excludes_zero else ""
     yield str(len(first))
-
-
-def _scores(source: str, root: Path) -> Scores:
-    path = _predictions(source, root)
-    try:
-        return scores(pd.read_parquet(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise VilamError(f"{path}: not readable as the answers of an evaluation ({first_line(error)})") from None
 
 
 def _predictions(source: str, root: Path) -> Path:

@@ -31,6 +31,8 @@ def show_models(settings: RegisterSettings, root: Path) -> None:
     for name, cells in comparison(shown, settings).items():
         table.add_row(name, *cells)
     Console(width=None if sys.stdout.isatty() else 40 + 30 * len(shown)).print(table)
+    if len({version.tags.get("test_data") for version in shown}) > 1:
+        print("Columns with different test data do not compare: `register` asks the champion the new questions first.")
 
 
 def import_models(root: Path) -> None:
@@ -50,7 +52,9 @@ def comparison(shown: list[Version], settings: RegisterSettings) -> dict[str, li
         settings.primary: [_with_interval(v.metrics, settings.primary) for v in shown],
         **{name: [shown_value(v.metrics, name) for v in shown] for name in settings.guards},
         "git commit": [_short_commit(v.tags.get("git_commit", "-")) for v in shown],
-        "data version": [v.tags.get("data_version.records", "-")[:8] for v in shown],
+        "trained on": [v.tags.get("trained_on", "-") for v in shown],
+        "evaluated on": [v.tags.get("evaluated_on", "-") for v in shown],
+        "test data": [v.tags.get("test_data", "-") for v in shown],
         "registered (UTC)": [v.created.strftime("%Y-%m-%d %H:%M") for v in shown],
     }
     names = sorted({name for v in shown for name in v.params})

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
 
 from vilam.data.readers.images import as_rgb
+from vilam.data.records import DatasetCard
+from vilam.data.store import CARD, read_card
 from vilam.errors import VilamError
 from vilam.evaluation.drawing import draw, fit
 from vilam.geometry.boxes import Box
 from vilam.inference.predictor import GroundingResult, Predictor
+from vilam.layout import Layout
 from vilam.tasks.base import Reading
 
 
@@ -30,6 +35,8 @@ def predict(
     is no box. save: the file of a drawing of the answer.
     """
     opened, predictor = open_image(image), Predictor.from_pretrained(model)
+    for line in about(model, predictor.model.card, Path.cwd()):
+        print(f"vilam: {line}", file=sys.stderr)
     found = getattr(predictor, task)(opened, box if box is not None else text)
     output = {"image": str(image), **found.as_dict()}
     if then is not None:
@@ -37,6 +44,20 @@ def predict(
     print(json.dumps(output, indent=2))
     if save is not None:
         save_drawing(opened, found, box, text or found.words or "", save)
+
+
+def about(model: str, trained_on: DatasetCard, root: Path) -> Iterator[str]:
+    """Which model is asked, and a warning if it was trained on other data than the project has prepared."""
+    named = model
+    if model.startswith("models:/"):
+        from vilam.tracking.registry import pinned
+
+        named = f"{model} (version {pinned(model, root).rpartition('/')[2]})"
+    yield f"asking {named}, trained on {trained_on.title}"
+    if (Layout(root).records / CARD).is_file():
+        own = read_card(Layout(root).records)
+        if (own.name, own.categories) != (trained_on.name, trained_on.categories):
+            yield f"warning: this project's data are others, {own.title}: `vilam models` lists what is registered"
 
 
 def open_image(path: Path) -> Image.Image:

@@ -497,14 +497,14 @@ class EvaluateSettings(Described):
 
 
 class RegisterSettings(Described):
-    """The gate: a new model becomes champion if the primary metric and no guard is worse than the champion's."""
+    """The gate: a new model becomes champion if no champion so far did better on the same test data."""
 
     model_name: Annotated[str, Field(min_length=1)] = "vilam"
     """Name in the registry."""
     primary: str = "rec_box/acc_0.5"
-    """The metric that must not be below the champion's interval."""
+    """The metric that must not be below that of any champion so far."""
     guards: dict[str, Weight] = {"reg_class/accuracy": 0.02, "reg_caption/cider": 0.1}
-    """Metrics that may be below the champion's by this much, at most."""
+    """Metrics that may be below the best champion's so far by this much, at most."""
 
     @model_validator(mode="after")
     def _strict_metrics_decide(self) -> Self:

@@ -11,6 +11,8 @@ Keypoint = tuple[float, float, int]
 
 TRAIN = "train"
 """The name of the training split."""
+SHOWN = 4
+"""Categories in the title of a data set, at most."""
 EXPRESSION_KINDS = ("attribute", "position", "order", "relation", "class", "free")
 
 
@@ -143,3 +145,9 @@ class DatasetCard:
     counts: dict[str, dict[str, int]]
     unseen: tuple[str, ...] = ()
     domain: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name and the first categories, for people: ``voc (platelets, rbc, wbc)``."""
+        shown = ", ".join(self.categories[:SHOWN])
+        return f"{self.name} ({shown}{', …' if len(self.categories) > SHOWN else ''})"

@@ -27,10 +27,10 @@ class Evaluation:
     """The rows and the metrics of one model.
 
     rows: one per prediction, in their order, with the columns
-        instruction_id, task, split, image_id, content_id (the first image_id with the same content), region_id (of
-        tasks on groups the group's), question, expression, expression_kind, expression_length, truth, answer,
-        confidence, invalid, category, seen ("seen", "unseen", or "" if no category is held out), size (small,
-        medium, large), references (the region's expressions);
+        instruction_id, question_id (differs if what is asked, the image or the truth differ), task, split, image_id,
+        content_id (the first image_id with the same content), region_id (of tasks on groups the group's), question,
+        expression, expression_kind, expression_length, truth, answer, confidence, invalid, category, seen ("seen",
+        "unseen", or "" if no category is held out), size (small, medium, large), references (the region's expressions);
         the scores of the tasks: iou, intersection, union, oks, pck, correct, exact, cider, f1, perfect,
         existence_correct, num_true; NaN in the rows of other tasks;
         error_kind: of rec_box one of `vilam.evaluation.error_kinds.KINDS`, "" in the rows of other tasks;
@@ -66,16 +66,22 @@ def evaluate(
     if not predictions:
         raise VilamError("there are no answers to evaluate: do the splits of evaluate.splits hold instructions?")
     rows = pd.DataFrame(prediction_rows(predictions, records, card, round_trips or {}))
-    rows = rows.assign(error_kind=error_kinds(rows, records))
+    rows = with_cider(rows.assign(error_kind=error_kinds(rows, records)))
+    return Evaluation(rows, dict(metrics_of(rows, bootstrap, seed)))
+
+
+def with_cider(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the column cider; how much a word counts depends on the references of all of these rows."""
     described = rows[rows["task"] == "reg_caption"]
-    if len(described):
-        documents = described.drop_duplicates(["image_id", "region_id"])["references"].tolist()
-        scores = cider(described["answer"].tolist(), described["references"].tolist(), documents)
-        rows = rows.assign(cider=pd.Series(scores, index=described.index))
-    return Evaluation(rows, dict(_metrics(rows, bootstrap, seed)))
+    if described.empty:
+        return rows
+    documents = described.drop_duplicates(["image_id", "region_id"])["references"].tolist()
+    scores = cider(described["answer"].tolist(), described["references"].tolist(), documents)
+    return rows.assign(cider=pd.Series(scores, index=described.index))
 
 
-def _metrics(rows: pd.DataFrame, resamples: int, seed: int) -> Iterator[Metric]:
+def metrics_of(rows: pd.DataFrame, resamples: int, seed: int) -> Iterator[Metric]:
+    """All metrics of the rows of an evaluation, or of a part of them, with intervals of ``resamples``."""
     by_task = {task: rows[rows["task"] == task] for task in (*TASKS, *GROUP_TASKS)}
     for task, own in by_task.items():
         if task in TASKS or len(own):

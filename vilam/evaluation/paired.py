@@ -15,7 +15,7 @@ from vilam.evaluation.task_metrics import task_estimates
 from vilam.tasks import ALL_TASKS
 
 Scores = Mapping[str, pd.DataFrame]
-"""By metric: columns instruction_id, content_id, value, one row per answer; the mean of ``value`` is the metric."""
+"""By metric: columns question_id, content_id, value, one row per answer; the mean of ``value`` is the metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def _scores(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _scored(rows: pd.DataFrame, values: Floats) -> pd.DataFrame:
-    return rows[["instruction_id", "content_id"]].assign(value=values)
+    return rows[["question_id", "content_id"]].assign(value=values)
 
 
 def paired_difference(
@@ -67,10 +67,10 @@ def paired_difference(
 ) -> Difference:
     """The difference of one metric; ``arm`` and ``baseline`` hold the scores of each seed, in the same order.
 
-    Each answer is paired with the baseline's to the same instruction. The mean difference is taken for each seed, then
+    Each answer is paired with the baseline's to the same question. The mean difference is taken for each seed, then
     over the seeds. Whole images are resampled (by content), the same ones for all seeds. Source: the cluster
     bootstrap (Efron and Tibshirani, 1993) with its percentile interval, as in `vilam.evaluation.estimates.Bootstrap`.
-    Raises VilamError if the answers of a seed are not to the same instructions.
+    Raises VilamError if the answers of a seed are not to the same questions.
     """
     pairs = [_paired(ours, theirs) for ours, theirs in zip(arm, baseline, strict=True)]
     images = sorted(set().union(*(pair["content_id"] for pair in pairs)))
@@ -84,10 +84,10 @@ def paired_difference(
 
 
 def _paired(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
-    """Columns content_id and value, the difference; one row per instruction."""
-    if set(ours["instruction_id"]) != set(theirs["instruction_id"]):
-        raise VilamError("the answers to compare are not to the same instructions: evaluate both on the same data")
-    both = ours.merge(theirs, on=["instruction_id", "content_id"], suffixes=("", "_baseline"), validate="one_to_one")
+    """Columns content_id and value, the difference; one row per question."""
+    if set(ours["question_id"]) != set(theirs["question_id"]):
+        raise VilamError("the answers to compare are not to the same questions: evaluate both on the same data")
+    both = ours.merge(theirs, on=["question_id", "content_id"], suffixes=("", "_baseline"), validate="one_to_one")
     return both.assign(value=both["value"] - both["value_baseline"])[["content_id", "value"]]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,7 +54,9 @@ def prediction_rows(
     round_trips: for the instruction_id of a reg_caption prediction, the rec_box answer to its expression.
     Raises VilamError if a prediction has an image, a region, a group or a task that is unknown.
     """
-    bare, content_ids = _without_pixels(predictions, records)
+    bare, hashes = _without_pixels(predictions, records)
+    content_ids = content_ids_of(hashes)
+    digests = {image_id: _digest(record, hashes[image_id]) for image_id, record in bare.items()}
     regions = _described_regions(predictions, bare)
     for prediction in predictions:
         instruction = prediction.instruction
@@ -64,6 +68,7 @@ def prediction_rows(
             )
         parsed = ALL_TASKS[instruction.task].parse(prediction.answer, record.width, record.height)
         row = _common(prediction, parsed is None) | {"content_id": content_ids[instruction.image_id]}
+        row["question_id"] = _question_id(instruction, digests[instruction.image_id])
         # An unreadable answer scores 0, yet the union of its mask is the true area, as cumulative IoU needs it.
         reading = parsed or Reading()
         if instruction.task in GROUP_TASKS:
@@ -80,10 +85,36 @@ def content_ids_of(hashes: Mapping[str, str]) -> dict[str, str]:
     return {image_id: first.setdefault(content, image_id) for image_id, content in hashes.items()}
 
 
+def _digest(record: ImageRecord, image: str) -> str:
+    """Hex digits that differ if the image or what is true about it differs; ``image``: the hash of its content."""
+    regions = [
+        [
+            each.region_id,
+            each.box_xyxy,
+            each.category,
+            each.polygons,
+            each.keypoints,
+            [one.text for one in each.expressions],
+        ]
+        for each in record.regions
+    ]
+    groups = [[group.group_id, group.text, group.region_ids] for group in record.groups]
+    return hashlib.sha256(json.dumps([image, regions, groups]).encode()).hexdigest()
+
+
+def _question_id(instruction: Instruction, record: str) -> str:
+    """Hex digits that differ if what is asked, the image or the truth differ, but not for another wording.
+
+    record: the digest of the image's record.
+    """
+    asked = [instruction.instruction_id, instruction.expression, record]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
 def _without_pixels(
     predictions: Sequence[Prediction], records: Records
 ) -> tuple[dict[str, ImageRecord], dict[str, str]]:
-    """The records without their pixels, which would fill the memory, and the content ids; each image is read once."""
+    """The records without pixels, which would fill the memory, and the content hashes; each image is read once."""
     bare, hashes = {}, {}
     for image_id in dict.fromkeys(prediction.instruction.image_id for prediction in predictions):
         try:
@@ -93,7 +124,7 @@ def _without_pixels(
             raise VilamError(f"image {image_id} has an answer but no record: {advice}") from None
         hashes[image_id] = content_hash(record.image)
         bare[image_id] = replace(record, image=b"")
-    return bare, content_ids_of(hashes)
+    return bare, hashes
 
 
 def _described_regions(predictions: Sequence[Prediction], records: Mapping[str, ImageRecord]) -> dict[Key, Region]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,15 @@ from vilam.data.instructions import Instruction, read_instructions
 from vilam.data.store import RecordStore, content_hash
 from vilam.errors import VilamError
 from vilam.evaluation.evaluator import Evaluation
+from vilam.evaluation.headline import main_metrics
 from vilam.evaluation.plots import plots
-from vilam.evaluation.protocol import Answerer, ask, score
+from vilam.evaluation.protocol import Answerer, Answers, ask, score
+from vilam.evaluation.questions import tags_of_questions
 from vilam.evaluation.report import write_report
 from vilam.files import write_atomically
 from vilam.inference.model import Model
 from vilam.inference.resolve import ResolvedModel, resolve_model
-from vilam.launch import Processes, launch, process_group, rank
+from vilam.launch import ALONE, Processes, launch, process_group, rank
 from vilam.layout import Layout
 from vilam.models.build import LoadedModel, keep_features
 from vilam.models.device import best_device, precision
@@ -55,20 +57,17 @@ def _evaluate(resolved: Mapping[str, ResolvedModel], settings: Settings, layout:
     """All processes answer; the first one scores and writes."""
     chosen = settings.evaluate
     records = RecordStore(layout.records, *chosen.splits)
-    loaded = {stage: model.open() for stage, model in resolved.items()}
+    loaded = {stage: opened(model) for stage, model in resolved.items()}
     leaked = leaked_images(records, frozenset().union(*(each.seen for each in loaded.values())))
     instructions = [each for each in instructions_of(layout, chosen) if each.image_id not in leaked]
     if not instructions:
         raise VilamError(f"evaluate: every image of {_named(chosen)} was trained on: choose another split")
-    for each in loaded.values():
-        each.network.cast_frozen(precision("auto"))
-        if chosen.model is None:
+    if chosen.model is None:
+        for each in loaded.values():
             keep_features(each.network, settings.model)
-    answers = {}
-    for stage, each in loaded.items():
-        # The grammars are those of the data set of the evaluation, not of the one that the model was trained on.
-        model = Model.for_data(each.network.to(best_device(processes.rank)), each.tokenizer, records.card)
-        answers[stage] = ask(Answerer(model, records, chosen.batch_size, processes), instructions, chosen, stage)
+    answers = {
+        stage: answers_of(each, records, instructions, chosen, stage, processes) for stage, each in loaded.items()
+    }
     if processes.rank > 0:
         return
     evaluations = {stage: score(each, records, chosen, settings.seed) for stage, each in answers.items()}
@@ -80,6 +79,29 @@ def _evaluate(resolved: Mapping[str, ResolvedModel], settings: Settings, layout:
         _Report(evaluations, records, facts, chosen, layout).write(tracker)
     metrics = {stage: evaluation.metrics for stage, evaluation in evaluations.items()}
     write_atomically(layout.metrics("evaluate"), json.dumps(metrics, indent=2) + "\n")
+
+
+def opened(model: ResolvedModel) -> LoadedModel:
+    """The model, with its frozen parts in the precision in which it answers."""
+    loaded = model.open()
+    loaded.network.cast_frozen(precision("auto"))
+    return loaded
+
+
+def answers_of(
+    loaded: LoadedModel,
+    records: RecordStore,
+    instructions: Sequence[Instruction],
+    settings: EvaluateSettings,
+    title: str,
+    processes: Processes = ALONE,
+) -> Answers:
+    """A model's answers to the instructions about the records, and to the questions that follow from them.
+
+    The grammars are those of the records' data set, not of the one that the model was trained on.
+    """
+    model = Model.for_data(loaded.network.to(best_device(processes.rank)), loaded.tokenizer, records.card)
+    return ask(Answerer(model, records, settings.batch_size, processes), instructions, settings, title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +127,12 @@ class _Report:
             title="vilam",
             facts={**self.facts, **origin},
         )
-        tracker.log_metrics(list(self.evaluations.values())[-1].metrics)
+        evaluated = list(self.evaluations.values())[-1]
+        tracker.log_metrics(main_metrics(evaluated.metrics))  # first in MLflow's tables, which sort by name
+        tracker.log_metrics(_under("scores", evaluated.metrics))
         if before := self.evaluations.get("activate"):
-            tracker.log_metrics({f"after_activate/{name}": value for name, value in before.metrics.items()})
+            tracker.log_metrics(_under("scores_after_activate", before.metrics))
+        tracker.set_tags(tags_of_questions(self.records.card, evaluated.rows))
         tracker.log_artifacts(self.layout.reports, "report")
         tracker.log_artifacts(self.layout.predictions, "predictions")
 
@@ -119,6 +144,10 @@ class _Report:
             write_atomically(self.layout.predictions / f"{stage}.parquet", content)
         for name, table in plots(self.evaluations).items():
             write_atomically(self.layout.plot(name), table.to_csv(index=False))
+
+
+def _under(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{name}": value for name, value in metrics.items()}
 
 
 def models_of(settings: EvaluateSettings, root: Path) -> dict[str, ResolvedModel]:

@@ -75,10 +75,21 @@ def log_model(
             input_example=serving.input_example,
             pip_requirements=serving.requirements,
         )
-        mlflow.log_metrics({metric_name(key): value for key, value in metrics.items()}, model_id=logged.model_id)
+        _log_metrics(metrics, logged.model_id)
         with redirect_stderr(StringIO()):  # MLflow prints there what `register` prints itself
             made = mlflow.register_model(logged.model_uri, name, tags=dict(tags))
         return _version(MlflowClient().get_model_version(name, made.version))
+
+
+def update_version(name: str, number: int, metrics: Mapping[str, float], tags: Mapping[str, str]) -> Version:
+    """Give a registered version the metrics and tags of a later evaluation."""
+    with mlflow_errors():
+        client = MlflowClient()
+        found = client.get_model_version(name, str(number))
+        _log_metrics(metrics, _model_id(found))
+        for key, value in tags.items():
+            client.set_model_version_tag(name, str(number), key, value)
+        return _version(client.get_model_version(name, str(number)))
 
 
 def versions(root: Path, name: str) -> list[Version]:
@@ -173,11 +184,10 @@ def download_artifact(source: str, path: str, root: Path) -> Path:
 
 
 def _version(found: ModelVersion) -> Version:
-    model_id = str(found.source).removeprefix("models:/")  # the version's own model_id is empty
-    metrics = mlflow.get_logged_model(model_id).metrics or []
+    metrics = mlflow.get_logged_model(_model_id(found)).metrics or []
     return Version(
         number=int(found.version),
-        origin=found.tags.get(IMPORTED_FROM, model_id),
+        origin=found.tags.get(IMPORTED_FROM, _model_id(found)),
         aliases=tuple(found.aliases),
         metrics={metric.key: metric.value for metric in metrics},
         tags=dict(found.tags),
@@ -191,6 +201,15 @@ def _created(version: ModelVersion) -> datetime:
     if (first := version.tags.get(REGISTERED_AT)) is not None:
         return datetime.fromisoformat(first)
     return datetime.fromtimestamp(version.creation_timestamp / 1000, tz=UTC)
+
+
+def _model_id(version: ModelVersion) -> str:
+    """The logged model that a version is of; the version's own model_id is empty."""
+    return str(version.source).removeprefix("models:/")
+
+
+def _log_metrics(metrics: Mapping[str, float], model_id: str) -> None:
+    mlflow.log_metrics({metric_name(key): value for key, value in metrics.items()}, model_id=model_id)
 
 
 def _signature() -> ModelSignature:

@@ -72,8 +72,8 @@ def open_run(
 
     params: nested settings, logged as ``train.steps`` etc. A new run is tagged with the git commit and the data
     version. The environment variable VILAM_RUN_NAME replaces ``name``, and VILAM_RUN_TAGS (a JSON object) adds tags or
-    replaces them. The run is marked as failed if the body raises. Raises VilamError if the database or server cannot be
-    used.
+    replaces them. The run is marked as failed if the body raises, and as killed if the body is interrupted. Raises
+    VilamError if the database or server cannot be used.
     """
     name = os.environ.get("VILAM_RUN_NAME") or name
     extra_tags = json.loads(os.environ.get("VILAM_RUN_TAGS") or "{}")
@@ -85,7 +85,6 @@ def open_run(
             experiment_id=experiment_id(root),
             run_name=None if known else name,
             tags=None if known else {**origin_tags(root), **(tags or {}), **extra_tags},
-            log_system_metrics=True,
         )
         opened = _active()
     try:
@@ -96,7 +95,7 @@ def open_run(
         yield Tracker(opened.info.run_id, {k: v for k, v in opened.data.tags.items() if k.startswith(ORIGIN_TAGS)})
     except BaseException as error:
         try:
-            _end("FAILED")
+            _end("FAILED" if isinstance(error, Exception) else "KILLED")
         except VilamError as second:  # report the first error, which is the cause
             error.add_note(str(second))
         raise
