@@ -64,8 +64,7 @@ def answers(root: Path, run_id: str) -> str:
     return download_artifact(run_id, "predictions/answers.txt", root).read_text()
 
 
-@pytest.mark.parametrize("name", ["renamed", "50%20 off, ä#ü"])
-@pytest.mark.parametrize("move", [shutil.move, shutil.copytree])
+@pytest.mark.parametrize(("name", "move"), [("renamed", shutil.move), ("50%20 off, ä#ü", shutil.copytree)])
 def test_a_moved_or_copied_project_has_its_runs(
     name: str,
     move: Callable[[Path, Path], object],
