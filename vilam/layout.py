@@ -16,6 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def shipped() -> Path:
+    """The folder of the files that `vilam init` copies: in the installed package, or the checkout around it."""
+    packaged = Path(__file__).with_name("project")
+    return packaged if packaged.is_dir() else packaged.parents[1]
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The paths of the project whose folder is ``root``."""

@@ -58,7 +58,9 @@ def read_yaml(path: Path) -> Any:
     try:
         return parse_yaml(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
-        raise VilamError(f"{path}: not found: run vilam in the project's folder") from None
+        raise VilamError(
+            f"{path}: not found: run vilam in the project's folder, or make one: vilam init FOLDER"
+        ) from None
     except (OSError, UnicodeError) as error:
         raise VilamError(f"{path}: not readable: {error}") from None
 

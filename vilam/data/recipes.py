@@ -22,7 +22,7 @@ from pydantic import Field, field_validator, model_validator
 
 from vilam.config import RECIPE_SUFFIXES, Section, Sentence, checked, read_yaml
 from vilam.errors import VilamError
-from vilam.layout import Layout
+from vilam.layout import Layout, shipped
 
 Text = Annotated[str, Field(min_length=1)]
 Glob = Annotated[str, Field(min_length=1)]
@@ -349,8 +349,10 @@ class Recipe(Section):
 
 
 def recipe_files(root: Path) -> dict[str, Path]:
-    """The recipes of a project, by name."""
-    return {path.stem: path for path in sorted(Layout(root).recipes.glob("*.yaml"))}
+    """The recipes of a project, by name; those of the package if the folder has no configs/datasets."""
+    own = Layout(root).recipes
+    folder = own if own.is_dir() else Layout(shipped()).recipes
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def read_recipe(source: str, root: Path) -> Recipe:

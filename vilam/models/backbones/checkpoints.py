@@ -67,7 +67,9 @@ class Packaged:
         folders = list(spec.submodule_search_locations or ()) if spec else []
         found = next((path for folder in folders if (path := Path(folder) / self.file).is_file()), None)
         if found is None:
-            raise VilamError(f"{self.requirement} is not installed: make small")
+            raise VilamError(
+                f"{self.requirement} is not installed: make small, or pip install --no-deps -r requirements-small.lock"
+            )
         return found
 
     def provenance(self) -> dict[str, str]:

@@ -37,7 +37,9 @@ def gguf_language_model(source: Path, folder: Path) -> None:
     try:
         model = AutoModelForCausalLM.from_pretrained(**location, quantization_config=GgufConfig(dequantize=True))
     except ImportError as error:
-        raise VilamError(f"{source}: gguf is not installed: make small") from error
+        raise VilamError(
+            f"{source}: gguf is not installed: make small, or pip install --no-deps -r requirements-small.lock"
+        ) from error
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(**location).save_pretrained(folder)
 
@@ -51,7 +53,9 @@ def onnx_dinov2(source: Path, folder: Path) -> None:
     try:
         import onnx
     except ImportError as error:
-        raise VilamError(f"{source}: onnx is not installed: make small") from error
+        raise VilamError(
+            f"{source}: onnx is not installed: make small, or pip install --no-deps -r requirements-small.lock"
+        ) from error
     graph = onnx.load(source).graph
     values = {each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).copy()) for each in graph.initializer}
     weights = {name.removeprefix("backbone."): value for name, value in values.items() if name.startswith("backbone.")}
