@@ -40,7 +40,7 @@ check: setup  ## check lint, format, strict types and the arrows between the roo
 	pytest -q tests/test_architecture.py
 
 ui: setup  ## open MLflow and Prefect side by side; ctrl-C ends both
-	@bash scripts/ui.sh || test $$? -eq 130
+	@vilam ui
 
 serve: setup  ## serve the champion over HTTP on 127.0.0.1:5001 (see vilam/inference/serving.py)
 	@vilam serve --port $${SERVE_PORT:-5001}

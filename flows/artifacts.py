@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ from typing import Any
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from vilam.layout import Layout
+from vilam.tracking.address import ui_address
 
-MLFLOW_UI = "http://127.0.0.1:5000"
-"""Where `make ui` serves MLflow, unless MLFLOW_TRACKING_URI names a server."""
 WORST = "*_worst_0[12].jpg"
 """Images of the gallery that are shown: the two worst answers of each task."""
 
@@ -46,12 +44,12 @@ def show_metrics(stage: str, metrics: Mapping[str, Any]) -> None:
 
 def show_run(run_id: str) -> None:
     """A link to the run in MLflow."""
-    create_link_artifact(key="mlflow-run", link=f"{_mlflow()}/#/runs/{run_id}", link_text=f"MLflow run {run_id}")
+    create_link_artifact(key="mlflow-run", link=f"{ui_address()}/#/runs/{run_id}", link_text=f"MLflow run {run_id}")
 
 
 def show_report(run_id: str) -> None:
     """A link to the report in MLflow, since a browser does not open local files from a server's page."""
-    link = f"{_mlflow()}/get-artifact?path=report/index.html&run_uuid={run_id}"
+    link = f"{ui_address()}/get-artifact?path=report/index.html&run_uuid={run_id}"
     create_link_artifact(key="report", link=link, link_text="report with gallery: a single page")
 
 
@@ -68,11 +66,6 @@ def _run_id(root: Path) -> str | None:
     path = Layout(root).model("train") / "run.json"
     run_id: str | None = json.loads(path.read_text(encoding="utf-8")).get("run_id") if path.is_file() else None
     return run_id
-
-
-def _mlflow() -> str:
-    server = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return server.rstrip("/") if server.startswith("http") else os.environ.get("MLFLOW_UI", MLFLOW_UI)
 
 
 def _rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

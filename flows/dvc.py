@@ -1,4 +1,4 @@
-"""Runs DVC as a process whose lines are logged, and interrupts it if the flow is cancelled."""
+"""Runs DVC as a process whose lines are logged, and ends its stage if the flow is cancelled."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from pathlib import Path
 
 from vilam.errors import VilamError
 
-INTERRUPTIBLE = """
+DVC = """
 import runpy, signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, lambda number, frame: None)
 runpy.run_module("dvc", run_name="__main__")
 """
-"""`python -m dvc`, which ctrl-C ends also if a script started the worker in the background: that ignores SIGINT."""
+"""`python -m dvc`, which outlives SIGTERM: its stage ends, and DVC then fails in order and removes its copy."""
 FLUSH_SECONDS = 1.0
 """Lines within this time are logged as one record."""
 LAST_LINES = 5
 """Number of lines of the log that an error repeats."""
-SIGNALS = {15: signal.SIGINT, 10: signal.SIGINT, 3: signal.SIGKILL}
-"""What ends DVC, by the seconds that it may take; Prefect kills the flow itself after 30.
-
-The second SIGINT is for a process that was just starting at the first one and lost it.
-"""
+SIGNALS = (*[signal.SIGTERM] * 5, signal.SIGKILL)
+"""What ends DVC, one after the other; a stage that starts after the first one gets the next one."""
+PATIENCE = 5
+"""Seconds between two signals; Prefect kills the flow itself after 30."""
 
 
 def run_dvc(
@@ -44,7 +43,7 @@ def run_dvc(
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTIBLE, *words],
+        [sys.executable, "-c", DVC, *words],
         cwd=root,
         env={**os.environ, "PATH": path, **(environment or {})},
         stdout=subprocess.PIPE,
@@ -98,10 +97,10 @@ class _Log:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Interrupt DVC and its stage as ctrl-C in a terminal does: the stage closes its run, then DVC removes its copy."""
-    for seconds, number in SIGNALS.items():
+    """End the stage, which closes its run of MLflow; DVC ends then. Nothing is done if they have ended."""
+    for number in SIGNALS:
         if process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=seconds)
+                process.communicate(timeout=PATIENCE)

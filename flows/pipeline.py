@@ -36,6 +36,7 @@ def pipeline(overrides: Overrides | None = None) -> None:
     stages = read_stages(ROOT)
     progress = Progress(stages)
     if overrides and settings_of(overrides, "overrides"):  # an untouched form sends empty sections
+        check(overrides, ROOT)
         run_experiment(flow_run.name, overrides, stages, ROOT, progress)
         return
     for stage in stages:

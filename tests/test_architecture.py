@@ -42,7 +42,7 @@ ALLOWED = {
 }
 FLOWS = {
     *("vilam.cli", "vilam.config", "vilam.config.names", "vilam.errors", "vilam.layout", "vilam.overrides"),
-    "vilam.progress",
+    *("vilam.progress", "vilam.tracking.address"),
 }
 """Modules of vilam that flows/ may import."""
 HEAVY = {"torch", "transformers", "deepspeed", "mlflow", "prefect", "pandas", "numpy", "pyarrow", "matplotlib"}

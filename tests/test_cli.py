@@ -111,6 +111,8 @@ def run(settings, root):
         Path("begun").touch()
         time.sleep(60)
     finally:
+        Path("closing").touch()
+        time.sleep(0.5)
         Path("closed").touch()
 
 sys.modules["vilam.stages.train"] = stage = ModuleType("train")
@@ -131,6 +133,9 @@ def test_a_signal_ends_a_stage_in_order(number: signal.Signals, project: Path, t
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(number)
+    while not (tmp_path / "closing").exists():
+        time.sleep(0.01)
+    process.send_signal(number)  # changes nothing
     _, shown = process.communicate(timeout=60)
     assert (tmp_path / "closed").exists()
     assert (process.returncode, shown) == (130, "")

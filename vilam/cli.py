@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -172,6 +173,17 @@ def models(
 
 
 @app.command()
+def ui(
+    mlflow_port: Annotated[int, typer.Option(envvar="MLFLOW_PORT", help="MLflow's port.")] = 5000,
+    prefect_port: Annotated[int, typer.Option(envvar="PREFECT_PORT", help="Prefect's port.")] = 4200,
+) -> None:
+    """Serve the pages of MLflow and Prefect on this machine until ctrl-C."""
+    from vilam.commands.ui import show
+
+    show(Path.cwd(), mlflow_port, prefect_port)
+
+
+@app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="A run's id, a registry address, a project folder or a Parquet file.")],
     second: Annotated[str, typer.Argument(help="The same; differences are second minus first.")],
@@ -277,6 +289,12 @@ def parse_box(text: str, option: str) -> tuple[float, float, float, float]:
     return x1, y1, x2, y2
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as ctrl-C does, but once: what closes is not interrupted again."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line; a VilamError is one line on stderr and exit status 1, anything else keeps its traceback.
 
@@ -286,7 +304,7 @@ def main() -> None:
         os.environ.setdefault(name, value)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _interrupt)
     try:
         app()
     except VilamError as error:

@@ -45,6 +45,18 @@ def test_a_run_is_linked_if_there_is_one(
     assert all(link == "http://127.0.0.1:5000/#/runs/abc" for link in shown.values())
 
 
+@pytest.mark.parametrize(
+    ("name", "address"), [("MLFLOW_UI", "http://127.0.0.1:5317"), ("MLFLOW_TRACKING_URI", "https://mlflow.example/")]
+)
+def test_links_lead_to_where_mlflow_is_shown(
+    name: str, address: str, shown: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`vilam ui` prints MLFLOW_UI for runs that are started in other terminals."""
+    monkeypatch.setenv(name, address)
+    artifacts.show_stage("train", trained(tmp_path, {"run_id": "abc"}))
+    assert shown == {"mlflow-run": f"{address.rstrip('/')}/#/runs/abc"}
+
+
 def test_the_worst_answers_of_each_task_are_shown(shown: dict[str, str], tmp_path: Path) -> None:
     gallery = trained(tmp_path, {"run_id": "abc"}) / "reports" / "gallery"
     gallery.mkdir(parents=True)

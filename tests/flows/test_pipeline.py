@@ -86,6 +86,12 @@ def test_overrides_run_in_a_copy_of_the_workspace(small: Path, capsys: pytest.Ca
     assert stages_of(shown["progress"]) == {"train": "done", "register": "done"}
 
 
+def test_overrides_that_do_not_fit_run_no_stage(small: Path) -> None:
+    with pytest.raises(VilamError, match="source voc reads files: set"):
+        pipeline({"prepare": {"source": "voc"}})
+    assert "- **train**: waiting" in str(artifacts()["progress"].description)
+
+
 def test_a_failed_stage_reports_why(small: Path) -> None:
     (small / "params.yaml").write_text((small / "params.yaml").read_text().replace("seed: 42", "seed: 13"))
     with pytest.raises(VilamError, match=r"dvc repro --single-item train` ended with 255.*vilam: unlucky"):
@@ -94,21 +100,18 @@ def test_a_failed_stage_reports_why(small: Path) -> None:
 
 
 @pytest.fixture
-def ignored_interrupts() -> Iterator[None]:
-    """SIGINT is ignored, as in a worker that a script starts in the background; Prefect's SIGTERM ends no test."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
+def ignored_sigterm() -> Iterator[None]:
+    """Prefect sends SIGTERM on to the process, which would end the tests."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
     yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("overrides", [{"seed": 17}, {}])
 def test_a_cancelled_run_leaves_nothing_behind(
-    small: Path, overrides: dict[str, int], ignored_interrupts: None, monkeypatch: pytest.MonkeyPatch
+    small: Path, overrides: dict[str, int], ignored_sigterm: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its stage ends as after ctrl-C, so that it can close what is open, and DVC removes its copy and its refs."""
+    """Its stage has the time to close what is open, and DVC removes its copy and its refs."""
     marks = small / "marks"
     marks.mkdir()
     monkeypatch.setenv("MARKS", str(marks))
