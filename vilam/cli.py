@@ -207,6 +207,20 @@ def table(
 
 
 @app.command()
+def plots(
+    revisions: Annotated[
+        list[str] | None,
+        typer.Argument(help="Experiments or git revisions to compare; one is compared with the working tree."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="A folder for a PNG of each plot.")] = None,
+) -> None:
+    """Draw all plots of dvc.yaml on one page that opens without a network."""
+    from vilam.commands.plots import plots
+
+    plots(Path.cwd(), revisions or (), images)
+
+
+@app.command()
 def ablate(
     file: Annotated[Path, typer.Argument(help="Arms, seeds and fractions, such as configs/ablations/scenes.yaml.")],
     table: Annotated[bool, typer.Option("--table", help="Run nothing; show the finished results.")] = False,

@@ -5,6 +5,7 @@ models/STAGE                         what `activate` and `train` write
 models/registered                    the registered versions, for others
 metrics/STAGE.json, metrics/plots    numbers, and the tables of the plots
 predictions, reports                 what `evaluate` writes
+dvc_plots                            the page of all plots
 checkpoints/STAGE/KEY                unfinished training
 ablations/NAME                       all jobs of an ablation
 mlruns                               MLflow's database and artifacts
@@ -59,6 +60,11 @@ class Layout:
     def plot(self, name: str) -> Path:
         """The table of a plot, as CSV."""
         return self.root / "metrics" / "plots" / f"{name}.csv"
+
+    @property
+    def plots_page(self) -> Path:
+        """The page of all plots, where DVC writes its own."""
+        return self.root / "dvc_plots" / "index.html"
 
     @property
     def predictions(self) -> Path:

@@ -35,7 +35,9 @@ def test_a_project_is_a_repository_whose_stages_dvc_reads(tmp_path: Path) -> Non
     folder = tmp_path / "my project"
     assert "first commit" in init(folder)
     assert run(folder, "git", "status", "--porcelain") == ""
-    assert {"params.yaml", "flows/pipeline.py", ".dvc/config"} <= {*run(folder, "git", "ls-files").splitlines()}
+    assert {"params.yaml", "flows/pipeline.py", ".dvc/config", ".dvc/plots/bars.json"} <= {
+        *run(folder, "git", "ls-files").splitlines()
+    }
     assert dvc(folder, "stage", "list", "--name-only").split() == list(STAGES)
     assert "changed" in dvc(folder, "status")
     load_settings(folder / "params.yaml")

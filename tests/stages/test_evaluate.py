@@ -95,7 +95,7 @@ def test_further_questions_change_no_strict_metric(root, changes, prefix, names)
 
 
 FILES = [f"predictions/{stage}.parquet" for stage in ("activate", "train")]
-FILES += ["metrics/evaluate.json", "metrics/plots/evaluate_tasks.csv", "metrics/plots/evaluate_coverage.csv"]
+FILES += ["metrics/evaluate.json", "metrics/plots/evaluate_rates.csv", "metrics/plots/evaluate_coverage.csv"]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -165,6 +165,11 @@ def test_the_metrics_are_logged_to_the_run_of_the_training(root):
     assert logged["scores_after_activate/rec_box/acc_0.5"] == metrics["activate"]["rec_box/acc_0.5"]
     names = {item.path for item in client.list_artifacts(run_id)}
     assert {"report", "predictions"} <= names
+    in_front = [name for name in sorted(logged) if not name.startswith(("scores", "train/"))]
+    assert in_front == sorted(logged)[: len(in_front)]
+    assert {"rec_box", "reg_class", "reg_caption"} <= {*in_front} and not [name for name in in_front if "/" in name]
+    view = json.loads(client.get_experiment_by_name("vilam").tags["mlflow.sharedViewState.main"])
+    assert {f"metrics.`{name}`" for name in in_front} <= {*view["selectedColumns"]}
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 from typing import Any
@@ -29,17 +28,30 @@ def test_the_validation_set_has_one_question_per_task_and_image(project):
     assert {each.task for each in chosen} == set(TASKS)
 
 
-def test_write_history_writes_a_row_per_step_and_the_last_numbers(tmp_path):
+def test_write_history_writes_what_was_measured_and_the_last_numbers(tmp_path):
     history = History(images=64)
     history.add(20, {"loss": 2.0, "learning_rate": 0.1})
+    history.add(21, {"cycle_iou": 0.3})
     history.add(40, {"loss": 1.0, "learning_rate": 0.05})
     history.add(40, {"val_loss": 1.5})
     module.write_history(history, "train", Layout(tmp_path))
-    with (tmp_path / "metrics" / "plots" / "train_loss.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == ["20", "40"] and rows[0]["val_loss"] == "" and rows[1]["val_loss"] == "1.5"
+    tables = {
+        file.stem: file.read_text().splitlines()[1:] for file in (tmp_path / "metrics" / "plots").glob("train_*.csv")
+    }
+    assert tables == {
+        "train_loss": ["20,loss,2.0", "20,learning_rate,0.1", "40,loss,1.0", "40,learning_rate,0.05"],
+        "train_validation": ["40,val_loss,1.5"],
+        "train_cycle": ["21,cycle_iou,0.3"],
+    }
     content = json.loads((tmp_path / "metrics" / "train.json").read_text())
-    assert content == {"loss": 1.0, "learning_rate": 0.05, "val_loss": 1.5, "steps": 40, "images": 64}
+    assert content == {
+        "loss": 1.0,
+        "learning_rate": 0.05,
+        "cycle_iou": 0.3,
+        "val_loss": 1.5,
+        "steps": 40,
+        "images": 64,
+    }
 
 
 def test_the_checkpoint_folder_depends_on_settings_and_data(project, tmp_path):

@@ -159,7 +159,7 @@ def test_without_a_teacher_no_model_is_loaded_and_the_histogram_is_empty(tmp_pat
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
     table = pd.read_csv(tmp_path / "metrics" / "plots" / "synthesize_round_trip.csv")
-    assert len(table) == 10 and table["num_samples"].sum() == 0
+    assert list(table.columns) == ["iou", "num_samples", "num_accepted"] and table.empty
     metrics = json.loads((tmp_path / "metrics" / "synthesize.json").read_text(encoding="utf-8"))
     assert metrics["teacher"]["model"] == "" and metrics["teacher"]["num_regions"] == 0
 
@@ -229,7 +229,7 @@ def test_the_tally_agrees_with_the_rows(projects):
     generated = rows[(rows["expression_source"] == "model") & (rows["task"] == "rec_box")]
     teacher = metrics["teacher"]
     assert teacher["model"] == "models:/vilam/1" and teacher["num_expressions"] == len(generated) > 0
-    assert teacher["num_samples"] == table["num_samples"].sum() == 4 * teacher["num_regions"]
+    assert len(table) == 10 and teacher["num_samples"] == table["num_samples"].sum() == 4 * teacher["num_regions"]
     assert teacher["accepted_samples"] == pytest.approx(table["num_accepted"].sum() / teacher["num_samples"], abs=1e-4)
     described = generated.groupby(["image_id", "region_id"]).ngroups
     assert teacher["described_regions"] == pytest.approx(described / teacher["num_regions"], abs=1e-4)

@@ -15,8 +15,16 @@ from vilam.files import write_atomically
 from vilam.layout import shipped
 
 LAID = (
-    *("configs", "docs", "flows", ".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "data/README.md"),
-    *("dvc.yaml", "mlruns/README.md", "params.yaml", "prefect.toml", "prefect.yaml", "requirements-small.lock"),
+    *("configs", "docs", "flows", ".dvc/.gitignore", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore"),
+    *(
+        "data/README.md",
+        "dvc.yaml",
+        "mlruns/README.md",
+        "params.yaml",
+        "prefect.toml",
+        "prefect.yaml",
+        "requirements-small.lock",
+    ),
 )
 """Files and folders that are copied; pyproject.toml puts the same ones into the wheel."""
 LEFT_OUT = {"__pycache__", "images"}
@@ -33,6 +41,7 @@ README = """\
     pip install -r requirements.txt                        # the package
     dvc repro                                              # data, two phases of training, evaluation, registry
     vilam table                                            # the metrics, and where to find the report
+    vilam ui                                               # runs and models in a browser
     vilam predict IMAGE --locate "the red disc"            # ask the model
     vilam datasets                                         # the data sets that vilam reads
     dvc exp run -S prepare.source=voc -S prepare.root=DIR  # train on one of them, as an experiment

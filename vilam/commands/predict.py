@@ -57,7 +57,7 @@ def about(model: str, trained_on: DatasetCard, root: Path) -> Iterator[str]:
     if (Layout(root).records / CARD).is_file():
         own = read_card(Layout(root).records)
         if (own.name, own.categories) != (trained_on.name, trained_on.categories):
-            yield f"warning: this project's data are others, {own.title}: `vilam models` lists what is registered"
+            yield f"warning: this project's data are others, {own.title}: --model models/train asks its own model"
 
 
 def open_image(path: Path) -> Image.Image:

@@ -53,9 +53,10 @@ class Descriptions:
         }
 
     def histogram(self) -> pd.DataFrame:
-        """Samples by round-trip IoU: columns iou ("0.5-0.6"), num_samples, num_accepted."""
+        """Samples by round-trip IoU: columns iou ("0.5-0.6"), num_samples, num_accepted; no rows without samples."""
         names = [f"{i / BINS:.1f}-{(i + 1) / BINS:.1f}" for i in range(BINS)]
-        return pd.DataFrame({"iou": names, "num_samples": self.tally[:, 0], "num_accepted": self.tally[:, 1]})
+        table = pd.DataFrame({"iou": names, "num_samples": self.tally[:, 0], "num_accepted": self.tally[:, 1]})
+        return table if self.tally.any() else table.head(0)
 
 
 def merged(parts: Iterable[Descriptions]) -> Descriptions:

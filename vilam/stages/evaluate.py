@@ -16,7 +16,7 @@ from vilam.data.instructions import Instruction, read_instructions
 from vilam.data.store import RecordStore, content_hash
 from vilam.errors import VilamError
 from vilam.evaluation.evaluator import Evaluation
-from vilam.evaluation.headline import main_metrics
+from vilam.evaluation.headline import MAIN, main_metrics
 from vilam.evaluation.plots import plots
 from vilam.evaluation.protocol import Answerer, Answers, ask, score
 from vilam.evaluation.questions import tags_of_questions
@@ -29,7 +29,8 @@ from vilam.layout import Layout
 from vilam.models.build import LoadedModel, keep_features
 from vilam.models.device import best_device, precision
 from vilam.tasks import ALL_TASKS
-from vilam.tracking.runs import Tracker, open_run
+from vilam.tracking.runs import SCORES, Tracker, open_run
+from vilam.tracking.view import save_view
 
 OTHER = "other"
 """The key of the metrics of `evaluate.model`; those of this project's models have their stages as keys."""
@@ -129,9 +130,10 @@ class _Report:
         )
         evaluated = list(self.evaluations.values())[-1]
         tracker.log_metrics(main_metrics(evaluated.metrics))  # first in MLflow's tables, which sort by name
-        tracker.log_metrics(_under("scores", evaluated.metrics))
+        tracker.log_metrics(_under(SCORES, evaluated.metrics))
         if before := self.evaluations.get("activate"):
-            tracker.log_metrics(_under("scores_after_activate", before.metrics))
+            tracker.log_metrics(_under(f"{SCORES}_after_activate", before.metrics))
+        save_view([*MAIN])
         tracker.set_tags(tags_of_questions(self.records.card, evaluated.rows))
         tracker.log_artifacts(self.layout.reports, "report")
         tracker.log_artifacts(self.layout.predictions, "predictions")

@@ -64,7 +64,7 @@ def train_stage(
     checkpoints: Checkpoints,
     log: Log,
 ) -> History:
-    """Trains ``start`` on the tasks; writes models/STAGE, metrics/STAGE.json and its loss curve."""
+    """Trains ``start`` on the tasks; writes models/STAGE, metrics/STAGE.json and its curves."""
     own: OptimiserSettings = getattr(settings, stage)
     if own.threads:
         torch.set_num_threads(own.threads)
@@ -104,13 +104,29 @@ def validation_set(instructions: Iterable[Instruction], num_images: int) -> Sequ
 
 
 def write_history(history: History, stage: str, layout: Layout) -> None:
-    """Writes metrics/STAGE.json with the last numbers and metrics/plots/STAGE_loss.csv with all of them."""
+    """Writes metrics/STAGE.json with the last numbers and the curves of all of them, metrics/plots/STAGE_NAME.csv."""
+    for name, table in curves(history.rows).items():
+        if (stage, name) != ("activate", "cycle"):  # it never has one
+            write_atomically(layout.plot(f"{stage}_{name}"), table)
     names = sorted({name for row in history.rows for name in row} - {"step"})
-    table = StringIO()
-    writer = csv.DictWriter(table, ["step", *names], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history.rows)
-    write_atomically(layout.plot(f"{stage}_loss"), table.getvalue())
     last = {name: row[name] for row in history.rows for name in names if name in row}
     content = {**last, "steps": history.rows[-1]["step"] if history.rows else 0, "images": history.images}
     write_atomically(layout.metrics(stage), json.dumps(content, indent=2) + "\n")
+
+
+def curves(rows: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """The rows of a history as CSV tables with the columns step, metric, value, by the kind of metric.
+
+    Each kind is measured at steps of its own: one table with a column for each metric would have empty cells, which
+    DVC's plots draw as 0. Without a cycle its table has no rows.
+    """
+    tables = {"loss": StringIO(), "validation": StringIO(), "cycle": StringIO()}
+    writers = {kind: csv.writer(table, lineterminator="\n") for kind, table in tables.items()}
+    for writer in writers.values():
+        writer.writerow(["step", "metric", "value"])
+    for row in rows:
+        for name, value in row.items():
+            if name != "step":
+                kind = {"val": "validation", "cycle": "cycle"}.get(name.partition("_")[0], "loss")
+                writers[kind].writerow([row["step"], name, value])
+    return {kind: table.getvalue() for kind, table in tables.items()}

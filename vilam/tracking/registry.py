@@ -23,7 +23,7 @@ from vilam.files import read_json
 from vilam.layout import Layout
 from vilam.tracking.address import server, without_password
 from vilam.tracking.connection import connect, is_empty, mlflow_errors
-from vilam.tracking.runs import metric_name
+from vilam.tracking.runs import SCORES, metric_name
 
 IMPORTED_FROM = "imported_from"
 """The tag of an imported version: the id of the logged model that was exported."""
@@ -189,7 +189,7 @@ def _version(found: ModelVersion) -> Version:
         number=int(found.version),
         origin=found.tags.get(IMPORTED_FROM, _model_id(found)),
         aliases=tuple(found.aliases),
-        metrics={metric.key: metric.value for metric in metrics},
+        metrics={metric.key.removeprefix(f"{SCORES}/"): metric.value for metric in metrics},
         tags=dict(found.tags),
         run_id=str(found.run_id),
         params=mlflow.get_run(found.run_id).data.params if found.run_id else {},
@@ -209,7 +209,8 @@ def _model_id(version: ModelVersion) -> str:
 
 
 def _log_metrics(metrics: Mapping[str, float], model_id: str) -> None:
-    mlflow.log_metrics({metric_name(key): value for key, value in metrics.items()}, model_id=model_id)
+    """They are metrics of the open run too: under the names that `evaluate` has given them there."""
+    mlflow.log_metrics({f"{SCORES}/{metric_name(key)}": value for key, value in metrics.items()}, model_id=model_id)
 
 
 def _signature() -> ModelSignature:

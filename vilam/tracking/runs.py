@@ -31,6 +31,10 @@ ORIGIN_TAGS = ("git_commit", "data_version.")
 """Prefixes of the tags that `origin_tags` makes."""
 
 
+SCORES = "scores"
+"""The first part of the names of the metrics of `evaluate` in MLflow, but of those that stand for a whole task."""
+
+
 class Tracker:
     """An open run of MLflow with the id ``run_id``."""
 

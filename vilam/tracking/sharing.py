@@ -156,7 +156,8 @@ def _import(origin: str, content: Mapping[str, Any], folder: Path, root: Path, s
         if (folder / PREDICTIONS).is_file():
             mlflow.log_artifact(str(folder / PREDICTIONS), Path(PREDICTIONS).parent.as_posix())
         tags = {**content["tags"], IMPORTED_FROM: origin, REGISTERED_AT: content["created"]}
-        made = log_model(folder / "model", content["metrics"], content["name"], tags, serving)
+        own = {name: value for name, value in content["metrics"].items() if name not in content["run"]["metrics"]}
+        made = log_model(folder / "model", own, content["name"], tags, serving)  # it has those of its run too
     with mlflow_errors():
         MlflowClient().set_terminated(run_id, end_time=content["run"]["end_time"])
         MlflowClient().set_tag(run_id, f"{IMPORTED_FROM}.{origin}", str(made.number))
