@@ -31,11 +31,7 @@ PATIENCE = 5
 
 
 def run_dvc(
-    words: Sequence[str],
-    root: Path,
-    log: Callable[[str], None],
-    read: Callable[[str], None] | None = None,
-    environment: dict[str, str] | None = None,
+    words: Sequence[str], root: Path, log: Callable[[str], None], read: Callable[[str], None] | None = None
 ) -> None:
     """Run ``dvc WORDS`` in ``root``, log its lines and give each to ``read``; end it with its stage if the caller ends.
 
@@ -45,7 +41,7 @@ def run_dvc(
     process = subprocess.Popen(
         [sys.executable, "-c", DVC, *words],
         cwd=root,
-        env={**os.environ, "PATH": path, **(environment or {})},
+        env={**os.environ, "PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,20 +19,16 @@ from prefect.logging import get_run_logger
 
 from flows.artifacts import show_gallery, show_metrics, show_report, show_run
 from flows.dvc import run_dvc
-from flows.overrides import assignments, check
+from flows.overrides import assignments
 from flows.progress import Progress
-from vilam.config import REGISTERED
-from vilam.layout import Layout
-from vilam.overrides import put
 
 
 @task(task_run_name="experiment {name}", cache_policy=NO_CACHE)
 def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], root: Path, progress: Progress) -> None:
     """Run ``dvc exp run -S …`` under ``name``; raises VilamError if the overrides do not fit or a stage fails."""
-    settings = [f"-S={assigned}" for assigned in assignments(_with_absolute_folders(overrides, root))]
-    words = ["exp", "run", "--temp", "--name", name, *settings]
+    words = ["exp", "run", "--temp", "--name", name, *(f"-S={assigned}" for assigned in assignments(overrides))]
     with progress:
-        run_dvc(words, root, get_run_logger().info, progress.read, {"VILAM_MLRUNS": str(Layout(root).runs)})
+        run_dvc(words, root, get_run_logger().info, progress.read)
     for stage in stages:
         if metrics := _metrics(name, stage, root):
             show_metrics(stage, metrics)
@@ -45,22 +40,6 @@ def run_experiment(name: str, overrides: Mapping[str, Any], stages: list[str], r
         words = ["get", ".", "reports/gallery", "--rev", name, "--out", str(gallery)]
         run_dvc(words, root, get_run_logger().debug)
         show_gallery(gallery)
-
-
-def _with_absolute_folders(overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """The overrides, with an absolute path for every folder that they or params.yaml name: the copy is elsewhere."""
-    settings, absolute = check(overrides, root), deepcopy(dict(overrides))
-    models = {
-        "synthesize.teacher": settings.synthesize.teacher,
-        "model.fine_tune_from": settings.model.fine_tune_from,
-        "evaluate.model": settings.evaluate.model,
-    }
-    folders = {name: Path(model) for name, model in models.items() if model and not REGISTERED.fullmatch(model)}
-    if settings.prepare.root is not None:
-        folders["prepare.root"] = settings.prepare.root
-    resolved = {name: str((root / path).resolve()) for name, path in folders.items() if not path.is_absolute()}
-    put(absolute, resolved, "overrides")
-    return absolute
 
 
 def _metrics(name: str, stage: str, root: Path) -> dict[str, Any]:

@@ -26,18 +26,18 @@ its section. Settings are checked before anything runs. `python scripts/settings
 
 ## Change a setting
 
-In `params.yaml`, by hand or by a command that also runs what depends on the change:
+By hand in `params.yaml`, then `dvc repro`; or for one run in a copy of the project ([experiments.md](experiments.md)):
 
 ```
-dvc exp run -S train.steps=500                          # a setting that params.yaml names
-dvc exp run -S ++train.threads=1                        # any setting, whether it names it or not
-dvc exp run -S +train.tasks.presence=1                  # one more entry of a mapping
-dvc exp run -S train.tasks=null -S 'train.tasks={rec_box: 3, reg_class: 2}'   # a mapping as a whole
+dvc exp run --temp -S train.steps=500                   # a setting that params.yaml names
+dvc exp run --temp -S ++train.threads=1                 # any setting, whether it names it or not
+dvc exp run --temp -S +train.tasks.presence=1           # one more entry of a mapping
+dvc exp run --temp -S train.tasks=null -S 'train.tasks={rec_box: 3, reg_class: 2}'   # a mapping as a whole
 python -m flows.pipeline train.threads=1 'train.tasks={rec_box: 3, reg_class: 2}'
 ```
 
-DVC leaves a change of `-S` in `params.yaml`, also if the run fails; `git restore params.yaml` takes it back.
-With `--temp`, and in the flow, the run has a folder of its own, and the file stays unchanged.
+Without `--temp`, DVC writes the change into `params.yaml`, blanks every `null` there, and leaves both, also if the run
+fails; `git restore params.yaml` takes it back. The flow always runs in a copy.
 
 A section is merged: the settings that you name change, the others stay. A mapping that is one setting is replaced as a
 whole in a preset of `vilam use`, in the arguments of `python -m flows.pipeline` and in Prefect's form:

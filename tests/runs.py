@@ -101,14 +101,23 @@ def kill_when(child: int, ready: Callable[[], bool]) -> None:
 
 
 def train_and_kill(folder: Path) -> None:
-    """``whole`` runs all stages; ``killed`` starts from its phase 1, and its training is killed twice."""
+    """``whole`` runs all stages; ``killed`` starts from its phase 1, and its training is killed twice.
+
+    First it runs in a copy, as DVC runs an experiment; the copy is then removed.
+    """
     whole, killed = folder / "whole", folder / "killed"
     for number, stage in enumerate(STAGES):
         finish(start(whole, stage, number))
     shutil.copytree(whole / "data", killed / "data")
     shutil.copytree(whole / "models" / "activate", killed / "models" / "activate")
+    copy = killed / ".dvc" / "tmp" / "exps" / "tmp1"
+    for part in ("data", "models"):
+        shutil.copytree(killed / part, copy / part)
+    for part in ("params.yaml", "configs"):
+        (copy / part).symlink_to(killed / part)
     # Once after the first checkpoint, once while a later one is written.
-    kill_when(start(killed, "train", 1), lambda: any(killed.glob("checkpoints/train/*/step-000002/manifest.json")))
+    kill_when(start(copy, "train", 1), lambda: any(killed.glob("checkpoints/train/*/step-000002/manifest.json")))
+    shutil.rmtree(copy)
     kill_when(start(killed, "train", 2), lambda: any(killed.glob("checkpoints/train/*/step-000006")))
     left = sorted(str(path.relative_to(killed)) for path in killed.glob("checkpoints/train/*/step-*/*"))
     (killed / "left.txt").write_text("\n".join(left))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,3 +146,36 @@ def test_push_and_pull_restore_the_data(tmp_path: Path, project: Path) -> None:
     pulled = dvc(repository, "pull")
     assert pulled.returncode == 0, pulled.stderr
     assert (repository / "data" / "records" / "shard.parquet").read_bytes() == bytes(range(256))
+
+
+STAGE = """
+import json, yaml
+from pathlib import Path
+from vilam.tracking.runs import open_run
+with open_run(Path.cwd(), "train", tags={}) as tracker:
+    tracker.log_metrics({"seed": yaml.safe_load(Path("params.yaml").read_text())["seed"]})
+Path("metrics").mkdir()
+Path("metrics/train.json").write_text(json.dumps({"run_id": tracker.run_id}))
+"""
+GRAPH = "stages: {train: {cmd: python stage.py, params: [seed], metrics: [{metrics/train.json: {cache: false}}]}}\n"
+
+
+def test_experiments_of_the_queue_two_at_a_time_log_to_the_mlflow_of_the_project(tmp_path: Path) -> None:
+    """Each creates the database if it is missing; the copies in which they run are gone afterwards."""
+    for name, content in {"stage.py": STAGE, "dvc.yaml": GRAPH, "params.yaml": "seed: 1\n"}.items():
+        (tmp_path / name).write_text(content)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    who = {f"GIT_{role}_{what}": "nobody@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {**os.environ, **who, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[1])}
+    for command in (
+        *("git init -q", "dvc init -q", "git add .", "git commit -qm Begin"),
+        "dvc exp run --queue --name one -S seed=2",
+        "dvc exp run --queue --name two -S seed=3",
+        "dvc exp run --run-all -j 2",
+    ):
+        done = subprocess.run(command.split(), cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    with sqlite3.connect(tmp_path / "mlruns" / "mlflow.db") as database:
+        runs = database.execute("SELECT name, status, value FROM runs JOIN metrics USING (run_uuid) ORDER BY name")
+        assert runs.fetchall() == [("one: train", "FINISHED", 2.0), ("two: train", "FINISHED", 3.0)]
+    assert not list(tmp_path.glob(".dvc/tmp/exps/tmp*"))

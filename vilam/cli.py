@@ -173,6 +173,15 @@ def models(
 
 
 @app.command()
+def experiments(params: ParamsFile = Path("params.yaml")) -> None:
+    """List the DVC experiments: the settings that differ, the main metrics, the registered versions."""
+    from vilam.commands.experiments import show_experiments
+    from vilam.config import load_settings
+
+    show_experiments(load_settings(params).register_, Path.cwd())
+
+
+@app.command()
 def ui(
     mlflow_port: Annotated[int, typer.Option(envvar="MLFLOW_PORT", help="MLflow's port.")] = 5000,
     prefect_port: Annotated[int, typer.Option(envvar="PREFECT_PORT", help="Prefect's port.")] = 4200,

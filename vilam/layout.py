@@ -9,12 +9,32 @@ dvc_plots                            the page of all plots
 checkpoints/STAGE/KEY                unfinished training
 ablations/NAME                       all jobs of an ablation
 mlruns                               MLflow's database and artifacts
+
+DVC runs an experiment (`dvc exp run --temp`, its queue) in a copy of the project, which it removes afterwards. What
+must outlast the copy, checkpoints and mlruns, is in the project itself, and so are the folders that settings name.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+COPIES = (".dvc", "tmp", "exps")
+"""The folder of a project in which DVC makes the copies, at any depth."""
+
+
+def project(root: Path) -> Path:
+    """The project of the folder ``root``: itself, unless it is the copy in which DVC runs an experiment."""
+    return next((path.parents[2] for path in root.absolute().parents if path.parts[-3:] == COPIES), root)
+
+
+def named(root: Path, path: str | Path) -> Path:
+    """The file or folder that a setting names, relative to the project, as a path from the working directory ``root``.
+
+    In the copy of an experiment, a file that is there, such as a recipe that git tracks, is the copy's; anything else,
+    such as a folder of images or a model, is the project's.
+    """
+    return Path(path) if project(root) == root or (root / path).is_file() else project(root) / path
 
 
 def shipped() -> Path:
@@ -82,13 +102,13 @@ class Layout:
         return self.root / "ablations"
 
     def checkpoints(self, stage: str, key: str) -> Path:
-        """The checkpoints of one run of a stage; ``key`` names the run."""
-        return self.root / "checkpoints" / stage / key
+        """The checkpoints of one run of a stage, in the project; ``key`` names the run."""
+        return project(self.root) / "checkpoints" / stage / key
 
     @property
     def runs(self) -> Path:
-        """MLflow's database and artifacts."""
-        return self.root / "mlruns"
+        """MLflow's database and artifacts, in the project."""
+        return project(self.root) / "mlruns"
 
     @property
     def recipes(self) -> Path:

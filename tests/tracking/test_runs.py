@@ -77,6 +77,22 @@ def test_a_run_uses_the_experiment_that_another_run_has_just_created(
     assert mlflow.get_run(second.run_id).info.experiment_id == experiment
 
 
+def test_a_run_of_a_dvc_experiment_bears_its_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "muggy-limb")
+    with open_run(root, "train", tags={}) as tracker:
+        assert tracker.origin["dvc_experiment"] == "muggy-limb"
+    run = mlflow.get_run(tracker.run_id)
+    assert (run.info.run_name, run.data.tags["dvc_experiment"]) == ("muggy-limb: train", "muggy-limb")
+    monkeypatch.setenv("DVC_EXP_NAME", "tidy-bear")
+    with open_run(root, "register", tracker.run_id):  # of an experiment that trained nothing itself
+        pass
+    assert mlflow.get_run(tracker.run_id).info.run_name == "muggy-limb: train"
+    with open_run(root, "train", tracker.run_id, tags={}):  # of one that goes on with the training
+        pass
+    run = mlflow.get_run(tracker.run_id)
+    assert (run.info.run_name, run.data.tags["dvc_experiment"]) == ("tidy-bear: train", "tidy-bear")
+
+
 def test_a_new_run_is_opened_if_mlflow_does_not_know_the_id(root: Path) -> None:
     with open_run(root, "evaluate", "0" * 32) as tracker:
         pass

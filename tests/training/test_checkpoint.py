@@ -80,7 +80,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 def test_the_newest_checkpoint_is_loaded_and_the_oldest_are_removed(checkpoints):
     engine = save(checkpoints, 5, 10, 15, 20)
-    kept = sorted(folder.name for folder in checkpoints.folder.iterdir())
+    kept = sorted(folder.name for folder in checkpoints.folder.glob("step-*"))
     assert len(kept) == KEPT and kept[-1] == "step-000020"
     state = checkpoints.load(engine)
     assert engine.loaded == "step-000020" and state is not None and state["step"] == 20 and state["history"] == [20]
@@ -164,3 +164,34 @@ def test_the_manifest_lists_every_file(tmp_path):
         "b": 0,
     }
     assert damage(tmp_path) is None
+
+
+def test_runs_at_the_same_time_have_a_folder_each(checkpoints, tmp_path):
+    second, third = Checkpoints(tmp_path / "checkpoints"), Checkpoints(tmp_path / "checkpoints")
+    assert [each.folder.name for each in (checkpoints, second, third)] == [
+        "checkpoints",
+        "checkpoints-2",
+        "checkpoints-3",
+    ]
+
+
+def test_a_stopped_run_is_gone_on_with_and_a_finished_one_is_gone(checkpoints, tmp_path):
+    second = Checkpoints(tmp_path / "checkpoints")
+    save(second, 5)
+    checkpoints.remove()
+    del second  # as if its process were killed
+    resumed = Checkpoints(tmp_path / "checkpoints")
+    assert resumed.folder.name == "checkpoints-2" and (resumed.load(FakeEngine()) or {})["step"] == 5
+    resumed.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_processes_that_do_not_come_first_use_the_folder_of_the_first(checkpoints, tmp_path, monkeypatch):
+    save(checkpoints, 5)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    other = Checkpoints(tmp_path / "other")
+    monkeypatch.setattr(
+        torch.distributed, "broadcast_object_list", lambda found: found.__setitem__(0, checkpoints.folder)
+    )
+    assert (other.load(FakeEngine()) or {})["step"] == 5 and not (tmp_path / "other").exists()

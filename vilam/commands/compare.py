@@ -9,7 +9,7 @@ import pandas as pd
 from rich import box
 from rich.table import Table
 
-from vilam.commands.table import as_text
+from vilam.commands.text import as_text
 from vilam.errors import VilamError
 from vilam.evaluation.paired import Scores, paired_difference, scores
 from vilam.evaluation.questions import read_rows, version_of_questions

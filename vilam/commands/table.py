@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from io import StringIO
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from vilam.commands.text import as_text
 from vilam.config import load_settings
 from vilam.data.store import read_card
 from vilam.evaluation.headline import ORACLE_NOTE, TITLES, HeadlineRow, Metrics, has_oracle, headline
@@ -21,7 +20,6 @@ from vilam.layout import Layout
 
 STRICT_NOTE = "One answer to each question; answers that cannot be parsed are wrong; intervals by resampling images."
 """The protocol in one line."""
-WIDTH = 120
 
 
 def show_table(root: Path, markdown: bool = False) -> None:
@@ -81,11 +79,3 @@ def _cells(row: HeadlineRow) -> list[str]:
     change = "" if row.change is None else f"{row.change:+.3f}"
     interval = "" if row.interval is None else "{:.3f}–{:.3f}".format(*row.interval)
     return [row.metric, *values, change, interval, f"{row.invalid:.1%}", str(row.total)]
-
-
-def as_text(table: Table) -> str:
-    """A table for the terminal, without colours."""
-    console = Console(file=StringIO(), width=WIDTH)
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines() if line.strip())

@@ -22,7 +22,7 @@ from pydantic import Field, field_validator, model_validator
 
 from vilam.config import RECIPE_SUFFIXES, Section, Sentence, checked, read_yaml
 from vilam.errors import VilamError
-from vilam.layout import Layout, shipped
+from vilam.layout import Layout, named, shipped
 
 Text = Annotated[str, Field(min_length=1)]
 Glob = Annotated[str, Field(min_length=1)]
@@ -358,7 +358,7 @@ def recipe_files(root: Path) -> dict[str, Path]:
 def read_recipe(source: str, root: Path) -> Recipe:
     """The recipe by name, or by the path of its file; raises VilamError if it is invalid or unknown."""
     known = recipe_files(root)
-    path = Path(source) if source.endswith(RECIPE_SUFFIXES) else known.get(source)
+    path = named(root, source) if source.endswith(RECIPE_SUFFIXES) else known.get(source)
     if path is None:
         raise VilamError(
             f"prepare.source {source}: choose from {', '.join(known) or 'none'}, or name a recipe file (.yaml)"

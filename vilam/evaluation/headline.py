@@ -19,18 +19,6 @@ COUNTS = ("total", "invalid", "templates")
 OF_PARTS = ("acc_0.5", "oks", "accuracy", "exact_match", "cider", "pr_f1")
 """The metrics of parts of a task's answers that have rows; the others are only in the list of all metrics."""
 
-MAIN = {
-    "rec_box": "acc_0.5",
-    "rec_keypoints": "oks",
-    "rec_mask": "miou",
-    "rec_every": "pr_f1",
-    "presence": "balanced_accuracy",
-    "reg_class": "accuracy",
-    "reg_caption": "cider",
-    "cycle": "round_trip_acc_0.5",
-}
-"""The one metric of each task that stands for it where there is room for one."""
-
 Metrics = Mapping[str, float]
 
 
@@ -57,12 +45,6 @@ def headline(metrics: Mapping[str, Metrics]) -> list[HeadlineRow]:
     last = list(metrics.values())[-1]
     names = [name.rpartition("/") for name in last]
     return [_row(task, metric, list(metrics.values())) for task, _, metric in names if _is_shown(task, metric)]
-
-
-def main_metrics(metrics: Metrics) -> dict[str, float]:
-    """The main metric of each evaluated task by the task's name: ``{"rec_box": 0.775, …}``."""
-    named = {task: metrics.get(f"{task}/{metric}") for task, metric in MAIN.items()}
-    return {task: value for task, value in named.items() if value is not None}
 
 
 def _is_shown(task: str, metric: str) -> bool:

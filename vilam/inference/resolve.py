@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from vilam.config import ModelSettings
 from vilam.errors import VilamError
 from vilam.files import recover
+from vilam.layout import named
 from vilam.models.build import LoadedModel, load_model
 from vilam.models.hf.folder import ABOUT
 
@@ -71,7 +72,7 @@ def _version_and_folder(address: str, root: Path) -> tuple[str, Path]:
 
         version = pinned(address, root)
         return version, model_folder(version, root)
-    folder = root / address
+    folder = root / named(root, address)
     recover(folder)
     digest = hashlib.sha256()
     for file in _weights(folder):

@@ -16,7 +16,7 @@ from vilam.data.instructions import Instruction, read_instructions
 from vilam.data.store import RecordStore, content_hash
 from vilam.errors import VilamError
 from vilam.evaluation.evaluator import Evaluation
-from vilam.evaluation.headline import MAIN, main_metrics
+from vilam.evaluation.main import MAIN, main_metrics
 from vilam.evaluation.plots import plots
 from vilam.evaluation.protocol import Answerer, Answers, ask, score
 from vilam.evaluation.questions import tags_of_questions

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
+from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -60,8 +61,10 @@ def is_empty(root: Path) -> bool:
 
 
 def make_ready(root: Path) -> None:
-    """Create the database and the experiment, if missing: of two runs that create them at once, one fails."""
-    with mlflow_errors():
+    """Create the database and the experiment, if missing; of two runs that created them at once, one would fail."""
+    folder = runs_folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "create.lock"), mlflow_errors():
         connect(root)
         experiment_id(root)
 

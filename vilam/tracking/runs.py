@@ -16,18 +16,21 @@ from pathlib import Path
 import mlflow
 import yaml
 from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from pydantic import BaseModel
 
 from vilam.errors import VilamError
 from vilam.layout import Layout
-from vilam.tracking.connection import connect, experiment_id, mlflow_errors
+from vilam.tracking.connection import experiment_id, make_ready, mlflow_errors
 
 INSIDE = Layout(Path())
 VERSIONED = (INSIDE.records.as_posix(), INSIDE.instructions.as_posix())
 """The folders whose DVC hashes are the data version of a run."""
 IMPORTED_RUN = "imported_run"
 """The tag of an imported run: the id that it had where it was exported."""
-ORIGIN_TAGS = ("git_commit", "data_version.")
+EXPERIMENT_TAG = "dvc_experiment"
+"""The tag of a run with the name of the DVC experiment that made it."""
+ORIGIN_TAGS = ("git_commit", "data_version.", EXPERIMENT_TAG)
 """Prefixes of the tags that `origin_tags` makes."""
 
 
@@ -75,14 +78,15 @@ def open_run(
     """Open a new run called ``name``, or the run ``run_id`` again if MLflow still knows it.
 
     params: nested settings, logged as ``train.steps`` etc. A new run is tagged with the git commit and the data
-    version. The environment variable VILAM_RUN_NAME replaces ``name``, and VILAM_RUN_TAGS (a JSON object) adds tags or
-    replaces them. The run is marked as failed if the body raises, and as killed if the body is interrupted. Raises
-    VilamError if the database or server cannot be used.
+    version, and in a DVC experiment with that one's name, with which the run's name then begins. The environment
+    variable VILAM_RUN_NAME replaces ``name``, and VILAM_RUN_TAGS (a JSON object) adds tags or replaces them. The run is
+    marked as failed if the body raises, and as killed if the body is interrupted. Raises VilamError if the database or
+    server cannot be used.
     """
-    name = os.environ.get("VILAM_RUN_NAME") or name
+    name = os.environ.get("VILAM_RUN_NAME") or named_run(name)
     extra_tags = json.loads(os.environ.get("VILAM_RUN_TAGS") or "{}")
     with mlflow_errors():
-        connect(root)
+        make_ready(root)
         known = known_run(run_id)
         mlflow.start_run(
             run_id=known,
@@ -94,8 +98,8 @@ def open_run(
     try:
         with mlflow_errors():
             _log_params(opened, flatten(params or {}))
-            if known and tags:
-                mlflow.set_tags(dict(tags))
+            if known and tags is not None:  # a training that goes on, maybe as another experiment
+                mlflow.set_tags({**tags, **experiment_tag(), MLFLOW_RUN_NAME: name})
         yield Tracker(opened.info.run_id, {k: v for k, v in opened.data.tags.items() if k.startswith(ORIGIN_TAGS)})
     except BaseException as error:
         try:
@@ -152,9 +156,20 @@ def _end(status: str) -> None:
 
 
 def origin_tags(root: Path) -> dict[str, str]:
-    """The git commit and the data version of a project, as tags of a run."""
+    """The git commit, the data version and the DVC experiment, if there is one, as tags of a run."""
     versions = {f"data_version.{Path(path).name}": md5 for path, md5 in data_version(root).items()}
-    return {"git_commit": git_commit(root), **versions}
+    return {"git_commit": git_commit(root), **versions, **experiment_tag()}
+
+
+def experiment_tag() -> dict[str, str]:
+    """The name of the DVC experiment that runs this stage, as a tag; empty in any other run."""
+    name = os.environ.get("DVC_EXP_NAME")
+    return {EXPERIMENT_TAG: name} if name else {}
+
+
+def named_run(name: str) -> str:
+    """The name of a run, after that of its DVC experiment if it has one."""
+    return ": ".join([*experiment_tag().values(), name])
 
 
 def data_version(root: Path) -> dict[str, str]:

@@ -3,7 +3,8 @@
 ``checkpoints/<stage>/<key>/step-000500/`` holds what DeepSpeed saves (weights, optimiser, scheduler, client state) and,
 written last, ``manifest.json`` with the size and checksum of every file. Checkpoints are not among DVC's outs, which
 DVC deletes before a stage runs. The key is a digest of all that the run depends on: a run with other settings or other
-data never resumes from these checkpoints.
+data never resumes from these checkpoints. Two runs with the same key at the same time, which two experiments may start,
+have a folder each: ``<key>`` and ``<key>-2``.
 """
 
 from __future__ import annotations
@@ -13,17 +14,21 @@ import json
 import random
 import shutil
 import sys
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from vilam.errors import VilamError, first_line
 from vilam.files import checksum
-from vilam.launch import rank
+from vilam.launch import rank, world_size
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"
+"""The file that a run holds in its folder as long as it lives."""
 KEPT = 2
 
 
@@ -33,10 +38,12 @@ def run_key(*parts: object) -> str:
 
 
 class Checkpoints:
-    """The checkpoints of one run in ``folder``."""
+    """The checkpoints of one run in ``folder``, or in ``folder-2`` … while other runs hold the ones before."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if rank() == 0:
+            self.folder, self._lock = _claim(folder)
 
     def save(self, engine: Any, step: int, state: dict[str, Any]) -> None:
         """Saves after ``step`` steps; all processes call it. The oldest are removed once this one is complete."""
@@ -59,6 +66,7 @@ class Checkpoints:
 
     def load(self, engine: Any) -> dict[str, Any] | None:
         """Loads the newest complete checkpoint into the engine; returns its client state, None if there is none."""
+        self.folder = _of_first_process(self.folder)
         complete = self._complete(report=rank() == 0)
         torch.distributed.barrier()
         if not complete:
@@ -74,6 +82,7 @@ class Checkpoints:
         torch.distributed.barrier()
         if rank() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
+            self._lock.release()
 
     def _complete(self, report: bool = False) -> list[Path]:
         """Complete checkpoints, oldest first; damaged ones are skipped, and named if ``report``."""
@@ -85,6 +94,37 @@ class Checkpoints:
             else:
                 complete.append(folder)
         return complete
+
+
+def _claim(folder: Path) -> tuple[Path, FileLock]:
+    """The first folder that no other run holds, one with checkpoints before a new one, and its lock."""
+    begun = sorted(folder.parent.glob(f"{folder.name}*"))
+    new = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    locks = (FileLock(candidate / LOCK, blocking=False) for candidate in chain(begun, [folder], new))
+    lock = next(filter(_is_acquired, locks))
+    return Path(lock.lock_file).parent, lock
+
+
+def _is_acquired(lock: FileLock) -> bool:
+    path = Path(lock.lock_file)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        return False
+    except OSError as error:
+        raise VilamError(
+            f"{path}: not written ({first_line(error)}): free some space or fix its permissions"
+        ) from error
+    return True
+
+
+def _of_first_process(folder: Path) -> Path:
+    """The folder that the first process has, in all of them."""
+    found = [folder]
+    if world_size() > 1:
+        torch.distributed.broadcast_object_list(found)
+    return found[0]
 
 
 def write_manifest(folder: Path) -> None:

@@ -21,6 +21,7 @@ import torch
 from vilam.config import OptimiserSettings
 from vilam.errors import VilamError
 from vilam.launch import world_size
+from vilam.layout import named
 from vilam.models.device import precision
 from vilam.models.interface import GroundingModel
 
@@ -68,7 +69,7 @@ def learning_rate(settings: OptimiserSettings) -> Callable[[int], float]:
 
 def deepspeed_config(settings: OptimiserSettings, root: Path) -> dict[str, Any]:
     """The JSON of ``settings.deepspeed``, with batch size, clipping and precision of params.yaml filled in."""
-    path = root / settings.deepspeed
+    path = root / named(root, settings.deepspeed)
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

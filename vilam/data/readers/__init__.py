@@ -37,6 +37,7 @@ from vilam.data.recipes import (
     read_recipe,
 )
 from vilam.errors import VilamError
+from vilam.layout import named
 
 __all__ = ["Problem", "RawRecord", "Source", "open_files", "open_source"]
 
@@ -48,7 +49,7 @@ def open_source(settings: PrepareSettings, seed: int, project: Path) -> Source:
     if settings.source == "scenes":
         return open_scenes(settings.scenes, seed)
     recipe = read_recipe(settings.source, project)
-    root = Path(settings.root or ".")
+    root = named(project, settings.root or ".")
     if not root.is_dir():
         raise VilamError(f"{root}: no such folder: set prepare.root to the folder of {recipe.name}")
     source = open_files(recipe, root)

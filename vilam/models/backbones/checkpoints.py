@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 from vilam.errors import VilamError, first_line
 from vilam.files import checksum, replace_folder
+from vilam.layout import named
 from vilam.models.backbones import conversions
 
 PREFIX = "package:"
@@ -115,12 +116,13 @@ PACKAGED = {
 
 
 def local_checkpoint(checkpoint: str) -> str:
-    """The folder of a checkpoint ``package:NAME``, converted at first use; any other name is returned unchanged.
+    """The folder of a checkpoint ``package:NAME``, converted at first use; any other folder or hub name is returned.
 
     Raises VilamError if no such name is known, its package is not installed, or its file has another checksum.
     """
     if not checkpoint.startswith(PREFIX):
-        return checkpoint
+        folder = named(Path.cwd(), checkpoint)
+        return str(folder) if folder.is_dir() else checkpoint
     name = checkpoint.removeprefix(PREFIX)
     if name not in PACKAGED:
         raise VilamError(f"no package is known for it: choose one of {', '.join(PREFIX + known for known in PACKAGED)}")
