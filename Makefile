@@ -43,8 +43,7 @@ ui: setup  ## open MLflow and Prefect side by side; ctrl-C ends both
 	@vilam ui
 
 serve: setup  ## serve the champion over HTTP on 127.0.0.1:5001 (see vilam/inference/serving.py)
-	MLFLOW_TRACKING_URI=sqlite:///mlruns/mlflow.db mlflow models serve -m models:/vilam@champion --env-manager local \
-	  --host 127.0.0.1 --port $${SERVE_PORT:-5001}
+	@vilam serve --port $${SERVE_PORT:-5001}
 
 lock: setup  ## renew requirements.lock within the bounds of pyproject.toml
 	@bash scripts/lock.sh

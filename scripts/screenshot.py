@@ -40,6 +40,9 @@ def main() -> None:
         browser = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             with connect(page_of(Path(profile) / "DevToolsActivePort"), max_size=None) as page:
+                width, height = map(int, chosen.size.split(","))  # a window has at least 500 pixels, a phone has fewer
+                size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+                send(page, "Emulation.setDeviceMetricsOverride", **size)
                 for script in chosen.script:
                     time.sleep(chosen.wait)
                     shown = send(page, "Runtime.evaluate", expression=script)

@@ -32,12 +32,13 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database, which tests copy because creating one takes seconds."""
+    import mlflow
+
     from vilam.tracking.connection import connect
-    from vilam.tracking.registry import versions
 
     root = tmp_path_factory.mktemp("empty")
     connect(root)
-    versions(root, "none")
+    mlflow.search_registered_models()
     return root / "mlruns" / "mlflow.db"
 
 

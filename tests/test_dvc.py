@@ -119,6 +119,11 @@ def test_runs_and_checkpoints_are_no_outputs(graph: dict[str, Any]) -> None:
     assert not [out for stage in graph.values() for out in outs(stage) if out.startswith(("mlruns", "checkpoints"))]
 
 
+def test_what_others_registered_is_kept(graph: dict[str, Any]) -> None:
+    """DVC removes other outputs before a stage runs."""
+    assert {"models/registered": {"persist": True}} in graph["register"]["outs"]
+
+
 def test_push_and_pull_restore_the_data(tmp_path: Path, project: Path) -> None:
     repository, remote = tmp_path / "repository", tmp_path / "remote"
     repository.mkdir()

@@ -43,6 +43,8 @@ ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # vilam shows its own
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it may hold a password
 }
 """Environment variables that every run sets, unless they are set already."""
 
@@ -155,11 +157,18 @@ def publish(folder: Annotated[Path, typer.Argument(help="The new folder.")]) -> 
 
 
 @app.command()
-def models(params: ParamsFile = Path("params.yaml")) -> None:
+def models(
+    params: ParamsFile = Path("params.yaml"),
+    take_over: Annotated[
+        bool, typer.Option("--import", help="First register what others registered: models/registered.")
+    ] = False,
+) -> None:
     """Compare the registered versions."""
-    from vilam.commands.models import show_models
+    from vilam.commands.models import import_models, show_models
     from vilam.config import load_settings
 
+    if take_over:
+        import_models(Path.cwd())
     show_models(load_settings(params).register_, Path.cwd())
 
 
@@ -267,6 +276,18 @@ def predict(
     from vilam.commands import predict as command
 
     command.predict(model, image, task, None if box else text, box, save, then)
+
+
+@app.command()
+def serve(
+    model: Annotated[str, typer.Option(help="A version or an alias of the registry.")] = "models:/vilam@champion",
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for other machines too.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 5001,
+) -> None:
+    """Serve a registered model over HTTP; ctrl-C ends it."""
+    from vilam.commands import serve as command
+
+    command.serve(model, host, port, Path.cwd())
 
 
 @app.command()

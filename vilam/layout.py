@@ -2,6 +2,7 @@
 
 data/records, data/instructions      what `prepare` and `synthesize` write
 models/STAGE                         what `activate` and `train` write
+models/registered                    the registered versions, for others
 metrics/STAGE.json, metrics/plots    numbers, and the tables of the plots
 predictions, reports                 what `evaluate` writes
 dvc_plots                            the page of all plots
@@ -66,6 +67,11 @@ class Layout:
     def model(self, stage: str) -> Path:
         """The model folder that a stage writes: `activate` or `train`."""
         return self.root / "models" / stage
+
+    @property
+    def registered(self) -> Path:
+        """The registered versions as files, for others to import."""
+        return self.root / "models" / "registered"
 
     def metrics(self, stage: str) -> Path:
         """The metrics of a stage, as JSON."""

@@ -61,7 +61,7 @@ def test_both_are_started_on_their_ports(
     ui.show(tmp_path, mlflow, prefect)
     commands = started[0]
     assert [*commands] == ["MLflow", "Prefect"]
-    assert {f"sqlite:///{tmp_path}/mlruns/mlflow.db", str(mlflow)} <= {*commands["MLflow"]}
+    assert {f"sqlite:///{tmp_path}/mlruns/mlflow.db?timeout=60", str(mlflow)} <= {*commands["MLflow"]}
     assert str(prefect) in commands["Prefect"]
     shown = capsys.readouterr().out
     exports = f"export PREFECT_API_URL=http://127.0.0.1:{prefect}/api MLFLOW_UI=http://127.0.0.1:{mlflow}"

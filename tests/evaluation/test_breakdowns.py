@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from vilam.evaluation.breakdowns import (
     accuracy_by_threshold,
     breakdown_metrics,
     category_table,
+    confusions,
     length_name,
     size_name,
 )
@@ -24,6 +27,29 @@ def test_categories_are_listed_with_how_often_each_was_the_answer() -> None:
     )
     table = category_table(rows)
     assert table.to_numpy().tolist() == [["a", 2, 1.0, 3], ["b", 1, 0.0, 0], ["c", 1, 0.0, 0]]
+
+
+names = st.sampled_from(["a", "b", "c", "d", " "])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abcd"), names), min_size=1, max_size=30), st.none() | st.integers(1, 3))
+def test_confusions_count_every_answer_once(pairs: list[tuple[str, str]], most: int | None) -> None:
+    rows = pd.DataFrame(pairs, columns=["category", "answer"]).assign(invalid=[said == " " for _, said in pairs])
+    table = confusions(rows, most)
+    assert table["count"].sum() == len(pairs)
+    assert table.groupby("truth")["share"].sum().tolist() == pytest.approx([1.0] * table["truth"].nunique())
+    kept = {*table["truth"], *table["said"]} - {"all others", "unreadable"}
+    truths = {truth for truth, _ in pairs}
+    assert len(kept) == min(most or 9, len(truths | {said for _, said in pairs if said != " "}))
+    assert len(kept & truths) == min(most or 9, len(truths))  # what is true comes first
+
+    def pooled(name: str) -> str:
+        return "unreadable" if name == " " else name if most is None or name in kept else "all others"
+
+    expected = Counter((pooled(truth), pooled(said)) for truth, said in pairs)
+    found = {(row["truth"], row["said"]): row["count"] for row in table.to_dict("records")}
+    assert found == dict(expected)
 
 
 @pytest.mark.parametrize(

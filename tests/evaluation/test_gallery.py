@@ -12,7 +12,7 @@ from PIL import Image
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Group, ImageRecord
 from vilam.evaluation.evaluator import evaluate
-from vilam.evaluation.gallery import choose, exhibits
+from vilam.evaluation.gallery import choose, pictures
 from vilam.evaluation.predictions import Prediction
 from vilam.tasks import GROUP_TASKS, TASKS
 
@@ -43,8 +43,8 @@ def test_answers_about_groups_are_drawn(task: str, records: dict[str, ImageRecor
     answer = {"rec_every": "1 box: [500, 500, 900, 900]", "presence": "yes"}[task]
     asked = Instruction("i", task, "test", "a", "both", "?", GROUP_TASKS[task].answer(record, group), 0, "the shapes")
     rows = evaluate([Prediction(asked, answer, 0.5, 0.5, (0.5,) * 4)], {"a": record}, card, bootstrap=2, seed=0).rows
-    (shown,) = exhibits(rows, rows, {"a": record}, card, count=5, seed=0)
-    colours = [colour for _, colour in Image.open(BytesIO(shown.picture)).getcolors(40000)]
+    ((_, drawn),) = pictures(rows, {"a": record}, card, count=5, seed=0)
+    colours = [colour for _, colour in Image.open(BytesIO(drawn)).getcolors(40000)]
     assert any(green > max(red, blue) + 30 for red, green, blue in colours)
     assert any(red > max(green, blue) + 100 for red, green, blue in colours) is (task == "rec_every")
 
@@ -57,11 +57,11 @@ def test_every_task_is_drawn_on_an_enlarged_image(
     prediction = predict(task, "a", answer)
     round_trips = {prediction.instruction.instruction_id: "[500, 500, 900, 900]"}
     rows = evaluate([prediction], records, card, bootstrap=2, seed=0, round_trips=round_trips).rows
-    (shown,) = exhibits(rows, rows, records, card, count=5, seed=0)
-    picture = Image.open(BytesIO(shown.picture))
+    ((name, content),) = pictures(rows, records, card, count=5, seed=0)
+    assert name == f"{task}_random_01" or name == f"{task}_worst_01"
+    picture = Image.open(BytesIO(content))
     assert (picture.size, picture.format) == ((200, 200), "JPEG")
     colours = [colour for _, colour in picture.getcolors(40000)]  # the image itself is grey
     assert any(green > max(red, blue) + 30 for red, green, blue in colours)
     drawn = task == "reg_caption" or (task.startswith("rec_") and answer is None)
     assert any(red > max(green, blue) + 100 for red, green, blue in colours) is drawn
-    assert shown.before == shown.row

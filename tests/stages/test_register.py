@@ -283,5 +283,5 @@ def test_missing_files_and_models_are_one_line(root: Path, settings: Settings) -
         register.run(settings, root)
     with pytest.raises(VilamError, match="no version of vilam is registered"):
         show_models(settings.register_, root)
-    with pytest.raises(VilamError, match="vilam not found: `vilam models` lists"):
+    with pytest.raises(VilamError, match="no version of vilam is registered"):
         download_model("models:/vilam@champion", root)

@@ -57,7 +57,7 @@ class Launcher:
 
     def environment(self, job: Job) -> dict[str, str]:
         """The environment of the stage: threads, the folder of MLflow's runs, the name and tags of its run there."""
-        from vilam.tracking.connection import runs_folder
+        from vilam.tracking.address import runs_folder
 
         code = [str(Path(vilam.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         name = f"{job.tags.get('ablation', '')} {job.label}".strip()

@@ -12,8 +12,9 @@ from rich.table import Column, Table
 
 from vilam.config import RegisterSettings
 from vilam.errors import VilamError
+from vilam.layout import Layout
 from vilam.tracking.registration import CHAMPION, shown_value
-from vilam.tracking.registry import Version, versions
+from vilam.tracking.registry import Version, nothing_registered, versions
 
 SHOWN = 4
 """Versions that are printed, at most, besides the champion."""
@@ -23,7 +24,7 @@ def show_models(settings: RegisterSettings, root: Path) -> None:
     """Print the newest versions and the champion side by side; raises VilamError if none is registered."""
     registered = versions(root, settings.model_name)
     if not registered:
-        raise VilamError(f"no version of {settings.model_name} is registered: run `dvc repro` first")
+        raise VilamError(nothing_registered(root, settings.model_name))
     shown = [v for v in registered if v in registered[-SHOWN:] or CHAMPION in v.aliases]
     titles: list[Column | str] = [Column("", no_wrap=True), *(f"version {version.number}" for version in shown)]
     table = Table(*titles, box=box.SIMPLE_HEAD)
@@ -32,6 +33,16 @@ def show_models(settings: RegisterSettings, root: Path) -> None:
     Console(width=None if sys.stdout.isatty() else 40 + 30 * len(shown)).print(table)
     if len({version.tags.get("test_data") for version in shown}) > 1:
         print("Columns with different test data do not compare: `register` asks the champion the new questions first.")
+
+
+def import_models(root: Path) -> None:
+    """Register what models/registered holds and the registry does not; raises VilamError if there is no such folder."""
+    from vilam.inference.serving import serving
+    from vilam.tracking.sharing import import_versions
+
+    if not Layout(root).registered.is_dir():
+        raise VilamError(f"{Layout(root).registered}: not found: run `dvc pull` first")
+    print("\n".join(import_versions(root, serving())) or "nothing new in models/registered")
 
 
 def comparison(shown: list[Version], settings: RegisterSettings) -> dict[str, list[str]]:

@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from vilam.errors import VilamError
-from vilam.tracking.address import database, runs_folder, server, ui_address
+from vilam.tracking.address import runs_folder, server, ui_address
+from vilam.tracking.connection import connect
 
 HOST = "127.0.0.1"
 SETTINGS = {
@@ -43,10 +44,7 @@ def show(root: Path, mlflow_port: int, prefect_port: int) -> None:
 
 
 def _mlflow(root: Path, port: int) -> list[str]:
-    folder = runs_folder(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    stored = ["--backend-store-uri", server() or f"sqlite:///{database(root)}"]
-    stored += ["--default-artifact-root", str(folder / "artifacts")]
+    stored = ["--backend-store-uri", connect(root), "--default-artifact-root", str(runs_folder(root) / "artifacts")]
     return ["mlflow", "ui", *stored, "--host", HOST, "--port", str(port), "--workers", "1"]
 
 

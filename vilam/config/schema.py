@@ -479,7 +479,7 @@ class EvaluateSettings(Described):
     dialogue: bool = False
     """Ask for the category of each predicted box in a second turn."""
     gallery: Count = 12
-    """Images of each task in the report."""
+    """Pictures of each task in reports/gallery; the page of the report shows all answers."""
     batch_size: Count = 64
     """Questions of a batch."""
     processes: Count = 1

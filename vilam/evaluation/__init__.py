@@ -11,5 +11,5 @@ paired             two models compared answer by answer
 evaluator          all of these for one model; `protocol` lists the questions to a model
 error_kinds        in which way an answer to rec_box is wrong
 main               the one metric of each task where there is room for one
-headline, plots, report, charts, gallery, drawing    for people to look at
+headline, plots, report, panels, charts, viewer, gallery, drawing    for people to look at
 """

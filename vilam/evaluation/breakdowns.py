@@ -17,6 +17,8 @@ LARGE_FRACTION = 96**2 / (640 * 480)
 LENGTHS = {"1-2": 2, "3-5": 5, "6-9": 9, "10+": 10**9}
 """Lengths of expressions and the most words that each has."""
 COVERAGES = tuple(round(0.1 * i, 1) for i in range(1, 11))
+OTHERS, UNREADABLE = "all others", "unreadable"
+"""What `confusions` calls the less frequent categories, and the answers that cannot be parsed."""
 SEEN, UNSEEN, OF_SPLIT = "seen", "unseen", "split_"
 """Names of parts: categories that were trained on, categories that were held out, and one split of several."""
 
@@ -101,3 +103,19 @@ def category_table(rows: pd.DataFrame) -> pd.DataFrame:
     ]
     groups.sort(key=lambda group: (-group[1], group[0]))
     return pd.DataFrame(groups, columns=["category", "total", "accuracy", "answered"])
+
+
+def confusions(rows: pd.DataFrame, most: int | None = None) -> pd.DataFrame:
+    """What was said instead: columns truth, said, count, share (of the answers to this truth), for rows of reg_class.
+
+    most: categories beyond this number are counted together as OTHERS, those of the fewest regions first.
+    """
+    said = rows["answer"].str.strip().where(~rows["invalid"], UNREADABLE)
+    pairs = pd.DataFrame({"truth": rows["category"], "said": said})
+    names = dict.fromkeys([*pairs["truth"].value_counts().index, *said[~rows["invalid"]].value_counts().index])
+    frequent = [*names][:most]
+    pairs = pairs.where(pairs.isin([*frequent, UNREADABLE]), OTHERS)
+    order = {name: number for number, name in enumerate([*frequent, OTHERS, UNREADABLE])}
+    counts = pairs.value_counts().rename("count").reset_index()
+    counts["share"] = counts["count"] / counts.groupby("truth")["count"].transform("sum")
+    return counts.sort_values(["truth", "said"], key=lambda names: names.map(order), kind="stable", ignore_index=True)

@@ -1,9 +1,9 @@
-"""Drawings of answers and the truth: the worst, a random sample and the best of each task."""
+"""Pictures of answers and the truth: the worst, a random sample and the best of each task."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -23,37 +23,18 @@ GROUPS = ("worst", "random", "best")
 Row = Mapping[Hashable, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Exhibit:
-    """One answer to look at.
+def pictures(
+    rows: pd.DataFrame, records: Records, card: DatasetCard, count: int, seed: int
+) -> Iterator[tuple[str, bytes]]:
+    """Up to ``count`` answers of each task as names (``rec_box_worst_01``) and JPEGs: truth green, answer orange.
 
-    row: of ``Evaluation.rows``, as a dict. before: the same instruction's row of the model before, if any. score: the
-    name of the column that ranks this task's answers. picture: a JPEG of the answer drawn on the image.
+    seed: of the random sample.
     """
-
-    task: str
-    group: str
-    row: Row
-    before: Row | None
-    score: str
-    picture: bytes
-
-
-def exhibits(
-    rows: pd.DataFrame, before: pd.DataFrame | None, records: Records, card: DatasetCard, count: int, seed: int
-) -> Iterator[Exhibit]:
-    """Up to ``count`` answers of each task as pictures: truth green, answer orange.
-
-    before: rows of the same instructions by the model before, if any. seed: of the random sample.
-    """
-    earlier = {} if before is None else {row["instruction_id"]: row for row in before.to_dict("records")}
     for task in (task for task in ALL_TASKS if (rows["task"] == task).any()):
         of_task = rows[rows["task"] == task]
-        score = score_column(of_task)
-        for group, chosen in choose(of_task, score, count, seed).items():
-            for row in chosen.to_dict("records"):
-                picture = _picture(row, records[row["image_id"]], card)
-                yield Exhibit(task, group, row, earlier.get(row["instruction_id"]), score, picture)
+        for group, chosen in choose(of_task, score_column(of_task), count, seed).items():
+            for number, row in enumerate(chosen.to_dict("records"), start=1):
+                yield f"{task}_{group}_{number:02d}", _picture(row, records[row["image_id"]], card)
 
 
 def score_column(rows: pd.DataFrame) -> str:
@@ -80,26 +61,32 @@ def _picture(row: Row, record: ImageRecord, card: DatasetCard) -> bytes:
     bones: Bones = schema.skeleton if schema else ()
     with Image.open(BytesIO(record.image)) as image:
         picture, scale = fit(image)
-    truth, answer = _readings(row, record)
     thin = max(LINE_WIDTH, round(max(picture.size) / 160))
     # The truth's line is wider, so that it still shows under an answer that is the same.
-    picture = draw(picture, truth, colour=GREEN, bones=bones, scale=scale, width=2 * thin + 1)
-    picture = draw(picture, answer, colour=ORANGE, bones=bones, scale=scale, width=thin)
+    picture = draw(picture, _true_reading(row, record), colour=GREEN, bones=bones, scale=scale, width=2 * thin + 1)
+    picture = draw(picture, answer_reading(row, record), colour=ORANGE, bones=bones, scale=scale, width=thin)
     stream = BytesIO()
     picture.save(stream, "JPEG", quality=90, subsampling=0)
     return stream.getvalue()
 
 
-def _readings(row: Row, record: ImageRecord) -> tuple[Reading, Reading]:
-    """The truth and the answer to draw; of an expression the region, and the box that was found from the expression."""
+def _true_reading(row: Row, record: ImageRecord) -> Reading:
+    """The true answer; of a question about a region the region, of one about presence all regions that are meant."""
     if row["task"] == "presence":
         members = record.members(record.group(row["region_id"]))
-        return Reading(boxes=tuple(region.box_xyxy for region in members)), Reading()
+        return Reading(boxes=tuple(region.box_xyxy for region in members))
     if ALL_TASKS[row["task"]].direction == "reg":
-        region = record.region(row["region_id"])
-        return Reading(box_xyxy=region.box_xyxy), _read("rec_box", row.get("round_trip_answer"), record)
-    truth = _read(row["task"], row["truth"], record)
-    return truth, _labelled(_read(row["task"], row["answer"], record), truth)
+        return Reading(box_xyxy=record.region(row["region_id"]).box_xyxy)
+    return _read(row["task"], row["truth"], record)
+
+
+def answer_reading(row: Row, record: ImageRecord) -> Reading:
+    """What to draw of an answer, a row of ``Evaluation.rows``; of an expression the box that was found from it."""
+    if row["task"] == "presence":
+        return Reading()
+    if ALL_TASKS[row["task"]].direction == "reg":
+        return _read("rec_box", row.get("round_trip_answer"), record)
+    return _labelled(_read(row["task"], row["answer"], record), _read(row["task"], row["truth"], record))
 
 
 def _labelled(answer: Reading, truth: Reading) -> Reading:

@@ -18,6 +18,7 @@ from vilam.inference.serving import serving
 from vilam.layout import Layout
 from vilam.tracking.registration import Candidate, best_so_far, one_at_a_time, register_model
 from vilam.tracking.registry import Version, download_artifact, versions
+from vilam.tracking.sharing import export_versions, take_over
 
 ANSWERS = "predictions/train.parquet"
 """The answers of a trained model, in the project's folder and among the artifacts of its run."""
@@ -31,11 +32,13 @@ def run(settings: Settings, root: Path) -> None:
     layout, own = Layout(root), settings.register_
     candidate, rows = _candidate(settings, layout)
     with one_at_a_time(root):
+        take_over(root, own.model_name, serving())
         others = [each for each in versions(root, own.model_name) if each.run_id != candidate.run_id]
         rivals = best_so_far(others, candidate.tags["test_data"], own)
         verdict = gate(Answered("this model", rows), [_answered(each, rows, settings, layout) for each in rivals], own)
         best = next((each for each in rivals if _name(each) == verdict.best), None)
         made = register_model(root, candidate, verdict.passed, verdict.reasons, best, own, serving())
+        export_versions(root, own.model_name)
     write_atomically(layout.metrics("register"), json.dumps(asdict(made), indent=2) + "\n")
     print(f"registered {own.model_name} version {made.version}: {'champion' if made.passed else 'challenger'}")
     print("\n".join(f"  {reason}" for reason in made.reasons))

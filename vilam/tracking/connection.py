@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,33 +15,49 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from vilam.errors import LONGEST, VilamError
-from vilam.layout import Layout
+from vilam.tracking.address import check_server, database, runs_folder, server, without_password
+from vilam.tracking.rebase import ARTIFACTS, rebase
 
 EXPERIMENT = "vilam"
 PATIENCE = 60
 """Seconds that a run waits while another one writes to the database."""
 
 
-def runs_folder(root: Path) -> Path:
-    """The folder that holds the database and the artifacts: ``<root>/mlruns``, or the one that VILAM_MLRUNS names."""
-    return Path(os.environ.get("VILAM_MLRUNS") or Layout(root).runs).absolute()
-
-
 def connect(root: Path) -> str:
-    """Connect MLflow to the project's database or to the server MLFLOW_TRACKING_URI; returns the address."""
+    """Connect MLflow to the project's database or to the server MLFLOW_TRACKING_URI; returns the address.
+
+    The database of a project that was moved or copied names its new place from then on. Raises VilamError if the server
+    does not answer.
+    """
     for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("mlflow.store", logging.CRITICAL)):
         logging.getLogger(name).setLevel(level)
-    if server := os.environ.get("MLFLOW_TRACKING_URI"):
-        os.environ.setdefault(
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"
-        )  # the default of 7 takes minutes if there is no server
-        mlflow.set_tracking_uri(server)
-        return server
+    if (address := server()) is not None:
+        check_server(address)
+        # the default of 7 takes minutes if the server goes away
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+        mlflow.set_tracking_uri(address)
+        return address
     runs_folder(root).mkdir(parents=True, exist_ok=True)
-    address = f"sqlite:///{runs_folder(root) / 'mlflow.db'}?timeout={PATIENCE}"
+    address = f"sqlite:///{_in_address(database(root))}?timeout={PATIENCE}"
     mlflow.set_tracking_uri(address)
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it, and the next call would take it for a server
+    if database(root).is_file():
+        rebase(database(root), EXPERIMENT, PATIENCE)
     return address
+
+
+def _in_address(path: Path) -> str:
+    """A path as SQLAlchemy reads it in an address, where % and ? have a meaning.
+
+    MLflow creates the folder that it reads in the address without decoding it: a path that needs no code is preferred.
+    """
+    text = os.path.relpath(path) if {"%", "?"} & set(str(path)) else str(path)
+    return text.replace("%", "%25").replace("?", "%3F")
+
+
+def is_empty(root: Path) -> bool:
+    """Whether the project has no database yet and no server is named: reading would create one."""
+    return server() is None and not database(root).is_file()
 
 
 def make_ready(root: Path) -> None:
@@ -56,14 +73,21 @@ def experiment_id(root: Path) -> str:
     """The id of the project's experiment, which is created if it is missing."""
     if (found := mlflow.get_experiment_by_name(EXPERIMENT)) is not None:
         return str(found.experiment_id)
-    local = not os.environ.get("MLFLOW_TRACKING_URI")
-    location = (runs_folder(root) / "artifacts").as_uri() if local else None
     try:
-        return str(mlflow.create_experiment(EXPERIMENT, artifact_location=location))
+        return str(mlflow.create_experiment(EXPERIMENT, artifact_location=_artifacts(root)))
     except MlflowException:  # another run has just created it
         if (found := mlflow.get_experiment_by_name(EXPERIMENT)) is None:
             raise
         return str(found.experiment_id)
+
+
+def _artifacts(root: Path) -> str | None:
+    """The address of the folder of the artifacts, which is created; None to leave it to the server."""
+    if server() is not None:
+        return None
+    folder = runs_folder(root) / ARTIFACTS
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.as_uri()
 
 
 @contextmanager
@@ -71,10 +95,10 @@ def mlflow_errors() -> Iterator[None]:
     """Turn what MLflow and its database raise into a VilamError of one line."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         first = _first_line(str(error))
         address = mlflow.get_tracking_uri().partition("?")[0]
-        raise VilamError(f"MLflow at {address}: {first}: {_advice(first)}") from error
+        raise VilamError(without_password(f"MLflow at {address}: {first}: {_advice(first)}")) from error
 
 
 def _first_line(message: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from vilam.config import RegisterSettings
-from vilam.tracking.connection import runs_folder
+from vilam.tracking.address import runs_folder
 from vilam.tracking.registry import Serving, Version, log_model, set_alias, update_version, versions
 from vilam.tracking.runs import open_run
 

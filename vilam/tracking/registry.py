@@ -19,15 +19,27 @@ from mlflow.types.schema import AnyType, ColSpec, Schema
 
 from vilam.config import REGISTERED
 from vilam.errors import VilamError
-from vilam.tracking.connection import connect, mlflow_errors
+from vilam.files import read_json
+from vilam.layout import Layout
+from vilam.tracking.address import server, without_password
+from vilam.tracking.connection import connect, is_empty, mlflow_errors
 from vilam.tracking.runs import SCORES, metric_name
+
+IMPORTED_FROM = "imported_from"
+"""The tag of an imported version: the id of the logged model that was exported."""
+REGISTERED_AT = "registered_at"
+"""The tag of an imported version: when it was registered first, in ISO format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A registered model: the metrics it was registered with, its tags, its run and the run's parameters, UTC time."""
+    """A registered model: the metrics it was registered with, its tags, its run and the run's parameters, UTC time.
+
+    origin: the id of the logged model; of an imported version the id that it had where it was registered first.
+    """
 
     number: int
+    origin: str
     aliases: tuple[str, ...]
     metrics: dict[str, float]
     tags: dict[str, str]
@@ -82,11 +94,37 @@ def update_version(name: str, number: int, metrics: Mapping[str, float], tags: M
 
 def versions(root: Path, name: str) -> list[Version]:
     """All registered versions of ``name``, oldest first; empty if there is none."""
+    if is_empty(root):
+        return []
     with mlflow_errors():
         connect(root)
         client = MlflowClient()
         found = [client.get_model_version(name, v.version) for v in client.search_model_versions(f"name='{name}'")]
         return sorted(map(_version, found), key=lambda version: version.number)
+
+
+def nothing_registered(root: Path, name: str) -> str:
+    """One line for a registry without ``name``: whether to import what others registered, or to register."""
+    layout, address = Layout(root), server()
+    if address is not None:
+        advice = "run `vilam register`" if layout.metrics("evaluate").is_file() else "run `dvc repro` first"
+        return f"no version of {name} is registered at {without_password(address)}: {advice}"
+    if (registry := layout.registered / "registry.json").is_file():
+        if address := read_json(registry, "register").get("server"):
+            advice = f"the versions are at {address}: export MLFLOW_TRACKING_URI={address}"
+        else:
+            advice = "`vilam models --import` takes over those in models/registered"
+    elif is_shared(root):
+        advice = "run `dvc pull`, then `vilam models --import`"
+    else:
+        advice = "run `dvc repro` first"
+    return f"no version of {name} is registered here: {advice}"
+
+
+def is_shared(root: Path) -> bool:
+    """Whether dvc.lock names exported versions, which `dvc pull` brings."""
+    lock = Layout(root).lock
+    return lock.is_file() and "path: models/registered\n" in lock.read_text(encoding="utf-8")
 
 
 def set_alias(root: Path, name: str, alias: str, number: int) -> None:
@@ -105,18 +143,22 @@ def pinned(uri: str, root: Path) -> str:
     if matched is None:
         raise VilamError(f"{uri}: no address of the registry: expected models:/NAME@ALIAS or models:/NAME/VERSION")
     name, alias, number = matched.groups()
+    if is_empty(root):
+        raise VilamError(nothing_registered(root, name))
     with mlflow_errors():
         connect(root)
         client = MlflowClient()
+        if not client.search_registered_models(max_results=1):
+            raise VilamError(nothing_registered(root, name))
         found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
     return f"models:/{name}/{found.version}"
 
 
 def download_model(uri: str, root: Path) -> Path:
     """The Hugging Face folder of a registered model (``models:/vilam@champion``); raises VilamError if unknown."""
+    address = pinned(uri, root)
     with mlflow_errors():
-        connect(root)
-        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        folder = Path(mlflow.artifacts.download_artifacts(address))
     try:
         content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
         return folder / str(content["flavors"]["python_function"]["data"])
@@ -129,6 +171,8 @@ def download_artifact(source: str, path: str, root: Path) -> Path:
 
     Raises VilamError if there is no such run, model or file.
     """
+    if is_empty(root):
+        raise VilamError(f"{source}: no run is logged here yet: run `dvc repro` first")
     with mlflow_errors():
         connect(root)
         run_id = source
@@ -143,13 +187,20 @@ def _version(found: ModelVersion) -> Version:
     metrics = mlflow.get_logged_model(_model_id(found)).metrics or []
     return Version(
         number=int(found.version),
+        origin=found.tags.get(IMPORTED_FROM, _model_id(found)),
         aliases=tuple(found.aliases),
         metrics={metric.key.removeprefix(f"{SCORES}/"): metric.value for metric in metrics},
         tags=dict(found.tags),
         run_id=str(found.run_id),
         params=mlflow.get_run(found.run_id).data.params if found.run_id else {},
-        created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
+        created=_created(found),
     )
+
+
+def _created(version: ModelVersion) -> datetime:
+    if (first := version.tags.get(REGISTERED_AT)) is not None:
+        return datetime.fromisoformat(first)
+    return datetime.fromtimestamp(version.creation_timestamp / 1000, tz=UTC)
 
 
 def _model_id(version: ModelVersion) -> str:

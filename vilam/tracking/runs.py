@@ -26,6 +26,8 @@ from vilam.tracking.connection import experiment_id, make_ready, mlflow_errors
 INSIDE = Layout(Path())
 VERSIONED = (INSIDE.records.as_posix(), INSIDE.instructions.as_posix())
 """The folders whose DVC hashes are the data version of a run."""
+IMPORTED_RUN = "imported_run"
+"""The tag of an imported run: the id that it had where it was exported."""
 EXPERIMENT_TAG = "dvc_experiment"
 """The tag of a run with the name of the DVC experiment that made it."""
 ORIGIN_TAGS = ("git_commit", "data_version.", EXPERIMENT_TAG)
@@ -85,7 +87,7 @@ def open_run(
     extra_tags = json.loads(os.environ.get("VILAM_RUN_TAGS") or "{}")
     with mlflow_errors():
         make_ready(root)
-        known = _known_run(run_id)
+        known = known_run(run_id)
         mlflow.start_run(
             run_id=known,
             experiment_id=experiment_id(root),
@@ -125,11 +127,14 @@ def flatten(params: Mapping[str, object] | BaseModel, prefix: str = "") -> dict[
     return flat
 
 
-def _known_run(run_id: str | None) -> str | None:
-    found = mlflow.search_runs(
-        search_all_experiments=True, filter_string=f"attributes.run_id = '{run_id}'", output_format="list"
-    )
-    return run_id if run_id and found else None
+def known_run(run_id: str | None) -> str | None:
+    """The id of the run with this id, or of the one that was imported from it; None if MLflow knows neither."""
+    for name in ("attributes.run_id", f"tags.{IMPORTED_RUN}"):
+        wanted = f"{name} = '{run_id}'"
+        found = mlflow.search_runs(search_all_experiments=True, filter_string=wanted, output_format="list")
+        if run_id and found:
+            return str(found[0].info.run_id)
+    return None
 
 
 def _active() -> Run:
