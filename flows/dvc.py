@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from vilam.errors import VilamError
 
 DVC = """
@@ -24,10 +26,10 @@ FLUSH_SECONDS = 1.0
 """Lines within this time are logged as one record."""
 LAST_LINES = 5
 """Number of lines of the log that an error repeats."""
-SIGNALS = (*[signal.SIGTERM] * 5, signal.SIGKILL)
-"""What ends DVC, one after the other; a stage that starts after the first one gets the next one."""
+TRIES = 5
+"""How often a stage is ended in order before it is killed; one that starts after the first time gets the next one."""
 PATIENCE = 5
-"""Seconds between two signals; Prefect kills the flow itself after 30."""
+"""Seconds between two of them; Prefect kills the flow itself after 30."""
 
 
 def run_dvc(
@@ -93,10 +95,14 @@ class _Log:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End the stage, which closes its run of MLflow; DVC ends then. Nothing is done if they have ended."""
-    for number in SIGNALS:
+    """End the stage, which closes its run of MLflow. DVC ends after it, on a busy machine some time after the flow."""
+    for _ in range(TRIES):
         if process.poll() is None:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+                os.killpg(process.pid, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=PATIENCE)
+    if process.poll() is None:
+        for stage in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                stage.kill()
