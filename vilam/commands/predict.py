@@ -41,12 +41,12 @@ def predict(
     is no box. save: the file of a drawing of the answer.
     """
     opened, predictor = open_image(image), open_predictor(model_folder(model, Path.cwd()))
-    for line in about(model, predictor.model.card, Path.cwd()):
-        print(f"vilam: {line}", file=sys.stderr)
     found = getattr(predictor, task)(opened, box if box is not None else text)
     output = {"image": str(image), **found.as_dict()}
     if then is not None:
         output["then"] = getattr(predictor, then)(opened, found.box_xyxy).as_dict() if found.box_xyxy else None
+    for line in about(model, predictor.model.card, Path.cwd()):
+        print(f"vilam: {line}", file=sys.stderr)
     print(json.dumps(output, indent=2))
     if save is not None:
         save_drawing(opened, found, box, text or found.words or "", save)
@@ -67,7 +67,7 @@ def about(model: str, trained_on: DatasetCard, root: Path) -> Iterator[str]:
         from vilam.tracking.registry import pinned
 
         named = f"{model} (version {pinned(model, root).rpartition('/')[2]})"
-    yield f"asking {named}, trained on {trained_on.title}"
+    yield f"asked {named}, trained on {trained_on.title}"
     if (Layout(root).records / CARD).is_file():
         own = read_card(Layout(root).records)
         if (own.name, own.categories) != (trained_on.name, trained_on.categories):
