@@ -10,7 +10,7 @@ import pytest
 import torch
 import toy
 
-from vilam.data.store import read_card
+from vilam.data.card import read_card
 from vilam.errors import VilamError
 from vilam.inference.resolve import resolve_model
 from vilam.layout import Layout

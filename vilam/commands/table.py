@@ -13,7 +13,7 @@ from rich.table import Table
 
 from vilam.commands.text import as_text
 from vilam.config import load_settings
-from vilam.data.store import read_card
+from vilam.data.card import read_card
 from vilam.evaluation.headline import ORACLE_NOTE, TITLES, HeadlineRow, Metrics, has_oracle, headline
 from vilam.files import read_json
 from vilam.layout import Layout

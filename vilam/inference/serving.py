@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, UnidentifiedImageError
 
 import vilam
-from vilam.data.readers.images import as_rgb
+from vilam.data.pixels import as_rgb
 from vilam.errors import VilamError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vilam.config import Settings
 from vilam.cycle.cycle import Cycle
-from vilam.data.store import read_card
+from vilam.data.card import read_card
 from vilam.files import checksum, write_atomically
 from vilam.launch import launch, rank
 from vilam.layout import Layout
