@@ -52,7 +52,7 @@ def test_public_names_and_their_documentation():
         **dict.fromkeys(("classify", "describe"), by_box),
     }
     assert [field.name for field in fields(GroundingResult)] == [
-        *("task", "text", "confidence", "box_xyxy", "polygons", "points", "words", "boxes", "probability"),
+        *("task", "text", "confidence", "box_xyxy", "polygons", "points", "words", "boxes", "probability", "uncertain"),
     ]
     for method in methods.values():
         assert all(section in (method.__doc__ or "") for section in ("Args:", "Returns:", "Raises:"))

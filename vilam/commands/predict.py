@@ -89,6 +89,7 @@ def save_drawing(image: Image.Image, found: GroundingResult, box: Box | None, la
     reading = Reading(found.box_xyxy or box, found.boxes, found.points, found.polygons)
     enlarged, scale = fit(image)
     try:
-        draw(enlarged, reading, f"{label} {found.confidence:.2f}", scale=scale).save(path)
+        doubt = ", uncertain" if found.uncertain else ""
+        draw(enlarged, reading, f"{label} {found.confidence:.2f}{doubt}", scale=scale).save(path)
     except (OSError, ValueError) as error:
         raise VilamError(f"{path}: could not be written ({error}): name a .png or .jpg file") from None
