@@ -2,8 +2,8 @@
 
     python -m benchmarks.start
 
-Whole processes take turns, so that other work on the machine slows all of them equally. The model is that of params.yaml
-with random weights.
+Whole processes take turns, so that other work on the machine slows all of them equally. The model is that of
+params.yaml with random weights.
 """
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ def test_a_saved_model_keeps_it_and_the_command_says_it(tmp_path: Path, capsys, 
     info = {"certainty": {"threshold": 1.0}}
     save_model(LoadedModel(toy.model(), toy.tokenizer(), toy.card(), info), tmp_path / "model")
     assert load_model(tmp_path / "model").info == info
+    capsys.readouterr()  # what other libraries print while they save
     labels = []
     draw = command.draw
     monkeypatch.setattr(command, "draw", lambda *args, **rest: labels.append(args[2]) or draw(*args, **rest))

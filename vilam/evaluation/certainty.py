@@ -37,7 +37,7 @@ def certainty_curve(model: Model, records: Records, instructions: Sequence[Instr
     values, hits = np.array(certainty), np.array(right, dtype=bool)
     if hits.sum() < FEWEST:
         return None
-    threshold = float(np.sort(values[hits])[math.floor((1 - KEPT) * hits.sum())])
+    threshold = float(np.sort(values[hits])[-math.ceil(KEPT * hits.sum())])
     return {
         "rule": f"an answer is uncertain below the certainty that {KEPT:.0%} of the right answers on val reach",
         "threshold": threshold,
