@@ -88,7 +88,12 @@ def test_questions_begin_with_the_domain_of_the_training_data(image, monkeypatch
     card = replace(toy.card(), domain="This is a scene.")
     scan = Predictor(LoadedModel(toy.model(), toy.tokenizer(), card, {"tasks": ["presence"]}))
     asked = []
-    monkeypatch.setattr(scan, "_answer", lambda _, __, question: asked.append(question))
+
+    def answer(_: object, __: object, question: str) -> GroundingResult:
+        asked.append(question)
+        return GroundingResult(task, "", 0.5)
+
+    monkeypatch.setattr(scan, "_answer", answer)
     getattr(scan, task)(image, (5, 5, 40, 40) if task == "classify" else "the circle")
     assert asked[0].startswith("This is a scene. ") and len(asked[0]) > 17
 
