@@ -41,6 +41,8 @@ def show_experiments(settings: RegisterSettings, root: Path) -> None:
     """Print the workspace and all experiments; raises VilamError if DVC cannot list them."""
     workspace, *others = read_experiments(root)
     print(experiments_table(workspace, others, [settings.primary, *settings.guards]))
+    if any(_has_other_test_data(workspace, each) for each in others):
+        print("Other settings of prepare or evaluate, or another seed: other test data, whose numbers do not compare.")
     if not others:
         print("no experiments yet: `dvc exp run --temp -S train.steps=500` makes one beside the workspace")
 
@@ -76,6 +78,11 @@ def experiments_table(workspace: Experiment, others: Sequence[Experiment], of_ga
             "\n".join([title, *changes]), created, *metrics, "-" if each.version is None else str(each.version)
         )
     return as_text(table)
+
+
+def _has_other_test_data(workspace: Experiment, other: Experiment) -> bool:
+    changed = [name for name, _ in differences(workspace.settings, other.settings)]
+    return any(name.startswith(("prepare.", "evaluate.")) or name == "seed" for name in changed)
 
 
 def differences(base: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -44,7 +44,7 @@ README = """\
     vilam ui                                               # runs and models in a browser
     vilam predict IMAGE --locate "the red disc"            # ask the model
     vilam datasets                                         # the data sets that vilam reads
-    dvc exp run -S prepare.source=voc -S prepare.root=DIR  # train on one of them, as an experiment
+    dvc exp run --temp -S prepare.source=voc -S prepare.root=DIR   # train on one of them, as an experiment
 
 `params.yaml` holds the settings (docs/settings.md), `dvc.yaml` the stages, `configs/` recipes and presets, `flows/` the
 pipeline for Prefect (docs/prefect.md). After `pip install -U vilam`, write the new version into `requirements.txt`:

@@ -71,7 +71,7 @@ def about(model: str, trained_on: DatasetCard, root: Path) -> Iterator[str]:
     if (Layout(root).records / CARD).is_file():
         own = read_card(Layout(root).records)
         if (own.name, own.categories) != (trained_on.name, trained_on.categories):
-            yield f"warning: this project's data are others, {own.title}: --model models/train asks its own model"
+            yield f"warning: it was trained on other data than those that this project has prepared, {own.title}"
 
 
 def open_image(path: Path) -> Image.Image:
