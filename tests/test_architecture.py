@@ -27,7 +27,7 @@ BESIDE = {
     "tracking": set(),
     "ablation": {"evaluation", "tracking"},  # it runs stages as processes of their own and reads their results
     "commands": {*ROOMS, "ablation", "tracking"} - {"stages"},
-    "cli": {"commands", "stages", "ablation"},
+    "cli": {"commands", "stages", "ablation", "tracking"},
     "__main__": {"cli"},
 }
 """Rooms outside of the line of ROOMS, and the rooms that they may import."""

@@ -65,8 +65,10 @@ def stage_command(stage: str) -> Callable[[Path], None]:
 
     def command(params: ParamsFile = Path("params.yaml")) -> None:
         from vilam.config import load_settings
+        from vilam.tracking.address import check_server, server
 
         settings = load_settings(params)
+        check_server(server() or "")  # not only when the first run is tracked, after minutes
         importlib.import_module(f"vilam.stages.{stage}").run(settings, Path.cwd())
 
     return command
