@@ -81,8 +81,10 @@ def evaluate(
     """Check the settings, with this protocol, and evaluate in the current folder, the project's."""
     from vilam.config import check_settings, load_settings, read_yaml
     from vilam.overrides import override
+    from vilam.tracking.address import check_server, server
 
     settings = load_settings(params)
+    check_server(server() or "")
     if protocol is not None:
         content = read_yaml(params)
         override(content, {"evaluate.protocol": protocol}, "--protocol")
