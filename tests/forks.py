@@ -62,13 +62,18 @@ def write_commands(folder: Path) -> Path:
 
 
 def serve(folder: Path) -> None:
-    """Answer until the process is ended; ``FOLDER/socket`` is there as soon as it answers."""
+    """Answer until the process, or the one that started it, is ended; ``FOLDER/socket`` is there once it answers."""
+    parent = os.getppid()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "half"))
         listener.listen(16)
+        listener.settimeout(1)
         (folder / "half").rename(folder / "socket")
-        while True:
-            connection, _ = listener.accept()
+        while os.getppid() == parent:
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
             if not os.fork():
                 listener.close()
                 _answer(connection)
