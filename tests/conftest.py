@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from vilam.cli import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from shell import Shell
 
 os.environ.update(ENVIRONMENT)
 for name in ("MLFLOW_TRACKING_URI", "VILAM_MLRUNS"):
@@ -50,3 +55,20 @@ def projects(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
     folder = tmp_path_factory.mktemp("projects")
     toy.make_projects(folder, database)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shell_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a person's shell, in which commands have no start-up (see shell.py)."""
+    import shell
+
+    with shell.shell_environment(tmp_path_factory.mktemp("shell")) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def finished(shell_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A finished project of `vilam init`, to be copied (see shell.py)."""
+    import shell
+
+    return shell.finished(tmp_path_factory.mktemp("documents"), shell_environment)

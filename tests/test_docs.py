@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import typer
+from documents import BLOCK, DOCUMENTS, PROJECT, text
 from dvc.utils.hydra import apply_overrides
 
 from flows.overrides import check, parsed
@@ -25,12 +26,6 @@ from vilam.commands.use import use
 from vilam.config import Settings, load_settings
 from vilam.config.names import fields, located
 
-PROJECT = Path(__file__).parents[1]
-DOCUMENTS = [
-    *("README.md", "CONTRIBUTING.md"),
-    *(f"{folder}/README.md" for folder in ("benchmarks", "data", "findings", "mlruns")),
-    *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md")),
-]
 MADE = (
     *("reports/", "metrics/", "models/", "predictions/", "checkpoints/", "mlruns/", "data/"),
     *("data/records/", "data/instructions/", "mlruns/artifacts/"),
@@ -40,25 +35,21 @@ METRICS = ("rec_", "reg_", "presence/", "dialogue/", "cycle/")
 """Prefixes of names of metrics, which look like paths."""
 
 
-def text(project: Path, name: str = "README.md") -> str:
-    return (project / name).read_text(encoding="utf-8")
-
-
 def blocks(content: str) -> str:
     """The content of all fenced blocks."""
-    return "\n".join(re.findall(r"^```\w*\n(.*?)^```", content, re.M | re.S))
+    return "\n".join(found[2] for found in BLOCK.finditer(content))
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_exist(name: str, project: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", text(project, name))
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text(name))
     folder = (project / name).parent
     assert not [link for link in links if not (folder / link).exists()]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_paths_exist(name: str, project: Path) -> None:
-    found = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text(project, name))
+    found = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text(name))
     made = tuple(path.removeprefix(f"{Path(name).parent}/") for path in MADE)
     missing = [path for path in found if not (project / path).exists() and not path.startswith((*made, *METRICS))]
     assert not [path for path in missing if "NAME" not in path and "WORD" not in path]
@@ -71,7 +62,7 @@ def commands(first: str) -> list[Any]:
     """
     found = []
     for name in DOCUMENTS:
-        content = text(PROJECT, name)
+        content = text(name)
         inline = re.findall(r"`(dvc exp run [^`…]+|python -m flows[^`…]+)`", content)
         for line in [*blocks(content).replace("\\\n", " ").splitlines(), *inline]:
             if not re.match(r"(\w+=\S+ )*(" + first + r")(?!\S)|.*&& *(" + first + r")(?!\S)", line):
@@ -122,7 +113,7 @@ def test_commands_of_vilam_are_accepted(words: list[str], monkeypatch: pytest.Mo
 def test_commands_of_vilam_in_a_sentence_exist(name: str) -> None:
     """Their arguments may be left out there."""
     known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    for words in map(str.split, re.findall(r"`vilam ([^`]+)`", text(PROJECT, name))):
+    for words in map(str.split, re.findall(r"`vilam ([^`]+)`", text(name))):
         options = {option for each in known[words[0]].params for option in each.opts}
         assert {word for word in words if word.startswith("--")} <= options
 
@@ -163,7 +154,7 @@ def test_ablations_of_the_docs_are_valid(words: list[str], project: Path, monkey
 def test_settings_exist(name: str) -> None:
     """A name in a section is a setting, a section, or an entry of a mapping."""
     sections = "|".join(fields(Settings).keys() - {"seed"})
-    for found in re.findall(rf"`((?:{sections})(?:\.[a-z_]\w*)+)(?:[:=][^`]*)?`", text(PROJECT, name)):
+    for found in re.findall(rf"`((?:{sections})(?:\.[a-z_]\w*)+)(?:[:=][^`]*)?`", text(name)):
         if not (PROJECT / found.replace(".", "/")).with_suffix(".py").exists():
             located(found.removesuffix(".py"), name)
 
@@ -175,10 +166,10 @@ def test_commands_are_found() -> None:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_targets_of_make_exist(name: str, project: Path) -> None:
-    targets = {*re.findall(r"^([a-z]+):", text(project, "Makefile"), re.M)}
-    assert not {*re.findall(r"\bmake ([a-z]+)\b", blocks(text(project, name)))} - targets
-    assert not {*re.findall(r"`make ([a-z]+)`", text(project, name))} - targets
+def test_targets_of_make_exist(name: str) -> None:
+    targets = {*re.findall(r"^([a-z]+):", text("Makefile"), re.M)}
+    assert not {*re.findall(r"\bmake ([a-z]+)\b", blocks(text(name)))} - targets
+    assert not {*re.findall(r"`make ([a-z]+)`", text(name))} - targets
 
 
 @pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["models", "--help"]])
@@ -189,7 +180,7 @@ def test_help_is_printed(words: list[str], project: Path) -> None:
 
 
 def test_the_python_of_the_readme_compiles(project: Path) -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```", text(project), re.M | re.S)
+    (code,) = re.findall(r"^```python\n(.*?)^```", text(), re.M | re.S)
     imports = "\n".join(line for line in code.splitlines() if line.startswith("from"))
     environment = {**os.environ, "PYTHONPATH": str(project)}
     compile(code, "README.md", "exec")

@@ -48,11 +48,11 @@ def test_fractions_are_of_all_samples_and_of_all_regions():
     assert nothing["model"] == "" and not any(value for name, value in nothing.items() if name != "model")
 
 
-def test_the_histogram_has_a_row_for_each_bin_also_without_samples():
+def test_the_histogram_has_a_row_for_each_bin_and_none_without_samples():
     table = found().histogram()
     assert table["iou"].tolist()[:2] == ["0.0-0.1", "0.1-0.2"] and table["iou"].tolist()[-1] == "0.9-1.0"
     assert table.loc[table["iou"] == "0.7-0.8", ["num_samples", "num_accepted"]].values.tolist() == [[2, 2]]
-    assert table["num_samples"].sum() == 8 and len(Descriptions().histogram()) == BINS
+    assert table["num_samples"].sum() == 8 and len(table) == BINS and Descriptions().histogram().empty
 
 
 def test_bins_equal_those_of_numpy():

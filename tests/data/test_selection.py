@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vilam.data import selection
+from vilam.data.card import read_card, write_card
 from vilam.data.readers.source import Source
 from vilam.data.records import Group, ImageRecord, Region
 from vilam.data.selection import add_category_groups, sample_shots, unseen_categories, without_unseen
-from vilam.data.store import read_card, write_card
 from vilam.errors import VilamError
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from vilam.data.card import read_card
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.scenes import CATEGORIES, LICENCE, generate_scene, keypoint_schemas
-from vilam.data.store import RecordStore, read_card, read_records, write_dataset
+from vilam.data.store import RecordStore, read_records, write_dataset
 from vilam.errors import VilamError
 
 CARD = DatasetCard("scenes", CATEGORIES, keypoint_schemas(), ("train", "val"), (LICENCE,), {})

@@ -52,7 +52,7 @@ def test_public_names_and_their_documentation():
         **dict.fromkeys(("classify", "describe"), by_box),
     }
     assert [field.name for field in fields(GroundingResult)] == [
-        *("task", "text", "confidence", "box_xyxy", "polygons", "points", "words", "boxes", "probability"),
+        *("task", "text", "confidence", "box_xyxy", "polygons", "points", "words", "boxes", "probability", "uncertain"),
     ]
     for method in methods.values():
         assert all(section in (method.__doc__ or "") for section in ("Args:", "Returns:", "Raises:"))
@@ -88,7 +88,12 @@ def test_questions_begin_with_the_domain_of_the_training_data(image, monkeypatch
     card = replace(toy.card(), domain="This is a scene.")
     scan = Predictor(LoadedModel(toy.model(), toy.tokenizer(), card, {"tasks": ["presence"]}))
     asked = []
-    monkeypatch.setattr(scan, "_answer", lambda _, __, question: asked.append(question))
+
+    def answer(_: object, __: object, question: str) -> GroundingResult:
+        asked.append(question)
+        return GroundingResult(task, "", 0.5)
+
+    monkeypatch.setattr(scan, "_answer", answer)
     getattr(scan, task)(image, (5, 5, 40, 40) if task == "classify" else "the circle")
     assert asked[0].startswith("This is a scene. ") and len(asked[0]) > 17
 

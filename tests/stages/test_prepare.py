@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from vilam.config import Settings, load_settings
-from vilam.data.store import RecordStore, read_card, read_records
+from vilam.data.card import read_card
+from vilam.data.store import RecordStore, read_records
 from vilam.errors import VilamError
 from vilam.stages import prepare
 

@@ -17,8 +17,8 @@ from PIL import Image
 
 from vilam.commands.models import comparison, show_models
 from vilam.config import Settings, load_settings
+from vilam.data.card import write_card
 from vilam.data.records import DatasetCard
-from vilam.data.store import write_card
 from vilam.errors import VilamError
 from vilam.inference import serving
 from vilam.stages import register

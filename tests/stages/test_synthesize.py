@@ -176,8 +176,8 @@ def test_a_fraction_of_the_training_regions_and_all_held_out_ones_keep_expressio
     ("teacher", "line"),
     [
         ("nowhere", "no model in .*nowhere: name a model folder"),
-        ("models:/nobody@champion", "Registered [Mm]odel .*not found.*: `vilam models` lists what is registered"),
-        ("models:/nobody/7", "not found.*: `vilam models` lists what is registered"),
+        ("models:/nobody@champion", "no version of nobody is registered here: run `dvc repro` first"),
+        ("models:/nobody/7", "no version of nobody is registered here: run `dvc repro` first"),
     ],
 )
 def test_a_missing_teacher_changes_nothing(tmp_path, settings, database, monkeypatch, teacher, line):

@@ -26,6 +26,10 @@ def outs(stage: str) -> list[str]:
     return [out if isinstance(out, str) else next(iter(out)) for out in listed]
 
 
+WITHOUT_ROWS = ("synthesize_round_trip", "activate_loss", "train_loss")
+"""Tables that have no rows in this project: it has no teacher, and fewer steps than from one loss to the next."""
+
+
 @pytest.mark.parametrize("stage", ["prepare", "synthesize", "activate", "train", "evaluate", "register"])
 def test_every_stage_writes_the_outputs_of_dvc_yaml(projects, stage):
     missing = [path for path in outs(stage) if not (projects / "whole" / path).exists()]
@@ -35,8 +39,8 @@ def test_every_stage_writes_the_outputs_of_dvc_yaml(projects, stage):
             assert json.loads((projects / "whole" / path).read_text())
         elif path.endswith(".csv"):
             with (projects / "whole" / path).open(newline="") as file:
-                rows = list(csv.DictReader(file))
-            assert rows
+                header, *rows = csv.reader(file)
+            assert header and (rows or Path(path).stem in WITHOUT_ROWS), path
 
 
 def test_stages_write_no_other_files(projects):

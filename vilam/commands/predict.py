@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from vilam.data.readers.images import as_rgb
+from vilam.data.card import CARD, read_card
+from vilam.data.pixels import as_rgb
 from vilam.data.records import DatasetCard
-from vilam.data.store import CARD, read_card
 from vilam.errors import VilamError
 from vilam.evaluation.drawing import draw, fit
 from vilam.geometry.boxes import Box
-from vilam.inference.predictor import GroundingResult, Predictor
+from vilam.inference.resolve import model_folder
 from vilam.layout import Layout
+from vilam.models.light import has_light_imports, light_imports
 from vilam.tasks.base import Reading
+
+if TYPE_CHECKING:
+    from vilam.inference.predictor import GroundingResult, Predictor
 
 
 def predict(
@@ -34,16 +40,24 @@ def predict(
     then: classify or describe; asks about the predicted box in a second turn. Its answer is under "then", null if there
     is no box. save: the file of a drawing of the answer.
     """
-    opened, predictor = open_image(image), Predictor.from_pretrained(model)
-    for line in about(model, predictor.model.card, Path.cwd()):
-        print(f"vilam: {line}", file=sys.stderr)
+    opened, predictor = open_image(image), open_predictor(model_folder(model, Path.cwd()))
     found = getattr(predictor, task)(opened, box if box is not None else text)
     output = {"image": str(image), **found.as_dict()}
     if then is not None:
         output["then"] = getattr(predictor, then)(opened, found.box_xyxy).as_dict() if found.box_xyxy else None
+    for line in about(model, predictor.model.card, Path.cwd()):
+        print(f"vilam: {line}", file=sys.stderr)
     print(json.dumps(output, indent=2))
     if save is not None:
         save_drawing(opened, found, box, text or found.words or "", save)
+
+
+def open_predictor(folder: Path) -> Predictor:
+    """The model in a folder; imports take most of the time of a question, so it gets only those that it needs."""
+    with light_imports() if has_light_imports(folder) else nullcontext():
+        from vilam.inference.predictor import Predictor
+
+        return Predictor.from_pretrained(folder)
 
 
 def about(model: str, trained_on: DatasetCard, root: Path) -> Iterator[str]:
@@ -53,7 +67,7 @@ def about(model: str, trained_on: DatasetCard, root: Path) -> Iterator[str]:
         from vilam.tracking.registry import pinned
 
         named = f"{model} (version {pinned(model, root).rpartition('/')[2]})"
-    yield f"asking {named}, trained on {trained_on.title}"
+    yield f"asked {named}, trained on {trained_on.title}"
     if (Layout(root).records / CARD).is_file():
         own = read_card(Layout(root).records)
         if (own.name, own.categories) != (trained_on.name, trained_on.categories):
@@ -75,6 +89,7 @@ def save_drawing(image: Image.Image, found: GroundingResult, box: Box | None, la
     reading = Reading(found.box_xyxy or box, found.boxes, found.points, found.polygons)
     enlarged, scale = fit(image)
     try:
-        draw(enlarged, reading, f"{label} {found.confidence:.2f}", scale=scale).save(path)
+        doubt = ", uncertain" if found.uncertain else ""
+        draw(enlarged, reading, f"{label} {found.confidence:.2f}{doubt}", scale=scale).save(path)
     except (OSError, ValueError) as error:
         raise VilamError(f"{path}: could not be written ({error}): name a .png or .jpg file") from None

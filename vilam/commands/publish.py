@@ -20,10 +20,11 @@ from typing import Any
 
 import yaml
 
+from vilam.data.card import read_card
 from vilam.data.coco_json import coco_content
 from vilam.data.instructions import read_counts, read_table
 from vilam.data.records import DatasetCard
-from vilam.data.store import read_card, read_records
+from vilam.data.store import read_records
 from vilam.errors import VilamError
 from vilam.files import checksum, recover, replace_folder
 

@@ -13,10 +13,11 @@ from rich.table import Table
 
 from vilam.commands.text import as_text
 from vilam.config import load_settings
-from vilam.data.store import read_card
+from vilam.data.card import read_card
 from vilam.evaluation.headline import ORACLE_NOTE, TITLES, HeadlineRow, Metrics, has_oracle, headline
 from vilam.files import read_json
 from vilam.layout import Layout
+from vilam.tracking.address import ui_address
 
 STRICT_NOTE = "One answer to each question; answers that cannot be parsed are wrong; intervals by resampling images."
 """The protocol in one line."""
@@ -35,7 +36,7 @@ def show_table(root: Path, markdown: bool = False) -> None:
         return
     print(summary_table(metrics))
     print(f"report and gallery   {layout.reports / 'index.html'}")
-    print("runs and models      make ui (MLflow on http://127.0.0.1:5000, Prefect on http://127.0.0.1:4200)")
+    print(f"runs and models      vilam ui (MLflow on {ui_address()}, Prefect on http://127.0.0.1:4200)")
     print("registered versions  vilam models")
     print("try it               vilam predict IMAGE --locate 'the red disc' --save answer.png")
 

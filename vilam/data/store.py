@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vilam.data.records import DatasetCard, ImageRecord, KeypointSchema
+from vilam.data.card import read_card, write_card
+from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.rows import schema, to_record, to_row
 from vilam.errors import VilamError, one_line
-from vilam.files import recover, replace_folder, write_atomically
+from vilam.files import replace_folder
 
-CARD = "card.json"
 ROWS_AT_ONCE = 32
 """Images of a row group, which one random access reads."""
 CACHE_BYTES = 1 << 30
@@ -46,22 +45,6 @@ def write_dataset(
         )
         write_card(full, new)
     return full
-
-
-def read_card(folder: Path) -> DatasetCard:
-    """The card of a data set; raises VilamError if it is missing or cannot be read."""
-    recover(folder)
-    path = folder / CARD
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        keypoints = {name: _keypoint_schema(one) for name, one in content.pop("keypoints").items()}
-        categories, splits, licences = (tuple(content.pop(name)) for name in ("categories", "splits", "licences"))
-        content["unseen"] = tuple(content.get("unseen", ()))
-        return DatasetCard(categories=categories, keypoints=keypoints, splits=splits, licences=licences, **content)
-    except FileNotFoundError:
-        raise VilamError(f"{path}: not found: the data set is missing or half written: run prepare again") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise VilamError(f"{path}: not a data set's card ({error!r}): run prepare again") from None
 
 
 def read_records(folder: Path, split: str | None = None, images: bool = True) -> Iterator[ImageRecord]:
@@ -184,16 +167,6 @@ def _write_shards(
         for one in shards.values():
             one.close()
     return {split: one.counts for split, one in shards.items()}
-
-
-def write_card(card: DatasetCard, folder: Path) -> None:
-    """Write the card into a folder: the file is complete or absent at any moment."""
-    write_atomically(folder / CARD, json.dumps(asdict(card), indent=2) + "\n")
-
-
-def _keypoint_schema(content: dict[str, Any]) -> KeypointSchema:
-    bones = tuple((int(start), int(end)) for start, end in content["skeleton"])
-    return KeypointSchema(tuple(content["names"]), bones, tuple(content["sigmas"]))
 
 
 def _shards(folder: Path, card: DatasetCard, split: str) -> list[Path]:

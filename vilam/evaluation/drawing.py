@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from vilam.data.readers.images import as_rgb
+from vilam.data.pixels import as_rgb
 from vilam.data.records import Point
 from vilam.geometry.boxes import Box
 from vilam.tasks.base import Reading

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from vilam.data.readers.images import as_rgb
+from vilam.data.pixels import as_rgb
 from vilam.data.records import DatasetCard, ImageRecord, Point, Region
 from vilam.evaluation.gallery import Row, answer_reading, score_column
 from vilam.evaluation.panels import Rows

@@ -6,7 +6,7 @@ predictor.locate(image, "the red circle").box_xyxy
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from PIL import Image
 from vilam.data.records import Expression, ImageRecord, Point, Polygon, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import Box, clip_box
+from vilam.inference.certainty import CERTAINTY, Located, certainties
 from vilam.inference.generate import Request, generate
 from vilam.inference.model import Model
 from vilam.inference.resolve import model_folder
@@ -36,7 +37,8 @@ class GroundingResult:
     box_xyxy: (x1, y1, x2, y2) of `locate`. polygons: outer rings of `segment`. points: (x, y) of `keypoints`, in the
     order of the category's schema; (0, 0) means that the point is unlabelled. words: the category of
     `classify`, the expression of `describe`, "yes" or "no" of `presence`. boxes: of `find_all`; () if it found none.
-    probability: of "yes" in `presence`, 0..1.
+    probability: of "yes" in `presence`, 0..1. uncertain: of `locate`, whether the box may well show something else,
+    below the threshold that is kept with the model; None if there is none (docs/evaluation.md).
     """
 
     task: str
@@ -48,6 +50,7 @@ class GroundingResult:
     words: str | None = None
     boxes: tuple[Box, ...] | None = None
     probability: float | None = None
+    uncertain: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that are set, for JSON.
@@ -74,6 +77,7 @@ class Predictor:
         network.cast_frozen(precision("auto"))
         self.model = Model.for_data(network, loaded.tokenizer, loaded.card)
         self.trained_tasks = frozenset(loaded.info.get("tasks", ()))
+        self._threshold: float | None = loaded.info.get(CERTAINTY, {}).get("threshold")
 
     @classmethod
     def from_pretrained(cls, source: str | Path, root: Path | None = None) -> Predictor:
@@ -97,12 +101,14 @@ class Predictor:
             image: the image to search, of any size and mode.
             expression: words that mean one region, such as "the red circle".
 
-        Returns: a result with ``box_xyxy``, (x1, y1, x2, y2) in pixels; None if the answer could not be parsed.
+        Returns: a result with ``box_xyxy``, (x1, y1, x2, y2) in pixels; None if the answer could not be parsed; and
+            ``uncertain``.
 
         Raises:
             VilamError: if the expression is empty.
         """
-        return self._ask_by_expression("rec_box", image, expression)
+        found = self._ask_by_expression("rec_box", image, expression)
+        return replace(found, uncertain=self._is_uncertain(image, _clean(expression), found))
 
     def find_all(self, image: Image.Image, expression: str) -> GroundingResult:
         """Finds all regions that an expression means, as boxes (task ``rec_every``).
@@ -210,6 +216,15 @@ class Predictor:
         if task not in self.trained_tasks:
             raise VilamError(f"{task}: the model was not trained on it: add it to train.tasks and train again")
         return self._answer(task, image, GROUP_TASKS[task].question(0, self._record(image), _clean(expression)))
+
+    def _is_uncertain(self, image: Image.Image, expression: str, found: GroundingResult) -> bool | None:
+        if self._threshold is None or found.box_xyxy is None:
+            return None
+        network = self.model.network
+        located = Located(0, self._record(image), expression, found.box_xyxy, found.confidence)
+        with autocast(network, precision("auto")):
+            certainty = certainties(self.model, network.preprocess([image]), [located])[0]
+        return certainty < self._threshold
 
     def _record(self, image: Image.Image) -> ImageRecord:
         """A record of the image with all that the tasks need for a question."""

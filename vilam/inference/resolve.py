@@ -6,15 +6,18 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from vilam.config import ModelSettings
 from vilam.errors import VilamError
 from vilam.files import recover
 from vilam.layout import named
-from vilam.models.build import LoadedModel, load_model
-from vilam.models.hf.folder import ABOUT
+from vilam.models.hf import ABOUT
+
+if TYPE_CHECKING:
+    from vilam.config import ModelSettings
+    from vilam.models.build import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class ResolvedModel:
 
     def open(self) -> LoadedModel:
         """Loads it; raises VilamError if it is missing or damaged."""
+        from vilam.models.build import load_model  # a command that needs the folder alone is faster without it
+
         try:
             return load_model(self.folder)
         except VilamError as error:

@@ -6,6 +6,8 @@ MLflow loads it by `_load_pyfunc` (its loader-module form: no pickle). One row i
     image  a PNG or JPEG file in base64
     box    [x1, y1, x2, y2] in absolute pixels of that image
 
+``details`` of an answer to locate has ``uncertain``, null if the model keeps no threshold.
+
 A request to the server: ``{"dataframe_records": [{"task": "locate", "image": "...", "text": "the red disc"}]}``.
 """
 
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, UnidentifiedImageError
 
 import vilam
-from vilam.data.readers.images import as_rgb
+from vilam.data.pixels import as_rgb
 from vilam.errors import VilamError
 
 if TYPE_CHECKING:

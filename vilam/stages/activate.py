@@ -11,15 +11,15 @@ from itertools import islice
 from pathlib import Path
 
 from vilam.config import Settings
+from vilam.data.card import read_card
 from vilam.data.instructions import read_instructions
 from vilam.data.records import TRAIN
-from vilam.data.store import read_card
 from vilam.errors import VilamError
 from vilam.inference.resolve import ResolvedModel, resolve_model
 from vilam.launch import launch
 from vilam.layout import Layout
 from vilam.models.build import LoadedModel, build_model, build_tokenizer
-from vilam.models.hf.folder import ABOUT
+from vilam.models.hf import ABOUT
 from vilam.models.vilam.tokenization import add_answer_prefix
 from vilam.stages.phase import Data, checkpoints_for, train_stage
 

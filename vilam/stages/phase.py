@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
+from typing import Any
 
 import torch
 
 from vilam.config import OptimiserSettings, Settings
 from vilam.cycle.cycle import Cycle
 from vilam.data.instructions import Instruction, read_instructions
-from vilam.data.records import TRAIN
+from vilam.data.records import TRAIN, DatasetCard
 from vilam.data.store import RecordStore, content_hashes
 from vilam.files import checksum, write_atomically
 from vilam.inference.model import Model
@@ -39,10 +40,15 @@ class Data:
     def open(cls, layout: Layout, tasks: set[str], validation_images: int) -> Data:
         """Opens the data of these tasks; raises VilamError if they are missing or damaged."""
         records = RecordStore(layout.records, TRAIN)
-        split = next((name for name in records.card.splits if name.startswith("val")), records.card.splits[-1])
+        split = validation_split(records.card) or records.card.splits[-1]
         instructions = list(read_instructions(layout.instructions, TRAIN, tasks))
         validation = validation_set(read_instructions(layout.instructions, split, tasks), validation_images)
         return cls(records, RecordStore(layout.records, split), instructions, validation)
+
+
+def validation_split(card: DatasetCard) -> str | None:
+    """The split to choose settings and thresholds on; None if there is none, for the test split is not for that."""
+    return next((name for name in card.splits if name.startswith("val")), None)
 
 
 def checkpoints_for(stage: str, settings: Settings, layout: Layout, *parts: object) -> Checkpoints:
@@ -63,8 +69,12 @@ def train_stage(
     cycle: Cycle | None,
     checkpoints: Checkpoints,
     log: Log,
+    measure: Callable[[Model], Mapping[str, Any]] = lambda _: {},
 ) -> History:
-    """Trains ``start`` on the tasks; writes models/STAGE, metrics/STAGE.json and its curves."""
+    """Trains ``start`` on the tasks; writes models/STAGE, metrics/STAGE.json and its curves.
+
+    measure: of the trained model; what it returns is kept in the model's run.json.
+    """
     own: OptimiserSettings = getattr(settings, stage)
     if own.threads:
         torch.set_num_threads(own.threads)
@@ -85,7 +95,8 @@ def train_stage(
     network, history = fit(run, layout.root, checkpoints, log)
     if rank() == 0:
         seen = start.seen | {*content_hashes(layout.records, TRAIN).values()}
-        save_model(replace(start, network=network, seen=seen), layout.model(stage))
+        info = {**start.info, **measure(replace(run.model, network=network))}
+        save_model(replace(start, network=network, info=info, seen=seen), layout.model(stage))
         write_history(history, stage, layout)
     checkpoints.remove()
     return history

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from vilam.config import Settings
-from vilam.data.store import read_card
+from vilam.data.card import read_card
 from vilam.errors import VilamError
 from vilam.evaluation.gate import Answered, gate
 from vilam.evaluation.questions import read_rows, tags_of_questions, version_of_questions

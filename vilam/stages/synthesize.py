@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from vilam.config import Settings
+from vilam.data.card import read_card
 from vilam.data.descriptions import Descriptions
 from vilam.data.expressions import add_rule_expressions, keep_described
 from vilam.data.instructions import Instruction, read_table, write_instructions
 from vilam.data.records import TRAIN, DatasetCard, ImageRecord
-from vilam.data.store import RecordStore, read_card, read_records
+from vilam.data.store import RecordStore, read_records
 from vilam.errors import VilamError
 from vilam.files import write_atomically
 from vilam.launch import launch

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from vilam.config import Settings
 from vilam.cycle.cycle import Cycle
-from vilam.data.store import read_card
+from vilam.data.card import read_card
+from vilam.data.instructions import read_instructions
+from vilam.evaluation.certainty import certainty_curve
 from vilam.files import checksum, write_atomically
+from vilam.inference.certainty import CERTAINTY, REC, REG
+from vilam.inference.model import Model
 from vilam.launch import launch, rank
 from vilam.layout import Layout
 from vilam.models.build import load_model
-from vilam.stages.phase import Data, checkpoints_for, train_stage
+from vilam.models.device import autocast, precision
+from vilam.stages.phase import Data, checkpoints_for, train_stage, validation_split
 from vilam.training.checkpoint import Checkpoints
 
 
@@ -40,7 +48,24 @@ def run(settings: Settings, root: Path) -> None:
         start = replace(before, card=read_card(layout.records), info=info)
         data = Data.open(layout, {*own.tasks}, own.validation_images)
         log = tracker.log_metrics if tracker else lambda *_: None
-        train_stage("train", settings, layout, start, data, own.tasks, own.described_images, cycle, checkpoints, log)
+        measure = partial(certainty, trained, layout, data)
+        train_stage(
+            "train", settings, layout, start, data, own.tasks, own.described_images, cycle, checkpoints, log, measure
+        )
+
+
+def certainty(tasks: Collection[str], layout: Layout, data: Data, model: Model) -> dict[str, Any]:
+    """The threshold of uncertain boxes and its curve, for run.json; {} without a validation split or enough answers.
+
+    It takes a model that was trained to find and to describe.
+    """
+    split = validation_split(data.records.card)
+    if split is None or not {REC.name, REG.name} <= set(tasks):
+        return {}
+    asked = {each.region_id: each for each in read_instructions(layout.instructions, split, {REC.name})}
+    with autocast(model.network, precision("auto")):
+        found = certainty_curve(model, data.held_out, list(asked.values()))
+    return {} if found is None else {CERTAINTY: found}
 
 
 def _run_id(checkpoints: Checkpoints) -> str | None:

@@ -11,7 +11,6 @@ import re
 
 import numpy as np
 
-from vilam.data.masks import polygons_to_mask
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
 from vilam.geometry.boxes import scale_1000
 from vilam.geometry.polygons import area, resample
@@ -74,6 +73,8 @@ class RecMask(GroundingTask):
 
     def score(self, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> dict[str, float]:
         """``iou``, ``intersection`` and ``union`` of the two masks."""
+        from vilam.data.masks import polygons_to_mask  # its libraries are not needed to answer
+
         predicted = polygons_to_mask(reading.polygons or (), record.width, record.height)
         truth = polygons_to_mask(region.polygons, record.width, record.height)
         intersection, union = np.count_nonzero(predicted & truth), np.count_nonzero(predicted | truth)

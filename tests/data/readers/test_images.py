@@ -13,7 +13,8 @@ import SimpleITK as sitk  # noqa: N813 (its own abbreviation)
 from numpy.typing import NDArray
 from PIL import Image
 
-from vilam.data.readers.images import as_grey, read_image
+from vilam.data.pixels import as_grey
+from vilam.data.readers.images import read_image
 from vilam.data.recipes import Window
 from vilam.errors import VilamError
 

@@ -22,7 +22,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 DATA = st.recursive(SCALARS, lambda one: st.lists(one) | st.dictionaries(st.text(), one) | st.tuples(one, one))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(DATA, st.integers(0, pickle.HIGHEST_PROTOCOL))
 def test_plain_data_is_read(tmp_path: Path, data: Any, protocol: int) -> None:
     path = tmp_path / "data.p"

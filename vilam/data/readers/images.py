@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vilam.data.pixels import as_grey
 from vilam.data.recipes import Window
 from vilam.errors import VilamError, one_line
 
@@ -73,29 +74,6 @@ def to_png(values: NDArray[Any], window: Window | None) -> tuple[bytes, int, int
     if values.ndim == 3:
         return _encoded(Image.fromarray(values.astype(np.uint8)))
     return _encoded(Image.fromarray(as_grey(values, window)))
-
-
-def as_grey(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
-    """Values from ``low`` to ``high`` of the window as 0 to 255, clipped.
-
-    Without a window bytes are unchanged, and other values are scaled from their minimum to their maximum.
-    """
-    if window is None and values.dtype == np.uint8:
-        return values.astype(np.uint8)
-    floats = values.astype(np.float64)
-    low, high = (floats.min(), floats.max()) if window is None else (window.low, window.high)
-    fractions = (floats + (window.offset if window else 0.0) - low) / max(high - low, 1e-12)
-    return np.round(255 * fractions.clip(0, 1)).astype(np.uint8)
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as RGB of 8 bits; grey values of more bits are scaled from their minimum to their maximum.
-
-    Pillow's own conversion clips these to white.
-    """
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(as_grey(np.asarray(image, dtype=np.float64), None))
-    return image.convert("RGB")
 
 
 def _encoded(image: Image.Image) -> tuple[bytes, int, int]:

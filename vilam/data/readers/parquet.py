@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vilam.data.card import read_card
 from vilam.data.readers.source import RawRecord, Source
 from vilam.data.recipes import Recipe
-from vilam.data.store import read_card, read_records
+from vilam.data.store import read_records
 
 
 def open_parquet(root: Path, recipe: Recipe) -> Source:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from transformers.image_processing_base import ImageProcessingMixin
 
-from vilam.data.readers.images import as_rgb
+from vilam.data.pixels import as_rgb
 
 
 class PixelSettings(Protocol):

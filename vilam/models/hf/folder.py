@@ -24,6 +24,7 @@ from vilam.errors import VilamError, first_line
 from vilam.files import replace_folder
 from vilam.models.backbones.adapters import ADAPTER, BASE, dequantized, four_bits, merge_adapters
 from vilam.models.coordinate_formats import Frame
+from vilam.models.hf import ABOUT
 from vilam.models.hf.architectures import architecture_of
 from vilam.models.hf.model import HFModel
 from vilam.models.hf.processors import open_processor
@@ -33,7 +34,7 @@ from vilam.tasks.answers import SCALE
 
 SAMPLE_TEXT = "the red circle in 1234567890"
 """A text that any tokenizer must return; transformers makes an empty tokenizer if its files are missing."""
-ABOUT, ADAPTERS = "vilam_hf.json", "adapters.safetensors"
+ADAPTERS = "adapters.safetensors"
 
 
 def open_tokenizer(source: str) -> HFTokenizer:

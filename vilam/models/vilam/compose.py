@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from inspect import signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from vilam.config import LoraSettings, ModelSettings, TowerSettings
 from vilam.errors import VilamError, first_line
 from vilam.models.backbones.adapters import add_adapters
 from vilam.models.backbones.attention import LEAN
@@ -18,6 +17,9 @@ from vilam.models.backbones.images import pixel_statistics
 from vilam.models.vilam.config import VilamConfig
 from vilam.models.vilam.model import VilamForConditionalGeneration
 from vilam.models.vilam.tokenization import GroundingTokenizer, train_tokenizer
+
+if TYPE_CHECKING:
+    from vilam.config import LoraSettings, ModelSettings, TowerSettings
 
 SAMPLE_TEXT = "one is at [0, 0, 1000, 1000] and its points are [[0, 1000], [1000, 0]] or so"
 """A text that a tokenizer must return unchanged; those that put a space before every piece do not."""
