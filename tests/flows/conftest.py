@@ -57,7 +57,7 @@ def prefect() -> Iterator[None]:
     """A Prefect server for the tests, with a temporary database."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=600):
         yield
 
 
