@@ -17,11 +17,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vilam.errors import VilamError
+
+if TYPE_CHECKING:
+    from vilam.config import Settings
 
 STAGES = {
     "prepare": "Turn a source into image records: data/records.",
@@ -65,13 +68,18 @@ def stage_command(stage: str) -> Callable[[Path], None]:
 
     def command(params: ParamsFile = Path("params.yaml")) -> None:
         from vilam.config import load_settings
-        from vilam.tracking.address import check_server, server
 
-        settings = load_settings(params)
-        check_server(server() or "")  # not only when the first run is tracked, after minutes
-        importlib.import_module(f"vilam.stages.{stage}").run(settings, Path.cwd())
+        _run_stage(stage, load_settings(params))
 
     return command
+
+
+def _run_stage(stage: str, settings: Settings) -> None:
+    """Run ``stage`` in the current folder; a server that is down is reported first, not when a run is tracked."""
+    from vilam.tracking.address import check_server, server
+
+    check_server(server() or "")
+    importlib.import_module(f"vilam.stages.{stage}").run(settings, Path.cwd())
 
 
 def evaluate(
@@ -81,15 +89,13 @@ def evaluate(
     """Check the settings, with this protocol, and evaluate in the current folder, the project's."""
     from vilam.config import check_settings, load_settings, read_yaml
     from vilam.overrides import override
-    from vilam.tracking.address import check_server, server
 
     settings = load_settings(params)
-    check_server(server() or "")
     if protocol is not None:
         content = read_yaml(params)
         override(content, {"evaluate.protocol": protocol}, "--protocol")
         settings = check_settings(content, "--protocol")
-    importlib.import_module("vilam.stages.evaluate").run(settings, Path.cwd())
+    _run_stage("evaluate", settings)
 
 
 for _stage, _help in STAGES.items():

@@ -91,6 +91,10 @@ class Layout:
         """The folder of the answers, with a Parquet file for each model."""
         return self.root / "predictions"
 
+    def answers(self, model: str) -> Path:
+        """The answers of a model, by the key of its metrics: `activate`, `train` or `other`."""
+        return self.predictions / f"{model}.parquet"
+
     @property
     def reports(self) -> Path:
         """The folder of the report and its gallery."""
@@ -119,3 +123,7 @@ class Layout:
     def lock(self) -> Path:
         """DVC's lock file: the versions of the data and the models."""
         return self.root / "dvc.lock"
+
+
+ANSWERS = Layout(Path()).answers("train").as_posix()
+"""The answers of the trained model: in the project's folder, and among the artifacts of its run."""

@@ -9,8 +9,8 @@ import pandas as pd
 from vilam.config import load_settings
 from vilam.evaluation.gate import Answered, gate
 from vilam.evaluation.questions import version_of_questions
-from vilam.layout import Layout
-from vilam.stages.register import ANSWERS, _answered
+from vilam.layout import ANSWERS, Layout
+from vilam.stages.register import _answered
 from vilam.tracking.registry import versions
 
 

@@ -146,7 +146,7 @@ def comparisons_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
 
 
 def _scores(run: Run) -> Scores:
-    path = Layout(run.evaluate.folder).predictions / "train.parquet"
+    path = Layout(run.evaluate.folder).answers("train")
     try:
         return scores(pd.read_parquet(path))
     except (OSError, ValueError, KeyError) as error:

@@ -13,8 +13,8 @@ from vilam.commands.text import as_text
 from vilam.errors import VilamError
 from vilam.evaluation.paired import Scores, paired_difference, scores
 from vilam.evaluation.questions import read_rows, version_of_questions
+from vilam.layout import ANSWERS, Layout
 
-PREDICTIONS = "predictions/train.parquet"
 RESAMPLES = 2000
 
 
@@ -64,11 +64,11 @@ def _predictions(source: str, root: Path) -> Path:
     """The answers of a file, a project folder, a run or a registered model."""
     path = Path(source)
     if path.is_dir():
-        path = path / PREDICTIONS
+        path = Layout(path).answers("train")
         if not path.is_file():
             raise VilamError(f"{path}: not found: run vilam evaluate in {source}")
     if path.is_file():
         return path
     from vilam.tracking.registry import download_artifact
 
-    return download_artifact(source, PREDICTIONS, root)
+    return download_artifact(source, ANSWERS, root)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,15 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from vilam.commands.processes import output_of
 from vilam.commands.text import as_text
 from vilam.config import RegisterSettings
-from vilam.errors import VilamError
 from vilam.evaluation.main import MAIN
 
 UNFINISHED = ("queued", "running", "failed")
 """States of experiments whose metrics are still those of the commit that they began from."""
 MISSING = "(not set)"
+FAILURE = "experiments: {}: run it in a project under git and DVC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def show_experiments(settings: RegisterSettings, root: Path) -> None:
 def read_experiments(root: Path) -> list[Experiment]:
     """The workspace, then the experiments of every commit that has some, as `dvc exp show` knows them."""
     revisions = [f"--rev={commit}" for commit in ("HEAD", *_commits_with_experiments(root))]
-    listed = json.loads(_run([sys.executable, "-m", "dvc", "exp", "show", "--json", *revisions], root))
+    listed = json.loads(output_of([sys.executable, "-m", "dvc", "exp", "show", "--json", *revisions], root, FAILURE))
     found = [_experiment("workspace", "", listed[0].get("data"))]
     for group in (group for commit in listed for group in commit["experiments"] or []):
         newest = group["revs"][0]
@@ -95,7 +95,7 @@ def differences(base: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[t
 
 def _commits_with_experiments(root: Path) -> list[str]:
     """DVC keeps an experiment in ``refs/exps/64/ce99b1…/NAME``, under the commit that it began from."""
-    lines = _run(["git", "for-each-ref", "--format=%(refname)", "refs/exps"], root).split()
+    lines = output_of(["git", "for-each-ref", "--format=%(refname)", "refs/exps"], root, FAILURE).split()
     parts = [line.split("/") for line in lines]
     return list(dict.fromkeys(part[2] + part[3] for part in parts if len(part) == 5 and len(part[2] + part[3]) == 40))
 
@@ -124,12 +124,3 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _run(command: Sequence[str], root: Path) -> str:
-    """The output of a command; raises VilamError with the last line of its error if it fails."""
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise VilamError(f"experiments: {last}: run it in a project under git and DVC")
-    return done.stdout

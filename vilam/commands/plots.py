@@ -6,7 +6,6 @@ DVC makes the Vega-Lite specifications. Its own page, `dvc plots show`, loads th
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -17,6 +16,7 @@ import vl_convert
 from jinja2 import Template
 from PIL import Image
 
+from vilam.commands.processes import output_of
 from vilam.errors import VilamError
 from vilam.evaluation.charts import library
 from vilam.files import write_atomically
@@ -79,12 +79,8 @@ def specifications(root: Path, revisions: Sequence[str] = ()) -> Mapping[str, Sp
     One revision is compared with the working tree. Raises VilamError if DVC fails, or if no plot has data.
     """
     action = ["diff", *revisions] if revisions else ["show"]
-    command = [sys.executable, "-m", "dvc", "plots", *action, "--json"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise VilamError(f"plots: DVC: {reason}")
-    drawn = json.loads(done.stdout).get("data", {})
+    printed = output_of([sys.executable, "-m", "dvc", "plots", *action, "--json"], root, "plots: DVC: {}")
+    drawn = json.loads(printed).get("data", {})
     specs = {Path(name).stem: of_plot[0]["content"] for name, of_plot in drawn.items() if of_plot}
     if not specs:
         raise VilamError(f"{root / 'metrics' / 'plots'}: no tables to draw: run `dvc repro` first")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from pathlib import Path
 
+from vilam.commands.processes import is_taken
 from vilam.errors import VilamError
 from vilam.tracking.connection import connect
 from vilam.tracking.registry import pinned
@@ -14,9 +14,8 @@ from vilam.tracking.registry import pinned
 
 def serve(model: str, host: str, port: int, root: Path) -> None:
     """Become the server of a registered model; raises VilamError if there is no such model or the port is taken."""
-    with socket.socket() as probe:
-        if probe.connect_ex((host, port)) == 0:
-            raise VilamError(f"port {port} of {host} is taken: end what listens there, or name another one with --port")
+    if is_taken(host, port):
+        raise VilamError(f"port {port} of {host} is taken: end what listens there, or name another one with --port")
     version = pinned(model, root)
     tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # MLflow starts uvicorn by name
     environment = {**os.environ, "MLFLOW_TRACKING_URI": connect(root), "PATH": tools}

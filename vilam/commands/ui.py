@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from vilam.commands.processes import is_taken
 from vilam.errors import VilamError
 from vilam.tracking.address import runs_folder, server, ui_address
 from vilam.tracking.connection import connect
@@ -49,9 +49,8 @@ def _mlflow(root: Path, port: int) -> list[str]:
 
 
 def _check_free(port: int, name: str) -> None:
-    with socket.socket() as probe:
-        if probe.connect_ex((HOST, port)) == 0:
-            raise VilamError(f"port {port} is taken: end what listens there, or name another one with --{name}-port")
+    if is_taken(HOST, port):
+        raise VilamError(f"port {port} is taken: end what listens there, or name another one with --{name}-port")
 
 
 def _serve(commands: dict[str, list[str]]) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from vilam.config import RegisterSettings
 from vilam.evaluation.evaluator import metrics_of, with_cider
-from vilam.evaluation.paired import paired_difference, scores
+from vilam.evaluation.paired import Scores, paired_difference, scores
 
 RESAMPLES = 2000
 ROUNDING = 1e-9
@@ -26,6 +27,26 @@ class Answered:
 
     name: str
     rows: pd.DataFrame
+
+    @cached_property
+    def means(self) -> Scores:
+        """The scores of each answer, by the metric that is their mean."""
+        return scores(self.rows)
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """All metrics, for those that are no mean of answers."""
+        return dict(metrics_of(self.rows, 1, 0))
+
+    def value(self, name: str) -> float | None:
+        """A metric; None if there is none of this name or it is not a number."""
+        value = self.means[name]["value"].mean() if name in self.means else self.metrics.get(name, math.nan)
+        return float(value) if math.isfinite(value) else None
+
+    def part(self, questions: set[str]) -> Answered:
+        """The answers to these questions; CIDEr depends on all rows, so it is computed again if some are left out."""
+        chosen = self.rows[self.rows["question_id"].isin(questions)]
+        return self if len(chosen) == len(self.rows) else Answered(self.name, with_cider(chosen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +79,25 @@ def gate(challenger: Answered, rivals: Sequence[Answered], settings: RegisterSet
     metric that a rival lacks cannot be compared: it passes.
     """
     tolerances = {settings.primary: 0.0, **settings.guards}
-    compared = {name: _compare(name, challenger, rivals) for name in tolerances}
-    verdicts = [_verdict(name, challenger.rows, compared[name], tolerances[name]) for name in tolerances]
+    shared = [{*challenger.rows["question_id"]} & {*rival.rows["question_id"]} for rival in rivals]
+    pairs = [(challenger.part(both), rival.part(both)) for rival, both in zip(rivals, shared, strict=True) if both]
+    compared = {
+        name: [found for ours, rival in pairs if (found := _compare(name, challenger, ours, rival)) is not None]
+        for name in tolerances
+    }
+    verdicts = [_verdict(name, challenger, compared[name], tolerances[name]) for name in tolerances]
     verdicts += [
         (False, f"{rival.name} was trained on every image of these questions: nothing to compare")
-        for rival in rivals
-        if not _both_asked(challenger.rows, rival.rows)
+        for rival, both in zip(rivals, shared, strict=True)
+        if not both
     ]
     failures = [reason for passed, reason in verdicts if not passed]
     best = min(compared[settings.primary], key=lambda each: each.margin, default=None)
     return Gate(not failures, failures or [reason for _, reason in verdicts], best.rival if best else None)
 
 
-def _verdict(name: str, rows: pd.DataFrame, compared: list[_Comparison], tolerance: float) -> tuple[bool, str]:
-    value = _value(rows, name)
+def _verdict(name: str, challenger: Answered, compared: list[_Comparison], tolerance: float) -> tuple[bool, str]:
+    value = challenger.value(name)
     if value is None:
         return False, f"{name} is missing in its answers"
     if not compared:
@@ -81,40 +107,20 @@ def _verdict(name: str, rows: pd.DataFrame, compared: list[_Comparison], toleran
     return closest.margin >= -tolerance - ROUNDING, f"{name} {value:.4g}: {closest.text}{allowed}"
 
 
-def _compare(name: str, challenger: Answered, rivals: Sequence[Answered]) -> list[_Comparison]:
-    found = []
-    for rival in rivals:
-        both = _both_asked(challenger.rows, rival.rows)
-        ours, theirs = (_part(each.rows, both) for each in (challenger, rival))
-        values = (_value(ours, name), _value(theirs, name)) if both else (None, None)
-        if values[0] is not None and values[1] is not None:
-            margin = values[0] - values[1]
-            how = f"{abs(margin):.4g} {'below' if margin < 0 else 'above'} {rival.name}{_interval(name, ours, theirs)}"
-            part = f", on the {len(both)} questions that both may be asked" if len(both) < len(challenger.rows) else ""
-            found.append(_Comparison(rival.name, margin, how + part))
-    return found
+def _compare(name: str, challenger: Answered, ours: Answered, rival: Answered) -> _Comparison | None:
+    """A metric on the answers of both to the same questions; None if one of them has no such metric."""
+    value, other = ours.value(name), rival.value(name)
+    if value is None or other is None:
+        return None
+    margin = value - other
+    how = f"{abs(margin):.4g} {'below' if margin < 0 else 'above'} {rival.name}{_interval(name, ours, rival)}"
+    part = f", on the {len(ours.rows)} questions that both may be asked" if ours is not challenger else ""
+    return _Comparison(rival.name, margin, how + part)
 
 
-def _both_asked(ours: pd.DataFrame, theirs: pd.DataFrame) -> set[str]:
-    return {*ours["question_id"]} & {*theirs["question_id"]}
-
-
-def _part(rows: pd.DataFrame, questions: set[str]) -> pd.DataFrame:
-    """The rows of these questions; CIDEr depends on all rows, so it is computed again if some are left out."""
-    chosen = rows[rows["question_id"].isin(questions)]
-    return chosen if len(chosen) == len(rows) else with_cider(chosen)
-
-
-def _value(rows: pd.DataFrame, name: str) -> float | None:
-    """A metric of the rows; None if they have no such metric or it is not a number."""
-    means = scores(rows)
-    value = means[name]["value"].mean() if name in means else dict(metrics_of(rows, 1, 0)).get(name, math.nan)
-    return float(value) if math.isfinite(value) else None
-
-
-def _interval(name: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
+def _interval(name: str, ours: Answered, rival: Answered) -> str:
     """The interval of the paired difference, if the metric is a mean of answers."""
-    if name not in scores(ours):
+    if name not in ours.means:
         return ""
-    difference = paired_difference([scores(ours)[name]], [scores(theirs)[name]], RESAMPLES, seed=0)
+    difference = paired_difference([ours.means[name]], [rival.means[name]], RESAMPLES, seed=0)
     return f" (95 % interval {difference.low:+.4f} to {difference.high:+.4f})"

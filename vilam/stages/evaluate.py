@@ -143,7 +143,7 @@ class _Report:
             stale.unlink()
         for stage, evaluation in self.evaluations.items():
             content = evaluation.rows.to_parquet(None, index=False)
-            write_atomically(self.layout.predictions / f"{stage}.parquet", content)
+            write_atomically(self.layout.answers(stage), content)
         for name, table in plots(self.evaluations).items():
             write_atomically(self.layout.plot(name), table.to_csv(index=False))
 

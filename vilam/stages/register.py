@@ -15,13 +15,10 @@ from vilam.evaluation.gate import Answered, gate
 from vilam.evaluation.questions import read_rows, tags_of_questions, version_of_questions
 from vilam.files import read_json, recover, write_atomically
 from vilam.inference.serving import serving
-from vilam.layout import Layout
+from vilam.layout import ANSWERS, Layout
 from vilam.tracking.registration import Candidate, best_so_far, one_at_a_time, register_model
 from vilam.tracking.registry import Version, download_artifact, versions
 from vilam.tracking.sharing import export_versions, take_over
-
-ANSWERS = "predictions/train.parquet"
-"""The answers of a trained model, in the project's folder and among the artifacts of its run."""
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -31,13 +28,14 @@ def run(settings: Settings, root: Path) -> None:
     """
     layout, own = Layout(root), settings.register_
     candidate, rows = _candidate(settings, layout)
+    served = serving()
     with one_at_a_time(root):
-        take_over(root, own.model_name, serving())
+        take_over(root, own.model_name, served)
         others = [each for each in versions(root, own.model_name) if each.run_id != candidate.run_id]
         rivals = best_so_far(others, candidate.tags["test_data"], own)
         verdict = gate(Answered("this model", rows), [_answered(each, rows, settings, layout) for each in rivals], own)
         best = next((each for each in rivals if _name(each) == verdict.best), None)
-        made = register_model(root, candidate, verdict.passed, verdict.reasons, best, own, serving())
+        made = register_model(root, candidate, verdict.passed, verdict.reasons, best, own, served)
         export_versions(root, own.model_name)
     write_atomically(layout.metrics("register"), json.dumps(asdict(made), indent=2) + "\n")
     print(f"registered {own.model_name} version {made.version}: {'champion' if made.passed else 'challenger'}")
@@ -55,7 +53,7 @@ def _candidate(settings: Settings, layout: Layout) -> tuple[Candidate, pd.DataFr
         raise VilamError(f"{model / 'run.json'}: no MLflow run: run `dvc repro -f -s train`")
     if not (model / "config.json").is_file():
         raise VilamError(f"{model}: no model here: run `dvc repro train` first")
-    rows = read_rows(layout.root / ANSWERS)
+    rows = read_rows(layout.answers("train"))
     tags = {"trained_on": read_card(model).title, **tags_of_questions(read_card(layout.records), rows)}
     return Candidate(model, run_id, metrics, tags), rows
 
@@ -66,9 +64,10 @@ def _name(version: Version) -> str:
 
 def _answered(version: Version, rows: pd.DataFrame, settings: Settings, layout: Layout) -> Answered:
     """A registered model's answers to the questions of ``rows``: those of its evaluation, or new ones."""
-    if version.tags.get("test_data") == version_of_questions(rows):
+    wanted = version_of_questions(rows)
+    if version.tags.get("test_data") == wanted:
         known = read_rows(download_artifact(version.run_id, ANSWERS, layout.root))
-        if version_of_questions(known) == version_of_questions(rows):  # its run may have been evaluated again since
+        if version_of_questions(known) == wanted:  # its run may have been evaluated again since
             return Answered(_name(version), known)
     return Answered(_name(version), _asked(version, rows, settings, layout))
 

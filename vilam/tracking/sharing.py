@@ -26,7 +26,7 @@ from mlflow.exceptions import MlflowException
 
 from vilam.errors import VilamError
 from vilam.files import read_json, replace_folder, write_atomically
-from vilam.layout import Layout
+from vilam.layout import ANSWERS, Layout
 from vilam.tracking.address import server, without_password
 from vilam.tracking.connection import connect, experiment_id, mlflow_errors
 from vilam.tracking.registry import (
@@ -42,8 +42,6 @@ from vilam.tracking.registry import (
     versions,
 )
 from vilam.tracking.runs import IMPORTED_RUN, known_run
-
-PREDICTIONS = "predictions/train.parquet"
 
 
 def take_over(root: Path, name: str, serving: Serving) -> None:
@@ -91,10 +89,12 @@ def import_versions(root: Path, serving: Serving) -> list[str]:
     with mlflow_errors():
         connect(root)
     exported = sorted(_exported(folder).items(), key=lambda item: (item[1]["created"], item[0]))
+    known = {
+        name: {version.origin for version in versions(root, name)} for name in {one["name"] for _, one in exported}
+    }
     done, new = [], set()
     for origin, content in exported:
-        known = {version.origin for version in versions(root, content["name"])}
-        if origin in known:
+        if origin in known[content["name"]]:
             continue
         if _was_here(origin):
             done.append(f"{content['name']} version {content['number']} of models/registered: deleted here, left out")
@@ -117,8 +117,8 @@ def _export(version: Version, name: str, folder: Path, root: Path) -> None:
     tags = {key: value for key, value in version.tags.items() if key not in (IMPORTED_FROM, REGISTERED_AT)}
     write_atomically(folder / "version.json", _text({**content, "metrics": version.metrics, "tags": tags}))
     with suppress(VilamError):  # a model that was never evaluated has no answers
-        answers = download_artifact(version.run_id, PREDICTIONS, root)
-        write_atomically(folder / PREDICTIONS, answers.read_bytes())
+        answers = download_artifact(version.run_id, ANSWERS, root)
+        write_atomically(folder / ANSWERS, answers.read_bytes())
 
 
 def _described(version: Version, name: str) -> dict[str, Any]:
@@ -153,8 +153,8 @@ def _import(origin: str, content: Mapping[str, Any], folder: Path, root: Path, s
     """Register an exported version in a run like the one that trained it; returns its number."""
     run_id = _import_run(content["run"], root)
     with mlflow_errors(), mlflow.start_run(run_id):
-        if (folder / PREDICTIONS).is_file():
-            mlflow.log_artifact(str(folder / PREDICTIONS), Path(PREDICTIONS).parent.as_posix())
+        if (folder / ANSWERS).is_file():
+            mlflow.log_artifact(str(folder / ANSWERS), Path(ANSWERS).parent.as_posix())
         tags = {**content["tags"], IMPORTED_FROM: origin, REGISTERED_AT: content["created"]}
         own = {name: value for name, value in content["metrics"].items() if name not in content["run"]["metrics"]}
         made = log_model(folder / "model", own, content["name"], tags, serving)  # it has those of its run too

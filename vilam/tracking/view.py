@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import mlflow
 
 from vilam.tracking.connection import EXPERIMENT, mlflow_errors
+from vilam.tracking.runs import EXPERIMENT_TAG
 
 NAME = "main"
 """The view's name in the address: ``#/experiments/ID/runs?viewStateShareKey=main``."""
 TAG = "mlflow.sharedViewState."
 """MLflow's page keeps a view in the experiment's tag of this name and the view's."""
 ATTRIBUTES = ("Models", "Duration")
-TAGS = ("evaluated_on", "dvc_experiment")
+TAGS = ("evaluated_on", EXPERIMENT_TAG)
 
 
 def save_view(metrics: Sequence[str]) -> None:
