@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -66,3 +67,18 @@ def test_a_model_that_cannot_describe_has_no_threshold(tmp_path):
     data: Any = SimpleNamespace(records=SimpleNamespace(card=card))
     assert validation_split(card) == "val"
     assert train.certainty({"rec_box"}, Layout(tmp_path), data, None) == {}  # type: ignore[arg-type]
+
+
+def test_regions_of_two_images_may_have_the_same_id(monkeypatch, tmp_path):
+    """Each is asked about once, with one of its expressions."""
+    ids = [("a", "0"), ("a", "0"), ("b", "0"), ("b", "1")]
+    questions = [SimpleNamespace(image_id=image, region_id=region) for image, region in ids]
+    monkeypatch.setattr(train, "read_instructions", lambda *_: questions)
+    monkeypatch.setattr(train, "autocast", lambda *_: nullcontext())
+    asked = []
+    monkeypatch.setattr(train, "certainty_curve", lambda _, __, chosen: asked.extend(chosen))
+    card = replace(toy.card(), splits=("train", "val"))
+    data: Any = SimpleNamespace(records=SimpleNamespace(card=card), held_out=None)
+    model: Any = SimpleNamespace(network=None)
+    train.certainty({"rec_box", "reg_caption"}, Layout(tmp_path), data, model)
+    assert [(each.image_id, each.region_id) for each in asked] == [("a", "0"), ("b", "0"), ("b", "1")]

@@ -62,7 +62,8 @@ def certainty(tasks: Collection[str], layout: Layout, data: Data, model: Model) 
     split = validation_split(data.records.card)
     if split is None or not {REC.name, REG.name} <= set(tasks):
         return {}
-    asked = {each.region_id: each for each in read_instructions(layout.instructions, split, {REC.name})}
+    questions = read_instructions(layout.instructions, split, {REC.name})
+    asked = {(each.image_id, each.region_id): each for each in questions}
     with autocast(model.network, precision("auto")):
         found = certainty_curve(model, data.held_out, list(asked.values()))
     return {} if found is None else {CERTAINTY: found}
