@@ -16,9 +16,12 @@ must outlast the copy, checkpoints and mlruns, is in the project itself, and so 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
+"""The address of a registered model: its name and an alias or a version."""
 COPIES = (".dvc", "tmp", "exps")
 """The folder of a project in which DVC makes the copies, at any depth."""
 

@@ -14,6 +14,7 @@ import pytest
 from vilam.cli import app
 from vilam.errors import VilamError
 from vilam.tracking.connection import connect
+from vilam.tracking.lookup import find_registered
 from vilam.tracking.registry import Serving, download_artifact, download_model, log_model, set_alias, versions
 from vilam.tracking.runs import open_run
 from vilam.tracking.sharing import export_versions, import_versions, take_over
@@ -112,6 +113,8 @@ def test_a_clone_imports_all_of_every_version(theirs: Path, tmp_path: Path, data
         assert imported.data.tags["note"] == there.tags["of"]
         folder = download_model(f"models:/vilam/{here.number}", ours)
         assert (folder / "model.safetensors").read_text() == there.tags["of"]
+        address = f"models:/vilam/{here.number}"
+        assert find_registered(address, ours) == (address, folder)
         assert download_artifact(here.run_id, ANSWERS, ours).read_text() == f"answers of {there.tags['of']}"
         with open_run(ours, "evaluate", there.run_id) as tracker:  # models/train of the clone names that run
             assert tracker.run_id == here.run_id

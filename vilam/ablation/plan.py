@@ -33,7 +33,6 @@ from pydantic import Field, model_validator
 
 from vilam.config import (
     RECIPE_SUFFIXES,
-    REGISTERED,
     Count,
     Fraction,
     Section,
@@ -43,6 +42,7 @@ from vilam.config import (
     read_yaml,
 )
 from vilam.errors import VilamError
+from vilam.layout import REGISTERED
 from vilam.overrides import Overrides, expanded, override
 from vilam.overrides import settings_of as by_setting
 

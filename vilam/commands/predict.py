@@ -17,7 +17,7 @@ from vilam.data.records import DatasetCard
 from vilam.errors import VilamError
 from vilam.evaluation.drawing import draw, fit
 from vilam.geometry.boxes import Box
-from vilam.inference.resolve import model_folder
+from vilam.inference.resolve import registered_model
 from vilam.layout import Layout
 from vilam.models.light import has_light_imports, light_imports
 from vilam.tasks.base import Reading
@@ -40,12 +40,14 @@ def predict(
     then: classify or describe; asks about the predicted box in a second turn. Its answer is under "then", null if there
     is no box. save: the file of a drawing of the answer.
     """
-    opened, predictor = open_image(image), open_predictor(model_folder(model, Path.cwd()))
+    opened = open_image(image)
+    named, folder = named_and_folder(model, Path.cwd())
+    predictor = open_predictor(folder)
     found = getattr(predictor, task)(opened, box if box is not None else text)
     output = {"image": str(image), **found.as_dict()}
     if then is not None:
         output["then"] = getattr(predictor, then)(opened, found.box_xyxy).as_dict() if found.box_xyxy else None
-    for line in about(model, predictor.model.card, Path.cwd()):
+    for line in about(named, predictor.model.card, Path.cwd()):
         print(f"vilam: {line}", file=sys.stderr)
     print(json.dumps(output, indent=2))
     if save is not None:
@@ -60,13 +62,16 @@ def open_predictor(folder: Path) -> Predictor:
         return Predictor.from_pretrained(folder)
 
 
-def about(model: str, trained_on: DatasetCard, root: Path) -> Iterator[str]:
-    """Which model is asked, and a warning if it was trained on other data than the project has prepared."""
-    named = model
-    if model.startswith("models:/"):
-        from vilam.tracking.registry import pinned
+def named_and_folder(model: str, root: Path) -> tuple[str, Path]:
+    """A model as people name it, of the registry with the number of its version, and its folder."""
+    if not model.startswith("models:/"):
+        return model, Path(model)
+    version, folder = registered_model(model, root)
+    return f"{model} (version {version.rpartition('/')[2]})", folder
 
-        named = f"{model} (version {pinned(model, root).rpartition('/')[2]})"
+
+def about(named: str, trained_on: DatasetCard, root: Path) -> Iterator[str]:
+    """Which model is asked, and a warning if it was trained on other data than the project has prepared."""
     yield f"asked {named}, trained on {trained_on.title}"
     if (Layout(root).records / CARD).is_file():
         own = read_card(Layout(root).records)

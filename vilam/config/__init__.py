@@ -4,7 +4,6 @@ from vilam.config.reading import check_settings, checked, complete, load_setting
 from vilam.config.schema import (
     PHASES,
     RECIPE_SUFFIXES,
-    REGISTERED,
     ActivateSettings,
     Count,
     CycleSettings,
@@ -27,7 +26,6 @@ from vilam.config.schema import (
 __all__ = [
     "PHASES",
     "RECIPE_SUFFIXES",
-    "REGISTERED",
     "ActivateSettings",
     "Count",
     "CycleSettings",

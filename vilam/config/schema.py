@@ -6,7 +6,6 @@ this file, and the form that Prefect shows for a run is made from it too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from vilam.layout import REGISTERED
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Number = Annotated[int, Field(ge=0)]
@@ -28,8 +29,6 @@ Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 TASK_NAMES = ("rec_box", "rec_keypoints", "rec_mask", "reg_class", "reg_caption", "rec_every", "presence")
 """The tasks of vilam/tasks, which is too heavy to import here; a test compares the two."""
-REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
-"""The address of a registered model: its name and an alias or a version."""
 RECIPE_SUFFIXES = (".yaml", ".yml")
 """A source that ends in one of these is the path of a recipe; any other is the name of a file in configs/datasets."""
 PHASES = ("activate", "train")

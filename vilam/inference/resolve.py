@@ -14,6 +14,7 @@ from vilam.errors import VilamError
 from vilam.files import recover
 from vilam.layout import named
 from vilam.models.hf import ABOUT
+from vilam.tracking.lookup import find_registered
 
 if TYPE_CHECKING:
     from vilam.config import ModelSettings
@@ -64,19 +65,25 @@ def resolve_model(
 
 def model_folder(source: str, root: Path) -> Path:
     """The folder of a model, downloaded from the registry of the project ``root`` if it is ``models:/...``."""
-    if not source.startswith("models:/"):
-        return Path(source)
-    from vilam.tracking.registry import download_model
+    return registered_model(source, root)[1] if source.startswith("models:/") else Path(source)
 
-    return download_model(source, root)
+
+def registered_model(address: str, root: Path) -> tuple[str, Path]:
+    """The address by version number and the folder of a model in the registry of the project ``root``.
+
+    Raises VilamError if there is no such model.
+    """
+    if (found := find_registered(address, root)) is not None:
+        return found
+    from vilam.tracking.registry import download_model, pinned
+
+    version = pinned(address, root)
+    return version, download_model(version, root)
 
 
 def _version_and_folder(address: str, root: Path) -> tuple[str, Path]:
     if address.startswith("models:/"):
-        from vilam.tracking.registry import pinned
-
-        version = pinned(address, root)
-        return version, model_folder(version, root)
+        return registered_model(address, root)
     folder = root / named(root, address)
     recover(folder)
     digest = hashlib.sha256()

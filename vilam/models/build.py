@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_model as load_weights
 from transformers import AutoTokenizer
+from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils.logging import disable_progress_bar
 
 from vilam.data.card import read_card, write_card
@@ -25,6 +27,7 @@ from vilam.models.card import CARD, model_card
 from vilam.models.hf import ABOUT
 from vilam.models.interface import GroundingModel, Tokens
 from vilam.models.vilam.compose import compose_model, compose_tokenizer
+from vilam.models.vilam.config import VilamConfig
 from vilam.models.vilam.model import VilamForConditionalGeneration, register_auto_classes
 from vilam.models.vilam.tokenization import GroundingTokenizer
 
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 RUN, SEEN = "run.json", "seen_images.txt"
 FILES = "its config.json, *.safetensors, tokenizer.json, preprocessor_config.json and processor_config.json"
 """The files of a whole vision-language model that are opened."""
+
+DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError, VilamError)
+"""What opening a damaged folder raises: the files are read by five libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ def load_model(folder: Path) -> LoadedModel:
             raise ValueError(f"{RUN} holds no names and values")
         seen = (folder / SEEN).read_text(encoding="utf-8").split() if (folder / SEEN).is_file() else ()
         card = read_card(folder)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError, VilamError) as error:
+    except DAMAGED as error:
         raise VilamError(f"{folder}: damaged: {first_line(error)}: train or copy it again") from error
     return LoadedModel(network.eval(), tokenizer, card, info, frozenset(seen))
 
@@ -146,9 +152,26 @@ def _load_network(folder: Path) -> tuple[GroundingModel, Tokens]:
         from vilam.models.hf import folder as hf_folder
 
         return hf_folder.load(folder)
-    network = VilamForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    network.freeze()  # transformers loads all weights with a gradient
+    network = _load_composed(folder)
     return network, GroundingTokenizer(AutoTokenizer.from_pretrained(folder), network.config.coordinate_bins)
+
+
+def _load_composed(folder: Path) -> VilamForConditionalGeneration:
+    """Opens a composed model; one without pretrained parts is small, and is not built on the meta device first.
+
+    For that device torch imports SymPy, which takes longer than the answer to a question.
+    """
+    config = VilamConfig.from_pretrained(folder)
+    if config.is_pretrained or config.lora is not None:
+        opened: VilamForConditionalGeneration = VilamForConditionalGeneration.from_pretrained(
+            folder, dtype=torch.float32
+        )
+        opened.freeze()  # transformers loads all weights with a gradient
+        return opened
+    with torch.random.fork_rng(devices=[]):  # the weights that are replaced take no random numbers
+        network = VilamForConditionalGeneration(config)
+    load_weights(network, folder / SAFE_WEIGHTS_NAME)
+    return network
 
 
 def _prepare_transformers() -> None:

@@ -17,12 +17,12 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, Schema
 
-from vilam.config import REGISTERED
 from vilam.errors import VilamError
 from vilam.files import read_json
-from vilam.layout import Layout
+from vilam.layout import REGISTERED, Layout
 from vilam.tracking.address import server, without_password
 from vilam.tracking.connection import connect, is_empty, mlflow_errors
+from vilam.tracking.lookup import data_folder
 from vilam.tracking.runs import SCORES, metric_name
 
 IMPORTED_FROM = "imported_from"
@@ -160,8 +160,7 @@ def download_model(uri: str, root: Path) -> Path:
     with mlflow_errors():
         folder = Path(mlflow.artifacts.download_artifacts(address))
     try:
-        content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-        return folder / str(content["flavors"]["python_function"]["data"])
+        return data_folder(folder)
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         raise VilamError(f"{uri}: its artifacts in {folder} are damaged ({error!r}): name another version") from error
 
