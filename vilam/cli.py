@@ -148,11 +148,15 @@ def show_dataset(recipe: RecipeName) -> None:
 
 
 @datasets.command("check")
-def check_dataset(recipe: RecipeName, folder: Annotated[Path, typer.Argument(help="The folder of its files.")]) -> None:
-    """Read a whole data set; report what is in it and all of its problems."""
+def check_dataset(
+    files: Annotated[list[str], typer.Argument(help="A folder or file, or a recipe or format and its folder.")],
+) -> None:
+    """Read a whole data set; say what it is, what is in it, and all of its problems."""
     from vilam.commands.datasets import check
 
-    check(recipe, folder, Path.cwd())
+    if len(files) > 2:
+        raise VilamError(f"datasets check: expected a folder, or a recipe and its folder, not {len(files)} names")
+    check(files[0] if len(files) == 2 else "auto", Path(files[-1]), Path.cwd())
 
 
 @app.command()

@@ -89,5 +89,5 @@ def test_the_command_checks_real_cells(
 
 
 def test_the_command_reports_a_missing_folder(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(VilamError, match="no such folder: name the folder of bccd: BCCD/Annotations"):
+    with pytest.raises(VilamError, match=r"no such folder: set prepare\.root to the folder of bccd"):
         run("check", "bccd", str(tmp_path / "none"), project=project, monkeypatch=monkeypatch)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vilam.data.checking import COUNTED, Findings, check_dataset
+from vilam.data.readers import AUTO, FORMATS, find_recipe
+from vilam.data.readers.recognition import recognise
 from vilam.data.recipes import read_recipe, recipe_files
 from vilam.data.scenes import LICENCE
 from vilam.errors import VilamError
@@ -32,18 +34,33 @@ def show_recipe(name: str, root: Path) -> None:
     print(f"reader   {recipe.reader.kind}")
 
 
-def check(name: str, folder: Path, root: Path) -> None:
-    """Read a whole data set and print its content and its problems; raises VilamError if there are problems."""
-    recipe = read_recipe(name, root)
-    if not folder.is_dir():
-        raise VilamError(f"{folder}: no such folder: name the folder of {recipe.name}: {recipe.layout}")
+def check(source: str, path: Path, root: Path) -> None:
+    """Read a whole data set and print its content and its problems; raises VilamError if there are problems.
+
+    source: a recipe, a format, or `AUTO` to look at the files.
+    """
+    if source == AUTO:
+        print(_recognised(path))
+    recipe, folder = find_recipe(source, path, root)
     findings = check_dataset(recipe, folder)
     print(_report(findings))
     if findings.problems or findings.leaks:
         raise VilamError(
-            f"{folder}: {len(findings.problems)} bad rows, which prepare leaves out, up to prepare.max_invalid, and "
+            f"{path}: {len(findings.problems)} bad rows, which prepare leaves out, up to prepare.max_invalid, and "
             f"{len(findings.leaks)} images of train in other splits, which it does not"
         )
+    print("\nready to train")
+
+
+def _recognised(path: Path) -> str:
+    """What a folder or file is, what else it could be, and the settings that read it."""
+    found = recognise(path, FORMATS)
+    if not found:
+        return f"{path}: no format that is known"
+    (best, first), *others = found
+    lines = [f"{first.title}: prepare.source={best.name} prepare.root={first.root} (or prepare.source=auto)"]
+    lines += [f"could also be {one.title}: prepare.source={each.name}" for each, one in others]
+    return "\n".join(lines)
 
 
 def _report(findings: Findings) -> str:

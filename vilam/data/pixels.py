@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 if TYPE_CHECKING:
     from vilam.data.recipes import Window
@@ -26,10 +26,11 @@ def as_grey(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as RGB of 8 bits; grey values of more bits are scaled from their minimum to their maximum.
+    """An image of any mode as RGB of 8 bits, turned as its orientation tag says.
 
-    Pillow's own conversion clips these to white.
+    Grey values of more bits are scaled from their minimum to their maximum; Pillow's own conversion clips them to white.
     """
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray(as_grey(np.asarray(image, dtype=np.float64), None))
     return image.convert("RGB")

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Literal
@@ -27,6 +28,8 @@ from vilam.layout import Layout, named, shipped
 Text = Annotated[str, Field(min_length=1)]
 Glob = Annotated[str, Field(min_length=1)]
 """A pattern of paths under the root."""
+UNKNOWN = "unknown"
+"""A licence, a home or a leakage that nobody has told."""
 RefcocoSet = Literal["refcoco", "refcoco_plus", "refcocog_umd", "refcocog_google", "grefcoco"]
 BySplit = Annotated[dict[str, Glob], Field(min_length=1)]
 """Patterns by split; ``all`` is divided 8 : 1 : 1 and ``train+val`` 9 : 1, by a hash of the image's name."""
@@ -312,6 +315,41 @@ class ParquetReader(Section):
     kind: Literal["parquet"]
 
 
+FormatName = Literal[
+    "cvat",
+    "datumaro",
+    "dicom",
+    "florence2",
+    "huggingface",
+    "kitti",
+    "labelme",
+    "labelstudio",
+    "ms_swift",
+    "nnunet",
+    "odvg",
+    "openimages",
+    "paligemma",
+    "conversations",
+    "supervisely",
+    "via",
+]
+"""The formats that need no options; each is a module of vilam/data/readers."""
+
+
+class FormatReader(FileReader):
+    """A format whose files say where everything is; see vilam/data/readers/formats.py.
+
+    files: annotation files under the root, by split, if they do not have the format's usual names. images: folders
+    under the root that are searched for pictures before the usual ones. coordinates: what numbers in a text count, if
+    the format does not say: pixels, fractions, or thousandths of the picture's sides.
+    """
+
+    kind: FormatName
+    files: BySplit | None = None
+    images: tuple[Text, ...] = ()
+    coordinates: Literal["pixels", "fractions", "thousandths"] | None = None
+
+
 Reader = Annotated[
     VocReader
     | CocoReader
@@ -324,7 +362,8 @@ Reader = Annotated[
     | ShapesReader
     | FlickrReader
     | GenomeReader
-    | ParquetReader,
+    | ParquetReader
+    | FormatReader,
     Field(discriminator="kind"),
 ]
 
@@ -355,14 +394,16 @@ def recipe_files(root: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def read_recipe(source: str, root: Path) -> Recipe:
-    """The recipe by name, or by the path of its file; raises VilamError if it is invalid or unknown."""
+def read_recipe(source: str, root: Path, formats: Sequence[str] = ()) -> Recipe:
+    """The recipe by name, or by the path of its file; raises VilamError if it is invalid or unknown.
+
+    formats: names that are no recipe and are valid where the recipe is named, for the message.
+    """
     known = recipe_files(root)
     path = named(root, source) if source.endswith(RECIPE_SUFFIXES) else known.get(source)
     if path is None:
-        raise VilamError(
-            f"prepare.source {source}: choose from {', '.join(known) or 'none'}, or name a recipe file (.yaml)"
-        )
+        choices = ", ".join(dict.fromkeys([*known, *formats])) or "none"
+        raise VilamError(f"prepare.source {source}: choose from {choices}, or name a recipe file (.yaml)")
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise VilamError(f"{path}: not a recipe: expected title, home, licence, layout, splits, leakage and reader")

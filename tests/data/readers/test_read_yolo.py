@@ -42,11 +42,11 @@ def test_boxes_are_fractions_of_the_sides(tmp_path: Path) -> None:
 
 @given(st.tuples(*[st.floats(0, 0.5)] * 2), st.tuples(*[st.floats(0.01, 0.5)] * 2))
 def test_any_box_is_read(corner: tuple[float, float], size: tuple[float, float]) -> None:
-    from vilam.data.readers.yolo import _region
+    from vilam.data.readers.yolo import _Data, _shape
 
     (x, y), (w, h) = corner, size
-    region = _region("r", f"0 {x + w / 2} {y + h / 2} {w} {h}", {0: "cell"}, 200, 100)
-    assert region.box_xyxy == pytest.approx((200 * x, 100 * y, 200 * (x + w), 100 * (y + h)), abs=1e-9)
+    shape = _shape(f"0 {x + w / 2} {y + h / 2} {w} {h}", _Data({0: "cell"}, ()), "line 1")
+    assert shape.box_xyxy == pytest.approx((x, y, x + w, y + h), abs=1e-9)
 
 
 def test_a_polygon_has_the_box_around_it(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_bad_line_is_a_problem(tmp_path: Path, line: str, message: str) -> Non
     good = "0 0.5 0.5 0.1 0.1\n"
     records, (problem,) = read(YOLO, write(tmp_path, FOLDERS, train_a=good + line, val_a="", test_a=""))
     assert len(records[0].regions) == 1
-    assert problem.startswith("images/train/train_a.png: line 2 of its labels: ") and message in problem
+    assert problem.startswith("images/train/train_a.png, line 2 of its labels: ") and message in problem
 
 
 def test_names_by_number_and_listed_images_are_read(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_broken_image_is_a_problem(tmp_path: Path) -> None:
     ("data", "message"),
     [
         ({"names": "cell"}, "names is missing"),
-        ({"names": {"a": "cell"}}, "names: expected a list, or names by number"),
+        ({"names": {"a": "cell"}}, "expected names as a list, or by number"),
         ({"train": "elsewhere", "val": "images/val", "test": None}, "train, val and test lead to no images"),
         (None, "not found"),
     ],

@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import PrepareSettings
+from vilam.data.readers import yolo
 from vilam.data.readers.coco import open_coco
 from vilam.data.readers.flickr import open_flickr
+from vilam.data.readers.formats import Format
 from vilam.data.readers.genome import open_genome
 from vilam.data.readers.lines import open_lines
 from vilam.data.readers.masks import open_masks
 from vilam.data.readers.parquet import open_parquet
+from vilam.data.readers.recognition import recipe_of, recognise
 from vilam.data.readers.refcoco import open_refcoco
 from vilam.data.readers.scenes import open_scenes
 from vilam.data.readers.shapes import open_shapes
@@ -21,8 +24,10 @@ from vilam.data.readers.voc import open_voc
 from vilam.data.readers.volumes import open_volumes
 from vilam.data.readers.yolo import open_yolo
 from vilam.data.recipes import (
+    UNKNOWN,
     CocoReader,
     FlickrReader,
+    FormatReader,
     GenomeReader,
     LinesReader,
     MasksReader,
@@ -35,25 +40,46 @@ from vilam.data.recipes import (
     VolumesReader,
     YoloReader,
     read_recipe,
+    recipe_files,
 )
 from vilam.errors import VilamError
 from vilam.layout import named
 
-__all__ = ["Problem", "RawRecord", "Source", "open_files", "open_source"]
+__all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_recipe", "open_files", "open_source"]
 
-UNKNOWN = "unknown"
+FORMATS: tuple[Format, ...] = (yolo.FORMAT,)
+"""Every format that needs no recipe, in the order of docs/datasets.md."""
+AUTO = "auto"
+"""The ``prepare.source`` that looks at the files."""
 
 
 def open_source(settings: PrepareSettings, seed: int, project: Path) -> Source:
     """The source that the settings name, ``seed`` for generated scenes; raises VilamError if files are missing."""
     if settings.source == "scenes":
         return open_scenes(settings.scenes, seed)
-    recipe = read_recipe(settings.source, project)
-    root = named(project, settings.root or ".")
-    if not root.is_dir():
-        raise VilamError(f"{root}: no such folder: set prepare.root to the folder of {recipe.name}")
+    recipe, root = find_recipe(settings.source, named(project, settings.root or "."), project)
     source = open_files(recipe, root)
     return replace(source, is_exhaustive=recipe.exhaustive, domain=recipe.domain or source.domain)
+
+
+def find_recipe(source: str, path: Path, project: Path) -> tuple[Recipe, Path]:
+    """The recipe that ``prepare.source`` means for the files in a folder, and the folder in which they are read.
+
+    source: `AUTO`, the name of a recipe or of a format, or a recipe's file. path: ``prepare.root``; for `AUTO` and for
+    a format also one file. Raises VilamError if there is no such folder, or it is none of the format.
+    """
+    formats = {each.name: each for each in FORMATS}
+    own = source in formats and source not in recipe_files(project)
+    if source != AUTO and not own:
+        recipe = read_recipe(source, project, tuple(formats))
+        if not path.is_dir():
+            raise VilamError(f"{path}: no such folder: set prepare.root to the folder of {recipe.name}")
+        return recipe, path
+    found = recognise(path, FORMATS if source == AUTO else (formats[source],))
+    if not found:
+        known = f"no {formats[source].title}: {formats[source].layout}" if own else "no format that is known"
+        raise VilamError(f"{path}: {known}: see docs/datasets.md, or write a recipe")
+    return recipe_of(*found[0]), found[0][1].root
 
 
 def open_files(recipe: Recipe, root: Path) -> Source:
@@ -84,6 +110,8 @@ def open_files(recipe: Recipe, root: Path) -> Source:
             return open_genome(root, recipe)
         case ParquetReader():
             return open_parquet(root, recipe)
+        case FormatReader() as reader:
+            return next(each for each in FORMATS if each.name == reader.kind).open(root, recipe, reader)
 
 
 def _with_licence(recipe: Recipe, root: Path) -> Recipe:

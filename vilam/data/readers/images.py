@@ -3,41 +3,80 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
+from vilam.data.orientation import UPRIGHT, orientation
 from vilam.data.pixels import as_grey
 from vilam.data.recipes import Window
 from vilam.errors import VilamError, one_line
 
 KEPT = ("PNG", "JPEG")
 EIGHT_BITS = ("L", "RGB")
+QUALITY = 95
+"""Of the JPEG of a turned picture."""
 MEDICAL = (".dcm", ".mhd", ".mha", ".nii", ".nii.gz", ".nrrd")
 """Suffixes of the files that SimpleITK reads here."""
 
 
-def read_image(path: Path, window: Window | None = None) -> tuple[bytes, int, int]:
-    """The encoded image, its width and height in pixels; raises OSError with a message if the file is no image.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An upright picture: its encoded file and its sides in pixels.
 
-    What is not PNG or JPEG becomes a PNG of 8 bits, and so does any image of more bits: ``window`` says which of its
-    values are shown; without it all of them are. The sides are those of the stored pixels, which annotations count,
-    even if an orientation tag would rotate the image. Raises VilamError for a medical file if SimpleITK is not
-    installed.
+    stored: width and height of the stored pixels. tag: the orientation tag by which they were turned (1: not at all).
     """
-    if path.name.lower().endswith(MEDICAL):
-        return to_png(_single_image(read_volume(path)[0]), window)
-    content = path.read_bytes()
+
+    content: bytes
+    width: int
+    height: int
+    stored: tuple[int, int]
+    tag: int = UPRIGHT
+
+
+def read_image(path: Path, window: Window | None = None) -> tuple[bytes, int, int]:
+    """The encoded image, upright, its width and height in pixels; see `read_picture`."""
+    picture = read_picture(path, window)
+    return picture.content, picture.width, picture.height
+
+
+def read_picture(source: Path | bytes, window: Window | None = None) -> Picture:
+    """A picture from a file or its content; raises OSError with a message if it is none.
+
+    PNG and JPEG of 8 bits stay byte for byte, unless an orientation tag turns them. Everything else becomes a PNG of
+    8 bits: ``window`` says which values of an image of more bits are shown; without it all of them are. Raises
+    VilamError for a medical file if SimpleITK is not installed.
+    """
+    if isinstance(source, Path) and source.name.lower().endswith(MEDICAL):
+        return _upright(*to_png(_single_image(read_volume(source)[0]), window))
+    content = source if isinstance(source, bytes) else source.read_bytes()
     with Image.open(BytesIO(content)) as image:
+        tag = orientation(image)
         if image.mode.startswith(("I", "F")):
-            return to_png(np.asarray(image, dtype=np.float64), window)
-        if image.format in KEPT:
-            return content, image.width, image.height
-        return _encoded(image if image.mode in EIGHT_BITS else image.convert("RGB"))
+            values = np.asarray(ImageOps.exif_transpose(image), dtype=np.float64)
+            return Picture(*to_png(values, window), image.size, tag)
+        if image.format not in KEPT or tag != UPRIGHT:
+            return Picture(*_encoded_upright(image), image.size, tag)
+        return Picture(content, image.width, image.height, image.size)
+
+
+def _upright(content: bytes, width: int, height: int) -> Picture:
+    return Picture(content, width, height, (width, height))
+
+
+def _encoded_upright(image: Image.Image) -> tuple[bytes, int, int]:
+    """A turned JPEG is written as a JPEG of high quality, since its PNG would be many times as large."""
+    turned = ImageOps.exif_transpose(image)
+    if image.format == "JPEG":
+        file = BytesIO()
+        turned.save(file, "JPEG", quality=QUALITY, subsampling=0, icc_profile=image.info.get("icc_profile"))
+        return file.getvalue(), turned.width, turned.height
+    return _encoded(turned if turned.mode in EIGHT_BITS else turned.convert("RGB"))
 
 
 def read_volume(path: Path) -> tuple[NDArray[Any], Any]:

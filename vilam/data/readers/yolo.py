@@ -1,46 +1,138 @@
 """YOLO: a text file for each image with an object in each line; coordinates are fractions of the image's sides.
 
-A line is ``class cx cy width height``, or ``class x1 y1 x2 y2 x3 y3 ...`` for a polygon of three points or more with
-the box around it. ``data.yaml`` names the classes (``names``, a list or by number) and the images of ``train``, ``val``
-and ``test``: a folder, a text file of paths, or a list of these, under ``path`` or the root. The labels of
-``.../images/x.jpg`` are ``.../labels/x.txt``; an image without that file has no objects. If there is no test, val
-becomes test, and a tenth of train becomes val.
+A line is ``class cx cy width height``, or ``class x1 y1 x2 y2 x3 y3 ...`` for an outline of three points or more, such
+as the four corners of an oriented box. Where a file names ``kpt_shape: [K, 2 or 3]``, K keypoints follow the box.
+
+Three files say what the classes and the images are:
+
+- ``data.yaml`` (Ultralytics, Roboflow, CVAT): ``names``, and for ``train``, ``val`` and ``test`` a folder, a text file
+  of paths, or a list of these. Paths of another machine, and Roboflow's ``../train/images``, are found by their end.
+- ``obj.data`` (Darknet, CVAT): the file of the names, and lists of paths, whose labels lie beside the images.
+- ``classes.txt`` (labelImg, Label Studio): the names alone.
+
+The labels of ``.../images/x.jpg`` are ``.../labels/x.txt``, or lie beside the image; an image without labels has no
+objects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vilam.config import read_yaml
-from vilam.data.readers.images import read_image
-from vilam.data.readers.source import IMAGE_SUFFIXES, TRAIN_AND_VAL, Problem, RawRecord, Source, split_of
+from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
+from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.paths import find_by_end, images_below, lines_of, stem_path, under
+from vilam.data.readers.source import ALL, Problem, Source
 from vilam.data.recipes import Recipe, YoloReader
-from vilam.data.records import ImageRecord, Polygon, Region
+from vilam.data.records import KeypointSchema
 from vilam.errors import VilamError
-from vilam.geometry.polygons import polygon_box
 
-SPLITS = ("train", "val", "test")
+DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "obj.data", "classes.txt")
+"""Names of the file that names the classes, the most telling first."""
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 BOX_VALUES = 4
+SIGMA = 0.05
+"""Of a keypoint's OKS, which YOLO does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """What the file of a data set says: class names by number, images by split, keypoints, the licence."""
+
+    names: Mapping[int, str]
+    images: tuple[tuple[str, Path], ...]
+    keypoints: tuple[str, ...] = ()
+    values: int = 0
+    licence: str = ""
+
+
+def recognises(root: Path) -> Found | None:
+    """A data.yaml with names, an obj.data or a classes.txt, in a folder that has images, or such a file itself."""
+    for file in _data_files(root):
+        if file.suffix in (".yaml", ".yml"):
+            content = _yaml(file)
+            if "names" in content and content.keys() & SPLITS.keys():
+                title = "Roboflow YOLO" if "roboflow" in content else "YOLO (Ultralytics)"
+                return Found(title, YoloReader(kind="yolo", data=file.name), file.parent, CLEAR)
+        elif file.suffix == ".data":
+            return Found("YOLO (Darknet)", YoloReader(kind="yolo", data=file.name), file.parent, CLEAR)
+        elif any(_labels(image).is_file() for image in images_below(file.parent)):
+            return Found("YOLO (classes.txt)", YoloReader(kind="yolo", data=file.name), file.parent, LIKELY)
+    return None
 
 
 def open_yolo(root: Path, recipe: Recipe, reader: YoloReader) -> Source:
     """Read the classes and list the images; the images are read one by one as the rows are iterated."""
     path = root / reader.data
-    content = read_yaml(path)
+    if not path.is_file():
+        path = next(iter(_data_files(root)), path)
+    data = _read(root, path)
+    if not data.images:
+        raise VilamError(f"{path}: train, val and test lead to no images: check path and prepare.root")
+    if not any(_labels(image).is_file() for _, image in data.images):
+        raise VilamError(
+            f"{path}: none of {len(data.images)} images has labels: {_labels(data.images[0][1])} is missing"
+        )
+    items = [
+        Item(image, under(root, image), split, str(image), partial(_shapes, image, data), whole=1)
+        for split, image in data.images
+    ]
+    schema = KeypointSchema(data.keypoints, (), (SIGMA,) * len(data.keypoints))
+    categories = list(data.names.values())
+    keypoints = dict.fromkeys(categories, schema) if data.keypoints else {}
+    return source_of(Listing(items, categories, keypoints, licence=data.licence), recipe)
+
+
+def _data_files(root: Path) -> list[Path]:
+    if root.is_file():
+        return [root] if root.name in DATA_FILES or root.suffix in (".yaml", ".yml", ".data") else []
+    named = [root / name for name in DATA_FILES]
+    others = [
+        path for ending in ("*.yaml", "*.yml", "*.data") for path in sorted(root.glob(ending)) if path not in named
+    ]
+    return [path for path in (*named, *others) if path.is_file()]
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = read_yaml(path)
+    except VilamError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read(root: Path, path: Path) -> _Data:
+    if path.suffix in (".yaml", ".yml"):
+        return _of_yaml(root, path, read_yaml(path))
+    if path.suffix == ".data":
+        return _of_darknet(root, path)
+    if path.is_file():
+        names = dict(enumerate(lines_of(path)))
+        return _Data(names, tuple((ALL, image) for image in images_below(path.parent)))
+    raise VilamError(f"{root}: no {', '.join(DATA_FILES)} that names the classes: check prepare.root")
+
+
+def _of_yaml(root: Path, path: Path, content: object) -> _Data:
     if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list):
         raise VilamError(f"{path}: names is missing: list the classes there")
     try:
         names = _names(content["names"])
+        points, values = _keypoints(content)
     except (TypeError, ValueError):
-        raise VilamError(f"{path}: names: expected a list, or names by number such as 0: cell") from None
-    base = _base(root, content.get("path"))
-    images = [(split, image) for split in SPLITS for image in _images(base, content.get(split))]
-    if not images:
-        raise VilamError(f"{path}: train, val and test lead to no images: check path and prepare.root")
-    rows = (row for split, image in _with_test(images) for row in _rows(root, recipe, names, split, image))
-    return Source(recipe.name, tuple(names.values()), {}, SPLITS, (recipe.licence,), len(images), rows)
+        raise VilamError(
+            f"{path}: expected names as a list, or by number such as 0: cell, and kpt_shape as two numbers"
+        ) from None
+    folders = (root / str(content.get("path") or ""), path.parent, root)
+    images = [(SPLITS[key], image) for key in content if key in SPLITS for image in _images(folders, content[key])]
+    about = content.get("roboflow")
+    licence = about.get("license") if isinstance(about, dict) else content.get("license")
+    own = len({split for split, _ in images}) == 1 and images[0][0] == "train"
+    undivided = [(ALL, image) for _, image in images] if own else images
+    return _Data(names, tuple(undivided), points, values, str(licence or ""))
 
 
 def _names(names: dict[Any, Any] | list[Any]) -> dict[int, str]:
@@ -48,70 +140,108 @@ def _names(names: dict[Any, Any] | list[Any]) -> dict[int, str]:
     return {int(number): str(name) for number, name in pairs}
 
 
-def _base(root: Path, path: object) -> Path:
-    """The folder ``path`` of data.yaml; the root if there is none, since it is often a path on the author's machine."""
-    folder = root / str(path or "")
-    return folder if folder.is_dir() else root
+def _keypoints(content: dict[str, Any]) -> tuple[tuple[str, ...], int]:
+    """The names of the keypoints, which are numbers if the file does not tell, and the values of each."""
+    shape = content.get("kpt_shape")
+    if shape is None:
+        return (), 0
+    count, values = (int(number) for number in shape)
+    told = content.get("kpt_names")
+    listed = next(iter(told.values()), ()) if isinstance(told, dict) else told or ()
+    names = [str(name) for name in listed] if len(listed) == count else [f"point {one + 1}" for one in range(count)]
+    if values not in (2, 3):
+        raise ValueError
+    return tuple(names), values
 
 
-def _images(base: Path, listed: object) -> Iterator[Path]:
+def _of_darknet(root: Path, path: Path) -> _Data:
+    pairs = (line.partition("=") for line in lines_of(path) if "=" in line)
+    content = {key.strip(): value.strip() for key, _, value in pairs}
+    names = find_by_end((path.parent, root), content.get("names", "obj.names"))
+    if names is None:
+        raise VilamError(f"{path}: names = {content.get('names')}: no such file")
+    images = [
+        (SPLITS[key], image) for key in content if key in SPLITS for image in _images((path.parent, root), content[key])
+    ]
+    if {split for split, _ in images} == {"train"}:
+        images = [(ALL, image) for _, image in images]
+    return _Data(dict(enumerate(lines_of(names))), tuple(images))
+
+
+def _images(folders: Iterable[Path], listed: object) -> Iterator[Path]:
+    """The images of a folder, of a text file of paths, or of a list of these."""
+    places = tuple(folders)
     for one in listed if isinstance(listed, list) else [listed]:
-        if one is None:
+        found = find_by_end(places, str(one)) if one else None
+        if found is None:
             continue
-        path = base / str(one)
-        if path.suffix == ".txt":
-            lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if path.is_file() else []
-            yield from (path.parent / line.strip() for line in lines if line.strip())
+        if found.is_file() and found.suffix == ".txt":
+            for line in lines_of(found):
+                yield find_by_end((found.parent, *places), line) or found.parent / line
+        elif found.is_file():
+            yield found
         else:
-            yield from sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGE_SUFFIXES)
+            yield from images_below(found)
 
 
-def _with_test(images: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
-    if any(split == "test" for split, _ in images):
-        return images
-    return [("test" if split == "val" else split_of(image.name, TRAIN_AND_VAL), image) for split, image in images]
-
-
-def _rows(root: Path, recipe: Recipe, names: dict[int, str], split: str, path: Path) -> Iterator[RawRecord | Problem]:
-    try:
-        image, width, height = read_image(path)
-        lines = _lines(path)
-    except (OSError, ValueError) as error:
-        yield Problem(split, str(path), f"cannot be read: {error}")
-        return
-    image_id = path.relative_to(root).with_suffix("").as_posix() if path.is_relative_to(root) else path.stem
-    regions = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            regions.append(_region(f"{image_id}_{number}", line, names, width, height))
-        except ValueError as error:
-            yield Problem(split, f"{path}: line {number} of its labels", str(error))
-    record = ImageRecord(image_id, split, image, width, height, recipe.name, recipe.licence, (), tuple(regions))
-    yield RawRecord(record, str(path))
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of an image's labels."""
-    parts = list(path.parts)
+def _labels(image: Path) -> Path:
+    """The file of an image's labels: in the folder ``labels`` beside ``images``, or beside the image."""
+    parts = list(image.parts)
     if "images" in parts:
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
-    labels = Path(*parts).with_suffix(".txt")
-    return (
-        [line for line in labels.read_text(encoding="utf-8").splitlines() if line.strip()] if labels.is_file() else []
+    return next(
+        (path for path in (stem_path(Path(*parts)), stem_path(image)) if path.is_file()), stem_path(Path(*parts))
     )
 
 
-def _region(region_id: str, line: str, names: dict[int, str], width: int, height: int) -> Region:
+def _shapes(image: Path, data: _Data) -> list[Shape | Problem]:
+    path = _labels(image)
+    found: list[Shape | Problem] = []
+    for number, line in enumerate(lines_of(path, keep_empty=True) if path.is_file() else (), start=1):
+        if line.strip():
+            try:
+                found.append(_shape(line, data, f"line {number} of its labels"))
+            except ValueError as error:
+                found.append(Problem("", f"line {number} of its labels", str(error)))
+    return found
+
+
+def _shape(line: str, data: _Data, location: str) -> Shape:
     first, *rest = line.split()
     values = [float(value) for value in rest]
-    if int(first) not in names:
+    number = int(float(first)) if first.replace(".", "", 1).isdigit() else int(first)
+    if number not in data.names:
         raise ValueError(f"unknown class {first}")
-    category = names[int(first)]
+    category = data.names[number]
     if len(values) == BOX_VALUES:
-        cx, cy, w, h = values
-        box = ((cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height)
-        return Region(region_id, box, category)
+        return Shape(category, _box(values), location=location)
+    if data.values and len(values) == BOX_VALUES + len(data.keypoints) * data.values:
+        flat, step = values[BOX_VALUES:], data.values
+        points = [flat[start : start + step] for start in range(0, len(flat), step)]
+        keypoints = tuple((p[0], p[1], int(p[2]) if step == 3 else 2 * any(p)) for p in points)
+        return Shape(
+            category, _box(values), keypoints=keypoints if any(v for *_, v in keypoints) else (), location=location
+        )
+    if data.values:
+        expected = BOX_VALUES + len(data.keypoints) * data.values
+        raise ValueError(f"{len(values)} numbers: expected a box (4), or a box and its keypoints ({expected})")
     if len(values) < 6 or len(values) % 2:
         raise ValueError(f"{len(values)} numbers: neither a box (4) nor a polygon (6 or more, even)")
-    ring: Polygon = tuple((x * width, y * height) for x, y in zip(values[::2], values[1::2], strict=True))
-    return Region(region_id, polygon_box(ring), category, (ring,))
+    ring = tuple(zip(values[::2], values[1::2], strict=True))
+    return Shape(category, polygons=(ring,), location=location)
+
+
+def _box(values: list[float]) -> tuple[float, float, float, float]:
+    cx, cy, width, height = values[:BOX_VALUES]
+    return cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
+
+
+FORMAT = Format(
+    "yolo",
+    "YOLO",
+    "data.yaml, obj.data or classes.txt; images/**, and labels/** or labels beside the images",
+    "boxes, outlines, corners of oriented boxes, keypoints, splits, Roboflow's licence",
+    "the angle of oriented boxes",
+    recognises,
+    open_yolo,
+)

@@ -1,0 +1,89 @@
+"""The splits of a data set: the official ones whatever their names, or a division by hash that keeps copies together.
+
+A set without a test split gives its val as test, and a tenth of train becomes val; a set of train alone, or one that
+nobody has divided, is divided 8 : 1 : 1. The hash is of a picture's group: the pictures of one group, such as augmented
+copies, frames of one film or slices of one patient, are in one split.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from vilam.data.readers.source import ALL, PARTS, TRAIN_AND_VAL, group_of
+from vilam.draws import bucket, number
+
+NAMES = {
+    "train": ("train", "training", "trn", "tr", "trainset", "train_set"),
+    "val": ("val", "valid", "validation", "dev", "valset", "validset"),
+    "test": ("test", "testing", "tst", "testset", "ts"),
+}
+"""Names that tools and authors give to the three splits, in lower case; any other name is kept."""
+SIBLING = re.compile(r"^(.*)\.rf\.[0-9a-zA-Z]+$")
+"""Roboflow's names of augmented copies: the name of the picture comes first."""
+FRAME = re.compile(r"^(.+?)[-_ .]*(?:frame|slice|img|image)[-_ ]?\d+$", re.IGNORECASE)
+"""Names of the frames of a film and the slices of a scan: its name comes first."""
+
+
+def split_name(name: str) -> str:
+    """The name of a split: train, val or test for all their usual names, else the same with letters, digits and _."""
+    own = name.strip().lower().replace("-", "_")
+    for split, names in NAMES.items():
+        if own in names:
+            return split
+    return re.sub(r"\W+", "_", name.strip())
+
+
+def group(name: str, together: str | None = None) -> str:
+    """The group of a picture, by its path under the root without suffix; ``together``: a pattern of a recipe."""
+    if together is not None:
+        return group_of(name, together)
+    folder, _, own = name.rpartition("/")
+    found = SIBLING.match(own)
+    if found:
+        return f"{folder}/{found[1]}"
+    found = FRAME.match(own)
+    return f"{folder}/{found[1]}" if found else name
+
+
+def divided(pictures: Sequence[tuple[str, str]], together: str | None = None) -> list[str]:
+    """The split of each picture, from its official split (`ALL` if nobody has divided the set) and its name.
+
+    The official splits are names as `split_name` gives them. A picture keeps its split if others are added, unless
+    the set is so small that the hash leaves a split empty.
+    """
+    official = {split for split, _ in pictures}
+    held_out = official - {"train", ALL}
+    if not held_out:
+        return _by_hash([name for _, name in pictures], ALL, together)
+    if held_out == {"val"} and official != {"val"}:
+        return _with_parts(pictures, {"val": "test"}, together)
+    if "val" not in official and official & {"train", ALL} and held_out == {"test"}:
+        return _with_parts(pictures, {}, together)
+    return [split for split, _ in pictures]
+
+
+def _with_parts(pictures: Sequence[tuple[str, str]], renamed: dict[str, str], together: str | None) -> list[str]:
+    """The splits, renamed, with a tenth of train as val."""
+    own = [name for split, name in pictures if split in ("train", ALL)]
+    parts = iter(_by_hash(own, TRAIN_AND_VAL, together))
+    return [next(parts) if split in ("train", ALL) else renamed.get(split, split) for split, _ in pictures]
+
+
+def _by_hash(names: Sequence[str], parts: str, together: str | None) -> list[str]:
+    groups = [group(name, together) for name in names]
+    if len(set(groups)) < len(set(PARTS[parts])) and together is None:  # one film: its frames are all that there is
+        groups = list(names)
+    splits = {one: PARTS[parts][bucket(10, one)] for one in groups}
+    _fill(splits, sorted(set(PARTS[parts]) - {"train"}))
+    return [splits[one] for one in groups]
+
+
+def _fill(splits: dict[str, str], held_out: Sequence[str]) -> None:
+    """Give each empty split one group of the fullest split, the one with the smallest hash; train keeps one."""
+    for split in [*held_out, "train"]:
+        counts = Counter(splits.values())
+        fullest, most = max(counts.items(), key=lambda pair: pair[1], default=("", 0))
+        if counts[split] == 0 and most > 1:
+            splits[min((one for one, own in splits.items() if own == fullest), key=number)] = split

@@ -1,0 +1,276 @@
+"""Pictures with their annotations as a format has them, and how they become records.
+
+A format's reader lists items; what all formats share is done here, once: the picture is opened and turned upright,
+coordinates become pixels of the upright picture, outlines come from run lengths, a set is divided, ids are given.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from vilam.data.masks import mask_to_polygons, rle_to_mask
+from vilam.data.orientation import UPRIGHT, turned
+from vilam.data.readers.dividing import divided, split_name
+from vilam.data.readers.images import MEDICAL, Picture, read_picture
+from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, Problem, RawRecord, Source, split_order, tidy
+from vilam.data.recipes import Recipe, Window
+from vilam.data.records import Expression, Group, ImageRecord, Keypoint, KeypointSchema, Point, Polygon, Region
+from vilam.errors import VilamError, one_line
+from vilam.geometry.boxes import Box
+from vilam.geometry.polygons import polygon_box
+
+logger = logging.getLogger(__name__)
+
+SLACK = 1.0
+"""Pixels by which a box may lie outside of its picture and still fit it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An object as an annotation has it; coordinates in the unit of its `Item`.
+
+    box_xyxy: None to take the box around the outlines, the mask or the labelled keypoints. polygons: outer rings. rle:
+    a mask as COCO's run lengths, of the picture's size; used if there are no polygons. location: of the annotation in
+    its file ("annotation 7", "line 3"), for messages.
+    """
+
+    category: str
+    box_xyxy: Box | None = None
+    polygons: tuple[Polygon, ...] = ()
+    keypoints: tuple[Keypoint, ...] = ()
+    expressions: tuple[str, ...] = ()
+    rle: Mapping[str, Any] | None = None
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """An expression that means several objects of a picture, or none: indices of the item's shapes."""
+
+    text: str
+    shapes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A picture and its annotations.
+
+    image: its file, or a function that returns the file's content. name: its path under the root, with suffix; two
+    items of one name and one split are one picture. split: its official split under any name; `ALL` if it has none.
+    location: of its annotations, for messages. shapes: its objects, or a function that reads them and may raise
+    ValueError, KeyError, TypeError or OSError. whole: the coordinate of the picture's right and lower side (1:
+    fractions, 100: per cent, 1000: thousandths); None for pixels. size: width and height that the annotation tells.
+    upright: whether coordinates are of the upright picture, where ``size`` does not tell.
+    unmarked: categories of which not every object is marked.
+    """
+
+    image: Path | Callable[[], bytes]
+    name: str
+    split: str
+    location: str
+    shapes: Sequence[Shape | Problem] | Callable[[], Sequence[Shape | Problem]] = ()
+    whole: float | None = None
+    size: tuple[int, int] | None = None
+    upright: bool = True
+    captions: tuple[str, ...] = ()
+    words: tuple[Words, ...] = ()
+    licence: str = ""
+    unmarked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a format's reader finds: items, categories (each once, in the file's order), and rows that are no item."""
+
+    items: Sequence[Item]
+    categories: Sequence[str]
+    keypoints: Mapping[str, KeypointSchema] = field(default_factory=dict)
+    problems: Sequence[Problem] = ()
+    licence: str = ""
+
+
+def source_of(listing: Listing, recipe: Recipe, together: str | None = None, window: Window | None = None) -> Source:
+    """The data set of a listing; pictures are read one by one as its rows are iterated.
+
+    Raises VilamError if there are no items.
+    """
+    if not listing.items:
+        first = f": {listing.problems[0].location}: {listing.problems[0].message}" if listing.problems else ""
+        raise VilamError(f"{recipe.title}: no picture{first}: check prepare.root")
+    official = [item.split if item.split == ALL else split_name(item.split) for item in listing.items]
+    splits = divided([(split, _stem(item.name)) for split, item in zip(official, listing.items, strict=True)], together)
+    ids = _ids(listing.items, splits)
+    licence = listing.licence or recipe.licence
+    order = sorted(range(len(splits)), key=lambda index: split_order(splits[index]))  # stable
+    reading = _Reading(recipe, window, licence)
+    rows = (row for index in order for row in reading.rows(listing.items[index], ids[index], splits[index]))
+    return Source(
+        recipe.name,
+        tuple(dict.fromkeys(map(_name, listing.categories))),
+        {_name(name): schema for name, schema in listing.keypoints.items()},
+        tuple(dict.fromkeys(splits[index] for index in order)),
+        tuple(sorted({item.licence or licence for item in listing.items})),
+        len(listing.items),
+        chain(listing.problems, rows),
+    )
+
+
+def _name(category: str) -> str:
+    """A category's name as records have it."""
+    return tidy(category)
+
+
+def _stem(name: str) -> str:
+    """A name without the suffix of an image; the end of a number such as 1.2.840 is no suffix."""
+    suffix = next((end for end in (*IMAGE_SUFFIXES, *MEDICAL) if name.lower().endswith(end)), "")
+    return name[: len(name) - len(suffix)]
+
+
+def _ids(items: Sequence[Item], splits: Sequence[str]) -> list[str]:
+    """An id for each picture: its name without suffix, with the suffix or its split if two have the same."""
+    stems = [_stem(item.name) for item in items]
+    counts = Counter(stems)
+    names = [item.name if counts[stem] > 1 else stem for item, stem in zip(items, stems, strict=True)]
+    counts = Counter(names)
+    return [f"{split}/{name}" if counts[name] > 1 else name for split, name in zip(splits, names, strict=True)]
+
+
+class _Reading:
+    """Opens pictures and puts their annotations on them."""
+
+    def __init__(self, recipe: Recipe, window: Window | None, licence: str) -> None:
+        self.recipe, self.window, self.licence = recipe, window, licence
+
+    def rows(self, item: Item, image_id: str, split: str) -> Iterator[RawRecord | Problem]:
+        try:
+            picture = read_picture(item.image if isinstance(item.image, Path) else item.image(), self.window)
+            shapes = item.shapes() if callable(item.shapes) else item.shapes
+        except FileNotFoundError as error:
+            yield Problem(split, item.location, f"image file {error.filename or item.name} not found")
+            return
+        except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
+            yield Problem(split, item.location, f"cannot be read: {one_line(error)}")
+            return
+        frame = _frame(item, picture, [shape for shape in shapes if isinstance(shape, Shape)])
+        if frame is None:
+            sides = f"{picture.width}x{picture.height}"
+            told = "x".join(map(str, item.size or ()))
+            yield Problem(split, item.location, f"the image is {sides}, the annotation says {told}")
+            return
+        regions: dict[int, Region] = {}
+        for number, shape in enumerate(shapes):
+            location = f"{item.location}, {shape.location}" if shape.location else item.location
+            if isinstance(shape, Problem):
+                yield Problem(split, location, shape.message)
+                continue
+            try:
+                regions[number], lost = frame.region(f"{image_id}_{number}", shape)
+            except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+                yield Problem(split, location, one_line(error))
+                continue
+            yield from (Problem(split, location, message) for message in lost)
+        yield RawRecord(self._record(item, image_id, split, picture, regions), item.location)
+
+    def _record(
+        self, item: Item, image_id: str, split: str, picture: Picture, regions: Mapping[int, Region]
+    ) -> ImageRecord:
+        groups = tuple(
+            Group(f"{image_id}_words_{number}", tidy(one.text), tuple(regions[shape].region_id for shape in one.shapes))
+            for number, one in enumerate(item.words)
+            if all(shape in regions for shape in one.shapes)
+        )
+        return ImageRecord(
+            image_id,
+            split,
+            picture.content,
+            picture.width,
+            picture.height,
+            self.recipe.name,
+            item.licence or self.licence,
+            tuple(map(tidy, item.captions)),
+            tuple(regions.values()),
+            groups,
+            unmarked=tuple(sorted(map(_name, item.unmarked))),
+        )
+
+
+def _frame(item: Item, picture: Picture, shapes: Sequence[Shape]) -> _Frame | None:
+    """In which frame the coordinates are: of the upright picture, or of the stored pixels; None if neither fits."""
+    upright, stored = (picture.width, picture.height), picture.stored
+    if item.size is not None and item.size not in (upright, stored):
+        return None
+    frames = {True: _Frame(upright, UPRIGHT, item.whole), False: _Frame(stored, picture.tag, item.whole)}
+    if picture.tag == UPRIGHT:
+        return frames[True]
+    if item.size is not None and upright != stored:
+        return frames[item.size == upright]
+    fits = [is_upright for is_upright, frame in frames.items() if frame.fits(shapes)]
+    own = fits[0] if len(fits) == 1 else item.upright
+    logger.debug("%s: coordinates are read as those of the %s picture", item.location, "upright" if own else "stored")
+    return frames[own]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The picture in which coordinates are: its size in pixels, the tag that turns it, the unit (see `Item`)."""
+
+    size: tuple[int, int]
+    tag: int
+    whole: float | None
+
+    def fits(self, shapes: Sequence[Shape]) -> bool:
+        """Whether all boxes in pixels lie in the picture."""
+        width, height = self.size
+        boxes = [shape.box_xyxy for shape in shapes if shape.box_xyxy is not None]
+        return self.whole is not None or all(box[2] <= width + SLACK and box[3] <= height + SLACK for box in boxes)
+
+    def point(self, point: Point) -> Point:
+        width, height = self.size
+        across, down = (1.0, 1.0) if self.whole is None else (width / self.whole, height / self.whole)
+        return turned((float(point[0]) * across, float(point[1]) * down), self.size, self.tag)
+
+    def region(self, region_id: str, shape: Shape) -> tuple[Region, list[str]]:
+        """The object in pixels of the upright picture, and what of it is lost; raises ValueError if it has no box."""
+        rings, lost = self._rings(shape)
+        points = tuple((*self.point((x, y)), int(v)) for x, y, v in shape.keypoints)
+        labelled = [(x, y) for x, y, v in points if v]
+        if shape.box_xyxy is not None:
+            x1, y1, x2, y2 = shape.box_xyxy
+            box = polygon_box([self.point((x1, y1)), self.point((x2, y2))])
+            if x1 >= x2 or y1 >= y2:
+                raise ValueError(f"box of no area: {x1:g} {y1:g} {x2:g} {y2:g}")
+        elif rings or labelled:
+            box = polygon_box([point for ring in rings for point in ring] or labelled)
+        else:
+            raise ValueError(lost[0] if lost else "no box, no outline and no keypoint")
+        expressions = tuple(Expression(text) for text in dict.fromkeys(map(tidy, shape.expressions)) if text)
+        return Region(region_id, box, _name(shape.category), rings, points, expressions), lost
+
+    def _rings(self, shape: Shape) -> tuple[tuple[Polygon, ...], list[str]]:
+        lost = []
+        rings: Sequence[Polygon] = shape.polygons
+        if not rings and shape.rle is not None:
+            width, height = self.size
+            try:
+                mask = rle_to_mask(dict(shape.rle))
+            except (ValueError, TypeError, KeyError) as error:
+                return (), [f"outline left out: run lengths: {one_line(error)}"]
+            if mask.shape != (height, width):
+                sides = f"{mask.shape[1]}x{mask.shape[0]}"
+                return (), [f"outline left out: a mask of {sides} on an image of {width}x{height}"]
+            return tuple(
+                tuple(turned(point, self.size, self.tag) for point in ring) for ring in mask_to_polygons(mask)
+            ), []
+        good = []
+        for ring in rings:
+            if len(set(ring)) < 3:
+                lost.append(f"a ring of {len(set(ring))} points left out")
+            else:
+                good.append(tuple(self.point(point) for point in ring))
+        return tuple(good), lost
