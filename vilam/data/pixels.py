@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from vilam.data.orientation import UPRIGHT, orientation
+
 if TYPE_CHECKING:
     from vilam.data.recipes import Window
 
@@ -28,9 +30,10 @@ def as_grey(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
 def as_rgb(image: Image.Image) -> Image.Image:
     """An image of any mode as RGB of 8 bits, turned as its orientation tag says.
 
-    Grey values of more bits are scaled from their minimum to their maximum; Pillow's own conversion clips them to white.
+    Grey values of more bits are scaled from their minimum to their maximum; Pillow's own conversion makes them white.
     """
-    image = ImageOps.exif_transpose(image)
+    if orientation(image) != UPRIGHT:
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray(as_grey(np.asarray(image, dtype=np.float64), None))
     return image.convert("RGB")
