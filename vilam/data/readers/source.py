@@ -31,11 +31,17 @@ class RawRecord:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that could not be read: its split, its location (file, row) and what is wrong with it."""
+    """A row, or a part of it, that could not be read: its split, its location (file, row) and what is wrong with it.
+
+    kind: one of vilam/data/kinds.py; "" if the message tells. category: of the object that is lost with it, if it is
+    one object and has one.
+    """
 
     split: str
     location: str
     message: str
+    kind: str = ""
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)
