@@ -86,10 +86,10 @@ def group_of(name: str, together: str | None) -> str:
 def read_json(path: Path) -> Any:
     """The content of a JSON file; raises VilamError if it cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VilamError(f"{path}: not readable as JSON: {error}") from None
 
 
