@@ -116,6 +116,12 @@ def test_nothing_good_is_lost_with_what_is_bad(tmp_path: Path) -> None:
     ]
 
 
+def test_categories_of_lost_objects_are_unmarked(tmp_path: Path) -> None:
+    shapes = [Shape("cell", (5, 5, 5, 9)), Problem("", "object 2", "no box", " bead"), Problem("", "object 3", "?")]
+    item = Item(write_image(tmp_path / "a.png"), "a.png", ALL, "a.json", shapes, unmarked=lambda: ("cell", "dust"))
+    assert [record.unmarked for record in records(item)[0]] == [("bead", "cell", "dust")]
+
+
 def test_a_mask_is_outlined(tmp_path: Path) -> None:
     mask = np.zeros((30, 40), np.uint8)
     mask[10:20, 5:25] = 1

@@ -67,7 +67,8 @@ class Item:
     ValueError, KeyError, TypeError or OSError. whole: the coordinate of the picture's right and lower side (1:
     fractions, 100: per cent, 1000: thousandths); None for pixels. size: width and height that the annotation tells.
     upright: whether coordinates are of the upright picture, where ``size`` does not tell.
-    unmarked: categories of which not every object is marked.
+    unmarked: categories of which not every object is marked, or a function that lists them; those of lost objects are
+    added.
     """
 
     image: Path | Callable[[], bytes]
@@ -81,7 +82,7 @@ class Item:
     captions: tuple[str, ...] = ()
     words: tuple[Words, ...] = ()
     licence: str = ""
-    unmarked: tuple[str, ...] = ()
+    unmarked: Sequence[str] | Callable[[], Sequence[str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,22 +165,32 @@ class _Reading:
             yield Problem(split, item.location, f"the image is {sides}, the annotation says {told}")
             return
         regions: dict[int, Region] = {}
+        lost_categories: list[str] = []
         for number, shape in enumerate(shapes):
             location = f"{item.location}, {shape.location}" if shape.location else item.location
             if isinstance(shape, Problem):
                 yield Problem(split, location, shape.message)
+                lost_categories += [shape.category] if shape.category else []
                 continue
             try:
                 regions[number], lost = frame.region(f"{image_id}_{number}", shape)
             except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
                 yield Problem(split, location, one_line(error))
+                lost_categories.append(shape.category)
                 continue
             yield from (Problem(split, location, message) for message in lost)
-        yield RawRecord(self._record(item, image_id, split, picture, regions), item.location)
+        yield RawRecord(self._record(item, image_id, split, picture, regions, lost_categories), item.location)
 
     def _record(
-        self, item: Item, image_id: str, split: str, picture: Picture, regions: Mapping[int, Region]
+        self,
+        item: Item,
+        image_id: str,
+        split: str,
+        picture: Picture,
+        regions: Mapping[int, Region],
+        lost: Sequence[str],
     ) -> ImageRecord:
+        unmarked = item.unmarked() if callable(item.unmarked) else item.unmarked
         groups = tuple(
             Group(f"{image_id}_words_{number}", tidy(one.text), tuple(regions[shape].region_id for shape in one.shapes))
             for number, one in enumerate(item.words)
@@ -196,7 +207,7 @@ class _Reading:
             tuple(map(tidy, item.captions)),
             tuple(regions.values()),
             groups,
-            unmarked=tuple(sorted(map(_name, item.unmarked))),
+            unmarked=tuple(sorted({_name(name) for name in (*unmarked, *lost)})),
         )
 
 
