@@ -114,7 +114,8 @@ def _object(category: str, annotation: Annotation) -> list[Shape | Problem]:
     if box is not None and (box[0] >= box[2] or box[1] >= box[3]) and (rings or points):
         box = None
     if box is None and not rings and not points and rle is None:
-        return [Problem("", location, faults[0] if faults else "no bbox, no segmentation, no keypoints", category)]
+        told = faults[0] if faults else "no bbox, no segmentation, no keypoints"
+        return [Problem("", location, told, category=category)]
     shape = Shape(category, box, rings, points, _texts(annotation.get("expressions")), rle, location)
     return [*(Problem("", location, fault) for fault in faults), shape]
 
