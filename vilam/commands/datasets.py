@@ -8,7 +8,7 @@ from pathlib import Path
 from vilam.data.checking import COUNTED, Findings, check_dataset
 from vilam.data.readers import AUTO, FORMATS, find_recipe
 from vilam.data.readers.recognition import recognise
-from vilam.data.recipes import read_recipe, recipe_files
+from vilam.data.recipes import UNKNOWN, read_recipe, recipe_files
 from vilam.data.scenes import LICENCE
 from vilam.errors import VilamError
 
@@ -19,16 +19,23 @@ SCENES = ("scenes", "-", LICENCE, "Generated scenes of shapes: no files are need
 
 
 def show_recipes(root: Path) -> None:
-    """Print the recipes of a project: name, licence, title."""
+    """Print the recipes of a project, and the formats that need none: name, licence, title."""
     recipes = [read_recipe(name, root) for name in recipe_files(root)]
+    known = {recipe.name for recipe in recipes}
     rows = [(recipe.name, recipe.reader.kind, recipe.licence, recipe.title) for recipe in recipes]
-    print(_table(HEADER, [SCENES, *rows]))
-    print("\nvilam datasets show NAME: where its files come from; vilam datasets check NAME FOLDER: read all of them")
+    formats = [(one.name, one.name, UNKNOWN, one.title) for one in FORMATS if one.name not in known]
+    print(_table(HEADER, [SCENES, *rows, *formats]))
+    print("\nvilam datasets show NAME: where its files come from; vilam datasets check FOLDER: read all of them")
 
 
 def show_recipe(name: str, root: Path) -> None:
-    """Print the facts of a recipe."""
-    recipe = read_recipe(name, root)
+    """Print the facts of a recipe or a format."""
+    own = next((one for one in FORMATS if one.name == name and name not in recipe_files(root)), None)
+    if own is not None:
+        for part in ("title", "layout", "keeps", "loses"):
+            print(f"{part:9}{getattr(own, part)}")
+        return
+    recipe = read_recipe(name, root, [one.name for one in FORMATS])
     for part in ("title", "home", "licence", "layout", "splits", "leakage"):
         print(f"{part:9}{getattr(recipe, part)}")
     print(f"reader   {recipe.reader.kind}")
