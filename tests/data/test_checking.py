@@ -85,7 +85,7 @@ def test_the_command_checks_real_cells(
     with pytest.raises(VilamError, match=r"2 bad rows, .* 0 images of train in other splits"):
         run("check", "bccd", str(real_data / "bccd"), project=project, monkeypatch=monkeypatch)
     output = capsys.readouterr().out
-    assert all(text in output for text in ("RBC        4153", "bad rows: 2", "BloodImage_00338.xml: object 13"))
+    assert all(text in output for text in ("RBC        4153", "bad rows: 2", "BloodImage_00338.xml, object 13"))
 
 
 def test_the_command_reports_a_missing_folder(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
