@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from vilam.data.readers.formats import Format, Found
-from vilam.data.readers.gathering import OBJECT
+from vilam.data.readers.gathering import OBJECT, are_names
 from vilam.data.readers.items import source_of
 from vilam.data.readers.pairs import pair_of, read_pairs
 from vilam.data.readers.row_files import Row, recognised
@@ -29,8 +29,6 @@ ASKED = re.compile(r"^\s*(?:detect|segment)\s+(.+)$", re.IGNORECASE | re.DOTALL)
 FOUND = re.compile(r"((?:<loc\d{4}>){4})((?:<seg\d{3}>)*)\s*([^;<]*)")
 NUMBER = re.compile(r"<loc(\d{4})>")
 CAPTION = re.compile(r"^\s*caption\b", re.IGNORECASE)
-MANY = 10
-"""Names from which a data set's names are expressions, if most of them are used once."""
 
 
 def recognises(root: Path) -> Found | None:
@@ -42,7 +40,7 @@ def open_paligemma(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     """Read all rows; the images are read one by one as the rows are iterated."""
     gathering, pairs = read_pairs(root, reader, _is_own, _matters)
     answers = [_objects(suffix) for _, _, suffix, _ in pairs]
-    as_categories = are_categories(Counter(name for found, _ in answers for _, name in found))
+    as_categories = are_names(Counter(name for found, _ in answers for _, name in found))
     num_outlines = sum(number for _, number in answers)
     if num_outlines:
         logger.warning("%s: outlines of %d objects (<seg> tokens) left out: their boxes are kept", root, num_outlines)
@@ -60,11 +58,6 @@ def open_paligemma(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         for text, numbers in () if as_categories else said.items():
             draft.say(text, numbers)
     return source_of(gathering.listing(), recipe, reader.together, reader.window)
-
-
-def are_categories(names: Counter[str]) -> bool:
-    """Whether names are those of categories: there are few of them, or most are used more than once."""
-    return len(names) <= MANY or len(names) * 2 <= names.total()
 
 
 def _is_own(row: Row) -> bool:
