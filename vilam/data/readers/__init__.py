@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import PrepareSettings
-from vilam.data.readers import conversations, florence2, ms_swift, odvg, paligemma, yolo
+from vilam.data.readers import coco, conversations, florence2, ms_swift, odvg, paligemma, yolo
 from vilam.data.readers.coco import open_coco
 from vilam.data.readers.flickr import open_flickr
 from vilam.data.readers.formats import Format
@@ -49,6 +49,7 @@ __all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_recipe", "open_fil
 
 FORMATS: tuple[Format, ...] = (
     yolo.FORMAT,
+    coco.FORMAT,
     conversations.FORMAT,
     florence2.FORMAT,
     ms_swift.FORMAT,
