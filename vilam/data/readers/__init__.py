@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import PrepareSettings
-from vilam.data.readers import yolo
+from vilam.data.readers import cvat, labelstudio, yolo
 from vilam.data.readers.coco import open_coco
 from vilam.data.readers.flickr import open_flickr
 from vilam.data.readers.formats import Format
@@ -47,7 +47,11 @@ from vilam.layout import named
 
 __all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_recipe", "open_files", "open_source"]
 
-FORMATS: tuple[Format, ...] = (yolo.FORMAT,)
+FORMATS: tuple[Format, ...] = (
+    yolo.FORMAT,
+    cvat.FORMAT,
+    labelstudio.FORMAT,
+)
 """Every format that needs no recipe, in the order of docs/datasets.md."""
 AUTO = "auto"
 """The ``prepare.source`` that looks at the files."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -164,18 +164,22 @@ class _Reading:
             yield Problem(split, item.location, f"the image is {sides}, the annotation says {told}")
             return
         regions: dict[int, Region] = {}
+        unmarked = set(item.unmarked)
         for number, shape in enumerate(shapes):
             location = f"{item.location}, {shape.location}" if shape.location else item.location
             if isinstance(shape, Problem):
+                unmarked.update([shape.category] if shape.category else ())
                 yield Problem(split, location, shape.message)
                 continue
             try:
                 regions[number], lost = frame.region(f"{image_id}_{number}", shape)
             except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+                unmarked.add(shape.category)
                 yield Problem(split, location, one_line(error))
                 continue
             yield from (Problem(split, location, message) for message in lost)
-        yield RawRecord(self._record(item, image_id, split, picture, regions), item.location)
+        marked = replace(item, unmarked=tuple(unmarked))
+        yield RawRecord(self._record(marked, image_id, split, picture, regions), item.location)
 
     def _record(
         self, item: Item, image_id: str, split: str, picture: Picture, regions: Mapping[int, Region]
@@ -204,7 +208,9 @@ def _frame(item: Item, picture: Picture, shapes: Sequence[Shape]) -> _Frame | No
     """In which frame the coordinates are: of the upright picture, or of the stored pixels; None if neither fits."""
     upright, stored = (picture.width, picture.height), picture.stored
     if item.size is not None and item.size not in (upright, stored):
-        return None
+        if item.whole is None or not any(_alike(item.size, size) for size in (upright, stored)):
+            return None
+        item = replace(item, size=upright if _alike(item.size, upright) else stored)
     frames = {True: _Frame(upright, UPRIGHT, item.whole), False: _Frame(stored, picture.tag, item.whole)}
     if picture.tag == UPRIGHT:
         return frames[True]
@@ -214,6 +220,11 @@ def _frame(item: Item, picture: Picture, shapes: Sequence[Shape]) -> _Frame | No
     own = fits[0] if len(fits) == 1 else item.upright
     logger.debug("%s: coordinates are read as those of the %s picture", item.location, "upright" if own else "stored")
     return frames[own]
+
+
+def _alike(told: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether a picture was only made larger or smaller, to a pixel, so that parts of its sides stay right."""
+    return abs(told[0] * size[1] - told[1] * size[0]) <= max(*told, *size)
 
 
 @dataclass(frozen=True, slots=True)

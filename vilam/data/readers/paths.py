@@ -1,14 +1,19 @@
-"""Finds files that annotations name: by the end of a path of another machine, among folders, with any suffix."""
+"""Finds files that annotations name: by the end of a path of another machine, among folders, by their own name."""
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from vilam.data.readers.images import MEDICAL
-from vilam.data.readers.source import IMAGE_SUFFIXES
+from vilam.data.readers.source import ALL, IMAGE_SUFFIXES
+from vilam.data.recipes import FormatReader
 from vilam.errors import VilamError
+
+HEAD = 1 << 16
+"""Bytes of a file that are read to recognise it."""
 
 
 def is_image(path: Path) -> bool:
@@ -61,3 +66,60 @@ def lines_of(path: Path, keep_empty: bool = False) -> Iterator[str]:
     except OSError as error:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
     return (line.strip() for line in lines if keep_empty or line.strip())
+
+
+def head_of(path: Path) -> str:
+    """The beginning of a text file, for `recognises`; "" if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return ""
+
+
+def literal(name: str) -> str:
+    """A pattern that matches only this name."""
+    return glob.escape(name)
+
+
+def files_of(root: Path, reader: FormatReader, usual: Iterable[Path]) -> list[tuple[str, Path]]:
+    """Annotation files with their split: those of ``reader.files``, else the usual ones, which tell no split.
+
+    Raises VilamError if there are none.
+    """
+    if reader.files is None:
+        found = [(ALL, path) for path in usual]
+    else:
+        found = [(split, path) for split, pattern in reader.files.items() for path in sorted(root.glob(pattern))]
+    if not found:
+        raise VilamError(f"{root}: no annotation file: check prepare.root and reader.files")
+    return found
+
+
+class Pictures:
+    """Pictures below a root: found by the end of a path, and else by a name that only one of them has."""
+
+    def __init__(self, root: Path, folders: Iterable[str] = ()) -> None:
+        """folders: under the root, searched before it."""
+        self._root = root
+        self._folders = (*(root / folder for folder in folders), root)
+        self._by_name: dict[str, list[Path]] | None = None
+
+    def find(self, *names: str) -> Path:
+        """The picture of the first of the names that is there; the path under the root of the first if none is."""
+        for name in names:
+            try:
+                found = find_by_end(self._folders, name)
+            except OSError:  # a name that is longer than a file system allows
+                continue
+            if found is not None and found.is_file():
+                return found
+        own = [PurePosixPath(name.replace("\\", "/")).name for name in names]
+        return next((alike[0] for name in own if len(alike := self._alike(name)) == 1), self._root / names[0])
+
+    def _alike(self, name: str) -> list[Path]:
+        if self._by_name is None:
+            self._by_name = {}
+            for path in images_below(self._root):
+                self._by_name.setdefault(path.name, []).append(path)
+        return self._by_name.get(name, [])

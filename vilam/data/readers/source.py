@@ -31,11 +31,15 @@ class RawRecord:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that could not be read: its split, its location (file, row) and what is wrong with it."""
+    """A row that could not be read: its split, its location (file, row) and what is wrong with it.
+
+    category: of the object that is left out, if it is known.
+    """
 
     split: str
     location: str
     message: str
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,13 @@ def group_of(name: str, together: str | None) -> str:
 def read_json(path: Path) -> Any:
     """The content of a JSON file; raises VilamError if it cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
     except ValueError as error:
         raise VilamError(f"{path}: not readable as JSON: {error}") from None
+    except RecursionError:
+        raise VilamError(f"{path}: not readable as JSON: too many brackets in each other") from None
 
 
 def find_image(folders: tuple[Path, ...], name: str) -> Path | None:
