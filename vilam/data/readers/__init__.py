@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import PrepareSettings
-from vilam.data.readers import cvat, labelstudio, yolo
+from vilam.data.readers import coco, cvat, labelstudio, odvg, yolo
 from vilam.data.readers.coco import open_coco
 from vilam.data.readers.flickr import open_flickr
 from vilam.data.readers.formats import Format
@@ -49,8 +49,10 @@ __all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_recipe", "open_fil
 
 FORMATS: tuple[Format, ...] = (
     yolo.FORMAT,
+    coco.FORMAT,
     cvat.FORMAT,
     labelstudio.FORMAT,
+    odvg.FORMAT,
 )
 """Every format that needs no recipe, in the order of docs/datasets.md."""
 AUTO = "auto"

@@ -67,7 +67,8 @@ def open_cvat(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         if tree.find("image") is None and tree.find("track") is not None:
             raise VilamError(f"{file}: tracks of a film: export it as «CVAT for images 1.1»")
         _declare(tree, labels)
-        items += _items(tree, split, file, root, Pictures(file.parent, (*reader.images, "images")), labels)
+        folders = [file.parent / folder for folder in (*reader.images, "images", "")]
+        items += _items(tree, split, file, root, folders, labels)
     listing = Listing(items, labels.names, labels.keypoints)
     return source_of(listing, recipe, reader.together, reader.window)
 
@@ -115,13 +116,18 @@ def _bones(drawing: str, points: Sequence[str]) -> tuple[tuple[int, int], ...]:
     return tuple((places[one], places[two]) for one, two in ends if one in places and two in places)
 
 
-def _items(tree: ET.Element, split: str, file: Path, root: Path, pictures: Pictures, labels: _Labels) -> list[Item]:
+def _items(
+    tree: ET.Element, split: str, file: Path, root: Path, folders: Sequence[Path], labels: _Labels
+) -> list[Item]:
     subset = tree.findtext("meta/task/subset", "")
+    subsets = {image.get("subset", subset) for image in tree.iterfind("image")}
+    pictures = Pictures(file.parent)
     found = []
     for image in tree.iterfind("image"):
         name = image.get("name", "")
         own = image.get("subset", subset)
-        path = pictures.find(*(place + name + end for place in (f"{own}/", "") for end in FRAME_SUFFIXES))
+        names = [place + name + end for place in (f"{own}/", "") for end in FRAME_SUFFIXES]
+        path = pictures.first(names, folders, (subsets - {own}).__contains__)
         official = split if split != ALL else ALL if own.lower() in DEFAULT else own
         location = f"{file}: image {name}"
         shapes = partial(_shapes, image, labels)
@@ -142,7 +148,7 @@ def _shapes(image: ET.Element, labels: _Labels) -> list[Shape | Problem]:
         try:
             part: Shape | Problem = _shape(element, name, labels, location)
         except ValueError as error:
-            part = Problem("", location, str(error), name)
+            part = Problem("", location, str(error), category=name)
         parts.append(((name, group) if group != "0" else None, part))
     return joined(parts)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -78,14 +78,14 @@ def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source
     """Read the tasks and list their pictures, which are read one by one as the rows are iterated."""
     items: list[Item] = []
     problems: list[Problem] = []
-    pictures = Pictures(root, (*reader.images, "images"))
+    pictures, folders = Pictures(root), [root / folder for folder in (*reader.images, "images", "")]
     names: dict[str, None] = {}
     points: dict[str, dict[str, None]] = {}
     for split, file in files_of(root, reader, filter(_is_export, _files(root))):
         for location, data, results in _works(file):
             try:
                 regions = _regions(results)
-                found = _items(root, split, location, data, regions, pictures)
+                found = _items(root, split, location, data, regions, partial(pictures.first, folders=folders))
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 problems.append(Problem(split, location, f"cannot be read: {error!r}"))
                 continue
@@ -192,7 +192,7 @@ def _captions(results: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _items(
-    root: Path, split: str, location: str, data: Row, regions: Mapping[str, _Region], pictures: Pictures
+    root: Path, split: str, location: str, data: Row, regions: Mapping[str, _Region], find: Callable[[list[str]], Path]
 ) -> list[tuple[Item, list[_Region]]]:
     """The pictures of a task with their regions; several if its data name several."""
     shown = [(key, number, text) for key, own in data.items() for number, text in enumerate(_pictures(own))]
@@ -205,7 +205,7 @@ def _items(
             content, name = partial(base64.b64decode, text.partition(",")[2]), place.rpartition(": ")[2]
             item = Item(content, name, split, place, size=size, whole=WHOLE)
         else:
-            path = pictures.find(*_names(text))
+            path = find(_names(text))
             item = Item(path, under(root, path), split, place, size=size, whole=WHOLE)
         found.append((item, _with_keypoints(own)))
     if len(shown) > 1 and sum(len(own) for _, own in found) < sum(one.parent is None for one in regions.values()):
@@ -264,9 +264,9 @@ def _shapes(regions: Sequence[_Region], points: Mapping[str, Mapping[str, None]]
                 shape = replace(_shape(region), category=label, expressions=tuple(region.texts), location=location)
                 found.append(replace(shape, keypoints=_keypoints(region, points.get(label, {}))))
             except KeyError as error:
-                found.append(Problem("", location, f"{error.args[0]} is missing", label))
+                found.append(Problem("", location, f"{error.args[0]} is missing", category=label))
             except (TypeError, ValueError) as error:
-                found.append(Problem("", location, str(error), label))
+                found.append(Problem("", location, str(error), category=label))
     return found
 
 

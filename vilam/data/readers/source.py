@@ -31,14 +31,16 @@ class RawRecord:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that could not be read: its split, its location (file, row) and what is wrong with it.
+    """A row, or a part of it, that could not be read: its split, its location (file, row) and what is wrong with it.
 
-    category: of the object that is left out, if it is known.
+    kind: one of vilam/data/kinds.py; "" if the message tells. category: of the object that is lost with it, if it is
+    one object and has one.
     """
 
     split: str
     location: str
     message: str
+    kind: str = ""
     category: str = ""
 
 
@@ -87,10 +89,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VilamError(f"{path}: not readable as JSON: {error}") from None
-    except RecursionError:
-        raise VilamError(f"{path}: not readable as JSON: too many brackets in each other") from None
 
 
 def find_image(folders: tuple[Path, ...], name: str) -> Path | None:
