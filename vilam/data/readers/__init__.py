@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import PrepareSettings
-from vilam.data.readers import coco, cvat, labelstudio, odvg, yolo
+from vilam.data.readers import coco, cvat, labelme, labelstudio, odvg, via, yolo
 from vilam.data.readers.coco import open_coco
 from vilam.data.readers.flickr import open_flickr
 from vilam.data.readers.formats import Format
@@ -51,8 +51,10 @@ FORMATS: tuple[Format, ...] = (
     yolo.FORMAT,
     coco.FORMAT,
     cvat.FORMAT,
+    labelme.FORMAT,
     labelstudio.FORMAT,
     odvg.FORMAT,
+    via.FORMAT,
 )
 """Every format that needs no recipe, in the order of docs/datasets.md."""
 AUTO = "auto"

@@ -35,6 +35,13 @@ def split_name(name: str) -> str:
     return re.sub(r"\W+", "_", name.strip())
 
 
+def split_of_folders(path: str) -> str:
+    """The split that a folder of a path under the root names, such as ``val`` in images/val/a.jpg; else `ALL`."""
+    usual = {name: split for split, names in NAMES.items() for name in names}
+    own = (usual.get(folder.lower().replace("-", "_")) for folder in path.split("/")[:-1])
+    return next((split for split in own if split is not None), ALL)
+
+
 def group(name: str, together: str | None = None) -> str:
     """The group of a picture, by its path under the root without suffix; ``together``: a pattern of a recipe."""
     if together is not None:
