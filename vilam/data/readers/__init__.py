@@ -6,7 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import PrepareSettings
-from vilam.data.readers import coco, cvat, labelme, labelstudio, odvg, via, yolo
+from vilam.data.readers import (
+    coco,
+    conversations,
+    cvat,
+    florence2,
+    labelme,
+    labelstudio,
+    ms_swift,
+    odvg,
+    paligemma,
+    via,
+    yolo,
+)
 from vilam.data.readers.coco import open_coco
 from vilam.data.readers.flickr import open_flickr
 from vilam.data.readers.formats import Format
@@ -50,10 +62,14 @@ __all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_recipe", "open_fil
 FORMATS: tuple[Format, ...] = (
     yolo.FORMAT,
     coco.FORMAT,
+    conversations.FORMAT,
     cvat.FORMAT,
+    florence2.FORMAT,
     labelme.FORMAT,
     labelstudio.FORMAT,
+    ms_swift.FORMAT,
     odvg.FORMAT,
+    paligemma.FORMAT,
     via.FORMAT,
 )
 """Every format that needs no recipe, in the order of docs/datasets.md."""
