@@ -42,6 +42,11 @@ def usual(word: str) -> str | None:
     return split if split in USUAL else None
 
 
+def split_of_folders(path: str) -> str:
+    """The split that a folder of a path under the root names, such as ``val`` in images/val/a.jpg; else `ALL`."""
+    return next(filter(None, map(usual, path.split("/")[:-1])), ALL)
+
+
 def group(name: str, together: str | None = None) -> str:
     """The group of a picture, by its path under the root without suffix; ``together``: a pattern of a recipe."""
     if together is not None:

@@ -19,11 +19,12 @@ from functools import partial
 from pathlib import Path
 
 from vilam.data.kinds import MISSING, UNREADABLE
+from vilam.data.readers.dividing import split_of_folders
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, is_image, under
 from vilam.data.readers.source import ALL, Problem, Source
-from vilam.data.readers.voc_lists import LISTS, read_lists, split_of_folders
+from vilam.data.readers.voc_lists import LISTS, read_lists
 from vilam.data.recipes import Recipe, VocReader
 from vilam.data.records import Polygon
 from vilam.errors import VilamError, one_line
@@ -218,7 +219,7 @@ def _splits(root: Path, paths: Sequence[Path], problems: list[Problem]) -> dict[
         places = [folder.parent, folder] if folder != root else [folder]
         found = next((one for place in places if (one := read_lists(place, folder, own))), None)
         if found is None:
-            splits.update({path: split_of_folders(path.parent.relative_to(root).parts) for path in own})
+            splits.update({path: split_of_folders(under(root, path)) for path in own})
         else:
             splits.update(found.splits)
             problems += found.problems

@@ -16,7 +16,7 @@ from pathlib import Path
 from vilam.data.kinds import UNREADABLE
 from vilam.data.readers.dividing import split_name, usual
 from vilam.data.readers.paths import is_image, lines_of
-from vilam.data.readers.source import ALL, Problem
+from vilam.data.readers.source import Problem
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +65,6 @@ def read_lists(folder: Path, annotations: Path, files: Iterable[Path]) -> Lists 
         logger.info("%s: %d files are in no list and are left out", annotations, len(others))
         return Lists(splits, tuple(problems))
     return Lists({**splits, **dict.fromkeys(others, "train")}, tuple(problems))
-
-
-def split_of_folders(folders: Iterable[str]) -> str:
-    """The split that the nearest folder with a usual name tells; `ALL` if there is none."""
-    return next(filter(None, map(usual, reversed(list(folders)))), ALL)
 
 
 def _lists(folder: Path) -> dict[str, list[Path]]:
