@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,13 @@ OBJECT = "object"
 """The category of an object that rows name by expressions alone."""
 LONGEST = 1000
 """Characters of an image's path, at most; longer ones hold the image itself."""
+MANY = 10
+"""Names from which names are expressions, if most of them are used once."""
+
+
+def are_names(used: Counter[str]) -> bool:
+    """Whether words by the number of their objects are the names of categories: they are few, or most recur."""
+    return len(used) <= MANY or len(used) * 2 <= used.total()
 
 
 def as_box(values: object) -> Box:

@@ -92,6 +92,7 @@ def _detection(draft: Draft, instances: object, names: Mapping[str, str]) -> Ite
                 raise ValueError(f"label {label} has no name: put label_map.json beside the rows")
             draft.add(as_box(one.get("bbox")), category, location=f"instance {number}")
         except ValueError as error:
+            draft.marked = set()
             yield f"instance {number}: {error}"
 
 
