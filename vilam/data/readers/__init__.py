@@ -6,7 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import PrepareSettings
-from vilam.data.readers import coco, conversations, florence2, ms_swift, odvg, paligemma, yolo
+from vilam.data.readers import (
+    coco,
+    conversations,
+    cvat,
+    florence2,
+    labelme,
+    labelstudio,
+    ms_swift,
+    odvg,
+    paligemma,
+    via,
+    voc,
+    yolo,
+)
 from vilam.data.readers.coco import open_coco
 from vilam.data.readers.flickr import open_flickr
 from vilam.data.readers.formats import Format
@@ -51,10 +64,15 @@ FORMATS: tuple[Format, ...] = (
     yolo.FORMAT,
     coco.FORMAT,
     conversations.FORMAT,
+    cvat.FORMAT,
     florence2.FORMAT,
+    labelme.FORMAT,
+    labelstudio.FORMAT,
     ms_swift.FORMAT,
     odvg.FORMAT,
     paligemma.FORMAT,
+    via.FORMAT,
+    voc.FORMAT,
 )
 """Every format that needs no recipe, in the order of docs/datasets.md."""
 AUTO = "auto"
