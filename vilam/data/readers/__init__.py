@@ -16,6 +16,7 @@ from vilam.data.readers import (
     ms_swift,
     odvg,
     paligemma,
+    refcoco,
     via,
     voc,
     yolo,
@@ -62,6 +63,7 @@ __all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_recipe", "open_fil
 
 FORMATS: tuple[Format, ...] = (
     yolo.FORMAT,
+    refcoco.FORMAT,
     coco.FORMAT,
     conversations.FORMAT,
     cvat.FORMAT,
