@@ -10,13 +10,18 @@ from vilam.data.readers import (
     coco,
     conversations,
     cvat,
+    datumaro,
     florence2,
+    kitti,
     labelme,
     labelstudio,
     ms_swift,
     odvg,
+    openimages,
     paligemma,
+    supervisely,
     via,
+    voc,
     yolo,
 )
 from vilam.data.readers.coco import open_coco
@@ -64,13 +69,18 @@ FORMATS: tuple[Format, ...] = (
     coco.FORMAT,
     conversations.FORMAT,
     cvat.FORMAT,
+    datumaro.FORMAT,
     florence2.FORMAT,
+    kitti.FORMAT,
     labelme.FORMAT,
     labelstudio.FORMAT,
     ms_swift.FORMAT,
     odvg.FORMAT,
+    openimages.FORMAT,
     paligemma.FORMAT,
+    supervisely.FORMAT,
     via.FORMAT,
+    voc.FORMAT,
 )
 """Every format that needs no recipe, in the order of docs/datasets.md."""
 AUTO = "auto"
