@@ -68,12 +68,12 @@ def open_openimages(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     for told, file in [*files_of(root, reader, usual), *((ALL, path) for path in labels)]:
         split, missing = _split(root, file) if told == ALL else told, set()
         for number, row in enumerate(_rows(file), start=2):
-            path = _picture(pictures.get(row["ImageID"] or "", []), root, split)
-            if path is None:
+            picture = _picture(pictures.get(row["ImageID"] or "", []), root, split)
+            if picture is None:
                 missing.add(row["ImageID"])
                 continue
-            splits.setdefault(path, split)
-            _mark(marks.setdefault(path, _Marks(f"{file}: image {row['ImageID']}")), row, names, number)
+            splits.setdefault(picture, split)
+            _mark(marks.setdefault(picture, _Marks(f"{file}: image {row['ImageID']}")), row, names, number)
         if missing and file in usual:
             message = f"{len(missing)} images not found, the first: {min(missing, key=str)}"
             problems.append(Problem(split, str(file), message, MISSING))

@@ -117,7 +117,7 @@ def _shapes(rows: Sequence[Row], nodes: Nodes) -> list[Shape | Problem]:
         try:
             shape = _shape(row, name, nodes.get(name, {}))
             found.append(replace(shape, category=name, expressions=texts, location=location))
-        except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
             found.append(Problem("", location, message, category=name))
     return found
@@ -158,9 +158,12 @@ def _points(values: Sequence[Sequence[float]]) -> list[Point]:
 
 
 def _unpacked(text: str) -> bytes:
-    """A bitmap's PNG; raises ValueError if it is larger than any picture's."""
+    """A bitmap's PNG; raises ValueError if it cannot be unpacked, or is larger than any picture's."""
     stream = zlib.decompressobj()
-    content = stream.decompress(base64.b64decode(text), MOST_BYTES)
+    try:
+        content = stream.decompress(base64.b64decode(text), MOST_BYTES)
+    except zlib.error:
+        raise ValueError("a bitmap that cannot be unpacked") from None
     if stream.unconsumed_tail:
         raise ValueError("a bitmap larger than any picture's")
     return content
