@@ -56,6 +56,15 @@ def test_labels_of_several_objects_are_labels() -> None:
     assert found == [Mention("fox", (A, B), True), Mention("owl", (B,), True)]
 
 
+def test_the_only_label_is_an_expression_if_it_is_what_the_question_asks_for() -> None:
+    answer = json.dumps([{"bbox_2d": A, "label": "red fox"}])
+    assert said("Locate the red fox in this image.", answer) == [Mention("red fox", (A,))]
+    assert said("There is a red fox by the tree: mark it.", answer) == [Mention("red fox", (A,), True)]
+    assert said("Detect everything.", answer) == [Mention("red fox", (A,), True)]
+    long = json.dumps([{"bbox_2d": A, "label": "red fox by the tree"}])
+    assert said("There is a red fox by the tree: mark it.", long) == [Mention("red fox by the tree", (A,))]
+
+
 def test_words_answer_a_box() -> None:
     assert said(f"Describe this region: {LIST_A}.", "The left fox.") == [Mention("The left fox", (A,))]
     assert said("<bbox> is <box>(1,2),(30,40)</box>", "<ref>a fox</ref>") == [Mention("a fox", (A,))]
@@ -85,6 +94,7 @@ def test_each_answer_belongs_to_the_question_before_it() -> None:
         ('Find "the man with the report on his knees" for me.', "the man with the report on his knees"),
         ("Locate the report on the desk. Output the coordinates in JSON.", "the report on the desk"),
         ("Can you give me the bounding boxes of all dogs in the photo?", "all dogs"),
+        ("Detect all the objects in this image, and answer in JSON.", None),
         ("What a nice day it is.", None),
     ],
 )

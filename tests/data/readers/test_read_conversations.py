@@ -190,7 +190,7 @@ def test_rows_that_tell_no_boxes_are_left_out_and_bad_ones_are_told(tmp_path: Pa
     found = chat("Where is the fox?", "<box>(100,200),(500,600)</box>")
     several = {**found, "image": ["images/a.jpg", "images/b.jpg"]}
     missing = {**found, "image": "c.jpg"}
-    remote = {**found, "image": "https://example.org/a.jpg"}
+    remote = {**found, "image": "https://example.org/z.jpg"}
     root = write(tmp_path, found, chat("What is this?", "A fox."), several, missing, remote, {**found, "image": None})
     records, problems = read(CHATS, root)
     assert [len(record.regions) for record in records] == [1] and len(problems) == 4

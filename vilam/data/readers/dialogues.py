@@ -45,6 +45,13 @@ TAIL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 SENTENCE = re.compile(r"(?<=[.?!])\s+")
+ARTICLE = re.compile(r"^(?:an?|the|all|every|each)\s+", re.IGNORECASE)
+GENERAL = re.compile(
+    r"(?:(?:all|any|the|of|every|each)\s+)*(?:objects?|things?|items?|instances?|everything|anything)", re.IGNORECASE
+)
+"""Words of questions that mean nothing in particular."""
+FEW_WORDS = 2
+"""Words that a question may have by chance, at most."""
 NO_WORDS = ("yes", "no", "true", "false", "none")
 
 
@@ -167,9 +174,14 @@ def _from_json(answer: str) -> list[Mention] | None:
 
 def _unless_asked(question: str, found: list[Mention]) -> list[Mention]:
     """The only label of an answer is no label if it repeats the words of the question."""
-    if len(found) == 1 and found[0].text and found[0].text.casefold() in plain(question).casefold():
-        return [Mention(found[0].text, found[0].boxes)]
-    return found
+    text = found[0].text if len(found) == 1 else None
+    asked = ARTICLE.sub("", asked_words(question) or "").casefold()
+    if text is None or not (
+        ARTICLE.sub("", text).casefold() == asked
+        or (len(text.split()) > FEW_WORDS and text.casefold() in plain(question).casefold())
+    ):
+        return found
+    return [Mention(text, found[0].boxes)]
 
 
 def _start(answer: str) -> int:
@@ -200,4 +212,4 @@ def asked_words(question: str) -> str | None:
     sentences = (ASKED.match(sentence) for sentence in SENTENCE.split(text))
     match = AFTER_COLON.search(text) or next((one for one in sentences if one), None)
     words = TAIL.sub("", match[1]).strip(" .?!:,;") if match else ""
-    return words or None
+    return None if not words or GENERAL.fullmatch(words) else words

@@ -77,7 +77,7 @@ def _parts(draft: Draft, row: Row, names: Mapping[str, str]) -> Iterator[str]:
         yield from _detection(draft, detection.get("instances"), names)
     if isinstance(grounding, dict):
         caption = grounding.get("caption")
-        if isinstance(caption, str) and caption.strip():
+        if isinstance(caption, str) and not _is_list(caption, grounding):
             draft.captions.append(caption)
         yield from _grounding(draft, grounding)
     yield from _referring(draft, row.get("referring"))
@@ -108,6 +108,12 @@ def _grounding(draft: Draft, grounding: Row) -> Iterator[str]:
     for text, numbers in said.items():
         if text and numbers:
             draft.say(text, numbers)
+
+
+def _is_list(caption: str, grounding: Row) -> bool:
+    """Whether a caption is no sentence, but the phrases one after the other, parted by dots, or empty."""
+    phrases = {_phrase(one, None) for one in _objects(grounding.get("regions"))}
+    return {part.strip() for part in caption.strip(" .").split(" . ")} <= {*phrases, ""}
 
 
 def _phrase(region: Row, caption: object) -> str:
