@@ -26,7 +26,7 @@ from vilam.data.readers.figures import corners, ellipse, mask_shape, png_to_mask
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, head_of, is_image, literal, under
-from vilam.data.readers.source import ALL, Problem, Source, read_json
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json, wrong
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema, Point, Polygon
@@ -82,18 +82,22 @@ def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source
     names: dict[str, None] = {}
     points: dict[str, dict[str, None]] = {}
     for split, file in files_of(root, reader, filter(_is_export, _files(root))):
-        for location, data, results in _works(file):
+        for location, task in _tasks(file):
             try:
-                regions = _regions(results)
-                found = _items(root, split, location, data, regions, partial(pictures.first, folders=folders))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                problems.append(Problem(split, location, f"cannot be read: {error!r}"))
+                work = _work(task)
+                if work is None:
+                    continue
+                data, results = work
+                found = _items(root, split, location, data, _regions(results), partial(pictures.first, folders=folders))
+                if not found:
+                    raise ValueError("no picture among its data")
+                for _, own in found:
+                    _declare(own, names, points)
+                captions = _captions(results)
+            except MALFORMED as error:
+                problems.append(Problem(split, location, f"cannot be read: {wrong(error)}"))
                 continue
-            if not found:
-                problems.append(Problem(split, location, "no picture among its data"))
-            for item, own in found:
-                _declare(own, names, points)
-                items.append(replace(item, shapes=partial(_shapes, own, points), captions=_captions(results)))
+            items += [replace(item, shapes=partial(_shapes, own, points), captions=captions) for item, own in found]
     schemas = {name: KeypointSchema(tuple(own), (), (SIGMA,) * len(own)) for name, own in points.items()}
     listing = Listing(items, list(names), schemas, problems)
     return source_of(listing, recipe, reader.together, reader.window)
@@ -108,27 +112,27 @@ def _is_export(file: Path) -> bool:
     return file.suffix == ".json" and sum(f'"{mark}"' in head for mark in MARKS) >= 3
 
 
-def _works(file: Path) -> Iterator[tuple[str, Row, list[Row]]]:
-    """The location, the data and the results of each task that somebody has done."""
+def _tasks(file: Path) -> list[tuple[str, Row]]:
+    """The tasks of a file with their locations; of JSON-MIN, which has a row for each annotator, the last of each."""
     content = read_json(file)
-    tasks = content if isinstance(content, list) else [content]
-    small: dict[object, tuple[str, Row]] = {}
-    for number, task in enumerate(tasks, start=1):
+    found: dict[object, tuple[str, Row]] = {}
+    for number, task in enumerate(content if isinstance(content, list) else [content], start=1):
         if not isinstance(task, dict):
             raise VilamError(f"{file}: task {number}: expected an object: export the project as JSON or JSON-MIN")
-        location = f"{file}: task {task.get('id', number)}"
-        if "annotations" in task or "completions" in task:
-            if (chosen := _chosen(task.get("annotations", task.get("completions")))) is not None:
-                yield location, _data(task), chosen.get("result") or []
-        elif "result" in task and isinstance(task.get("task"), dict):
-            if _chosen([task]) is not None:
-                yield location, _data(task["task"]), task["result"] or []
-        elif task.get("annotation_id") is not None:
-            key = task.get("id", f"row {number}")
-            if key not in small or str(task.get("created_at")) >= str(small[key][1].get("created_at")):
-                small[key] = location, task
-    for location, task in small.values():
-        yield location, task, list(_results_of_row(task))
+        key = str(task.get("id")) if task.get("annotation_id") is not None and "id" in task else number
+        if key not in found or str(task.get("created_at")) >= str(found[key][1].get("created_at")):
+            found[key] = f"{file}: task {task.get('id', number)}", task
+    return list(found.values())
+
+
+def _work(task: Row) -> tuple[Row, list[Row]] | None:
+    """The data of a task and the results of the annotation that counts; None if nobody has done it."""
+    if "annotations" in task or "completions" in task:
+        chosen = _chosen(task.get("annotations", task.get("completions")))
+        return None if chosen is None else (dict(task["data"]), list(chosen.get("result") or []))
+    if "result" in task:
+        return None if _chosen([task]) is None else (dict(task["task"]["data"]), list(task["result"] or []))
+    return None if task.get("annotation_id") is None else (task, list(_results_of_row(task)))
 
 
 def _chosen(annotations: Any) -> Row | None:
@@ -136,12 +140,6 @@ def _chosen(annotations: Any) -> Row | None:
     own = [one for one in annotations or () if not (one.get("was_cancelled") or one.get("skipped"))]
     order = [(bool(one.get("ground_truth")), str(one.get("created_at", "")), number) for number, one in enumerate(own)]
     return own[max(order)[2]] if own else None
-
-
-def _data(task: Row) -> Row:
-    """The task's data, with the name of the uploaded file, which is a list of tasks if it is no picture's."""
-    data = task.get("data")
-    return dict(data) if isinstance(data, dict) else {}
 
 
 def _results_of_row(row: Row) -> Iterator[Row]:
@@ -263,10 +261,8 @@ def _shapes(regions: Sequence[_Region], points: Mapping[str, Mapping[str, None]]
             try:
                 shape = replace(_shape(region), category=label, expressions=tuple(region.texts), location=location)
                 found.append(replace(shape, keypoints=_keypoints(region, points.get(label, {}))))
-            except KeyError as error:
-                found.append(Problem("", location, f"{error.args[0]} is missing", category=label))
-            except (TypeError, ValueError) as error:
-                found.append(Problem("", location, str(error), category=label))
+            except MALFORMED as error:
+                found.append(Problem("", location, wrong(error), category=label))
     return found
 
 
