@@ -133,7 +133,7 @@ def test_modules_of_the_docs_exist(words: list[str]) -> None:
 @pytest.mark.parametrize("words", commands("vilam datasets"))
 def test_data_sets_of_the_docs_exist(words: list[str], project: Path) -> None:
     if words[2:3] == ["check"]:
-        words = ["vilam", "datasets", "show", words[3]]  # there are no files to check
+        words = ["vilam", "datasets", *(["show", words[3]] if len(words) == 5 else [])]  # there are no files to check
     done = subprocess.run([sys.executable, "-m", *words], cwd=project, capture_output=True, text=True)
     assert done.returncode == 0 and len(done.stdout) > 100, done.stderr
 

@@ -81,9 +81,9 @@ def test_one_changed_value_changes_one_line(params: Path, tmp_path: Path) -> Non
 
 def test_a_setting_that_the_file_does_not_name_is_added_to_its_section(params: Path, tmp_path: Path) -> None:
     preset = tmp_path / "two.yaml"
-    preset.write_text("evaluate.batch_size: 7\nprepare.max_invalid: 3\nevaluate.threads: 2\n", encoding="utf-8")
+    preset.write_text("evaluate.batch_size: 7\nprepare.shard_size: 3\nevaluate.threads: 2\n", encoding="utf-8")
     before = params.read_text(encoding="utf-8").splitlines()
-    assert use(preset, params) == ["evaluate.batch_size", "prepare.max_invalid", "evaluate.threads"]
+    assert use(preset, params) == ["evaluate.batch_size", "prepare.shard_size", "evaluate.threads"]
     after = params.read_text(encoding="utf-8").splitlines()
     assert [line for line in after if line in before] == before
     assert settings(params)["evaluate.threads"] == 2

@@ -81,7 +81,6 @@ def test_the_domain_is_that_of_the_settings_or_of_the_recipe(
         {"bbox": [50, 2, 9, 9]},
         {"category_id": 8},
         {"image_id": 99},
-        {"id": 1},
     ],
 )
 def test_one_bad_row_is_counted(project: Path, tmp_path: Path, bad: dict[str, Any]) -> None:
@@ -90,6 +89,12 @@ def test_one_bad_row_is_counted(project: Path, tmp_path: Path, bad: dict[str, An
     counts = json.loads((tmp_path / "metrics" / "prepare.json").read_text())
     assert sum(one["num_invalid"] for one in counts.values()) == 1
     assert sum(one["num_regions"] for one in counts.values()) == 29
+
+
+def test_an_id_that_appears_twice_costs_nothing(project: Path, tmp_path: Path) -> None:
+    prepare.run(_settings(project, source="coco", root=_coco(tmp_path / "coco", id=1)), tmp_path)
+    counts = json.loads((tmp_path / "metrics" / "prepare.json").read_text())
+    assert [sum(one[name] for one in counts.values()) for name in ("num_regions", "num_invalid")] == [30, 0]
 
 
 def test_a_truncated_image_is_counted_and_left_out(project: Path, tmp_path: Path) -> None:
@@ -112,7 +117,9 @@ def test_too_many_bad_rows_stop_the_stage_and_keep_the_old_records(project: Path
 def test_an_empty_split_is_reported(project: Path, tmp_path: Path) -> None:
     root = _coco(tmp_path / "coco")
     content = json.loads((root / "instances.json").read_text())
-    (root / "instances.json").write_text(json.dumps(content | {"images": content["images"][:1], "annotations": []}))
+    one = {"images": content["images"][:1], "annotations": content["annotations"][:1]}
+    (root / "instances_test.json").write_text(json.dumps(content | one))
+    (root / "images" / "0.png").write_bytes(b"no picture")
     with pytest.raises(VilamError, match="no image in it"):
         prepare.run(_settings(project, source="coco", root=root), tmp_path)
 

@@ -100,8 +100,8 @@ class PrepareSettings(Described):
     """A sentence before every question; "" for none, null for the recipe's own."""
     absent_categories: Number | None = None
     """Ask about each category of an image as a whole, and about this many that it lacks; null: do not ask."""
-    max_invalid: Number = 20
-    """Bad rows that are left out, at most; with more of them, the stage stops."""
+    max_invalid: Weight = 0.05
+    """Bad rows of one kind that are left out, at most: a fraction below 1 of all pictures or objects, or a number."""
     shard_size: Count = 1000
     """Images of one Parquet file."""
     scenes: ScenesSettings = ScenesSettings()

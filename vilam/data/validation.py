@@ -1,123 +1,159 @@
-"""Checks every row of a source; a bad region or image is left out, reported in one line and counted."""
+"""Checks every row of a source: what is bad is left out, reported in one line and counted; the good beside it stays."""
 
 from __future__ import annotations
 
 import logging
 import math
-import struct
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from io import BytesIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from vilam.data.decoding import Decoded, decode, in_order
+from vilam.data.invalid import MAX_LINES, Invalid
+from vilam.data.kinds import BOX, BROKEN, CATEGORY, KEYPOINTS, OUTLINE, SIZE, TWICE
 from vilam.data.readers.source import Problem, RawRecord
 from vilam.data.records import ImageRecord, Keypoint, KeypointSchema, Point, Polygon, Region
-from vilam.errors import VilamError, one_line
+from vilam.data.sanity import Statistics
+from vilam.errors import VilamError
 from vilam.geometry.boxes import area, clip_box
 
 logger = logging.getLogger(__name__)
 
-MAX_LISTED = 5
-"""Bad rows that the final error lists, at most."""
-
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Image.DecompressionBombError)
-
 
 class Validator:
-    """Passes good rows on and counts bad ones by split; raises VilamError once there are more than ``max_invalid``."""
+    """Passes good rows on and counts bad ones; raises VilamError if there are more than ``max_invalid`` of one kind."""
 
     def __init__(
         self,
         categories: tuple[str, ...],
-        keypoints: dict[str, KeypointSchema],
-        max_invalid: int,
+        keypoints: Mapping[str, KeypointSchema],
+        max_invalid: float,
         source: str,
         report: Callable[[str], None] = lambda line: logger.warning("%s: left out", line),
+        threads: int | None = None,
     ) -> None:
         """categories: those that regions may have. keypoints: schema by category. source: the data set's name.
 
-        report: called with the line of each bad row.
+        report: called with the line of a bad row. threads: that decode pictures; None for one for each core.
         """
-        self._report = report
-        self.num_invalid: Counter[str] = Counter()
         self._categories, self._keypoints = frozenset(categories), keypoints
-        self._max_invalid, self._source = max_invalid, source
-        self._lines: list[str] = []
+        self._max_invalid, self._source, self._threads = max_invalid, source, threads
         self._image_ids: set[str] = set()
-        self._region_ids: set[str] = set()
+        self._report, self.invalid, self.statistics = report, Invalid(report), Statistics()
+
+    @property
+    def num_invalid(self) -> Counter[str]:
+        """The number of bad rows by split."""
+        return self.invalid.splits
 
     def check(self, rows: Iterable[RawRecord | Problem]) -> Iterator[ImageRecord]:
         """The good records, with their good regions clipped to the image."""
-        for row in rows:
+        return (record for record, _ in self.inspect(rows, None))
+
+    def inspect(
+        self, rows: Iterable[RawRecord | Problem], fingerprint: Callable[[Image.Image], bytes] | None
+    ) -> Iterator[tuple[ImageRecord, bytes]]:
+        """The good records, each with the fingerprint of its picture."""
+
+        def decoded(row: RawRecord | Problem) -> Decoded:
+            return Decoded() if isinstance(row, Problem) else decode(row.record.image, fingerprint)
+
+        for row, picture in in_order(decoded, rows, self._threads):
             if isinstance(row, Problem):
                 self._count(row)
-                continue
-            message = self._image_problem(row.record)
-            if message:
-                self._count(Problem(row.record.split, row.location, message))
+            elif problem := self._image_problem(row, picture):
+                self.invalid.lost.update(region.category for region in row.record.regions)
+                self._count(problem)
             else:
-                self._image_ids.add(row.record.image_id)
-                yield self._without_bad_regions(row)
+                self.statistics.add(row)
+                yield self._without_bad_parts(row), picture.fingerprint
+        self._finish()
 
     def _count(self, problem: Problem) -> None:
-        line = f"{problem.location}: {problem.message}"
-        self._report(line)
-        self._lines.append(line)
-        self.num_invalid[problem.split] += 1
-        if len(self._lines) > self._max_invalid:
-            first = "; ".join(self._lines[:MAX_LISTED])
+        self.invalid.add(problem)
+        self._stop(self.invalid.excess(self._max_invalid, is_whole=False))
+
+    def _finish(self) -> None:
+        """Say how many were only counted; raise VilamError if too much is bad."""
+        for kind, count in self.invalid.kinds.items():
+            if count > MAX_LINES:
+                self._report(f"{self._source}: {kind}: {count} bad rows in all")
+        self._stop(self.invalid.excess(self._max_invalid))
+
+    def _stop(self, excess: str) -> None:
+        if excess:
             raise VilamError(
-                f"{self._source}: more than prepare.max_invalid = {self._max_invalid} bad rows, the first: {first}: "
+                f"{self._source}: more than prepare.max_invalid = {self._max_invalid:g} allows: {excess}: "
                 "fix them or raise prepare.max_invalid"
             )
 
-    def _image_problem(self, record: ImageRecord) -> str | None:
+    def _image_problem(self, row: RawRecord, picture: Decoded) -> Problem | None:
+        record = row.record
         if record.image_id in self._image_ids:
-            return f"image id {record.image_id} appears twice"
-        try:
-            with Image.open(BytesIO(record.image)) as image:
-                image.load()
-                size = image.size
-        except UnidentifiedImageError:
-            return "broken or truncated image (unknown format)"
-        except _DECODING_ERRORS as error:
-            return f"broken or truncated image ({one_line(error)[:80]})"
-        if size != (record.width, record.height):
-            return f"the image is {size[0]}x{size[1]}, the annotation says {record.width}x{record.height}"
+            return Problem(record.split, row.location, f"image id {record.image_id} appears twice", TWICE)
+        if picture.error:
+            return Problem(record.split, row.location, picture.error, BROKEN)
+        if picture.size != (record.width, record.height):
+            sides = "x".join(map(str, picture.size))
+            message = f"the image is {sides}, the annotation says {record.width}x{record.height}"
+            return Problem(record.split, row.location, message, SIZE)
+        self._image_ids.add(record.image_id)
         return None
 
-    def _without_bad_regions(self, row: RawRecord) -> ImageRecord:
-        """The record with its good regions; the categories of the others are added to ``unmarked``."""
-        record = row.record.with_regions(self._good_regions(row))
-        good = {region.region_id for region in record.regions}
-        lost = {region.category for region in row.record.regions if region.region_id not in good}
-        return replace(record, unmarked=tuple(sorted({*record.unmarked, *lost})))
+    def _without_bad_parts(self, row: RawRecord) -> ImageRecord:
+        """The record without what is bad of its regions; categories of lost ones are added to ``unmarked``."""
+        self.invalid.num_images += 1
+        record = row.record
+        regions: dict[str, Region] = {}
+        lost: set[str] = set()
+        for region in record.regions:
+            good, problems = self._region(region, record)
+            place = f"{row.location}, region {region.region_id}"
+            for kind, message in problems:
+                category = "" if good else region.category
+                self._count(Problem(record.split, place, message, kind, category))
+            if good is None:
+                lost.add(region.category)
+                continue
+            self.invalid.num_objects += 1
+            self.invalid.kept[good.category] += 1
+            own = _free_id(good.region_id, regions)
+            regions[own] = good if own == good.region_id else replace(good, region_id=own)
+        checked = record.with_regions(regions.values())
+        return replace(checked, unmarked=tuple(sorted({*record.unmarked, *lost}))) if lost else checked
 
-    def _good_regions(self, row: RawRecord) -> Iterator[Region]:
-        for region in row.record.regions:
-            try:
-                yield self._region(region, row.record)
-            except ValueError as error:
-                self._count(Problem(row.record.split, f"{row.location}, region {region.region_id}", str(error)))
-
-    def _region(self, region: Region, record: ImageRecord) -> Region:
-        """The region clipped to its image; raises ValueError with a message if it is invalid."""
-        if region.region_id in self._region_ids:
-            raise ValueError("its id appears twice")
-        if region.category not in self._categories:
-            raise ValueError(f"unknown category {region.category!r}")
+    def _region(self, region: Region, record: ImageRecord) -> tuple[Region | None, list[tuple[str, str]]]:
+        """What is good of a region, clipped to its image, None if nothing is; kind and message of all that is bad."""
         width, height = record.width, record.height
-        clean = replace(
-            region,
-            box_xyxy=_box(region, width, height),
-            polygons=tuple(_ring(ring, width, height) for ring in region.polygons),
-            keypoints=_keypoints(region, self._keypoints.get(region.category), width, height),
-        )
-        self._region_ids.add(region.region_id)
-        return clean
+        if region.category not in self._categories:
+            return None, [(CATEGORY, f"unknown category {region.category!r}")]
+        try:
+            box = _box(region, width, height)
+        except ValueError as error:
+            return None, [(BOX, str(error))]
+        rings, problems = [], []
+        for ring in region.polygons:
+            try:
+                rings.append(_ring(ring, width, height))
+            except ValueError as error:
+                problems.append((OUTLINE, str(error)))
+        keypoints: tuple[Keypoint, ...] = ()
+        try:
+            keypoints = _keypoints(region, self._keypoints.get(region.category), width, height)
+        except ValueError as error:
+            problems.append((KEYPOINTS, str(error)))
+        return replace(region, box_xyxy=box, polygons=tuple(rings), keypoints=keypoints), problems
+
+
+def _free_id(region_id: str, taken: Mapping[str, object]) -> str:
+    """The id, with a number behind it if another region of the image has it."""
+    number, own = 1, region_id
+    while own in taken:
+        number += 1
+        own = f"{region_id}_{number}"
+    return own
 
 
 def _box(region: Region, width: int, height: int) -> tuple[float, float, float, float]:

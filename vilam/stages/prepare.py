@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from vilam.data.validation import Validator
 from vilam.files import write_atomically
 from vilam.layout import Layout
 from vilam.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -32,6 +35,10 @@ def run(settings: Settings, root: Path) -> None:
         grouped = add_category_groups(checked, source, unseen, prepare.absent_categories, settings.seed)
         records = sample_shots(without_unseen(grouped, unseen), prepare.shots, settings.seed)
         written = write_dataset(records, card, layout.records, prepare.shard_size, validator.num_invalid)
+    for name in validator.invalid.lost_categories:
+        logger.error("%s: all %d objects of %s are bad: none is left", source.name, validator.invalid.lost[name], name)
+    for note in validator.statistics.notes():
+        logger.warning("%s: %s", source.name, note.text)
     write_atomically(layout.metrics("prepare"), json.dumps(written.counts, indent=2) + "\n")
 
 

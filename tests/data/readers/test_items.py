@@ -116,6 +116,30 @@ def test_nothing_good_is_lost_with_what_is_bad(tmp_path: Path) -> None:
     ]
 
 
+def test_an_outline_gives_the_box_that_is_none(tmp_path: Path) -> None:
+    ring = ((1.0, 2.0), (9.0, 2.0), (9.0, 8.0))
+    shapes = [Shape("cell", (4, 4, 4, 4), (ring,)), Shape("bead", (4, 4, 4, 4)), Shape("cell", (float("nan"), 1, 2, 3))]
+    (record,), problems = records(Item(write_image(tmp_path / "a.png"), "a.png", ALL, "1", shapes))
+    assert [region.box_xyxy for region in record.regions] == [(1, 2, 9, 8)]
+    assert record.unmarked == ("bead", "cell")
+    assert [line.split(": ")[1] for line in problems] == ["box of no area", "box of no area", "box is not a number"]
+
+
+def test_broken_annotations_and_broken_pictures_are_told_apart(tmp_path: Path) -> None:
+    def broken() -> list[Shape | Problem]:
+        raise ValueError("no JSON")
+
+    (tmp_path / "b.png").write_bytes(b"none")
+    items = [
+        Item(write_image(tmp_path / "a.png"), "a.png", "test", "1", broken),
+        Item(tmp_path / "b.png", "b.png", "test", "2"),
+        Item(tmp_path / "c.png", "c.png", "test", "3"),
+    ]
+    rows = source_of(Listing(items, ["cell"]), recipe({"kind": "yolo"})).rows
+    kinds = [row.kind for row in rows if isinstance(row, Problem)]
+    assert kinds == ["annotation file", "broken picture", "picture missing"]
+
+
 def test_a_mask_is_outlined(tmp_path: Path) -> None:
     mask = np.zeros((30, 40), np.uint8)
     mask[10:20, 5:25] = 1

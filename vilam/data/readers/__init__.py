@@ -6,7 +6,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import PrepareSettings
-from vilam.data.readers import yolo
+from vilam.data.readers import (
+    coco,
+    conversations,
+    cvat,
+    datumaro,
+    florence2,
+    huggingface,
+    kitti,
+    labelme,
+    labelstudio,
+    ms_swift,
+    odvg,
+    openimages,
+    paligemma,
+    supervisely,
+    via,
+    voc,
+    yolo,
+)
 from vilam.data.readers.coco import open_coco
 from vilam.data.readers.flickr import open_flickr
 from vilam.data.readers.formats import Format
@@ -47,7 +65,25 @@ from vilam.layout import named
 
 __all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_recipe", "open_files", "open_source"]
 
-FORMATS: tuple[Format, ...] = (yolo.FORMAT,)
+FORMATS: tuple[Format, ...] = (
+    yolo.FORMAT,
+    coco.FORMAT,
+    conversations.FORMAT,
+    cvat.FORMAT,
+    datumaro.FORMAT,
+    florence2.FORMAT,
+    huggingface.FORMAT,
+    kitti.FORMAT,
+    labelme.FORMAT,
+    labelstudio.FORMAT,
+    ms_swift.FORMAT,
+    odvg.FORMAT,
+    openimages.FORMAT,
+    paligemma.FORMAT,
+    supervisely.FORMAT,
+    via.FORMAT,
+    voc.FORMAT,
+)
 """Every format that needs no recipe, in the order of docs/datasets.md."""
 AUTO = "auto"
 """The ``prepare.source`` that looks at the files."""

@@ -20,6 +20,7 @@ NAMES = {
     "test": ("test", "testing", "tst", "testset", "ts"),
 }
 """Names that tools and authors give to the three splits, in lower case; any other name is kept."""
+USUAL = tuple(NAMES)
 SIBLING = re.compile(r"^(.*)\.rf\.[0-9a-zA-Z]+$")
 """Roboflow's names of augmented copies: the name of the picture comes first."""
 FRAME = re.compile(r"^(.+?)[-_ .]*(?:frame|slice|img|image)[-_ ]?\d+$", re.IGNORECASE)
@@ -33,6 +34,17 @@ def split_name(name: str) -> str:
         if own in names:
             return split
     return re.sub(r"\W+", "_", name.strip())
+
+
+def usual(word: str) -> str | None:
+    """train, val or test, if a word is one of their names, perhaps with a year (``val2017``); else None."""
+    split = split_name(re.sub(r"_?\d+$", "", word))
+    return split if split in USUAL else None
+
+
+def split_of_folders(path: str) -> str:
+    """The split that a folder of a path under the root names, such as ``val`` in images/val/a.jpg; else `ALL`."""
+    return next(filter(None, map(usual, path.split("/")[:-1])), ALL)
 
 
 def group(name: str, together: str | None = None) -> str:
@@ -62,6 +74,16 @@ def divided(pictures: Sequence[tuple[str, str]], together: str | None = None) ->
     if "val" not in official and official & {"train", ALL} and held_out == {"test"}:
         return _with_parts(pictures, {}, together)
     return [split for split, _ in pictures]
+
+
+def of_recipe(pictures: Sequence[tuple[str, str]], together: str | None = None) -> list[str]:
+    """The split of each picture, from that of its recipe: `ALL` and `TRAIN_AND_VAL` are divided, others are kept."""
+    splits = [split for split, _ in pictures]
+    for parts in PARTS:
+        own = [index for index, (split, _) in enumerate(pictures) if split == parts]
+        for index, split in zip(own, _by_hash([pictures[index][1] for index in own], parts, together), strict=True):
+            splits[index] = split
+    return splits
 
 
 def _with_parts(pictures: Sequence[tuple[str, str]], renamed: dict[str, str], together: str | None) -> list[str]:

@@ -7,18 +7,20 @@ coordinates become pixels of the upright picture, outlines come from run lengths
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from vilam.data.kinds import BOX, BROKEN, MISSING, OUTLINE, SIZE, UNREADABLE
 from vilam.data.masks import mask_to_polygons, rle_to_mask
 from vilam.data.orientation import UPRIGHT, turned
 from vilam.data.readers.dividing import divided, split_name
-from vilam.data.readers.images import MEDICAL, Picture, read_picture
-from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, Problem, RawRecord, Source, split_order, tidy
+from vilam.data.readers.images import Picture, read_picture
+from vilam.data.readers.naming import picture_ids, without_suffix
+from vilam.data.readers.source import ALL, Problem, RawRecord, Source, split_order, tidy
 from vilam.data.recipes import Recipe, Window
 from vilam.data.records import Expression, Group, ImageRecord, Keypoint, KeypointSchema, Point, Polygon, Region
 from vilam.errors import VilamError, one_line
@@ -27,6 +29,10 @@ from vilam.geometry.polygons import polygon_box
 
 logger = logging.getLogger(__name__)
 
+_ERRORS = (OSError, ValueError, KeyError, TypeError, SyntaxError, RecursionError)
+MIN_POINTS = 3
+Lost = tuple[str, str]
+"""The kind of what is lost, and a message."""
 SLACK = 1.0
 """Pixels by which a box may lie outside of its picture and still fit it."""
 
@@ -67,7 +73,7 @@ class Item:
     ValueError, KeyError, TypeError or OSError. whole: the coordinate of the picture's right and lower side (1:
     fractions, 100: per cent, 1000: thousandths); None for pixels. size: width and height that the annotation tells.
     upright: whether coordinates are of the upright picture, where ``size`` does not tell.
-    unmarked: categories of which not every object is marked.
+    unmarked: categories of which not every object is marked, or a function that lists them.
     """
 
     image: Path | Callable[[], bytes]
@@ -81,12 +87,15 @@ class Item:
     captions: tuple[str, ...] = ()
     words: tuple[Words, ...] = ()
     licence: str = ""
-    unmarked: tuple[str, ...] = ()
+    unmarked: Sequence[str] | Callable[[], Sequence[str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a format's reader finds: items, categories (each once, in the file's order), and rows that are no item."""
+    """What a format's reader finds: items, categories (each once, in the file's order), and rows that are no item.
+
+    A problem without a split that has pictures counts for the first split.
+    """
 
     items: Sequence[Item]
     categories: Sequence[str]
@@ -104,41 +113,30 @@ def source_of(listing: Listing, recipe: Recipe, together: str | None = None, win
         first = f": {listing.problems[0].location}: {listing.problems[0].message}" if listing.problems else ""
         raise VilamError(f"{recipe.title}: no picture{first}: check prepare.root")
     official = [item.split if item.split == ALL else split_name(item.split) for item in listing.items]
-    splits = divided([(split, _stem(item.name)) for split, item in zip(official, listing.items, strict=True)], together)
-    ids = _ids(listing.items, splits)
+    splits = divided(
+        [(split, without_suffix(item.name)) for split, item in zip(official, listing.items, strict=True)], together
+    )
+    ids = picture_ids([item.name for item in listing.items], splits)
     licence = listing.licence or recipe.licence
     order = sorted(range(len(splits)), key=lambda index: split_order(splits[index]))  # stable
     reading = _Reading(recipe, window, licence)
     rows = (row for index in order for row in reading.rows(listing.items[index], ids[index], splits[index]))
+    there = tuple(dict.fromkeys(splits[index] for index in order))
+    problems = (one if one.split in there else replace(one, split=there[0]) for one in listing.problems)
     return Source(
         recipe.name,
         tuple(dict.fromkeys(map(_name, listing.categories))),
         {_name(name): schema for name, schema in listing.keypoints.items()},
-        tuple(dict.fromkeys(splits[index] for index in order)),
+        there,
         tuple(sorted({item.licence or licence for item in listing.items})),
         len(listing.items),
-        chain(listing.problems, rows),
+        chain(problems, rows),
     )
 
 
 def _name(category: str) -> str:
     """A category's name as records have it."""
     return tidy(category)
-
-
-def _stem(name: str) -> str:
-    """A name without the suffix of an image; the end of a number such as 1.2.840 is no suffix."""
-    suffix = next((end for end in (*IMAGE_SUFFIXES, *MEDICAL) if name.lower().endswith(end)), "")
-    return name[: len(name) - len(suffix)]
-
-
-def _ids(items: Sequence[Item], splits: Sequence[str]) -> list[str]:
-    """An id for each picture: its name without suffix, with the suffix or its split if two have the same."""
-    stems = [_stem(item.name) for item in items]
-    counts = Counter(stems)
-    names = [item.name if counts[stem] > 1 else stem for item, stem in zip(items, stems, strict=True)]
-    counts = Counter(names)
-    return [f"{split}/{name}" if counts[name] > 1 else name for split, name in zip(splits, names, strict=True)]
 
 
 class _Reading:
@@ -150,35 +148,48 @@ class _Reading:
     def rows(self, item: Item, image_id: str, split: str) -> Iterator[RawRecord | Problem]:
         try:
             picture = read_picture(item.image if isinstance(item.image, Path) else item.image(), self.window)
-            shapes = item.shapes() if callable(item.shapes) else item.shapes
         except FileNotFoundError as error:
-            yield Problem(split, item.location, f"image file {error.filename or item.name} not found")
+            yield Problem(split, item.location, f"image file {error.filename or item.name} not found", MISSING)
             return
-        except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
-            yield Problem(split, item.location, f"cannot be read: {one_line(error)}")
+        except _ERRORS as error:
+            yield Problem(split, item.location, f"cannot be read: {one_line(error)}", BROKEN)
+            return
+        try:
+            shapes = item.shapes() if callable(item.shapes) else item.shapes
+        except (*_ERRORS, VilamError) as error:
+            yield Problem(split, item.location, f"cannot be read: {one_line(error)}", UNREADABLE)
             return
         frame = _frame(item, picture, [shape for shape in shapes if isinstance(shape, Shape)])
         if frame is None:
             sides = f"{picture.width}x{picture.height}"
             told = "x".join(map(str, item.size or ()))
-            yield Problem(split, item.location, f"the image is {sides}, the annotation says {told}")
+            yield Problem(split, item.location, f"the image is {sides}, the annotation says {told}", SIZE)
             return
         regions: dict[int, Region] = {}
+        unmarked = set(item.unmarked() if callable(item.unmarked) else item.unmarked)
         for number, shape in enumerate(shapes):
             location = f"{item.location}, {shape.location}" if shape.location else item.location
             if isinstance(shape, Problem):
-                yield Problem(split, location, shape.message)
+                unmarked.update([shape.category] if shape.category else [])
+                yield replace(shape, split=split, location=location)
                 continue
             try:
                 regions[number], lost = frame.region(f"{image_id}_{number}", shape)
             except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-                yield Problem(split, location, one_line(error))
+                unmarked.add(shape.category)
+                yield Problem(split, location, one_line(error), BOX, _name(shape.category))
                 continue
-            yield from (Problem(split, location, message) for message in lost)
-        yield RawRecord(self._record(item, image_id, split, picture, regions), item.location)
+            yield from (Problem(split, location, message, kind) for kind, message in lost)
+        yield RawRecord(self._record(item, image_id, split, picture, regions, unmarked), item.location)
 
     def _record(
-        self, item: Item, image_id: str, split: str, picture: Picture, regions: Mapping[int, Region]
+        self,
+        item: Item,
+        image_id: str,
+        split: str,
+        picture: Picture,
+        regions: Mapping[int, Region],
+        unmarked: Iterable[str],
     ) -> ImageRecord:
         groups = tuple(
             Group(f"{image_id}_words_{number}", tidy(one.text), tuple(regions[shape].region_id for shape in one.shapes))
@@ -196,7 +207,7 @@ class _Reading:
             tuple(map(tidy, item.captions)),
             tuple(regions.values()),
             groups,
-            unmarked=tuple(sorted(map(_name, item.unmarked))),
+            unmarked=tuple(sorted({*map(_name, unmarked)})),
         )
 
 
@@ -204,7 +215,9 @@ def _frame(item: Item, picture: Picture, shapes: Sequence[Shape]) -> _Frame | No
     """In which frame the coordinates are: of the upright picture, or of the stored pixels; None if neither fits."""
     upright, stored = (picture.width, picture.height), picture.stored
     if item.size is not None and item.size not in (upright, stored):
-        return None
+        if item.whole is None or not any(_alike(item.size, size) for size in (upright, stored)):
+            return None
+        item = replace(item, size=upright if _alike(item.size, upright) else stored)
     frames = {True: _Frame(upright, UPRIGHT, item.whole), False: _Frame(stored, picture.tag, item.whole)}
     if picture.tag == UPRIGHT:
         return frames[True]
@@ -214,6 +227,11 @@ def _frame(item: Item, picture: Picture, shapes: Sequence[Shape]) -> _Frame | No
     own = fits[0] if len(fits) == 1 else item.upright
     logger.debug("%s: coordinates are read as those of the %s picture", item.location, "upright" if own else "stored")
     return frames[own]
+
+
+def _alike(told: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether a picture was only made larger or smaller, to a pixel, so that parts of its sides stay right."""
+    return abs(told[0] * size[1] - told[1] * size[0]) <= max(*told, *size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,42 +253,48 @@ class _Frame:
         across, down = (1.0, 1.0) if self.whole is None else (width / self.whole, height / self.whole)
         return turned((float(point[0]) * across, float(point[1]) * down), self.size, self.tag)
 
-    def region(self, region_id: str, shape: Shape) -> tuple[Region, list[str]]:
+    def region(self, region_id: str, shape: Shape) -> tuple[Region, list[Lost]]:
         """The object in pixels of the upright picture, and what of it is lost; raises ValueError if it has no box."""
         rings, lost = self._rings(shape)
         points = tuple((*self.point((x, y)), int(v)) for x, y, v in shape.keypoints)
-        labelled = [(x, y) for x, y, v in points if v]
-        if shape.box_xyxy is not None:
+        around = [point for ring in rings for point in ring] or [(x, y) for x, y, v in points if v]
+        message = _box_problem(shape)
+        if shape.box_xyxy is not None and not message:
             x1, y1, x2, y2 = shape.box_xyxy
             box = polygon_box([self.point((x1, y1)), self.point((x2, y2))])
-            if x1 >= x2 or y1 >= y2:
-                raise ValueError(f"box of no area: {x1:g} {y1:g} {x2:g} {y2:g}")
-        elif rings or labelled:
-            box = polygon_box([point for ring in rings for point in ring] or labelled)
+        elif around:
+            box = polygon_box(around)
+            lost += [(BOX, f"{message}: the box around its outline is taken")] if message else []
         else:
-            raise ValueError(lost[0] if lost else "no box, no outline and no keypoint")
+            raise ValueError(message or (lost[0][1] if lost else "no box, no outline and no keypoint"))
         expressions = tuple(Expression(text) for text in dict.fromkeys(map(tidy, shape.expressions)) if text)
         return Region(region_id, box, _name(shape.category), rings, points, expressions), lost
 
-    def _rings(self, shape: Shape) -> tuple[tuple[Polygon, ...], list[str]]:
-        lost = []
-        rings: Sequence[Polygon] = shape.polygons
-        if not rings and shape.rle is not None:
-            width, height = self.size
-            try:
-                mask = rle_to_mask(dict(shape.rle))
-            except (ValueError, TypeError, KeyError) as error:
-                return (), [f"outline left out: run lengths: {one_line(error)}"]
-            if mask.shape != (height, width):
-                sides = f"{mask.shape[1]}x{mask.shape[0]}"
-                return (), [f"outline left out: a mask of {sides} on an image of {width}x{height}"]
-            return tuple(
-                tuple(turned(point, self.size, self.tag) for point in ring) for ring in mask_to_polygons(mask)
-            ), []
-        good = []
-        for ring in rings:
-            if len(set(ring)) < 3:
-                lost.append(f"a ring of {len(set(ring))} points left out")
-            else:
-                good.append(tuple(self.point(point) for point in ring))
-        return tuple(good), lost
+    def _rings(self, shape: Shape) -> tuple[tuple[Polygon, ...], list[Lost]]:
+        if not shape.polygons and shape.rle is not None:
+            return self._of_run_lengths(shape.rle)
+        good = [tuple(self.point(point) for point in ring) for ring in shape.polygons if len(set(ring)) >= MIN_POINTS]
+        short = [len(set(ring)) for ring in shape.polygons if len(set(ring)) < MIN_POINTS]
+        return tuple(good), [(OUTLINE, f"a ring of {count} points left out") for count in short]
+
+    def _of_run_lengths(self, rle: Mapping[str, Any]) -> tuple[tuple[Polygon, ...], list[Lost]]:
+        width, height = self.size
+        try:
+            mask = rle_to_mask(dict(rle))
+        except (ValueError, TypeError, KeyError) as error:
+            return (), [(OUTLINE, f"outline left out: run lengths: {one_line(error)}")]
+        if mask.shape != (height, width):
+            sides = f"{mask.shape[1]}x{mask.shape[0]}"
+            return (), [(OUTLINE, f"outline left out: a mask of {sides} on an image of {width}x{height}")]
+        rings = mask_to_polygons(mask)
+        return tuple(tuple(turned(point, self.size, self.tag) for point in ring) for ring in rings), []
+
+
+def _box_problem(shape: Shape) -> str:
+    """Why a shape's box is none; "" if it is one, or there is none."""
+    if shape.box_xyxy is None:
+        return ""
+    x1, y1, x2, y2 = shape.box_xyxy
+    if not all(map(math.isfinite, shape.box_xyxy)):
+        return f"box is not a number: {x1} {y1} {x2} {y2}"
+    return f"box of no area: {x1:g} {y1:g} {x2:g} {y2:g}" if x1 >= x2 or y1 >= y2 else ""

@@ -1,0 +1,61 @@
+"""All formats together: what is said of them, and that they leave foreign files alone."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+from reading import write_image
+
+from vilam.data.readers import FORMATS, find_recipe
+from vilam.data.readers.formats import Format
+from vilam.errors import VilamError
+
+FOREIGN = {
+    "empty.json": b"",
+    "null.json": b"null",
+    "list.json": b"[]",
+    "number.json": b"3",
+    "deep.json": b"[" * 100_000,
+    "broken.json": b'{"images": [',
+    "binary.json": bytes(range(256)),
+    "text.jsonl": b"hello\n{}\n[]\n",
+    "a.xml": b"<annotation>",
+    "entities.xml": b'<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>',
+    "data.yaml": b"- 1\n- 2\n",
+    "table.csv": b"a,b\n1\n",
+    "notes.txt": b"notes\n",
+    "table.parquet": b"PAR1",
+}
+
+
+def test_the_table_in_the_docs_is_up_to_date(project: Path) -> None:
+    with_table = runpy.run_path(str(project / "scripts" / "formats_table.py"))["with_table"]
+    page = (project / "docs" / "datasets.md").read_text(encoding="utf-8")
+    assert page == with_table(page), "run scripts/formats_table.py"
+
+
+def test_names_are_unique_and_facts_are_told() -> None:
+    assert len({one.name for one in FORMATS}) == len(FORMATS)
+    for one in FORMATS:
+        assert all((one.title, one.layout, one.keeps, one.loses)) and "|" not in one.layout + one.keeps + one.loses
+
+
+@pytest.mark.parametrize("one", FORMATS, ids=lambda one: one.name)
+def test_foreign_files_are_left_alone(one: Format, tmp_path: Path) -> None:
+    for name, content in FOREIGN.items():
+        (tmp_path / name).write_bytes(content)
+    write_image(tmp_path / "images" / "a.png")
+    (tmp_path / "empty").mkdir()
+    assert one.recognises(tmp_path) is None
+    assert one.recognises(tmp_path / "empty") is None
+    assert [name for name in FOREIGN if one.recognises(tmp_path / name) is not None] == []
+
+
+def test_an_unknown_folder_is_one_line(tmp_path: Path, project: Path) -> None:
+    write_image(tmp_path / "a.png")
+    with pytest.raises(VilamError, match=r"no format that is known: see docs/datasets\.md"):
+        find_recipe("auto", tmp_path, project)
+    with pytest.raises(VilamError, match="no such folder or file"):
+        find_recipe("auto", tmp_path / "none", project)
