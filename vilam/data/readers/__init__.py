@@ -20,6 +20,7 @@ from vilam.data.readers import (
     odvg,
     openimages,
     paligemma,
+    refcoco,
     supervisely,
     via,
     voc,
@@ -67,6 +68,7 @@ __all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_recipe", "open_fil
 
 FORMATS: tuple[Format, ...] = (
     yolo.FORMAT,
+    refcoco.FORMAT,
     coco.FORMAT,
     conversations.FORMAT,
     cvat.FORMAT,
