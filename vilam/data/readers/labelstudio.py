@@ -76,9 +76,7 @@ def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source
                 if work is None:
                     continue
                 data, results = work
-                found = _items(
-                    root, split, location, data, regions_of(results), partial(pictures.first, folders=folders)
-                )
+                found = _items(root, split, location, data, regions_of(results), find)
                 if not found:
                     raise ValueError("no picture among its data")
                 for _, own in found:
