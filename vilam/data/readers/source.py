@@ -140,4 +140,9 @@ def need_files_beside(root: Path, files: Iterable[tuple[Path, str]], what: str) 
 
 def tidy(text: str) -> str:
     """An expression or caption on one line; square brackets, which mark coordinates, become round ones."""
-    return " ".join(text.replace("[", "(").replace("]", ")").split())
+    return " ".join(whole_characters(text).replace("[", "(").replace("]", ")").split())
+
+
+def whole_characters(text: str) -> str:
+    """The text with a question mark for each half of a character, which JSON can name and no file can hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
