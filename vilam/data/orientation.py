@@ -27,9 +27,10 @@ def turned_size(size: tuple[int, int], tag: int) -> tuple[int, int]:
 
 def turned(point: Point, size: tuple[float, float], tag: int) -> Point:
     """A point of the upright picture, from one of the stored pixels, which are ``size`` = (width, height)."""
+    if tag == UPRIGHT:
+        return point
     (x, y), (width, height) = point, size
     return {
-        1: (x, y),
         2: (width - x, y),
         3: (width - x, height - y),
         4: (x, height - y),
