@@ -12,13 +12,15 @@ from typing import Any
 
 from vilam.data.records import ImageRecord, KeypointSchema
 from vilam.draws import bucket
-from vilam.errors import VilamError
+from vilam.errors import VilamError, one_line
 
 ALL, TRAIN_AND_VAL = "all", "train+val"
 PARTS = {ALL: ("val", "test", *("train",) * 8), TRAIN_AND_VAL: ("val", *("train",) * 9)}
 """Names, in recipes, of images that are not divided into splits yet, and the split of each tenth of them."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """In lower case."""
+MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What is raised by values of another form than expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,11 @@ def read_json(path: Path) -> Any:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
     except (ValueError, RecursionError) as error:
         raise VilamError(f"{path}: not readable as JSON: {error}") from None
+
+
+def wrong(error: BaseException) -> str:
+    """What is wrong with a row that raised one of `MALFORMED`, on one line."""
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else one_line(error)
 
 
 def find_image(folders: tuple[Path, ...], name: str) -> Path | None:
