@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vilam.data.records import ImageRecord, KeypointSchema
+from vilam.data.records import ImageRecord, KeypointSchema, Levels
 from vilam.draws import bucket
 from vilam.errors import VilamError, one_line
 
@@ -51,7 +51,8 @@ class Source:
     """A data set to read.
 
     rows: lazy, iterated once. num_images: known in advance. is_exhaustive: whether every object of the categories is a
-    region. domain: a sentence about all images; see `ImageRecord`.
+    region. domain: a sentence about all images; see `ImageRecord`. levels: of images of more than 8 bits; see
+    `DatasetCard`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Source:
     rows: Iterator[RawRecord | Problem]
     is_exhaustive: bool = False
     domain: str = ""
+    levels: Levels | None = None
 
 
 def split_of(name: str, parts: str = ALL) -> str:
