@@ -16,6 +16,7 @@ from PIL import Image
 
 from vilam import cli
 from vilam.commands import predict as command
+from vilam.data.records import Levels
 from vilam.errors import VilamError
 from vilam.inference.predictor import GroundingResult, Predictor
 from vilam.models.build import LoadedModel, save_model
@@ -48,6 +49,7 @@ def test_public_names_and_their_documentation():
     by_expression, by_box = ["self", "image", "expression"], ["self", "image", "box_xyxy"]
     assert {name: list(signature(method).parameters) for name, method in methods.items()} == {
         "from_pretrained": ["source", "root"],
+        "open_image": ["self", "source"],
         **dict.fromkeys(("locate", "find_all", "presence", "segment", "keypoints"), by_expression),
         **dict.fromkeys(("classify", "describe"), by_box),
     }
@@ -101,6 +103,15 @@ def test_questions_begin_with_the_domain_of_the_training_data(image, monkeypatch
 def test_only_the_fields_of_the_task_are_set(predictor, image):
     assert set(predictor.locate(image, "it").as_dict()) == {"task", "text", "confidence", "box_xyxy"}
     assert set(predictor.classify(image, (5, 5, 40, 40)).as_dict()) == {"task", "text", "confidence", "words"}
+
+
+def test_a_picture_of_16_bits_is_shown_by_the_window_of_the_training_data(folder, tmp_path):
+    card = replace(toy.card(), levels=Levels(100, 300))
+    save_model(LoadedModel(toy.model(), toy.tokenizer(), card, {}), tmp_path / "model")
+    scan = Predictor.from_pretrained(tmp_path / "model")
+    Image.fromarray(np.full((8, 9), 200, np.uint16)).save(tmp_path / "scan.png")
+    assert scan.model.card.levels == Levels(100, 300)
+    assert scan.open_image(tmp_path / "scan.png").getpixel((0, 0)) == (128, 128, 128)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])

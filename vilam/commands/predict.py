@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from vilam.data.card import CARD, read_card
-from vilam.data.pixels import as_rgb
-from vilam.data.records import DatasetCard
+from vilam.data.opening import open_picture
+from vilam.data.records import DatasetCard, Levels
 from vilam.errors import VilamError
 from vilam.evaluation.drawing import draw, fit
 from vilam.geometry.boxes import Box
@@ -40,8 +40,8 @@ def predict(
     then: classify or describe; asks about the predicted box in a second turn. Its answer is under "then", null if there
     is no box. save: the file of a drawing of the answer.
     """
-    opened = open_image(image)
     named, folder = named_and_folder(model, Path.cwd())
+    opened = open_image(image, read_card(folder).levels if (folder / CARD).is_file() else None)
     predictor = open_predictor(folder)
     found = getattr(predictor, task)(opened, box if box is not None else text)
     output = {"image": str(image), **found.as_dict()}
@@ -79,14 +79,19 @@ def about(named: str, trained_on: DatasetCard, root: Path) -> Iterator[str]:
             yield f"warning: it was trained on other data than those that this project has prepared, {own.title}"
 
 
-def open_image(path: Path) -> Image.Image:
-    """The image in a file, as RGB; raises VilamError if it is missing or cannot be read."""
+def open_image(path: Path, levels: Levels | None = None) -> Image.Image:
+    """The image in a file, as RGB; raises VilamError if it is missing or cannot be read.
+
+    levels: by which an image of more than 8 bits is shown.
+    """
     try:
-        return as_rgb(Image.open(path))
+        return open_picture(path, levels)
     except FileNotFoundError:
         raise VilamError(f"{path}: not found") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise VilamError(f"{path}: not a readable image ({error}): give a PNG or JPEG file") from None
+        raise VilamError(
+            f"{path}: not a readable image ({error}): give a picture, such as PNG, JPEG, DICOM or NIfTI of one slice"
+        ) from None
 
 
 def save_drawing(image: Image.Image, found: GroundingResult, box: Box | None, label: str, path: Path) -> None:

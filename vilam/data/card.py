@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vilam.data.records import DatasetCard, KeypointSchema
+from vilam.data.records import DatasetCard, KeypointSchema, Levels
 from vilam.errors import VilamError
 from vilam.files import recover, write_atomically
 
@@ -23,6 +23,7 @@ def read_card(folder: Path) -> DatasetCard:
         keypoints = {name: _keypoint_schema(one) for name, one in content.pop("keypoints").items()}
         categories, splits, licences = (tuple(content.pop(name)) for name in ("categories", "splits", "licences"))
         content["unseen"] = tuple(content.get("unseen", ()))
+        content["levels"] = Levels(*content["levels"]) if content.get("levels") else None
         return DatasetCard(categories=categories, keypoints=keypoints, splits=splits, licences=licences, **content)
     except FileNotFoundError:
         raise VilamError(f"{path}: not found: the data set is missing or half written: run prepare again") from None

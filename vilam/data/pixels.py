@@ -12,9 +12,13 @@ from vilam.data.orientation import UPRIGHT, orientation
 
 if TYPE_CHECKING:
     from vilam.data.recipes import Window
+    from vilam.data.records import Levels
+
+MEDICAL = (".dcm", ".mhd", ".mha", ".nii", ".nii.gz", ".nrrd")
+"""Suffixes of the files that SimpleITK reads here."""
 
 
-def as_grey(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
+def as_grey(values: NDArray[Any], window: Window | Levels | None) -> NDArray[np.uint8]:
     """Values from ``low`` to ``high`` of the window as 0 to 255, clipped.
 
     Without a window bytes are unchanged, and other values are scaled from their minimum to their maximum.
@@ -27,13 +31,14 @@ def as_grey(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
     return np.round(255 * fractions.clip(0, 1)).astype(np.uint8)
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image, levels: Levels | None = None) -> Image.Image:
     """An image of any mode as RGB of 8 bits, turned as its orientation tag says.
 
-    Grey values of more bits are scaled from their minimum to their maximum; Pillow's own conversion makes them white.
+    Grey values of more bits are scaled from their minimum to their maximum, or by ``levels``; Pillow's own conversion
+    makes them white.
     """
     if orientation(image) != UPRIGHT:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(as_grey(np.asarray(image, dtype=np.float64), None))
+        image = Image.fromarray(as_grey(np.asarray(image, dtype=np.float64), levels))
     return image.convert("RGB")

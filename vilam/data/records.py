@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 Point = tuple[float, float]
 Polygon = tuple[Point, ...]
@@ -119,6 +120,14 @@ class ImageRecord:
         return replace(self, regions=kept, groups=tuple(one for one in self.groups if ids.issuperset(one.region_ids)))
 
 
+class Levels(NamedTuple):
+    """The values of a picture of more than 8 bits that are shown black and white, after ``offset`` is added."""
+
+    low: float
+    high: float
+    offset: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class KeypointSchema:
     """Names of a category's keypoints, the bones between them (pairs of 0-based indices) and COCO's OKS sigmas."""
@@ -133,7 +142,8 @@ class DatasetCard:
     """The facts of a whole data set; written last, beside the shards: if it is there, they are complete.
 
     keypoints: schema by category, only for categories that have one. unseen: categories that were held out of train.
-    domain: the sentence before every question about its images. counts: by split, e.g.
+    domain: the sentence before every question about its images. levels: by which its images of more than 8 bits are
+    shown; None: from their minimum to their maximum. counts: by split, e.g.
     ``{"train": {"num_images": 10, "num_regions": 41, "num_expressions": 120, "num_invalid": 0, ...}}``.
     """
 
@@ -145,6 +155,7 @@ class DatasetCard:
     counts: dict[str, dict[str, int]]
     unseen: tuple[str, ...] = ()
     domain: str = ""
+    levels: Levels | None = None
 
     @property
     def title(self) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from PIL import Image
 
+from vilam.data.opening import open_picture
+from vilam.data.pixels import as_rgb
 from vilam.data.records import Expression, ImageRecord, Point, Polygon, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import Box, clip_box
@@ -63,8 +65,9 @@ class GroundingResult:
 class Predictor:
     """A trained model that answers one question at a time.
 
-    Every method takes a PIL image of any size and mode, and returns a `GroundingResult` in pixels of that image. Some
-    Hugging Face VLMs refuse images that are very long and thin; every method raises VilamError for these.
+    Every method takes a PIL image of any size and mode, and returns a `GroundingResult` in pixels of that image, turned
+    as its orientation tag says. Some Hugging Face VLMs refuse images that are very long and thin; every method raises
+    VilamError for these.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -94,6 +97,20 @@ class Predictor:
         """
         return cls(load_model(model_folder(str(source), root or Path.cwd())))
 
+    def open_image(self, source: str | Path | bytes) -> Image.Image:
+        """Opens a picture as those were opened that the model was trained on, DICOM and NIfTI of one slice included.
+
+        Args:
+            source: a file, or its content.
+
+        Returns: the upright picture as RGB; grey values of more than 8 bits are shown by the model's own window.
+
+        Raises:
+            OSError: if it cannot be read.
+            VilamError: for a medical file if SimpleITK is not installed.
+        """
+        return open_picture(Path(source) if isinstance(source, str) else source, self.model.card.levels)
+
     def locate(self, image: Image.Image, expression: str) -> GroundingResult:
         """Finds the region that an expression means, as a box (task ``rec_box``).
 
@@ -107,6 +124,7 @@ class Predictor:
         Raises:
             VilamError: if the expression is empty.
         """
+        image = self._shown(image)
         found = self._ask_by_expression("rec_box", image, expression)
         return replace(found, uncertain=self._is_uncertain(image, _clean(expression), found))
 
@@ -198,11 +216,17 @@ class Predictor:
         """
         return self._ask_by_box("reg_caption", image, box_xyxy)
 
+    def _shown(self, image: Image.Image) -> Image.Image:
+        """The image upright and as RGB, as the model sees it."""
+        return as_rgb(image, self.model.card.levels)
+
     def _ask_by_expression(self, task: str, image: Image.Image, expression: str) -> GroundingResult:
+        image = self._shown(image)
         whole = (0.0, 0.0, float(image.width), float(image.height))
         return self._ask(task, image, whole, Expression(_clean(expression)))
 
     def _ask_by_box(self, task: str, image: Image.Image, box_xyxy: Box) -> GroundingResult:
+        image = self._shown(image)
         return self._ask(task, image, _inside(box_xyxy, image), None)
 
     def _ask(self, task: str, image: Image.Image, box_xyxy: Box, expression: Expression | None) -> GroundingResult:
@@ -215,6 +239,7 @@ class Predictor:
     def _ask_of_groups(self, task: str, image: Image.Image, expression: str) -> GroundingResult:
         if task not in self.trained_tasks:
             raise VilamError(f"{task}: the model was not trained on it: add it to train.tasks and train again")
+        image = self._shown(image)
         return self._answer(task, image, GROUP_TASKS[task].question(0, self._record(image), _clean(expression)))
 
     def _is_uncertain(self, image: Image.Image, expression: str, found: GroundingResult) -> bool | None:

@@ -3,7 +3,7 @@
 MLflow loads it by `_load_pyfunc` (its loader-module form: no pickle). One row is one question:
 
     task   locate | segment | keypoints (``text`` is the expression) | classify | describe (``box`` is the region)
-    image  a PNG or JPEG file in base64
+    image  a PNG, JPEG, DICOM or NIfTI file of one picture in base64 (the last two need SimpleITK there)
     box    [x1, y1, x2, y2] in absolute pixels of that image
 
 ``details`` of an answer to locate has ``uncertain``, null if the model keeps no threshold.
@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, UnidentifiedImageError
 
 import vilam
-from vilam.data.pixels import as_rgb
+from vilam.data.opening import open_picture
+from vilam.data.records import Levels
 from vilam.errors import VilamError
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Served:
 
     def _row(self, row: dict[Any, Any]) -> dict[str, object]:
         question = _question(row)
-        answer = getattr(self._predictor, row["task"])(_image(row["image"]), question)
+        image = _image(row["image"], self._predictor.model.card.levels)
+        answer = getattr(self._predictor, row["task"])(image, question)
         return {"answer": answer.text, "confidence": answer.confidence, "details": json.dumps(asdict(answer))}
 
 
@@ -109,8 +111,8 @@ def _box(box: object) -> tuple[float, ...]:
     return x1, y1, x2, y2
 
 
-def _image(encoded: str) -> Image.Image:
+def _image(encoded: str, levels: Levels | None) -> Image.Image:
     try:
-        return as_rgb(Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))))
+        return open_picture(base64.b64decode(encoded, validate=True), levels)
     except (binascii.Error, UnidentifiedImageError, OSError) as error:
-        raise VilamError(f"image: not a PNG or JPEG in base64: {error}") from error
+        raise VilamError(f"image: not a PNG, JPEG, DICOM or NIfTI in base64: {error}") from error

@@ -29,7 +29,7 @@ def run(settings: Settings, root: Path) -> None:
     unseen = unseen_categories(source.categories, prepare.unseen, settings.seed)
     domain = source.domain if prepare.domain is None else prepare.domain
     facts = source.categories, source.keypoints, source.splits, source.licences
-    card = DatasetCard(source.name, *facts, {}, unseen, domain)
+    card = DatasetCard(source.name, *facts, {}, unseen, domain, source.levels)
     with Progress(source.num_images, "prepare", "images") as progress:
         checked = _counted((replace(record, domain=domain) for record in validator.check(source.rows)), progress)
         grouped = add_category_groups(checked, source, unseen, prepare.absent_categories, settings.seed)

@@ -46,6 +46,7 @@ from vilam.data.readers.yolo import open_yolo
 from vilam.data.recipes import (
     UNKNOWN,
     CocoReader,
+    FileReader,
     FlickrReader,
     FormatReader,
     GenomeReader,
@@ -62,6 +63,7 @@ from vilam.data.recipes import (
     read_recipe,
     recipe_files,
 )
+from vilam.data.records import Levels
 from vilam.errors import VilamError
 from vilam.layout import named
 
@@ -99,7 +101,9 @@ def open_source(settings: PrepareSettings, seed: int, project: Path) -> Source:
         return open_scenes(settings.scenes, seed)
     recipe, root = find_recipe(settings.source, named(project, settings.root or "."), project)
     source = open_files(recipe, root)
-    return replace(source, is_exhaustive=recipe.exhaustive, domain=recipe.domain or source.domain)
+    window = recipe.reader.window if isinstance(recipe.reader, FileReader) else None
+    levels = Levels(window.low, window.high, window.offset) if window else source.levels
+    return replace(source, is_exhaustive=recipe.exhaustive, domain=recipe.domain or source.domain, levels=levels)
 
 
 def find_recipe(source: str, path: Path, project: Path) -> tuple[Recipe, Path]:

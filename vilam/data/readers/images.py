@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from vilam.data.orientation import UPRIGHT, orientation, turned_size
-from vilam.data.pixels import as_grey
+from vilam.data.pixels import MEDICAL, as_grey
 from vilam.data.recipes import Window
+from vilam.data.records import Levels
 from vilam.errors import VilamError, one_line
 
 KEPT = ("PNG", "JPEG")
 EIGHT_BITS = ("L", "RGB")
 QUALITY = 95
 """Of the JPEG of a turned picture."""
-MEDICAL = (".dcm", ".mhd", ".mha", ".nii", ".nii.gz", ".nrrd")
-"""Suffixes of the files that SimpleITK reads here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +38,13 @@ class Picture:
     tag: int = UPRIGHT
 
 
-def read_image(path: Path, window: Window | None = None) -> tuple[bytes, int, int]:
+def read_image(path: Path, window: Window | Levels | None = None) -> tuple[bytes, int, int]:
     """The encoded image, upright, its width and height in pixels; see `read_picture`."""
     picture = read_picture(path, window)
     return picture.content, picture.width, picture.height
 
 
-def read_picture(source: Path | bytes, window: Window | None = None) -> Picture:
+def read_picture(source: Path | bytes, window: Window | Levels | None = None) -> Picture:
     """A picture from a file or its content; raises OSError with a message if it is none.
 
     PNG and JPEG of 8 bits stay byte for byte, unless an orientation tag turns them. Everything else becomes a PNG of
@@ -120,7 +119,7 @@ def _single_image(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def to_png(values: NDArray[Any], window: Window | None) -> tuple[bytes, int, int]:
+def to_png(values: NDArray[Any], window: Window | Levels | None) -> tuple[bytes, int, int]:
     """Values [height, width] as a grey PNG, its width and height; [height, width, 3] as colours of 8 bits."""
     if values.ndim == 3:
         return _encoded(Image.fromarray(values.astype(np.uint8)))

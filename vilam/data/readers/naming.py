@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from vilam.data.readers.images import MEDICAL
+from vilam.data.pixels import MEDICAL
 from vilam.data.readers.source import IMAGE_SUFFIXES
 
 

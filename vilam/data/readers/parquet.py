@@ -15,6 +15,5 @@ def open_parquet(root: Path, recipe: Recipe) -> Source:
     card = read_card(root)
     rows = (RawRecord(record, f"{root}: image {record.image_id}") for record in read_records(root))
     total = sum(counts["num_images"] for counts in card.counts.values())
-    return Source(
-        card.name, card.categories, card.keypoints, card.splits, card.licences, total, rows, domain=card.domain
-    )
+    facts = card.name, card.categories, card.keypoints, card.splits, card.licences
+    return Source(*facts, total, rows, domain=card.domain, levels=card.levels)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from vilam.data.readers.images import MEDICAL
+from vilam.data.pixels import MEDICAL
 from vilam.data.readers.source import ALL, IMAGE_SUFFIXES
 from vilam.data.recipes import FormatReader
 from vilam.errors import VilamError

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vilam.data.records import ImageRecord, KeypointSchema
+from vilam.data.records import ImageRecord, KeypointSchema, Levels
 from vilam.draws import bucket
-from vilam.errors import VilamError
+from vilam.errors import VilamError, one_line
 
 ALL, TRAIN_AND_VAL = "all", "train+val"
 PARTS = {ALL: ("val", "test", *("train",) * 8), TRAIN_AND_VAL: ("val", *("train",) * 9)}
 """Names, in recipes, of images that are not divided into splits yet, and the split of each tenth of them."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """In lower case."""
+MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What is raised by values of another form than expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Source:
     """A data set to read.
 
     rows: lazy, iterated once. num_images: known in advance. is_exhaustive: whether every object of the categories is a
-    region. domain: a sentence about all images; see `ImageRecord`.
+    region. domain: a sentence about all images; see `ImageRecord`. levels: of images of more than 8 bits; see
+    `DatasetCard`.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Source:
     rows: Iterator[RawRecord | Problem]
     is_exhaustive: bool = False
     domain: str = ""
+    levels: Levels | None = None
 
 
 def split_of(name: str, parts: str = ALL) -> str:
@@ -91,6 +95,11 @@ def read_json(path: Path) -> Any:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
     except (ValueError, RecursionError) as error:
         raise VilamError(f"{path}: not readable as JSON: {error}") from None
+
+
+def wrong(error: BaseException) -> str:
+    """What is wrong with a row that raised one of `MALFORMED`, on one line."""
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else one_line(error)
 
 
 def find_image(folders: tuple[Path, ...], name: str) -> Path | None:
@@ -133,4 +142,9 @@ def need_files_beside(root: Path, files: Iterable[tuple[Path, str]], what: str) 
 
 def tidy(text: str) -> str:
     """An expression or caption on one line; square brackets, which mark coordinates, become round ones."""
-    return " ".join(text.replace("[", "(").replace("]", ")").split())
+    return " ".join(whole_characters(text).replace("[", "(").replace("]", ")").split())
+
+
+def whole_characters(text: str) -> str:
+    """The text with a question mark for each half of a character, which JSON can name and no file can hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

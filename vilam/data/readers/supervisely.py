@@ -15,16 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vilam.data.readers.dividing import NAMES, split_of_folders
+from vilam.data.readers.dividing import split_of_folders, usual
 from vilam.data.readers.figures import mask_shape, png_to_mask
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import head_of, is_image, under
-from vilam.data.readers.source import ALL, Problem, Source, read_json
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json, wrong
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema, Point
-from vilam.errors import VilamError, one_line
+from vilam.errors import VilamError
 
 SIGMA = 0.05
 """Of a keypoint's OKS, which Supervisely does not tell."""
@@ -38,8 +38,8 @@ Nodes = Mapping[str, Mapping[str, str]]
 
 
 def recognises(root: Path) -> Found | None:
-    """A meta.json with classes, in a folder or one below it, and folders ann beside img."""
-    project = _project(root) if root.is_dir() else None
+    """A meta.json with classes, in a folder or one below it, or itself, and folders ann beside img."""
+    project = _project(root.parent if root.name == "meta.json" else root)
     if project is None or not _files(project):
         return None
     return Found("Supervisely", FormatReader(kind="supervisely"), project, CLEAR)
@@ -53,7 +53,7 @@ def open_supervisely(root: Path, recipe: Recipe, reader: FormatReader) -> Source
     try:
         classes = [str(one["title"]) for one in read_json(project / "meta.json")["classes"]]
         nodes, keypoints = _graphs(read_json(project / "meta.json")["classes"])
-    except (AttributeError, KeyError, TypeError) as error:
+    except MALFORMED as error:
         raise VilamError(f"{project / 'meta.json'}: {error!r}: expected Supervisely's classes") from None
     items: list[Item] = []
     problems: list[Problem] = []
@@ -62,8 +62,8 @@ def open_supervisely(root: Path, recipe: Recipe, reader: FormatReader) -> Source
             items.append(_item(project, file, nodes))
         except VilamError as error:
             problems.append(Problem(ALL, str(file), str(error).removeprefix(f"{file}: ")))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            problems.append(Problem(ALL, str(file), f"cannot be read: {error!r}"))
+        except MALFORMED as error:
+            problems.append(Problem(ALL, str(file), f"cannot be read: {wrong(error)}"))
     return source_of(Listing(items, classes, keypoints, problems), recipe, reader.together, reader.window)
 
 
@@ -101,10 +101,9 @@ def _item(project: Path, file: Path, nodes: Nodes) -> Item:
     sides = (int(size["width"]), int(size["height"])) if size else None
     rows = list(content.get("objects") or ())
     tags = [str(tag.get("name", "")).lower() for tag in content.get("tags") or () if isinstance(tag, dict)]
-    usual = {name: split for split, names in NAMES.items() for name in names}
     split = split_of_folders(under(project, path))
     if split == ALL:
-        split = next((usual[tag] for tag in tags if tag in usual), ALL)
+        split = next(filter(None, map(usual, tags)), ALL)
     return Item(path, under(project, path), split, str(file), partial(_shapes, rows, nodes), size=sides)
 
 
@@ -117,9 +116,8 @@ def _shapes(rows: Sequence[Row], nodes: Nodes) -> list[Shape | Problem]:
         try:
             shape = _shape(row, name, nodes.get(name, {}))
             found.append(replace(shape, category=name, expressions=texts, location=location))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
-            found.append(Problem("", location, message, category=name))
+        except MALFORMED as error:
+            found.append(Problem("", location, wrong(error), category=name))
     return found
 
 
