@@ -7,7 +7,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from vilam.data.readers.coco import PERSON_SIGMAS
+from vilam.data.readers.coco_rows import PERSON_SIGMAS
 from vilam.geometry.keypoints import oks, pck
 
 

@@ -117,7 +117,9 @@ def test_too_many_bad_rows_stop_the_stage_and_keep_the_old_records(project: Path
 def test_an_empty_split_is_reported(project: Path, tmp_path: Path) -> None:
     root = _coco(tmp_path / "coco")
     content = json.loads((root / "instances.json").read_text())
-    (root / "instances.json").write_text(json.dumps(content | {"images": content["images"][:1], "annotations": []}))
+    one = {"images": content["images"][:1], "annotations": content["annotations"][:1]}
+    (root / "instances_test.json").write_text(json.dumps(content | one))
+    (root / "images" / "0.png").write_bytes(b"no picture")
     with pytest.raises(VilamError, match="no image in it"):
         prepare.run(_settings(project, source="coco", root=root), tmp_path)
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from vilam.config import Settings, load_settings
 from vilam.data.checking import COUNTED, Findings, check_dataset
-from vilam.data.readers import AUTO, FORMATS, find_recipe
+from vilam.data.invalid import Invalid
+from vilam.data.readers import AUTO, FORMATS, find_recipe, open_files
 from vilam.data.readers.recognition import recognise
 from vilam.data.recipes import UNKNOWN, read_recipe, recipe_files
 from vilam.data.scenes import LICENCE
 from vilam.errors import VilamError
+from vilam.layout import Layout, shipped
 
 SHOWN = 20
 """Categories that are printed, at most; the most frequent ones."""
+LISTED = 10
+"""Images of several splits that are printed, at most."""
 HEADER = ("name", "reader", "licence", "title")
 SCENES = ("scenes", "-", LICENCE, "Generated scenes of shapes: no files are needed")
 
@@ -42,51 +47,75 @@ def show_recipe(name: str, root: Path) -> None:
 
 
 def check(source: str, path: Path, root: Path) -> None:
-    """Read a whole data set and print its content and its problems; raises VilamError if there are problems.
+    """Read a whole data set and print what it is, what is in it, and what is wrong; raises VilamError if not ready.
 
-    source: a recipe, a format, or `AUTO` to look at the files.
+    source: a recipe, a format, or `AUTO` to look at the files. root: the project's folder, whose settings hold.
     """
+    recipe, folder = find_recipe(source, path, root)
+    opened = open_files(recipe, folder)
+    print(f"{recipe.title}, {_number(len(opened.splits), 'split')}, {_number(opened.num_images, 'picture')}")
     if source == AUTO:
         print(_recognised(path))
-    recipe, folder = find_recipe(source, path, root)
-    findings = check_dataset(recipe, folder)
-    print(_report(findings))
-    if findings.problems or findings.leaks:
-        raise VilamError(
-            f"{path}: {len(findings.problems)} bad rows, which prepare leaves out, up to prepare.max_invalid, and "
-            f"{len(findings.leaks)} images of train in other splits, which it does not"
-        )
+    settings = _settings(root)
+    findings = check_dataset(opened, settings.prepare.max_invalid, settings.evaluate.splits)
+    print("\n" + _report(findings))
+    if not findings.is_ready:
+        first = next(note.text for note in findings.notes if note.blocks)
+        raise VilamError(f"{path}: not ready to train: {first}")
     print("\nready to train")
 
 
+def _settings(root: Path) -> Settings:
+    """Those of the project, or the defaults outside of one."""
+    params = Layout(root).params
+    return load_settings(params if params.is_file() else Layout(shipped()).params)
+
+
 def _recognised(path: Path) -> str:
-    """What a folder or file is, what else it could be, and the settings that read it."""
-    found = recognise(path, FORMATS)
-    if not found:
-        return f"{path}: no format that is known"
-    (best, first), *others = found
-    lines = [f"{first.title}: prepare.source={best.name} prepare.root={first.root} (or prepare.source=auto)"]
-    lines += [f"could also be {one.title}: prepare.source={each.name}" for each, one in others]
+    """The settings that read a folder or file, and what else it could be."""
+    (best, first), *others = recognise(path, FORMATS)
+    lines = [f"set prepare.source: {best.name} (or auto), prepare.root: {first.root}"]
+    lines += [f"could also be {one.title}: prepare.source: {each.name}" for each, one in others]
     return "\n".join(lines)
+
+
+def _number(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def _report(findings: Findings) -> str:
     counts = [(split, *(str(own[name]) for name in COUNTED)) for split, own in findings.counts.items()]
     common = findings.categories.most_common(SHOWN)
     more = len(findings.categories) - len(common)
+    near = [f"{first} ~ {second}" for first, second in findings.near]
     parts = [
         _table(("split", *COUNTED), counts),
         _table(("category", "regions"), [(name, str(count)) for name, count in common])
         + (f"\nand {more} more categories" if more else ""),
-        *_listed("images that splits share", (" = ".join(images) for images in findings.shared)),
-        *_listed("bad rows", findings.problems),
+        *_listed("images that splits share", [" = ".join(images) for images in findings.shared]),
+        *_listed("images that show the same in two splits", near),
+        *_bad_rows(findings.invalid),
+        *_listed("to look at", [note.text for note in findings.notes]),
     ]
     return "\n\n".join(parts)
 
 
-def _listed(title: str, lines: Iterable[str]) -> list[str]:
-    found = list(lines)
-    return ["\n".join([f"{title}: {len(found)}", *(f"  {line}" for line in found)])] if found else []
+def _bad_rows(invalid: Invalid) -> list[str]:
+    """How many rows are bad in each way, and the first lines of each."""
+    if not invalid.kinds:
+        return []
+    kinds = invalid.kinds.most_common()
+    table = _table(("bad rows", "number"), [(kind, str(count)) for kind, count in kinds])
+    return [table, *(_lines(kind, invalid.lines[kind], count) for kind, count in kinds)]
+
+
+def _listed(title: str, lines: Sequence[str]) -> list[str]:
+    return [_lines(title, lines[:LISTED], len(lines))] if lines else []
+
+
+def _lines(title: str, lines: Sequence[str], count: int) -> str:
+    more = [f"  and {count - len(lines)} more"] if count > len(lines) else []
+    return "\n".join([f"{title}: {count}", *(f"  {line}" for line in lines), *more])
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ from vilam.data.invalid import MAX_LINES, Invalid
 from vilam.data.kinds import BOX, BROKEN, CATEGORY, KEYPOINTS, OUTLINE, SIZE, TWICE
 from vilam.data.readers.source import Problem, RawRecord
 from vilam.data.records import ImageRecord, Keypoint, KeypointSchema, Point, Polygon, Region
+from vilam.data.sanity import Statistics
 from vilam.errors import VilamError
 from vilam.geometry.boxes import area, clip_box
 
@@ -40,7 +41,7 @@ class Validator:
         self._categories, self._keypoints = frozenset(categories), keypoints
         self._max_invalid, self._source, self._threads = max_invalid, source, threads
         self._image_ids: set[str] = set()
-        self._report, self.invalid = report, Invalid(report)
+        self._report, self.invalid, self.statistics = report, Invalid(report), Statistics()
 
     @property
     def num_invalid(self) -> Counter[str]:
@@ -49,12 +50,12 @@ class Validator:
 
     def check(self, rows: Iterable[RawRecord | Problem]) -> Iterator[ImageRecord]:
         """The good records, with their good regions clipped to the image."""
-        return (record for record, _, _ in self.inspect(rows, None))
+        return (record for record, _ in self.inspect(rows, None))
 
     def inspect(
         self, rows: Iterable[RawRecord | Problem], fingerprint: Callable[[Image.Image], bytes] | None
-    ) -> Iterator[tuple[ImageRecord, RawRecord, bytes]]:
-        """The good records, each with its row as it was and the fingerprint of its picture."""
+    ) -> Iterator[tuple[ImageRecord, bytes]]:
+        """The good records, each with the fingerprint of its picture."""
 
         def decoded(row: RawRecord | Problem) -> Decoded:
             return Decoded() if isinstance(row, Problem) else decode(row.record.image, fingerprint)
@@ -66,7 +67,8 @@ class Validator:
                 self.invalid.lost.update(region.category for region in row.record.regions)
                 self._count(problem)
             else:
-                yield self._without_bad_parts(row), row, picture.fingerprint
+                self.statistics.add(row)
+                yield self._without_bad_parts(row), picture.fingerprint
         self._finish()
 
     def _count(self, problem: Problem) -> None:

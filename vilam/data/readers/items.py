@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -73,7 +73,7 @@ class Item:
     ValueError, KeyError, TypeError or OSError. whole: the coordinate of the picture's right and lower side (1:
     fractions, 100: per cent, 1000: thousandths); None for pixels. size: width and height that the annotation tells.
     upright: whether coordinates are of the upright picture, where ``size`` does not tell.
-    unmarked: categories of which not every object is marked.
+    unmarked: categories of which not every object is marked, or a function that lists them.
     """
 
     image: Path | Callable[[], bytes]
@@ -87,12 +87,15 @@ class Item:
     captions: tuple[str, ...] = ()
     words: tuple[Words, ...] = ()
     licence: str = ""
-    unmarked: tuple[str, ...] = ()
+    unmarked: Sequence[str] | Callable[[], Sequence[str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a format's reader finds: items, categories (each once, in the file's order), and rows that are no item."""
+    """What a format's reader finds: items, categories (each once, in the file's order), and rows that are no item.
+
+    A problem without a split that has pictures counts for the first split.
+    """
 
     items: Sequence[Item]
     categories: Sequence[str]
@@ -116,14 +119,16 @@ def source_of(listing: Listing, recipe: Recipe, together: str | None = None, win
     order = sorted(range(len(splits)), key=lambda index: split_order(splits[index]))  # stable
     reading = _Reading(recipe, window, licence)
     rows = (row for index in order for row in reading.rows(listing.items[index], ids[index], splits[index]))
+    there = tuple(dict.fromkeys(splits[index] for index in order))
+    problems = (one if one.split in there else replace(one, split=there[0]) for one in listing.problems)
     return Source(
         recipe.name,
         tuple(dict.fromkeys(map(_name, listing.categories))),
         {_name(name): schema for name, schema in listing.keypoints.items()},
-        tuple(dict.fromkeys(splits[index] for index in order)),
+        there,
         tuple(sorted({item.licence or licence for item in listing.items})),
         len(listing.items),
-        chain(listing.problems, rows),
+        chain(problems, rows),
     )
 
 
@@ -174,7 +179,7 @@ class _Reading:
             yield Problem(split, item.location, f"the image is {sides}, the annotation says {told}", SIZE)
             return
         regions: dict[int, Region] = {}
-        unmarked = set(item.unmarked)
+        unmarked = set(item.unmarked() if callable(item.unmarked) else item.unmarked)
         for number, shape in enumerate(shapes):
             location = f"{item.location}, {shape.location}" if shape.location else item.location
             if isinstance(shape, Problem):
@@ -188,11 +193,16 @@ class _Reading:
                 yield Problem(split, location, one_line(error), BOX, _name(shape.category))
                 continue
             yield from (Problem(split, location, message, kind) for kind, message in lost)
-        marked = replace(item, unmarked=tuple(unmarked))
-        yield RawRecord(self._record(marked, image_id, split, picture, regions), item.location)
+        yield RawRecord(self._record(item, image_id, split, picture, regions, unmarked), item.location)
 
     def _record(
-        self, item: Item, image_id: str, split: str, picture: Picture, regions: Mapping[int, Region]
+        self,
+        item: Item,
+        image_id: str,
+        split: str,
+        picture: Picture,
+        regions: Mapping[int, Region],
+        unmarked: Iterable[str],
     ) -> ImageRecord:
         groups = tuple(
             Group(f"{image_id}_words_{number}", tidy(one.text), tuple(regions[shape].region_id for shape in one.shapes))
@@ -210,7 +220,7 @@ class _Reading:
             tuple(map(tidy, item.captions)),
             tuple(regions.values()),
             groups,
-            unmarked=tuple(sorted({*map(_name, item.unmarked)})),
+            unmarked=tuple(sorted({*map(_name, unmarked)})),
         )
 
 

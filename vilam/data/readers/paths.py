@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from vilam.data.readers.images import MEDICAL
 from vilam.data.readers.source import IMAGE_SUFFIXES
@@ -42,16 +43,64 @@ def find_by_end(folders: Iterable[Path], name: str) -> Path | None:
     places = tuple(folders)
     text = name.strip().replace("\\", "/")
     direct = Path(text)
-    if direct.is_absolute() and direct.exists():
+    if direct.is_absolute() and _exists(direct):
         return direct
     parts = [part for part in PurePosixPath(text).parts if part not in ("/", ".", "..")]
     if ".." not in PurePosixPath(text).parts and not direct.is_absolute() and not parts:
         return next((folder for folder in places if folder.is_dir()), None)
     for start in range(len(parts)):
         for folder in places:
-            if (found := folder.joinpath(*parts[start:])).exists():
+            if _exists(found := folder.joinpath(*parts[start:])):
                 return found
     return None
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder; false for a name that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+class Pictures:
+    """The pictures below a folder, found by the paths and addresses that annotations name."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._by_name: dict[str, list[Path]] | None = None
+
+    def find(
+        self, name: str, folders: Sequence[Path], foreign: Callable[[str], bool] = lambda folder: False
+    ) -> Path | None:
+        """The picture in one of the folders, or else the only one of its name below the root; None if there is none.
+
+        name: a path, perhaps of another machine, or an address. foreign: whether pictures in a folder of this name are
+        of another part of the set, and must not be taken.
+        """
+        for text in _readings(name):
+            found = find_by_end(folders, text)
+            if found is not None and found.is_file():
+                return found
+        same = [path for path in self._named(name) if not any(map(foreign, path.parent.relative_to(self._root).parts))]
+        return same[0] if len(same) == 1 else None
+
+    def _named(self, name: str) -> list[Path]:
+        if self._by_name is None:
+            self._by_name = {}
+            for path in images_below(self._root):
+                self._by_name.setdefault(path.name.lower(), []).append(path)
+        ends = dict.fromkeys(text.replace("\\", "/").rpartition("/")[2].lower() for text in _readings(name))
+        return next((found for end in ends if (found := self._by_name.get(end))), [])
+
+
+def _readings(name: str) -> Iterator[str]:
+    """A path as it is, and the path in an address: without its query, decoded, or in its query (?d=)."""
+    yield name
+    address = urlsplit(name) if "://" in name or "?" in name or "%" in name else None
+    if address is not None:
+        yield unquote(address.path)
+        yield from parse_qs(address.query).get("d", [])
 
 
 def lines_of(path: Path, keep_empty: bool = False) -> Iterator[str]:

@@ -22,7 +22,8 @@ from typing import Any
 
 from PIL import Image
 
-from vilam.data.readers import coco
+from vilam.data.readers.coco_files import instance_files, read_file
+from vilam.data.readers.coco_rows import PERSON, parse_keypoints, parse_polygons
 from vilam.data.readers.refcoco_formats import GroupRow, read_rows
 from vilam.data.readers.source import Problem, RawRecord, Source, find_image
 from vilam.data.recipes import Recipe, RefcocoReader
@@ -73,7 +74,7 @@ def open_refcoco(root: Path, recipe: Recipe, reader: RefcocoReader) -> Source:
             f"{root}: no rows of {wanted} in refs.jsonl, refcoco*_*.json, refcoco*/refs(*).p and the like{first}"
         )
     used = {ref.annotation.get("category", UNKNOWN) for image in images for ref in image.refs.values()}
-    keypoints = {"person": coco.PERSON} if "person" in used else {}
+    keypoints = {"person": PERSON} if "person" in used else {}
     splits = tuple(dict.fromkeys(image.split for image in images))
     rows = (row for image in images for row in _row(root, recipe, image))
     return Source(
@@ -86,10 +87,10 @@ class _Instances:
 
     def __init__(self, root: Path) -> None:
         self._by_image: dict[object, list[Row]] = {}
-        for path in coco.instance_files(root):
-            content = coco.coco_content(path)
-            names = {one["id"]: one["name"] for one in content["categories"]}
-            for one in content["annotations"]:
+        for path in instance_files(root):
+            content = read_file(path)
+            names = {one["id"]: one["name"] for one in content.categories}
+            for one in content.annotations:
                 if one.get("category_id") in names and len(one.get("bbox", ())) == 4:
                     row = {**one, "category": names[one["category_id"]]}
                     self._by_image.setdefault(one["image_id"], []).append(row)
@@ -170,8 +171,8 @@ def _region(region_id: str, ref: _Ref, scale: tuple[float, float]) -> Region:
     """The region in pixels of the image file, with each of its expressions once."""
     across, down = scale
     x1, y1, x2, y2 = xywh_to_xyxy(ref.box_xywh)
-    rings = coco.parse_polygons(ref.annotation.get("segmentation") or [])
-    points = coco.parse_keypoints(ref.annotation.get("keypoints"))
+    rings = parse_polygons(ref.annotation.get("segmentation") or [])
+    points = parse_keypoints(ref.annotation.get("keypoints"))
     return Region(
         region_id,
         (x1 * across, y1 * down, x2 * across, y2 * down),

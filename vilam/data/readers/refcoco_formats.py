@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vilam.data.readers.coco import coco_content
+from vilam.data.readers.coco_files import read_file
 from vilam.data.readers.pickles import read_pickle
 from vilam.data.readers.source import Problem, read_json, tidy
 from vilam.errors import VilamError
@@ -137,9 +137,9 @@ def _mdetr(path: Path) -> Iterator[ExpressionRow | Problem]:
     if named is None:
         raise VilamError(f"{path}: not named as MDETR's files are: finetune_refcoco_val.json")
     dataset, split = _set_and_split(named[1], named[2])
-    content = coco_content(path)
-    boxes = {one["image_id"]: one for one in content["annotations"]}
-    for number, row in enumerate(content["images"], start=1):
+    content = read_file(path)
+    boxes = {one["image_id"]: one for one in content.annotations}
+    for number, row in enumerate(content.images, start=1):
         location = f"{path}: image {number}"
         try:
             one, name = boxes[row["id"]], Path(row["file_name"]).name
@@ -172,10 +172,10 @@ def _grefcoco(path: Path) -> Iterator[GroupRow | Problem]:
 
 def _instances(path: Path) -> tuple[dict[Any, Row], dict[Any, Row]]:
     """Images and annotations by id, from the ``instances.json`` beside a file; annotations with their category."""
-    content = coco_content(path.with_name("instances.json"))
-    names = {one["id"]: one["name"] for one in content["categories"]}
-    images = {one["id"]: one for one in content["images"]}
-    known = (one for one in content["annotations"] if one["category_id"] in names)
+    content = read_file(path.with_name("instances.json"))
+    names = {one["id"]: one["name"] for one in content.categories}
+    images = {one["id"]: one for one in content.images}
+    known = (one for one in content.annotations if one["category_id"] in names)
     return images, {one["id"]: {**one, "category": names[one["category_id"]]} for one in known}
 
 

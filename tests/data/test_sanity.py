@@ -1,0 +1,103 @@
+"""What the numbers of a whole set tell."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from vilam.data.readers.source import RawRecord
+from vilam.data.records import ImageRecord, Region
+from vilam.data.sanity import Statistics, category_notes, split_notes
+from vilam.geometry.boxes import Box
+
+
+def notes(boxes: list[Box], size: tuple[int, int] = (100, 80)) -> list[tuple[str, bool]]:
+    regions = tuple(Region(str(number), box, "cell") for number, box in enumerate(boxes))
+    statistics = Statistics()
+    statistics.add(RawRecord(ImageRecord("a", "train", b"", *size, "set", "CC0", (), regions), "row"))
+    return [(note.text, note.blocks) for note in statistics.notes()]
+
+
+def uniform(count: int = 60) -> list[Box]:
+    """Boxes anywhere in a picture of 100 x 80."""
+    rng = np.random.default_rng(3)
+    corners = np.sort(rng.uniform(0, 1, (count, 2, 2)), axis=1) * (90, 70) + (0, 0)
+    return [(x1, y1, x2 + 2, y2 + 2) for (x1, y1), (x2, y2) in corners.tolist()]
+
+
+def test_good_boxes_are_not_odd() -> None:
+    assert notes(uniform()) == [] and notes([]) == []
+
+
+def test_fractions_read_as_pixels() -> None:
+    ((text, blocks),) = notes([(x1 / 100, y1 / 80, x2 / 100, y2 / 80) for x1, y1, x2, y2 in uniform()])
+    assert text.startswith("60 of 60 boxes lie in the first pixels: coordinates are fractions") and blocks
+
+
+def test_boxes_of_less_than_a_pixel() -> None:
+    ((text, blocks),) = notes([(x1, y1, x1 + 0.3, y1 + 0.3) for x1, y1, _, _ in uniform()])
+    assert "smaller than a pixel" in text and blocks
+
+
+def test_corners_read_as_sizes() -> None:
+    ((text, blocks),) = notes([(x1, y1, x1 + x2, y1 + y2) for x1, y1, x2, y2 in uniform()])
+    assert "leave their picture: is x1 y1 x2 y2 read as x y width height" in text and blocks
+
+
+def test_boxes_of_the_whole_picture() -> None:
+    ((text, blocks),) = notes([(0, 0, 100, 80)] * 5)
+    assert "cover the whole picture" in text and not blocks
+
+
+@pytest.mark.parametrize(("size", "odd"), [((4000, 20), True), ((3999, 20), False), ((20, 5000), True)])
+def test_long_pictures(size: tuple[int, int], odd: bool) -> None:
+    assert [text for text, _ in notes([], size)] == (
+        ["1 pictures are 200 times as long as wide or more, such as a: Qwen-VL refuses them: cut them"] if odd else []
+    )
+
+
+def test_large_pictures() -> None:
+    assert "more than 50 million pixels" in notes([], (9000, 9000))[0][0]
+
+
+@pytest.mark.parametrize(
+    ("counts", "parts"),
+    [
+        ({"cat": 5, "dog": 5}, []),
+        ({"cat": 990, "dog": 10}, ["990 of 1000 objects are of cat"]),
+        ({"cat": 5, "dog": 5, "cow": 0}, ["1 categories have no object: cow"]),
+        ({"Hard Hat": 5, "hard-hat": 5, "hardhat ": 3}, ["'Hard Hat' and 'hard-hat' and 'hardhat ' differ only in"]),
+    ],
+)
+def test_categories(counts: dict[str, int], parts: list[str]) -> None:
+    found = list(category_notes(Counter(counts)))
+    assert len(found) == len(parts) and not any(note.blocks for note in found)
+    assert all(part in note.text for part, note in zip(parts, found, strict=True))
+
+
+GOOD = {"train": 9, "val": 2, "test": 3}
+
+
+@pytest.mark.parametrize(
+    ("images", "regions", "evaluated", "message"),
+    [
+        (GOOD, GOOD, ["test"], None),
+        (GOOD, GOOD, ["tets"], "evaluate.splits names tets, there are train, val, test: set evaluate.splits: [test]"),
+        ({"train": 9}, {"train": 9}, ["test"], "evaluate.splits names test, there are train: hold some pictures out"),
+        (GOOD | {"val": 0}, GOOD | {"val": 0}, ["test"], "split val has no picture: add some, or leave the split out"),
+        (GOOD, GOOD | {"train": 0}, ["test"], "no object in train: nothing can be trained on"),
+        (GOOD, GOOD | {"test": 0}, ["test"], "no object in test: nothing can be evaluated: set evaluate.splits"),
+        (
+            GOOD | {"fold 1": 1},
+            GOOD | {"fold 1": 1},
+            ["test"],
+            "split 'fold 1': rename it, with letters, digits and _ only",
+        ),
+    ],
+)
+def test_splits(images: dict[str, int], regions: dict[str, int], evaluated: list[str], message: str | None) -> None:
+    assert [(note.text, note.blocks) for note in split_notes(images, regions, evaluated)] == (
+        [] if message is None else [(message, True)]
+    )

@@ -1,0 +1,188 @@
+"""The COCO files of a folder: which JSON files are some, the split of each, and their rows.
+
+A file is known by its lists of images and annotations, whatever its name and folder. Its split is told by its name
+(``instances_val2017.json``, ``Validation.json``) or else by its folder (``valid/_annotations.coco.json``); a name that
+tells no usual split is a split of its own if another file's does. ``stuff_*`` and ``panoptic_*`` are left out: their
+rows are regions of the ground, and pictures as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vilam.data.readers.dividing import split_name
+from vilam.data.readers.source import ALL, TRAIN_AND_VAL, Problem, read_json
+from vilam.errors import VilamError
+
+Row = dict[str, Any]
+
+LOOKED_AT = 50
+"""JSON files of one folder that are looked at: formats with a file for each picture have more."""
+KINDS = ("instances", "person_keypoints", "keypoints", "captions")
+"""What comes first in COCO's own names; a picture's objects are read in this order."""
+NO_NAMES = (
+    "",
+    "default",
+    "all",
+    "coco",
+    "annotations",
+    "annotation",
+    "labels",
+    "result",
+    "instances",
+    "data",
+    "dataset",
+)
+"""Ends of names that tell no split, in lower case."""
+USUAL = ("train", "val", "test")
+LEFT_OUT = ("stuff_", "panoptic_", "image_info_")
+LISTS = (re.compile(rb'"annotations"\s*:\s*\['), re.compile(rb'"images"\s*:\s*\['))
+ROBOFLOW = "_annotations.coco.json"
+
+
+@dataclass(frozen=True, slots=True)
+class CocoFile:
+    """One COCO file. split: its official one under any name, `ALL` if nobody tells. tag: the end of its name."""
+
+    path: Path
+    split: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The rows of a file, each a dict with what its list needs, and problems of others. tool: that wrote the file."""
+
+    images: list[Row]
+    annotations: list[Row]
+    categories: list[Row]
+    licences: list[Row]
+    tool: str
+    problems: list[Problem]
+
+
+def find_files(root: Path) -> list[CocoFile]:
+    """The COCO files below a folder, those of objects before those of keypoints and captions."""
+    tags = {path: _tag(path) for path in coco_paths(root)}
+    splits = {path: _split(root, path, tag) for path, tag in tags.items()}
+    named = any(split is not None for split in splits.values())
+    files = [CocoFile(path, splits[path] or (_own_split(tag) if named else ALL), tag) for path, tag in tags.items()]
+    return sorted(files, key=lambda file: (_kind(file.path), file.path))
+
+
+def named_files(root: Path, files: Mapping[str, str]) -> list[CocoFile]:
+    """The files that a recipe names, by split; ``train+val`` is train, of which a part becomes val."""
+    found = []
+    for split, name in files.items():
+        path = root / name
+        if not path.is_file():
+            raise VilamError(f"{path}: not found: check the recipe's files and prepare.root")
+        found.append(CocoFile(path, "train" if split == TRAIN_AND_VAL else split, _tag(path)))
+    return found
+
+
+def instance_files(root: Path) -> list[Path]:
+    """COCO's own files of objects, in a root or its annotations folder."""
+    return sorted({*root.glob("instances*.json"), *root.glob("annotations/instances*.json")})
+
+
+def coco_paths(root: Path) -> list[Path]:
+    """The JSON files below a folder that are COCO's."""
+    return [path for path in _json_files(root) if not path.name.startswith(LEFT_OUT) and is_coco(path)]
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a file has COCO's lists, seen without parsing it."""
+    try:
+        with path.open("rb") as stream:
+            if not stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+                return False
+            return not _missing(path, LISTS[:1] if path.name.startswith(KINDS[1:]) else LISTS)
+    except OSError:
+        return False
+
+
+def read_file(path: Path) -> Content:
+    """The rows of a COCO file; raises VilamError if it is none, or cannot be read."""
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
+        raise VilamError(f"{path}: not a COCO file: it has no list of annotations")
+    problems: list[Problem] = []
+    aside: list[Problem] = []  # files of captions and keypoints may name pictures of the objects' file by number alone
+    images = _rows(path, content, "images", {"id"}, aside if _kind(path) else problems)
+    annotations = _rows(path, content, "annotations", {"image_id"}, problems)
+    categories = _rows(path, content, "categories", {"id", "name"}, problems)
+    told = content.get("licenses")
+    licences = [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
+    info = content.get("info")
+    tool = str(info.get("contributor", "")) if isinstance(info, dict) else ""
+    return Content(images, annotations, categories, licences, tool, problems)
+
+
+def _rows(path: Path, content: Row, part: str, needed: set[str], problems: list[Problem]) -> list[Row]:
+    found = content.get(part) or []
+    if not isinstance(found, list):
+        raise VilamError(f"{path}: {part} is no list: fix the file")
+    good = []
+    for number, row in enumerate(found, start=1):
+        if isinstance(row, dict) and needed <= row.keys():
+            good.append(row)
+        else:
+            lacking = " or ".join(sorted(needed))
+            problems.append(Problem("", f"{path}: row {number} of {part}", f"it lacks {lacking}"))
+    return good
+
+
+def _json_files(root: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(root):
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        own = [name for name in sorted(names) if name.lower().endswith(".json") and not name.startswith(".")]
+        yield from (Path(parent, name) for name in own[:LOOKED_AT])
+
+
+def _missing(path: Path, patterns: Iterable[re.Pattern[bytes]]) -> set[re.Pattern[bytes]]:
+    """Which patterns a file does not have; it is read piece by piece until all are found."""
+    left, end = set(patterns), b""
+    with path.open("rb") as stream:
+        while left and (piece := stream.read(1 << 20)):
+            text = end + piece
+            left = {pattern for pattern in left if not pattern.search(text)}
+            end = text[-64:]
+    return left
+
+
+def _kind(path: Path) -> int:
+    return next((number for number, kind in enumerate(KINDS) if number and path.name.startswith(kind)), 0)
+
+
+def _tag(path: Path) -> str:
+    """The end of a file's name that tells its split: ``val2017`` of instances_val2017.json."""
+    name = path.name[: -len(".json")]
+    if path.name == ROBOFLOW:
+        return ""
+    name = re.sub(r"^(lvis_v\d(\.\d)?|instances|person|keypoints|captions|annotations)_", "", name)
+    return re.sub(r"^(keypoints|annotations)_", "", name)
+
+
+def _split(root: Path, path: Path, tag: str) -> str | None:
+    """The usual split that a file's name tells, or the nearest folder with the name of one; None if none does."""
+    words = {word for word in map(usual, re.split(r"[^A-Za-z0-9]+", tag)) if word}
+    if tag.lower().startswith("trainval") or {"train", "val"} <= words:
+        return ALL
+    folders = [usual(folder) for folder in path.parent.relative_to(root).parts[::-1]]
+    return next((split for split in USUAL if split in words), None) or next(filter(None, folders), None)
+
+
+def usual(word: str) -> str | None:
+    """train, val or test, if a word is one of their names, perhaps with a year."""
+    split = split_name(re.sub(r"_?\d+$", "", word))
+    return split if split in USUAL else None
+
+
+def _own_split(tag: str) -> str:
+    return ALL if tag.lower() in NO_NAMES else tag

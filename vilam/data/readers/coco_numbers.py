@@ -1,0 +1,90 @@
+"""Whether the numbers of a COCO file are what COCO means by them: x, y, width and height in pixels.
+
+A single box does not tell; all boxes of a file do: shares of the picture are never above 1, and corners, or a centre,
+that are read as x, y, width and height lie beyond the picture or beside their own outlines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from vilam.geometry.boxes import Box
+
+ENOUGH = 3
+"""Boxes from which their numbers tell something."""
+SHARES = "multiply x and width by the picture's width, y and height by its height"
+MOST, SOME = 0.98, 0.05
+SLACK = 2.0
+"""Pixels by which a box may differ from its outline's, or lie outside of its picture."""
+
+Four = tuple[float, float, float, float]
+CONVENTIONS: dict[str, Callable[[Four], Box]] = {
+    "x, y, width, height": lambda v: (v[0], v[1], v[0] + v[2], v[1] + v[3]),
+    "x1, y1, x2, y2": lambda v: v,
+    "centre x, centre y, width, height": lambda v: (
+        v[0] - v[2] / 2,
+        v[1] - v[3] / 2,
+        v[0] + v[2] / 2,
+        v[1] + v[3] / 2,
+    ),
+}
+"""What the four numbers may be, COCO's own meaning first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The four numbers of a bbox, the sides of its picture, and the box around its outline.
+
+    None: the file does not tell.
+    """
+
+    bbox: Four
+    size: tuple[int, int] | None
+    outline: Box | None = None
+
+
+def fault_of(samples: Iterable[Sample]) -> str | None:
+    """What is wrong with the boxes of a file, and what to do; None if nothing is."""
+    listed = list(samples)
+    if len(listed) < ENOUGH:
+        return None
+    if _share(all(abs(value) <= 1 for value in one.bbox) for one in listed) >= MOST:
+        return f"bbox holds shares of the picture (0 to 1), not pixels: {SHARES}"
+    own, *others = CONVENTIONS
+    for name in others:
+        if _by_outline(listed, name) or _by_picture(listed, name):
+            return f"bbox holds {name}, not {own}: convert it"
+    return None
+
+
+def _by_outline(samples: list[Sample], name: str) -> bool:
+    """Whether the outlines are in the boxes as this convention reads them, and not as COCO does."""
+    return _explains([one for one in samples if one.outline is not None], name, _agrees)
+
+
+def _by_picture(samples: list[Sample], name: str) -> bool:
+    """Whether the boxes lie in their pictures as this convention reads them, and not as COCO does."""
+    return _explains([one for one in samples if one.size is not None], name, _lies_in)
+
+
+def _explains(samples: list[Sample], name: str, fits: Callable[[Sample, str], bool]) -> bool:
+    own = next(iter(CONVENTIONS))
+    strange = sum(not fits(one, own) for one in samples)
+    return strange >= max(ENOUGH, SOME * len(samples)) and _share(fits(one, name) for one in samples) >= MOST
+
+
+def _share(truths: Iterable[bool]) -> float:
+    listed = list(truths)
+    return sum(listed) / len(listed)
+
+
+def _agrees(sample: Sample, name: str) -> bool:
+    pairs = zip(CONVENTIONS[name](sample.bbox), sample.outline or (), strict=True)
+    return all(abs(a - b) <= SLACK for a, b in pairs)
+
+
+def _lies_in(sample: Sample, name: str) -> bool:
+    x1, y1, x2, y2 = CONVENTIONS[name](sample.bbox)
+    width, height = sample.size or (0, 0)
+    return -SLACK <= x1 < x2 <= width + SLACK and -SLACK <= y1 < y2 <= height + SLACK
