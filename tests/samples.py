@@ -30,15 +30,18 @@ class Thing:
 
     @property
     def name(self) -> str:
+        """Its category."""
         return NAMES[self.label]
 
     @property
     def xywh(self) -> tuple[int, int, int, int]:
+        """Its left upper corner, width and height."""
         x1, y1, x2, y2 = self.box
         return x1, y1, x2 - x1, y2 - y1
 
     @property
     def ring(self) -> list[tuple[int, int]]:
+        """Its outline."""
         x1, y1, x2, y2 = self.box
         return [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
 
@@ -52,9 +55,10 @@ PICTURES: dict[str, list[Thing]] = {
     "one": [Thing(0, (8, 6, 40, 30)), Thing(1, (44, 33, 72, 57))],
     "two": [Thing(1, (4, 12, 36, 54))],
     "three": [Thing(0, (24, 15, 56, 45)), Thing(0, (60, 3, 76, 18))],
-    "four": [],
+    "four": [Thing(1, (12, 9, 28, 27))],
+    "five": [],
 }
-SPLIT_OF = {"one": "train", "two": "train", "three": "val", "four": "test"}
+SPLIT_OF = {"one": "train", "two": "train", "three": "val", "four": "test", "five": "train"}
 
 
 def in_splits() -> Iterator[tuple[str, str, list[Thing]]]:
@@ -298,7 +302,7 @@ def openimages(root: Path) -> None:
                 picture(root / file / f"{name}.png", name)
                 for one in things:
                     x1, y1, x2, y2 = one.of(1, 1)
-                    lines.append(f"{name},xclick,/m/0{one.label},1,{x1},{x2},{y1},{y2},0,0,0,0,0")
+                    lines.append(f"{name},xclick,/m/0{one.label},1,{x1},{x2},{y1},{y2},0,0,0,0")
         (root / f"{file}-annotations-bbox.csv").write_text("\n".join(lines) + "\n")
 
 

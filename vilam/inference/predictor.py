@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from vilam.data.pixels import as_rgb
 from vilam.data.records import Expression, ImageRecord, Point, Polygon, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import Box, clip_box
@@ -27,7 +28,7 @@ from vilam.tasks.presence import probability_of_yes
 
 @dataclass(frozen=True, slots=True)
 class GroundingResult:
-    """An answer. Geometry is in absolute pixels of the input image, x to the right and y down.
+    """An answer. Geometry is in absolute pixels of the input image, turned upright, x to the right and y down.
 
     Only the fields of the task are set; the others are None. If the answer could not be parsed, all of them are None
     (`task`, `text` and `confidence` are always set).
@@ -63,8 +64,9 @@ class GroundingResult:
 class Predictor:
     """A trained model that answers one question at a time.
 
-    Every method takes a PIL image of any size and mode, and returns a `GroundingResult` in pixels of that image. Some
-    Hugging Face VLMs refuse images that are very long and thin; every method raises VilamError for these.
+    Every method takes a PIL image of any size and mode, and returns a `GroundingResult` in pixels of that image, turned
+    as its orientation tag says. Some Hugging Face VLMs refuse images that are very long and thin; every method raises
+    VilamError for these.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -107,8 +109,9 @@ class Predictor:
         Raises:
             VilamError: if the expression is empty.
         """
-        found = self._ask_by_expression("rec_box", image, expression)
-        return replace(found, uncertain=self._is_uncertain(image, _clean(expression), found))
+        upright = as_rgb(image)
+        found = self._ask_by_expression("rec_box", upright, expression)
+        return replace(found, uncertain=self._is_uncertain(upright, _clean(expression), found))
 
     def find_all(self, image: Image.Image, expression: str) -> GroundingResult:
         """Finds all regions that an expression means, as boxes (task ``rec_every``).
@@ -199,11 +202,13 @@ class Predictor:
         return self._ask_by_box("reg_caption", image, box_xyxy)
 
     def _ask_by_expression(self, task: str, image: Image.Image, expression: str) -> GroundingResult:
-        whole = (0.0, 0.0, float(image.width), float(image.height))
-        return self._ask(task, image, whole, Expression(_clean(expression)))
+        upright = as_rgb(image)
+        whole = (0.0, 0.0, float(upright.width), float(upright.height))
+        return self._ask(task, upright, whole, Expression(_clean(expression)))
 
     def _ask_by_box(self, task: str, image: Image.Image, box_xyxy: Box) -> GroundingResult:
-        return self._ask(task, image, _inside(box_xyxy, image), None)
+        upright = as_rgb(image)
+        return self._ask(task, upright, _inside(box_xyxy, upright), None)
 
     def _ask(self, task: str, image: Image.Image, box_xyxy: Box, expression: Expression | None) -> GroundingResult:
         if not self.model.grammars[task].alternatives:
@@ -215,7 +220,8 @@ class Predictor:
     def _ask_of_groups(self, task: str, image: Image.Image, expression: str) -> GroundingResult:
         if task not in self.trained_tasks:
             raise VilamError(f"{task}: the model was not trained on it: add it to train.tasks and train again")
-        return self._answer(task, image, GROUP_TASKS[task].question(0, self._record(image), _clean(expression)))
+        upright = as_rgb(image)
+        return self._answer(task, upright, GROUP_TASKS[task].question(0, self._record(upright), _clean(expression)))
 
     def _is_uncertain(self, image: Image.Image, expression: str, found: GroundingResult) -> bool | None:
         if self._threshold is None or found.box_xyxy is None:
