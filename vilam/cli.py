@@ -160,13 +160,19 @@ def check_dataset(
 
 
 @app.command()
-def publish(folder: Annotated[Path, typer.Argument(help="The new folder.")]) -> None:
+def publish(
+    folder: Annotated[Path, typer.Argument(help="The new folder.")],
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="Also as yolo, ms_swift, odvg or labelstudio; repeat for more."),
+    ] = None,
+) -> None:
     """Write the prepared data set and its instructions for publication: Parquet, COCO, a card, checksums."""
     from vilam.commands.publish import publish
     from vilam.layout import Layout
 
     layout = Layout(Path())
-    card = publish(layout.records, layout.instructions, folder)
+    card = publish(layout.records, layout.instructions, folder, formats or ())
     print(f"{folder}: {card.name}, {', '.join(card.splits)}: README.md says how to load it")
 
 

@@ -18,6 +18,8 @@ from vilam.cli import app
 from vilam.commands.publish import publish
 from vilam.data.coco_json import coco_content
 from vilam.data.instructions import read_instructions
+from vilam.data.readers import find_recipe, open_files
+from vilam.data.readers.source import RawRecord
 from vilam.data.records import ImageRecord
 from vilam.data.store import read_records
 from vilam.errors import VilamError
@@ -105,6 +107,20 @@ def test_coco_files_are_read_back_unchanged(published: Path, project: Path, tmp_
         return [[(r.category, r.polygons, r.keypoints) for r in record.regions] for record in found]
 
     assert facts(again) == facts(records)
+
+
+def test_other_formats_are_written_beside_and_are_read_by_themselves(project: Path, tmp_path: Path) -> None:
+    records = list(read_records(project / "data" / "records"))
+    publish(project / "data" / "records", tmp_path / "none", tmp_path / "public", ["yolo", "odvg", "ms_swift"])
+    assert "## Other formats\n\n- `yolo/`: Ultralytics" in (tmp_path / "public" / "README.md").read_text()
+    assert "  yolo/data.yaml\n" in (tmp_path / "public" / "SHA256SUMS").read_text()
+    for name in ("yolo", "odvg", "ms_swift"):
+        recipe, root = find_recipe("auto", tmp_path / "public" / name, tmp_path)
+        found = {row.record.image: row.record for row in open_files(recipe, root).rows if isinstance(row, RawRecord)}
+        for record in records:
+            assert sorted(r.category for r in found[record.image].regions) == sorted(r.category for r in record.regions)
+    with pytest.raises(VilamError, match="--format coco: choose from labelstudio, ms_swift, odvg, yolo"):
+        publish(project / "data" / "records", tmp_path / "none", tmp_path / "other", ["coco"])
 
 
 def test_licences_and_sources_of_expressions_are_counted(published: Path) -> None:

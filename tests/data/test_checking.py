@@ -88,7 +88,7 @@ def test_the_command_checks_real_cells(
     """The two boxes of no area are the only problems."""
     run("check", "bccd", str(real_data / "bccd"), project=project, monkeypatch=monkeypatch)
     output = capsys.readouterr().out
-    assert all(text in output for text in ("RBC        4153", "box: 2", "BloodImage_00338.xml: object 13"))
+    assert all(text in output for text in ("RBC        4153", "box: 2", "BloodImage_00338.xml, object 13"))
     assert output.endswith("ready to train\n")
 
 

@@ -59,3 +59,17 @@ def test_resampling_a_square_by_four_gives_its_corners() -> None:
 
 def test_box_of_a_ring() -> None:
     assert polygons.polygon_box([(3, 9), (1, 5), (7, 6)]) == (1, 5, 7, 9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(rings(), min_size=1, max_size=4))
+def test_joined_rings_have_all_points_and_the_area_of_all(parts: list[list[tuple[float, float]]]) -> None:
+    apart = [[(x + 200 * number, y) for x, y in ring] for number, ring in enumerate(parts)]
+    found = polygons.joined(apart)
+    assert {tuple(point) for point in found} == {point for ring in apart for point in ring}
+    assert abs(polygons.area(found)) == pytest.approx(sum(abs(polygons.area(ring)) for ring in apart))
+    assert len(found) == sum(map(len, apart)) + 2 * (len(apart) - 1)
+
+
+def test_a_ring_alone_is_not_turned() -> None:
+    assert polygons.joined([SQUARE[::-1]]).tolist() == [list(point) for point in SQUARE[::-1]]

@@ -6,6 +6,7 @@ The folder holds
     records/SPLIT-*.parquet     image records, with the images inside
     instructions/SPLIT.parquet  questions and answers, if there are any, with the provenance of their expressions
     coco/instances_SPLIT.json   the regions in COCO's format, with file names that are derived from the image ids
+    yolo/, ms_swift/, ...       the formats that are asked for, each with a copy of the images: vilam/data/writers
     SHA256SUMS                  checksums of all files, written last: ``sha256sum -c SHA256SUMS``
 """
 
@@ -14,7 +15,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,20 @@ from vilam.data.coco_json import coco_content
 from vilam.data.instructions import read_counts, read_table
 from vilam.data.records import DatasetCard
 from vilam.data.store import read_records
+from vilam.data.writers import WRITERS
 from vilam.errors import VilamError
 from vilam.files import checksum, recover, replace_folder
 
 SUMS = "SHA256SUMS"
+FORMATS: dict[str, str] = {
+    "labelstudio": "Label Studio: set up a project with config.xml, serve the folder as local files (images/ is its "
+    "source storage), and import the tasks of SPLIT.json.",
+    "ms_swift": "ms-swift: `--dataset SPLIT.jsonl`, started in the folder, since paths of images are relative to it.",
+    "odvg": "MM-Grounding-DINO, Open-GroundingDINO: SPLIT_od.jsonl with label_map.json for detection, SPLIT_vg.jsonl "
+    "for phrases; images/ is the image root.",
+    "yolo": "Ultralytics YOLO: `data=data.yaml`; outlines where objects have them, else boxes.",
+}
+"""How each of the other formats is used, for the card."""
 LIMITS = """\
 - Boxes, polygons and keypoints are as precise as their source, in pixels of the image.
 - Expressions of the source `rule` were written by rules from boxes and categories alone, those of `model` by a trained
@@ -38,12 +50,15 @@ LIMITS = """\
 """
 
 
-def publish(records: Path, instructions: Path, folder: Path) -> DatasetCard:
+def publish(records: Path, instructions: Path, folder: Path, formats: Sequence[str] = ()) -> DatasetCard:
     """Write the data set that `prepare` and `synthesize` made; only the records if there are no instructions.
 
-    Raises VilamError if the data set is not complete or the folder cannot be written. A data set that was published
-    before is replaced when the new one is complete; any other folder with something in it is refused.
+    formats: in which it is written besides, each into a folder of its name. A data set that was published before is
+    replaced when the new one is complete; any other folder with something in it is refused. Raises VilamError if a
+    format is unknown, the data set is not complete or the folder cannot be written.
     """
+    if unknown := set(formats) - WRITERS.keys():
+        raise VilamError(f"--format {min(unknown)}: choose from {', '.join(WRITERS)}")
     if folder.is_dir() and not (folder / SUMS).is_file() and any(folder.iterdir()):
         raise VilamError(f"{folder}: exists and holds something else: name a new folder")
     card = read_card(records)
@@ -59,8 +74,12 @@ def publish(records: Path, instructions: Path, folder: Path) -> DatasetCard:
             coco = made / "coco"
             coco.mkdir(exist_ok=True)
             (coco / f"instances_{split}.json").write_text(json.dumps(content), encoding="utf-8")
+        for name in dict.fromkeys(formats):
+            (made / name).mkdir()
+            WRITERS[name](card, partial(read_records, records), made / name)
         sources = _sources(instructions) if counts else {}
-        (made / "README.md").write_text(_card(card, counts, licences, sources), encoding="utf-8")
+        text = _card(card, counts, licences, sources, formats)
+        (made / "README.md").write_text(text, encoding="utf-8")
         files = sorted(path for path in made.rglob("*") if path.is_file())
         sums = "".join(f"{checksum(path)}  {path.relative_to(made).as_posix()}\n" for path in files)
         (made / SUMS).write_text(sums, encoding="utf-8")
@@ -86,7 +105,11 @@ def _copy(files: Iterator[Path], folder: Path) -> None:
 
 
 def _card(
-    card: DatasetCard, instructions: dict[str, dict[str, int]], licences: Counter[str], sources: dict[str, int]
+    card: DatasetCard,
+    instructions: dict[str, dict[str, int]],
+    licences: Counter[str],
+    sources: dict[str, int],
+    formats: Sequence[str],
 ) -> str:
     """The README with the front matter that hubs read."""
     configs = [_config("records", {split: f"records/{split}-*.parquet" for split in card.splits}, True)]
@@ -109,6 +132,7 @@ def _card(
         "Regions of images (boxes, and if known polygons, keypoints, categories and expressions), and questions and "
         "answers of grounding tasks about them. Made with vilam.",
         "\n".join(["| split | images | regions | expressions | instructions |", "|---|---:|---:|---:|---:|", *rows]),
+        "\n".join(["## Other formats", "", *(f"- `{name}/`: {FORMATS[name]}" for name in formats)]) if formats else "",
         _listed("Instructions by task", tasks),
         _listed("Expressions in the instructions by source", sources),
         _listed("Images by licence", licences),

@@ -341,13 +341,13 @@ class FormatReader(FileReader):
 
     files: annotation files under the root, by split, if they do not have the format's usual names. images: folders
     under the root that are searched for pictures before the usual ones. coordinates: what numbers in a text count, if
-    the format does not say: pixels, fractions, or thousandths of the picture's sides.
+    neither the format nor the numbers tell; see vilam/data/readers/units.py.
     """
 
     kind: FormatName
     files: BySplit | None = None
     images: tuple[Text, ...] = ()
-    coordinates: Literal["pixels", "fractions", "thousandths"] | None = None
+    coordinates: Literal["pixels", "resized", "fractions", "padded", "hundredths", "thousandths"] | None = None
 
 
 Reader = Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -39,6 +41,23 @@ def polygon_box(polygon: ArrayLike) -> Box:
     points = _points(polygon)
     (x1, y1), (x2, y2) = points.min(axis=0), points.max(axis=0)
     return float(x1), float(y1), float(x2), float(y2)
+
+
+def joined(rings: Sequence[ArrayLike]) -> FloatArray:
+    """One ring (N, 2) that covers what several rings cover, for formats with one outline for each object.
+
+    A ring alone stays as it is. Of several, all clockwise, each further one is walked around from its point that is
+    nearest to the ring so far, along a bridge of no area.
+    """
+    if len(rings) == 1:
+        return _points(rings[0])
+    ring, *others = map(clockwise, rings)
+    for further in others:
+        distances = np.hypot(*(ring[:, None] - further[None]).transpose(2, 0, 1))
+        here, there = np.unravel_index(int(distances.argmin()), distances.shape)
+        detour = np.concatenate([np.roll(further, -int(there), axis=0), further[there : there + 1]])
+        ring = np.concatenate([ring[: here + 1], detour, ring[here:]])
+    return ring
 
 
 def _points(polygon: ArrayLike) -> FloatArray:

@@ -73,6 +73,12 @@ def test_a_phrase_means_one_region_or_several(tmp_path: Path) -> None:
     }
 
 
+def test_phrases_one_after_the_other_are_no_caption(tmp_path: Path) -> None:
+    regions = [{"bbox": [1, 1, 9, 9], "phrase": "a fox"}, {"bbox": [11, 1, 19, 9], "phrase": "an owl"}]
+    row = {"filename": "a.jpg", "grounding": {"caption": "a fox . an owl .", "regions": regions}}
+    assert read(ODVG, write(tmp_path, row))[0][0].captions == ()
+
+
 def test_a_reference_has_several_expressions_and_rows_of_one_picture_are_one(tmp_path: Path) -> None:
     box = [1.0, 2.0, 11.0, 12.0]
     reference = {"filename": "a.jpg", "referring": [{"bbox": box, "phrase": ["left fox", "fox on the left"]}]}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from reading import opened
+from reading import opened, read, write_image
 
+from vilam.data.readers import voc
 from vilam.data.readers.source import Problem, RawRecord
 from vilam.errors import VilamError
 
@@ -58,7 +59,7 @@ def test_boxes_count_from_one_and_include_their_last_pixel(tmp_path: Path) -> No
 def test_a_bad_object_is_a_problem(tmp_path: Path, content: str, message: str) -> None:
     records, (problem,) = _rows(_folder(tmp_path, a=OBJECT.format(1, 1, 9, 9) + content))
     assert len(records[0].record.regions) == 1
-    assert problem.location.endswith("a.xml: object 2")
+    assert problem.location.endswith("a.xml, object 2")
     assert message in problem.message
 
 
@@ -69,10 +70,12 @@ def test_missing_and_broken_files_are_problems(tmp_path: Path) -> None:
     (root / "Annotations" / "c.xml").write_text("<annotation>")
     records, problems = _rows(root)
     assert len(records) == 2
-    assert ["a.xml" in problems[0].location, "b.xml" in problems[1].location, "c.xml" in problems[2].location] == [
-        True
-    ] * 3
-    assert "its image a is not in JPEGImages" in problems[0].message
+    assert {problem.location[-5:]: problem.message.partition(":")[0] for problem in problems} == {
+        "a.xml": "its image a is not found",
+        "b.xml": "listed in train.txt, but not there",
+        "c.xml": "cannot be read",
+    }
+    assert len(problems) == 3
 
 
 def test_without_image_sets_a_hash_decides_the_split(tmp_path: Path) -> None:
@@ -84,8 +87,201 @@ def test_without_image_sets_a_hash_decides_the_split(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_voc_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(VilamError, match="no Annotations and JPEGImages"):
+    with pytest.raises(VilamError, match="no XML file of Pascal VOC in it"):
         opened("voc", tmp_path)
+
+
+VOC = {"kind": "voc"}
+BOX = OBJECT.format(3, 4, 20, 12)
+DIVIDED = {"a": "train", "b": "train"}
+XY = "<x{0}>{1}</x{0}><y{0}>{2}</y{0}>"
+
+
+def _file(path: Path, objects: str = BOX, facts: str = SIZE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"<annotation>{facts}{objects}</annotation>")
+
+
+def _list(root: Path, **lines: str) -> None:
+    folder = root / "ImageSets" / "Main"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in lines.items():
+        (folder / f"{name}.txt").write_text("\n".join(content.split(",")) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("xml", "picture", "facts"),
+    [
+        ("Annotations/a b.xml", "JPEGImages/a b.jpg", SIZE),
+        ("annotations/sub/a.xml", "images/sub/a.PNG", SIZE),
+        ("VOC2012/Annotations/a.xml", "VOC2012/JPEGImages/a.jpg", ""),
+        ("a b.xml", "a b.png", "<size><width>0</width><height>0</height></size>"),
+        ("deep/er/a.xml", "deep/er/a.bmp", SIZE),
+        ("Annotations/a.xml", "photographs/a.jpg", SIZE),
+        ("Annotations/1.xml", "JPEGImages/a.jpg", "<filename>a.jpg</filename>"),
+        ("labels/a.xml", "elsewhere/a.jpg", "<path>C:\\Users\\somebody\\elsewhere\\a.jpg</path>"),
+    ],
+)
+def test_the_picture_of_a_file_is_found(tmp_path: Path, xml: str, picture: str, facts: str) -> None:
+    write_image(tmp_path / picture)
+    write_image(tmp_path / "unlabelled.png")
+    _file(tmp_path / xml, facts=facts)
+    (record,), problems = read(VOC, tmp_path)
+    assert problems == [] and record.image_id == picture.rpartition(".")[0]
+    assert record.regions[0].box_xyxy == (2, 3, 20, 12)
+    found = voc.recognises(tmp_path)
+    assert found is not None and (found.title, found.root) == ("Pascal VOC", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "objects", "box"),
+    [
+        (SIZE, BOX, (2, 3, 20, 12)),
+        (SIZE, BOX + OBJECT.format(0, 5, 9, 9), (3, 4, 20, 12)),
+        (SIZE + "<owner><name>Label Studio</name></owner>", BOX, (3, 4, 20, 12)),
+        (SIZE + "<source><annotation>Unknown</annotation><image>Unknown</image></source>", BOX, (3, 4, 20, 12)),
+        (SIZE + "<source><database>Unknown</database></source>", BOX, (2, 3, 20, 12)),
+        (SIZE, OBJECT.format(20, 12, 3, 4), (2, 3, 20, 12)),
+    ],
+)
+def test_a_set_that_counts_from_zero_is_told(
+    tmp_path: Path, facts: str, objects: str, box: tuple[float, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    write_image(tmp_path / "a.png")
+    _file(tmp_path / "a.xml", objects, facts)
+    assert read(VOC, tmp_path)[0][0].regions[0].box_xyxy == box
+    assert f"pixels are counted from {0 if box[0] == 3 else 1}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("lists", "splits"),
+    [
+        ({"train": "a,b", "val": "c", "trainval": "a,b,c,d"}, {"a": "train", "b": "train", "c": "held", "d": "train"}),
+        ({"trainval": "a,b,c", "val": "c"}, {"a": "train", "b": "train", "c": "held"}),
+        ({"train": "a,b,c", "val": "c", "test": "d"}, {"a": "train", "b": "train", "c": "val", "d": "test"}),
+        ({"train": "a", "val": "b", "test": "x1,x2"}, {"a": "train", "b": "held"}),
+        ({"train": "a.jpg", "val": "JPEGImages/b.jpg", "query": "c"}, {"a": "train", "b": "val", "c": "query"}),
+        (
+            {"cell_train": "a 1,b -1", "bead_train": "a -1,b -1", "cell_val": "c 0"},
+            {"a": "train", "b": "train", "c": "held"},
+        ),
+        (
+            {"train": "a,b", "val": "c", "test": "d", "cell_test": "a 1"},
+            {"a": "train", "b": "train", "c": "val", "d": "test"},
+        ),
+        ({"test": "d"}, {"a": "train", "b": "train", "c": "train", "d": "test"}),
+        ({"Train": "a", "Validation": "b", "Test": "c"}, {"a": "train", "b": "val", "c": "test"}),
+    ],
+)
+def test_lists_tell_splits(tmp_path: Path, lists: dict[str, str], splits: dict[str, str]) -> None:
+    """Without a test list, val becomes test, and of train a part may become val."""
+    for name in "abcd":
+        write_image(tmp_path / "JPEGImages" / f"{name}.jpg")
+        _file(tmp_path / "Annotations" / f"{name}.xml")
+    _list(tmp_path, **lists)
+    records, problems = read(VOC, tmp_path)
+    assert problems == [] and {record.image_id[-1] for record in records} == {*splits}
+    for record in records:
+        wanted = {"held": ("test",), "train": ("train", "val")}.get(splits[record.image_id[-1]])
+        assert record.split in (wanted or (splits[record.image_id[-1]],))
+
+
+def test_names_in_lists_may_have_spaces_and_folders(tmp_path: Path) -> None:
+    for name in ("a b", "c -1", "sub/d", "e"):
+        write_image(tmp_path / "JPEGImages" / f"{name}.jpg")
+        _file(tmp_path / "Annotations" / f"{name}.xml")
+    _list(tmp_path, train="a b,e", val="c -1", test="sub/d 1")
+    records, problems = read(VOC, tmp_path)
+    assert problems == [] and [(record.image_id[11:], record.split) for record in records] == [
+        ("a b", "train"),
+        ("e", "train"),
+        ("c -1", "val"),
+        ("sub/d", "test"),
+    ]
+
+
+def test_two_years_are_one_set(tmp_path: Path) -> None:
+    for year, lists in (("VOC2007", {"train": "1", "val": "2", "test": "3"}), ("VOC2012", {"train": "1", "val": "2"})):
+        for name in "123":
+            write_image(tmp_path / year / "JPEGImages" / f"{name}.jpg")
+            _file(tmp_path / year / "Annotations" / f"{name}.xml")
+        _list(tmp_path / year, **lists)
+    records, problems = read(VOC, tmp_path)
+    assert problems == [] and {record.image_id: record.split for record in records} == {
+        "VOC2007/JPEGImages/1": "train",
+        "VOC2012/JPEGImages/1": "train",
+        "VOC2007/JPEGImages/2": "val",
+        "VOC2012/JPEGImages/2": "val",
+        "VOC2007/JPEGImages/3": "test",
+    }
+
+
+def test_folders_tell_splits_as_roboflow_names_them(tmp_path: Path) -> None:
+    for folder in ("train", "valid", "test"):
+        write_image(tmp_path / folder / "a_jpg.rf.12ab.jpg")
+        facts = f"{SIZE}<filename>a_jpg.rf.12ab.jpg</filename><source><database>roboflow.com</database></source>"
+        _file(tmp_path / folder / "a_jpg.rf.12ab.xml", facts=facts)
+    records, problems = read(VOC, tmp_path)
+    assert problems == [] and [record.split for record in records] == ["train", "val", "test"]
+    found = voc.recognises(tmp_path)
+    assert found is not None and found.title == "Roboflow Pascal VOC"
+
+
+@pytest.mark.parametrize(
+    ("inner", "ring"),
+    [
+        (
+            "<polygon><x1>3</x1><y1>4</y1><x2>20</x2><y2>4</y2><x3>20</x3><y3>12</y3></polygon>",
+            [(3, 4), (20, 4), (20, 12)],
+        ),
+        (
+            "<polygon><pt><x>3</x><y>4</y></pt><pt><x>20</x><y>4</y></pt><pt><x>20</x><y>12</y></pt></polygon>",
+            [(3, 4), (20, 4), (20, 12)],
+        ),
+        (
+            "<robndbox><cx>20</cx><cy>15</cy><w>10</w><h>4</h><angle>1.5707963267948966</angle></robndbox>",
+            [(22, 10), (22, 20), (18, 20), (18, 10)],
+        ),
+    ],
+)
+def test_outlines_are_read(tmp_path: Path, inner: str, ring: list[tuple[float, float]]) -> None:
+    write_image(tmp_path / "a.png")
+    part = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
+    _file(tmp_path / "a.xml", f"<object><name> cell </name><difficult>1</difficult>{inner}{part}</object>")
+    (record,), problems = read(VOC, tmp_path)
+    assert problems == [] and [region.category for region in record.regions] == ["cell"]
+    assert record.regions[0].polygons[0] == tuple((pytest.approx(x - 0.5), pytest.approx(y - 0.5)) for x, y in ring)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<!DOCTYPE a [<!ENTITY b "c">]><annotation><object><name>&b;</name></object></annotation>',
+        '<!DOCTYPE annotation SYSTEM "file:///etc/passwd"><annotation/>',
+        "<annotation>" + "<object>" * 100_000,
+        '<?xml version="1.0" encoding="none"?><annotation/>',
+        "",
+    ],
+)
+def test_a_broken_file_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.xml").write_text(content)
+    with pytest.raises(VilamError, match=r"no XML file of Pascal VOC in it \(.*a\.xml: cannot be read") as error:
+        opened(VOC, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_shares_of_the_picture_are_refused(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    _file(tmp_path / "a.xml", "".join(OBJECT.format(0.1, 0.2, 0.3 + one / 10, 0.5) for one in range(3)))
+    with pytest.raises(VilamError, match="shares of the picture"):
+        opened(VOC, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["<annotations><image/></annotations>", "<html/>", "no XML"])
+def test_files_of_other_formats_are_not_claimed(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.xml").write_text(content)
+    assert voc.recognises(tmp_path) is None and voc.recognises(tmp_path / "a.xml") is None
 
 
 def test_real_cells_are_read_except_two_boxes_of_no_area(real_data: Path) -> None:

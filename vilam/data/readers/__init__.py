@@ -6,7 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from vilam.config import PrepareSettings
-from vilam.data.readers import coco, odvg, yolo
+from vilam.data.readers import (
+    coco,
+    conversations,
+    cvat,
+    florence2,
+    labelme,
+    labelstudio,
+    ms_swift,
+    odvg,
+    paligemma,
+    via,
+    voc,
+    yolo,
+)
 from vilam.data.readers.coco import open_coco
 from vilam.data.readers.flickr import open_flickr
 from vilam.data.readers.formats import Format
@@ -47,7 +60,20 @@ from vilam.layout import named
 
 __all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_recipe", "open_files", "open_source"]
 
-FORMATS: tuple[Format, ...] = (yolo.FORMAT, coco.FORMAT, odvg.FORMAT)
+FORMATS: tuple[Format, ...] = (
+    yolo.FORMAT,
+    coco.FORMAT,
+    conversations.FORMAT,
+    cvat.FORMAT,
+    florence2.FORMAT,
+    labelme.FORMAT,
+    labelstudio.FORMAT,
+    ms_swift.FORMAT,
+    odvg.FORMAT,
+    paligemma.FORMAT,
+    via.FORMAT,
+    voc.FORMAT,
+)
 """Every format that needs no recipe, in the order of docs/datasets.md."""
 AUTO = "auto"
 """The ``prepare.source`` that looks at the files."""

@@ -22,7 +22,6 @@ from typing import Any
 
 from vilam.data.readers.coco_files import (
     ROBOFLOW,
-    USUAL,
     CocoFile,
     Content,
     coco_paths,
@@ -30,7 +29,6 @@ from vilam.data.readers.coco_files import (
     is_coco,
     named_files,
     read_file,
-    usual,
 )
 from vilam.data.readers.coco_numbers import Sample, fault_of
 from vilam.data.readers.coco_rows import (
@@ -40,6 +38,7 @@ from vilam.data.readers.coco_rows import (
     keypoint_schema,
     shapes_of,
 )
+from vilam.data.readers.dividing import USUAL, usual
 from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, under

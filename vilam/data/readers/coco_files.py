@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vilam.data.readers.dividing import split_name
+from vilam.data.readers.dividing import USUAL, usual
 from vilam.data.readers.source import ALL, TRAIN_AND_VAL, Problem, read_json
 from vilam.errors import VilamError
 
@@ -39,7 +39,6 @@ NO_NAMES = (
     "dataset",
 )
 """Ends of names that tell no split, in lower case."""
-USUAL = ("train", "val", "test")
 LEFT_OUT = ("stuff_", "panoptic_", "image_info_")
 LISTS = (re.compile(rb'"annotations"\s*:\s*\['), re.compile(rb'"images"\s*:\s*\['))
 ROBOFLOW = "_annotations.coco.json"
@@ -176,12 +175,6 @@ def _split(root: Path, path: Path, tag: str) -> str | None:
         return ALL
     folders = [usual(folder) for folder in path.parent.relative_to(root).parts[::-1]]
     return next((split for split in USUAL if split in words), None) or next(filter(None, folders), None)
-
-
-def usual(word: str) -> str | None:
-    """train, val or test, if a word is one of their names, perhaps with a year."""
-    split = split_name(re.sub(r"_?\d+$", "", word))
-    return split if split in USUAL else None
 
 
 def _own_split(tag: str) -> str:

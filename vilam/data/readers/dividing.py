@@ -20,6 +20,7 @@ NAMES = {
     "test": ("test", "testing", "tst", "testset", "ts"),
 }
 """Names that tools and authors give to the three splits, in lower case; any other name is kept."""
+USUAL = tuple(NAMES)
 SIBLING = re.compile(r"^(.*)\.rf\.[0-9a-zA-Z]+$")
 """Roboflow's names of augmented copies: the name of the picture comes first."""
 FRAME = re.compile(r"^(.+?)[-_ .]*(?:frame|slice|img|image)[-_ ]?\d+$", re.IGNORECASE)
@@ -33,6 +34,17 @@ def split_name(name: str) -> str:
         if own in names:
             return split
     return re.sub(r"\W+", "_", name.strip())
+
+
+def usual(word: str) -> str | None:
+    """train, val or test, if a word is one of their names, perhaps with a year (``val2017``); else None."""
+    split = split_name(re.sub(r"_?\d+$", "", word))
+    return split if split in USUAL else None
+
+
+def split_of_folders(path: str) -> str:
+    """The split that a folder of a path under the root names, such as ``val`` in images/val/a.jpg; else `ALL`."""
+    return next(filter(None, map(usual, path.split("/")[:-1])), ALL)
 
 
 def group(name: str, together: str | None = None) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
+from vilam.data.readers.dividing import NAMES, split_name
 from vilam.data.readers.items import Item, Listing, Shape, Words
-from vilam.data.readers.paths import find_by_end, images_below, under
+from vilam.data.readers.paths import Pictures, under
 from vilam.data.readers.source import Problem
 from vilam.data.recipes import FormatReader
 from vilam.data.records import Polygon
@@ -19,6 +20,13 @@ OBJECT = "object"
 """The category of an object that rows name by expressions alone."""
 LONGEST = 1000
 """Characters of an image's path, at most; longer ones hold the image itself."""
+MANY = 10
+"""Names from which names are expressions, if most of them are used once."""
+
+
+def are_names(used: Counter[str]) -> bool:
+    """Whether words by the number of their objects are the names of categories: they are few, or most recur."""
+    return len(used) <= MANY or len(used) * 2 <= used.total()
 
 
 def as_box(values: object) -> Box:
@@ -114,17 +122,19 @@ class Gathering:
     def __init__(self, root: Path, reader: FormatReader) -> None:
         self._root, self._reader = root, reader
         self._drafts: dict[tuple[str, str], Draft] = {}
-        self._found: dict[tuple[Path, str], Path] = {}
+        self._found: dict[tuple[str, Path, str], Path] = {}
+        self._pictures = Pictures(root)
         self.problems: list[Problem] = []
 
     def picture(self, file: Path, split: str, name: object, location: str) -> Draft:
         """The picture that a row of a file names; raises ValueError if it names none."""
         if not isinstance(name, str) or not name.strip():
             raise ValueError("no image is named")
-        if len(name) > LONGEST or "://" in name:
+        if len(name) > LONGEST:
             raise ValueError(f"the image is no file: {name[:40]}…")
-        image = self._found.get((file.parent, name)) or self._find(file, name)
-        self._found[file.parent, name] = image
+        key = split, file.parent, name
+        image = self._found.get(key) or self._find(file, split, name)
+        self._found[key] = image
         own = under(self._root, image)
         return self._drafts.setdefault((split, own), Draft(image, own, split, location))
 
@@ -138,20 +148,13 @@ class Gathering:
         used = dict.fromkeys([*categories, *(name for one in drafts for name in one.categories)])
         return Listing([one.item(tuple(used)) for one in drafts], tuple(used), problems=self.problems)
 
-    def _find(self, file: Path, name: str) -> Path:
+    def _find(self, file: Path, split: str, name: str) -> Path:
         """The image's file: beside the rows, in the usual folders, or the only one of its name below the root."""
         above = file.parent
         places = [self._root / folder for folder in self._reader.images]
         places += [above, above / "images", self._root, self._root / "images", above.parent, above.parent / "images"]
-        found = find_by_end(places, name)
-        if found is not None and found.is_file():
-            return found
-        named = self._by_name.get(name.replace("\\", "/").rpartition("/")[2], [])
-        return named[0] if len(named) == 1 else above / name
-
-    @cached_property
-    def _by_name(self) -> dict[str, list[Path]]:
-        names: dict[str, list[Path]] = {}
-        for path in images_below(self._root):
-            names.setdefault(path.name, []).append(path)
-        return names
+        others = {one for one in NAMES if one != split} if split in NAMES else set()
+        found = self._pictures.find(name, places, lambda folder: split_name(folder) in others)
+        if found is None and "://" in name:
+            raise ValueError(f"the image is no file: {name[:40]}…")
+        return found or above / name

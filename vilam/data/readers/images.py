@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from vilam.data.orientation import UPRIGHT, orientation
+from vilam.data.orientation import UPRIGHT, orientation, turned_size
 from vilam.data.pixels import as_grey
 from vilam.data.recipes import Window
 from vilam.errors import VilamError, one_line
@@ -63,6 +63,15 @@ def read_picture(source: Path | bytes, window: Window | None = None) -> Picture:
         if image.format not in KEPT or tag != UPRIGHT:
             return Picture(*_encoded_upright(image), image.size, tag)
         return Picture(content, image.width, image.height, image.size)
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height of the upright picture, from the head of a file; None if it is no picture."""
+    try:
+        with Image.open(path) as image:
+            return turned_size(image.size, orientation(image))
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def _upright(content: bytes, width: int, height: int) -> Picture:

@@ -228,7 +228,9 @@ def _frame(item: Item, picture: Picture, shapes: Sequence[Shape]) -> _Frame | No
     """In which frame the coordinates are: of the upright picture, or of the stored pixels; None if neither fits."""
     upright, stored = (picture.width, picture.height), picture.stored
     if item.size is not None and item.size not in (upright, stored):
-        return None
+        if item.whole is None or not any(_alike(item.size, size) for size in (upright, stored)):
+            return None
+        item = replace(item, size=upright if _alike(item.size, upright) else stored)
     frames = {True: _Frame(upright, UPRIGHT, item.whole), False: _Frame(stored, picture.tag, item.whole)}
     if picture.tag == UPRIGHT:
         return frames[True]
@@ -238,6 +240,11 @@ def _frame(item: Item, picture: Picture, shapes: Sequence[Shape]) -> _Frame | No
     own = fits[0] if len(fits) == 1 else item.upright
     logger.debug("%s: coordinates are read as those of the %s picture", item.location, "upright" if own else "stored")
     return frames[own]
+
+
+def _alike(told: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether a picture was only made larger or smaller, to a pixel, so that parts of its sides stay right."""
+    return abs(told[0] * size[1] - told[1] * size[0]) <= max(*told, *size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def _parts(draft: Draft, row: Row, names: Mapping[str, str]) -> Iterator[str]:
         yield from _detection(draft, detection.get("instances"), names)
     if isinstance(grounding, dict):
         caption = grounding.get("caption")
-        if isinstance(caption, str) and caption.strip():
+        if isinstance(caption, str) and not _is_list(caption, grounding):
             draft.captions.append(caption)
         yield from _grounding(draft, grounding)
     yield from _referring(draft, row.get("referring"))
@@ -92,6 +92,7 @@ def _detection(draft: Draft, instances: object, names: Mapping[str, str]) -> Ite
                 raise ValueError(f"label {label} has no name: put label_map.json beside the rows")
             draft.add(as_box(one.get("bbox")), category, location=f"instance {number}")
         except ValueError as error:
+            draft.marked = set()
             yield f"instance {number}: {error}"
 
 
@@ -107,6 +108,12 @@ def _grounding(draft: Draft, grounding: Row) -> Iterator[str]:
     for text, numbers in said.items():
         if text and numbers:
             draft.say(text, numbers)
+
+
+def _is_list(caption: str, grounding: Row) -> bool:
+    """Whether a caption is no sentence, but the phrases one after the other, parted by dots, or empty."""
+    phrases = {_phrase(one, None) for one in _objects(grounding.get("regions"))}
+    return {part.strip() for part in caption.strip(" .").split(" . ")} <= {*phrases, ""}
 
 
 def _phrase(region: Row, caption: object) -> str:

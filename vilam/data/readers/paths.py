@@ -1,15 +1,20 @@
-"""Finds files that annotations name: by the end of a path of another machine, among folders, with any suffix."""
+"""Finds files that annotations name: by the end of a path of another machine, among folders, by their own name."""
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from vilam.data.readers.images import MEDICAL
-from vilam.data.readers.source import IMAGE_SUFFIXES
+from vilam.data.readers.source import ALL, IMAGE_SUFFIXES
+from vilam.data.recipes import FormatReader
 from vilam.errors import VilamError
+
+HEAD = 1 << 16
+"""Bytes of a file that are read to recognise it."""
 
 
 def is_image(path: Path) -> bool:
@@ -85,6 +90,13 @@ class Pictures:
         same = [path for path in self._named(name) if not any(map(foreign, path.parent.relative_to(self._root).parts))]
         return same[0] if len(same) == 1 else None
 
+    def first(
+        self, names: Sequence[str], folders: Sequence[Path], foreign: Callable[[str], bool] = lambda folder: False
+    ) -> Path:
+        """The picture of the first of the names that is there (see `find`); if none is, where it should be."""
+        found = (self.find(name, folders, foreign) for name in names)
+        return next((path for path in found if path is not None), folders[0] / names[0])
+
     def _named(self, name: str) -> list[Path]:
         if self._by_name is None:
             self._by_name = {}
@@ -110,3 +122,31 @@ def lines_of(path: Path, keep_empty: bool = False) -> Iterator[str]:
     except OSError as error:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
     return (line.strip() for line in lines if keep_empty or line.strip())
+
+
+def head_of(path: Path) -> str:
+    """The beginning of a text file, for `recognises`; "" if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return ""
+
+
+def literal(name: str) -> str:
+    """A pattern that matches only this name."""
+    return glob.escape(name)
+
+
+def files_of(root: Path, reader: FormatReader, usual: Iterable[Path]) -> list[tuple[str, Path]]:
+    """Annotation files with their split: those of ``reader.files``, else the usual ones, which tell no split.
+
+    Raises VilamError if there are none.
+    """
+    if reader.files is None:
+        found = [(ALL, path) for path in usual]
+    else:
+        found = [(split, path) for split, pattern in reader.files.items() for path in sorted(root.glob(pattern))]
+    if not found:
+        raise VilamError(f"{root}: no annotation file: check prepare.root and reader.files")
+    return found

@@ -1,96 +1,190 @@
-"""Pascal VOC: an XML file for each image in Annotations, images in JPEGImages, splits in ImageSets/Main.
+"""Pascal VOC: an XML file for each image, beside it or in a folder of its own; one set, or several such as two years.
 
-VOC counts pixels from 1, and its boxes include their last pixel: a box becomes (xmin - 1, ymin - 1, xmax, ymax).
-Without ImageSets, the images are split 8 : 1 : 1 by a hash of their name.
+An image is the picture with the stem of its XML file, in JPEGImages, images or the like beside the folder of the XML
+files, or beside the file itself (labelImg, Roboflow); a picture without XML is not labelled and is no record.
+
+VOC counts pixels from 1, and its boxes include their last pixel: a box becomes (xmin - 1, ymin - 1, xmax, ymax). Label
+Studio, Datumaro and CVAT count from 0; so does a set in which a side is 0. Which of them is said in the log.
 """
 
 from __future__ import annotations
 
+import logging
+import math
+import os
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from vilam.data.readers.source import Problem, RawRecord, Source, find_image, split_of
-from vilam.data.recipes import Recipe
-from vilam.data.records import ImageRecord, Region
-from vilam.errors import VilamError
+from vilam.data.kinds import MISSING, UNREADABLE
+from vilam.data.readers.dividing import split_of_folders
+from vilam.data.readers.formats import CLEAR, Format, Found
+from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.paths import Pictures, is_image, under
+from vilam.data.readers.source import ALL, Problem, Source
+from vilam.data.readers.voc_lists import LISTS, read_lists
+from vilam.data.recipes import Recipe, VocReader
+from vilam.data.records import Polygon
+from vilam.errors import VilamError, one_line
+from vilam.geometry.boxes import Box
 
-SPLITS = ("train", "val", "test")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+logger = logging.getLogger(__name__)
+
+LOOKED_AT = 10
+"""XML files of a folder that are looked at to recognise the format."""
+PICTURES = ("jpegimages", "images", "image", "imgs", "img", "pictures", "photos", "data")
+"""Usual names of the folder of the pictures, the most usual first."""
+NO_PICTURES = ("seg", "mask", "label", "annotation", "imagesets")
+"""What the name of a folder that holds no photographs contains."""
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+ENOUGH = 3
+"""Boxes from which their numbers tell something."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """An object with its corners as the file counts them; ``fault``: why it has none."""
+
+    category: str
+    location: str
+    corners: Box | None
+    ring: Polygon = ()
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Annotation:
+    """An XML file. picture: the names it gives its picture. from_zero: whether a tool wrote it that counts from 0."""
+
+    path: Path
+    pictures: tuple[str, ...]
+    size: tuple[int, int] | None
+    objects: tuple[_Object, ...]
+    from_zero: bool
+
+
+def recognises(root: Path) -> Found | None:
+    """XML files whose root is ``annotation`` in a folder or below it."""
+    for number, path in enumerate(_xml_files(root) if root.is_dir() else ()):
+        head = _head(path)
+        if b"<annotation>" in head or b"<annotation " in head:
+            title = "Roboflow Pascal VOC" if b"roboflow" in head else "Pascal VOC"
+            return Found(title, VocReader(kind="voc"), root, CLEAR)
+        if number >= LOOKED_AT:
+            break
+    return None
 
 
 def open_voc(root: Path, recipe: Recipe) -> Source:
-    """Read the VOC folder in a root, or one level below it; its categories are those that the files name."""
-    folder = _voc_folder(root)
-    splits = _splits(folder)
-    names = {one for stems in splits.values() for stem in stems for one in _names(folder / "Annotations", stem)}
-    rows = (_row(folder, stem, split, recipe) for split, stems in splits.items() for stem in stems)
-    return Source(
-        recipe.name,
-        tuple(sorted(names)),
-        {},
-        SPLITS,
-        (recipe.licence,),
-        sum(map(len, splits.values())),
-        (row for group in rows for row in group),
+    """Read all XML files below a root; the pictures are read one by one as the rows are iterated.
+
+    Raises VilamError if there are none, or if the boxes are shares of the picture.
+    """
+    problems: list[Problem] = []
+    files = [one for path in _xml_files(root) if (one := _read(path, problems))]
+    if not files:
+        first = f" ({problems[0].location}: {problems[0].message})" if problems else ""
+        raise VilamError(f"{root}: no XML file of Pascal VOC in it{first}: check prepare.root")
+    broken = [Path(one.location) for one in problems]
+    splits = _splits(root, [*(one.path for one in files), *broken], problems)
+    pictures = _Pictures(root)
+    items = []
+    for folder, own in _by_set(root, files):
+        from_zero = _counts_from_zero(folder, own)
+        for one in own:
+            split = splits.get(one.path)
+            picture = pictures.find(one) if split else None
+            if split and picture:
+                shapes = partial(_shapes, one.objects, from_zero)
+                items.append(Item(picture, under(root, picture), split, str(one.path), shapes, size=one.size))
+            elif split:
+                message = f"its image {one.pictures[0] if one.pictures else one.path.stem} is not found"
+                problems.append(Problem(split, str(one.path), message, MISSING))
+    names = {each.category for one in files if one.path in splits for each in one.objects if each.category}
+    return source_of(Listing(items, sorted(names), problems=problems), recipe)
+
+
+def _xml_files(root: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(root):
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        yield from (Path(parent, name) for name in sorted(names) if name.endswith(".xml") and not name.startswith("."))
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(1000)
+    except OSError:
+        return b""
+
+
+def _read(path: Path, problems: list[Problem]) -> _Annotation | None:
+    """The content of an XML file; None if it is none of VOC, or a problem."""
+    try:
+        content = path.read_bytes()
+        if b"<!DOCTYPE" in content.replace(b"\0", b"") or b"<!ENTITY" in content.replace(b"\0", b""):
+            raise ValueError("it has a DOCTYPE, which VOC has not")
+        root = ET.fromstring(content)
+    except (OSError, ET.ParseError, ValueError, LookupError, RecursionError) as error:
+        problems.append(Problem("", str(path), f"cannot be read: {one_line(error)}", UNREADABLE))
+        return None
+    if root.tag != "annotation":
+        return None
+    objects = tuple(_object(element, f"object {number}") for number, element in enumerate(root.iter("object"), start=1))
+    names = (root.findtext("filename") or "", root.findtext("path") or "")
+    tool = root.findtext("owner/name") == "Label Studio" or (
+        root.findtext("source/annotation") == root.findtext("source/image") == "Unknown"
     )
+    return _Annotation(path, tuple(filter(None, map(str.strip, names))), _size(root), objects, tool)
 
 
-def _voc_folder(root: Path) -> Path:
-    for folder in (root, *sorted(root.glob("*"))):
-        if (folder / "Annotations").is_dir() and (folder / "JPEGImages").is_dir():
-            return folder
-    raise VilamError(f"{root}: no Annotations and JPEGImages in it: set prepare.root to a Pascal VOC folder")
-
-
-def _splits(folder: Path) -> dict[str, list[str]]:
-    lists = {split: folder / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
-    if all(path.is_file() for path in lists.values()):
-        lines = {split: path.read_text(encoding="utf-8").splitlines() for split, path in lists.items()}
-        return {split: [line.split()[0] for line in own if line.strip()] for split, own in lines.items()}
-    stems = sorted(path.stem for path in (folder / "Annotations").glob("*.xml"))
-    return {split: [stem for stem in stems if split_of(stem) == split] for split in SPLITS}
-
-
-def _names(annotations: Path, stem: str) -> set[str]:
+def _size(root: ET.Element) -> tuple[int, int] | None:
+    """Width and height that a file tells; None if it does not."""
     try:
-        return {_text(element, "name") for element in ET.parse(annotations / f"{stem}.xml").iter("object")}
-    except (OSError, ET.ParseError, ValueError):  # a problem when its row is read
-        return set()
+        width, height = (int(float(_text(root, f"size/{side}"))) for side in ("width", "height"))
+    except (ValueError, OverflowError):
+        return None
+    return (width, height) if width > 0 and height > 0 else None
 
 
-def _row(folder: Path, stem: str, split: str, recipe: Recipe) -> Iterator[RawRecord | Problem]:
-    path = folder / "Annotations" / f"{stem}.xml"
+def _object(element: ET.Element, location: str) -> _Object:
+    name = (element.findtext("name") or "").strip()
+    if not name:
+        return _Object("", location, None, fault="no name")
     try:
-        tree = ET.parse(path)
-        width, height = (int(_text(tree.getroot(), f"size/{side}")) for side in ("width", "height"))
-        image = _image(folder / "JPEGImages", stem)
-    except (OSError, ET.ParseError, ValueError) as error:
-        yield Problem(split, str(path), f"cannot be read: {error}")
-        return
-    regions = []
-    for number, element in enumerate(tree.iter("object")):
-        try:
-            regions.append(Region(f"{stem}_{number}", _box(element), _text(element, "name")))
-        except ValueError as error:
-            yield Problem(split, f"{path}: object {number + 1}", str(error))
-    record = ImageRecord(stem, split, image, width, height, recipe.name, recipe.licence, (), tuple(regions))
-    yield RawRecord(record, str(path))
+        ring = _ring(element)
+        if element.find("bndbox") is None and ring:
+            return _Object(name, location, None, ring)
+        x1, y1, x2, y2 = (float(_text(element, f"bndbox/{side}")) for side in SIDES)
+        if x1 == x2 or y1 == y2:
+            raise ValueError(f"box of no area: {x1:g} {y1:g} {x2:g} {y2:g}")
+    except ValueError as error:
+        return _Object(name, location, None, fault=one_line(error))
+    return _Object(name, location, (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), ring)
 
 
-def _image(images: Path, stem: str) -> bytes:
-    for suffix in SUFFIXES:
-        path = find_image((images,), stem + suffix)
-        if path is not None:
-            return path.read_bytes()
-    raise ValueError(f"its image {stem} is not in {images.name}")
+def _ring(element: ET.Element) -> Polygon:
+    """The points of an object's outline: x1, y1, x2, ... (Roboflow), pt (LabelMe), or a turned box (roLabelImg)."""
+    if (turned := element.find("robndbox")) is not None:
+        return _turned_box(*(float(_text(turned, value)) for value in ("cx", "cy", "w", "h", "angle")))
+    polygon = element.find("polygon")
+    if polygon is None:
+        return ()
+    points = [(float(_text(point, "x")), float(_text(point, "y"))) for point in polygon.iter("pt")]
+    number = 1
+    while not polygon.findall("pt") and polygon.find(f"x{number}") is not None:
+        points.append((float(_text(polygon, f"x{number}")), float(_text(polygon, f"y{number}"))))
+        number += 1
+    return tuple(points)
 
 
-def _box(element: ET.Element) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (float(_text(element, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
-    if x1 == x2 or y1 == y2:
-        raise ValueError(f"box of no area: {x1:g} {y1:g} {x2:g} {y2:g}")
-    return x1 - 1, y1 - 1, x2, y2
+def _turned_box(cx: float, cy: float, width: float, height: float, angle: float) -> Polygon:
+    """The corners of a box that is turned clockwise about its centre, by an angle in radians."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    corners = [(sx * width / 2, sy * height / 2) for sx, sy in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    return tuple((cx + x * cos - y * sin, cy + x * sin + y * cos) for x, y in corners)
 
 
 def _text(element: ET.Element, path: str) -> str:
@@ -98,3 +192,121 @@ def _text(element: ET.Element, path: str) -> str:
     if not text or not text.strip():
         raise ValueError(f"no {path}")
     return text.strip()
+
+
+def _annotations_folder(root: Path, path: Path) -> Path:
+    """The folder of a file's set in which its path begins: Annotations, or the one in which it lies."""
+    found = next((one for one in path.parents if one.name.lower().startswith("annotation")), path.parent)
+    return found if found.is_relative_to(root) else path.parent
+
+
+def _by_set(root: Path, files: Sequence[_Annotation]) -> Iterator[tuple[Path, list[_Annotation]]]:
+    """The files of each set: of each folder with Annotations, and of all other folders together."""
+    sets: dict[Path, list[_Annotation]] = {}
+    for one in files:
+        folder = _annotations_folder(root, one.path)
+        sets.setdefault(folder if folder.name.lower().startswith("annotation") else root, []).append(one)
+    yield from sets.items()
+
+
+def _splits(root: Path, paths: Sequence[Path], problems: list[Problem]) -> dict[Path, str]:
+    """The official split of each file; none for files that lists leave out."""
+    folders: dict[Path, list[Path]] = {}
+    for path in paths:
+        folders.setdefault(_annotations_folder(root, path), []).append(path)
+    splits: dict[Path, str] = {}
+    for folder, own in folders.items():
+        places = [folder.parent, folder] if folder != root else [folder]
+        found = next((one for place in places if (one := read_lists(place, folder, own))), None)
+        if found is None:
+            splits.update({path: split_of_folders(under(root, path)) for path in own})
+        else:
+            splits.update(found.splits)
+            problems += found.problems
+    divided = {*splits.values()} - {ALL, "train"}
+    return {path: "train" if split == ALL and divided else split for path, split in splits.items()}
+
+
+class _Pictures:
+    """Finds the picture of each XML file; each folder is listed once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._anywhere = root, Pictures(root)
+        self._stems: dict[Path, dict[str, list[Path]]] = {}
+
+    def find(self, one: _Annotation) -> Path | None:
+        """The picture with the stem of a file, in the folder of its set or beside it; else the one that it names."""
+        folders = list(self._folders(one.path))
+        named = [Path(name.replace("\\", "/")).name for name in one.pictures]
+        for stem in dict.fromkeys([one.path.stem, *(Path(name).stem for name in named)]):
+            for folder in folders:
+                found = self._listed(folder).get(stem.lower(), [])
+                if found:
+                    return next((path for path in found if path.name in named), found[0])
+        return next((path for name in one.pictures if (path := self._anywhere.find(name, folders))), None)
+
+    def _folders(self, path: Path) -> Iterator[Path]:
+        annotations = _annotations_folder(self._root, path)
+        if annotations != path.parent or annotations.name.lower().startswith("annotation"):
+            below = path.parent.relative_to(annotations)
+            for folder in self._beside(annotations):
+                yield from (folder / below, folder)
+        yield path.parent
+
+    def _beside(self, annotations: Path) -> list[Path]:
+        """Folders beside that of the annotations, those with a usual name first."""
+        folders = [path for path in sorted(annotations.parent.iterdir()) if path.is_dir() and path != annotations]
+        kept = [path for path in folders if not any(word in path.name.lower() for word in NO_PICTURES)]
+        usual = {name: number for number, name in enumerate(PICTURES)}
+        return sorted(kept, key=lambda path: usual.get(path.name.lower(), len(usual)))
+
+    def _listed(self, folder: Path) -> dict[str, list[Path]]:
+        if folder not in self._stems:
+            self._stems[folder] = {}
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if is_image(path):
+                    self._stems[folder].setdefault(path.stem.lower(), []).append(path)
+        return self._stems[folder]
+
+
+def _counts_from_zero(folder: Path, files: Sequence[_Annotation]) -> bool:
+    """Whether the pixels of a set are counted from 0; raises VilamError if its boxes are shares of the picture."""
+    boxes = [each.corners for one in files for each in one.objects if each.corners]
+    if len(boxes) >= ENOUGH and all(max(box) <= 1 for box in boxes):
+        raise VilamError(f"{folder}: bndbox holds shares of the picture (0 to 1), not pixels: convert them to pixels")
+    from_zero = any(min(box) < 1 for box in boxes) or any(one.from_zero for one in files)
+    logger.info("%s: pixels are counted from %d", folder, 0 if from_zero else 1)
+    return from_zero
+
+
+def _shapes(objects: Sequence[_Object], from_zero: bool) -> list[Shape | Problem]:
+    """The objects in pixels, counted from 0, without the last pixel."""
+    first = 0.0 if from_zero else 1.0
+    found: list[Shape | Problem] = []
+    for one in objects:
+        if one.fault:
+            found.append(Problem("", one.location, one.fault, category=one.category))
+            continue
+        box = None
+        if one.corners is not None:
+            x1, y1, x2, y2 = one.corners
+            box = (x1 - first, y1 - first, x2, y2)
+        ring = tuple((x - first / 2, y - first / 2) for x, y in one.ring)
+        found.append(Shape(one.category, box, (ring,) if ring else (), location=one.location))
+    return found
+
+
+def _open(root: Path, recipe: Recipe, reader: VocReader) -> Source:
+    return open_voc(root, recipe)
+
+
+FORMAT = Format(
+    "voc",
+    "Pascal VOC",
+    f"XML files in Annotations and pictures in JPEGImages, or beside each other; {LISTS}/Main/*.txt, or train, valid "
+    "and test as folders",
+    "boxes, outlines in polygon, turned boxes as outlines, splits",
+    "parts, poses, difficult and truncated, masks of SegmentationObject",
+    recognises,
+    _open,
+)

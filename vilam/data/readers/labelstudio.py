@@ -1,0 +1,348 @@
+"""Label Studio: its exports "JSON" and "JSON-MIN", and the files of a target storage; pictures by the names of uploads.
+
+Coordinates are per cents of the picture as the browser showed it, turned by its tag. A rectangle turns clockwise about
+its upper left corner, in pixels, not in per cents. A brush is a stream of run lengths (brush.py).
+
+Of a task's annotations one is taken: the ground truth, else the last one that was not cancelled; predictions and drafts
+are none. A task without annotations is no picture of the set, an annotation without regions is a picture without
+objects. Results of one id are one region. A text beside a region is an expression, a text alone is a caption of the
+picture. Keypoints belong to the region that they name as their parent.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from vilam.data.readers.brush import brush_to_mask
+from vilam.data.readers.figures import corners, ellipse, mask_shape, png_to_mask, rotated
+from vilam.data.readers.formats import CLEAR, Format, Found
+from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.paths import Pictures, files_of, head_of, is_image, literal, under
+from vilam.data.readers.source import ALL, Problem, Source, read_json
+from vilam.data.readers.wording import is_expression
+from vilam.data.recipes import FormatReader, Recipe
+from vilam.data.records import Keypoint, KeypointSchema, Point, Polygon
+from vilam.errors import VilamError
+
+MARKS = (
+    *("annotation_id", "annotator", "completed_by", "completions", "file_upload", "from_name", "inner_id", "lead_time"),
+    *("original_width", "to_name", "total_annotations", "was_cancelled"),
+)
+"""Keys of Label Studio; a file with three of them at its beginning is one of its exports."""
+UPLOAD = re.compile(r"^[0-9a-f]{8}-")
+"""What Label Studio puts before the name of an uploaded file."""
+INLINE = re.compile(r"^data:image/[\w.+-]+;base64,")
+WHOLE = 100.0
+SIGMA = 0.05
+"""Of a keypoint's OKS, which Label Studio does not tell."""
+UNNAMED = "object"
+"""The category of a region that has a text and no label."""
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Region:
+    """The results of one id: its labels, the geometry's values, the texts, and the picture on which it was drawn."""
+
+    labels: list[str] = field(default_factory=list)
+    value: Row = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    size: tuple[int, int] | None = None
+    turn: float = 0
+    parent: str | None = None
+    picture: tuple[str, int] = ("", 0)
+
+
+def recognises(root: Path) -> Found | None:
+    """A JSON file that begins with several of Label Studio's keys, in a folder, or such a file itself."""
+    if root.is_file():
+        if not _is_export(root):
+            return None
+        reader = FormatReader(kind="labelstudio", files={ALL: literal(root.name)})
+        return Found("Label Studio JSON", reader, root.parent, CLEAR)
+    if not any(map(_is_export, _files(root))):
+        return None
+    return Found("Label Studio JSON", FormatReader(kind="labelstudio"), root, CLEAR)
+
+
+def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
+    """Read the tasks and list their pictures, which are read one by one as the rows are iterated."""
+    items: list[Item] = []
+    problems: list[Problem] = []
+    pictures, folders = Pictures(root), [root / folder for folder in (*reader.images, "images", "")]
+    names: dict[str, None] = {}
+    points: dict[str, dict[str, None]] = {}
+    for split, file in files_of(root, reader, filter(_is_export, _files(root))):
+        for location, data, results in _works(file):
+            try:
+                regions = _regions(results)
+                found = _items(root, split, location, data, regions, partial(pictures.first, folders=folders))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                problems.append(Problem(split, location, f"cannot be read: {error!r}"))
+                continue
+            if not found:
+                problems.append(Problem(split, location, "no picture among its data"))
+            for item, own in found:
+                _declare(own, names, points)
+                items.append(replace(item, shapes=partial(_shapes, own, points), captions=_captions(results)))
+    schemas = {name: KeypointSchema(tuple(own), (), (SIGMA,) * len(own)) for name, own in points.items()}
+    listing = Listing(items, list(names), schemas, problems)
+    return source_of(listing, recipe, reader.together, reader.window)
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted(root.glob("*.json")) or sorted(root.glob("*/*.json"))
+
+
+def _is_export(file: Path) -> bool:
+    head = head_of(file)
+    return file.suffix == ".json" and sum(f'"{mark}"' in head for mark in MARKS) >= 3
+
+
+def _works(file: Path) -> Iterator[tuple[str, Row, list[Row]]]:
+    """The location, the data and the results of each task that somebody has done."""
+    content = read_json(file)
+    tasks = content if isinstance(content, list) else [content]
+    small: dict[object, tuple[str, Row]] = {}
+    for number, task in enumerate(tasks, start=1):
+        if not isinstance(task, dict):
+            raise VilamError(f"{file}: task {number}: expected an object: export the project as JSON or JSON-MIN")
+        location = f"{file}: task {task.get('id', number)}"
+        if "annotations" in task or "completions" in task:
+            if (chosen := _chosen(task.get("annotations", task.get("completions")))) is not None:
+                yield location, _data(task), chosen.get("result") or []
+        elif "result" in task and isinstance(task.get("task"), dict):
+            if _chosen([task]) is not None:
+                yield location, _data(task["task"]), task["result"] or []
+        elif task.get("annotation_id") is not None:
+            key = task.get("id", f"row {number}")
+            if key not in small or str(task.get("created_at")) >= str(small[key][1].get("created_at")):
+                small[key] = location, task
+    for location, task in small.values():
+        yield location, task, list(_results_of_row(task))
+
+
+def _chosen(annotations: Any) -> Row | None:
+    """The annotation that counts; None if nobody has done the task."""
+    own = [one for one in annotations or () if not (one.get("was_cancelled") or one.get("skipped"))]
+    order = [(bool(one.get("ground_truth")), str(one.get("created_at", "")), number) for number, one in enumerate(own)]
+    return own[max(order)[2]] if own else None
+
+
+def _data(task: Row) -> Row:
+    """The task's data, with the name of the uploaded file, which is a list of tasks if it is no picture's."""
+    data = task.get("data")
+    return dict(data) if isinstance(data, dict) else {}
+
+
+def _results_of_row(row: Row) -> Iterator[Row]:
+    """The regions of JSON-MIN as results of the other export; it keeps no ids."""
+    for key, values in row.items():
+        for value in values if isinstance(values, list) else ():
+            if isinstance(value, dict):
+                sizes = {name: value[name] for name in ("original_width", "original_height") if name in value}
+                yield {"value": value, "from_name": key, **sizes}
+
+
+def _regions(results: Sequence[Row]) -> dict[str, _Region]:
+    """The regions of an annotation by id; results that have no place in the picture are none."""
+    found: dict[str, _Region] = {}
+    for number, result in enumerate(results):
+        value = result.get("value")
+        if not isinstance(value, dict) or not _has_place(value):
+            continue
+        region = found.setdefault(str(result.get("id", f"number {number}")), _Region())
+        labels = [label for key, own in value.items() if key.endswith("labels") for label in own or ()]
+        region.labels += [str(label) for label in labels if label not in region.labels]
+        region.value = {**region.value, **{key: one for key, one in value.items() if not key.endswith("labels")}}
+        region.texts += _texts(result)
+        if result.get("original_width") and result.get("original_height"):
+            region.size = int(result["original_width"]), int(result["original_height"])
+        region.turn = float(result.get("image_rotation") or 0)
+        region.parent = result.get("parentID") or value.get("parentID") or region.parent
+        region.picture = str(result.get("to_name", "")), int(result.get("item_index") or 0)
+    return found
+
+
+def _has_place(value: Row) -> bool:
+    return any(key in value for key in ("rle", "imageDataURL", "points", "vertices", "sequence")) or {"x", "y"} <= set(
+        value
+    )
+
+
+def _texts(result: Row) -> list[str]:
+    """The words of a text field; none of a field for notes, or for what is written on the object."""
+    text = result["value"].get("text")
+    texts = [text] if isinstance(text, str) else text if isinstance(text, list) else []
+    return [one for one in texts if isinstance(one, str) and is_expression(str(result.get("from_name")), one, least=1)]
+
+
+def _captions(results: Sequence[Row]) -> tuple[str, ...]:
+    alone = (one for one in results if one.get("type") == "textarea" and isinstance(one.get("value"), dict))
+    return tuple(text for one in alone if not _has_place(one["value"]) for text in _texts(one))
+
+
+def _items(
+    root: Path, split: str, location: str, data: Row, regions: Mapping[str, _Region], find: Callable[[list[str]], Path]
+) -> list[tuple[Item, list[_Region]]]:
+    """The pictures of a task with their regions; several if its data name several."""
+    shown = [(key, number, text) for key, own in data.items() for number, text in enumerate(_pictures(own))]
+    found = []
+    for key, number, text in shown:
+        own = {name: one for name, one in regions.items() if len(shown) == 1 or one.picture == (key, number)}
+        size = next((one.size for one in own.values() if one.size), None)
+        place = location if len(shown) == 1 else f"{location}, {key} {number + 1}"
+        if INLINE.match(text):
+            content, name = partial(base64.b64decode, text.partition(",")[2]), place.rpartition(": ")[2]
+            item = Item(content, name, split, place, size=size, whole=WHOLE)
+        else:
+            path = find(_names(text))
+            item = Item(path, under(root, path), split, place, size=size, whole=WHOLE)
+        found.append((item, _with_keypoints(own)))
+    if len(shown) > 1 and sum(len(own) for _, own in found) < sum(one.parent is None for one in regions.values()):
+        raise ValueError("several pictures, and regions that name none of them")
+    return found
+
+
+def _pictures(value: object) -> list[str]:
+    """The pictures that a field of a task's data names."""
+    texts = value if isinstance(value, list) else [value]
+    return [text for text in texts if isinstance(text, str) and (INLINE.match(text) or is_image(Path(_names(text)[0])))]
+
+
+def _names(text: str) -> list[str]:
+    """Under which names a picture may lie here: its path without address, and its name before it was uploaded."""
+    try:
+        parts = urlsplit(text)
+        query = parse_qs(parts.query)
+    except ValueError:
+        return [text]
+    if "fileuri" in query:  # a picture of a cloud storage, through Label Studio
+        try:
+            return _names(base64.b64decode(query["fileuri"][0]).decode())
+        except (binascii.Error, UnicodeDecodeError):
+            return [text]
+    path = query["d"][0] if "d" in query else unquote(parts.path if parts.scheme or parts.query else text)
+    return [path, UPLOAD.sub("", PurePosixPath(path.replace("\\", "/")).name), text]
+
+
+def _with_keypoints(regions: Mapping[str, _Region]) -> list[_Region]:
+    """The regions, each with the keypoints whose parent it is under ``children`` of its value."""
+    for one in regions.values():
+        if one.parent in regions and one.parent is not None:
+            regions[one.parent].value.setdefault("children", []).append(one)
+    return [one for one in regions.values() if one.parent not in regions]
+
+
+def _declare(regions: Sequence[_Region], names: dict[str, None], points: dict[str, dict[str, None]]) -> None:
+    """Collect categories and, by category, the names of keypoints, in the order of the files."""
+    for region in regions:
+        for name in region.labels or ([UNNAMED] if region.texts else []):
+            names[name] = None
+            for child in region.value.get("children", ()):
+                points.setdefault(name, {}).update(dict.fromkeys(child.labels))
+
+
+def _shapes(regions: Sequence[_Region], points: Mapping[str, Mapping[str, None]]) -> list[Shape | Problem]:
+    found: list[Shape | Problem] = []
+    for number, region in enumerate(regions, start=1):
+        labels = region.labels or ([UNNAMED] if region.texts else [])
+        location = f"region {number}"
+        if not labels:
+            found.append(Problem("", location, "a region without a label"))
+        for label in labels:
+            try:
+                shape = replace(_shape(region), category=label, expressions=tuple(region.texts), location=location)
+                found.append(replace(shape, keypoints=_keypoints(region, points.get(label, {}))))
+            except KeyError as error:
+                found.append(Problem("", location, f"{error.args[0]} is missing", category=label))
+            except (TypeError, ValueError) as error:
+                found.append(Problem("", location, str(error), category=label))
+    return found
+
+
+def _keypoints(region: _Region, names: Mapping[str, None]) -> tuple[Keypoint, ...]:
+    children = region.value.get("children", ())
+    own = {label: one.value for one in children for label in one.labels}
+    places = [own.get(name) for name in names] if children else []
+    return tuple((float(one["x"]), float(one["y"]), 2) if one else (0.0, 0.0, 0) for one in places)
+
+
+def _shape(region: _Region) -> Shape:
+    """The region's outline or box in per cents of the picture's sides."""
+    value = region.value
+    if region.turn:
+        raise ValueError(f"the picture was turned by {region.turn:g} degrees in the editor, and its regions with it")
+    if "rle" in value:
+        return _of_mask(region, brush_to_mask(value["rle"], *_sides(region)))
+    if "imageDataURL" in value:
+        content = base64.b64decode(str(value["imageDataURL"]).partition(",")[2])
+        return _of_mask(region, png_to_mask(content))
+    if "points" in value:
+        ring = tuple((float(x), float(y)) for x, y in value["points"])
+        if len(ring) < 3 or value.get("closed") is False:
+            raise ValueError(f"an open line of {len(ring)} points is no object")
+        return Shape("", polygons=(ring,))
+    if "radiusX" in value:
+        return _of_pixels(
+            region, ellipse(_pixels(region, "x", "y"), _pixels(region, "radiusX", "radiusY"), _turn(value))
+        )
+    if "height" in value:
+        x, y, width, height = (float(value[key]) for key in ("x", "y", "width", "height"))
+        if not _turn(value):
+            return Shape("", (x, y, x + width, y + height))
+        (left, top), (across, down) = _pixels(region, "x", "y"), _pixels(region, "width", "height")
+        return _of_pixels(region, rotated(corners((left, top, left + across, top + down)), _turn(value), (left, top)))
+    raise ValueError(
+        "a keypoint that belongs to no region" if {"x", "y"} <= set(value) else "an unknown kind of region"
+    )
+
+
+def _turn(value: Row) -> float:
+    return float(value.get("rotation") or 0)
+
+
+def _sides(region: _Region) -> tuple[int, int]:
+    if region.size is None:
+        raise ValueError("original_width and original_height are missing")
+    return region.size
+
+
+def _pixels(region: _Region, across: str, down: str) -> Point:
+    width, height = _sides(region)
+    return float(region.value[across]) * width / WHOLE, float(region.value[down]) * height / WHOLE
+
+
+def _of_pixels(region: _Region, ring: Polygon) -> Shape:
+    width, height = _sides(region)
+    return Shape("", polygons=(tuple((x / width * WHOLE, y / height * WHOLE) for x, y in ring),))
+
+
+def _of_mask(region: _Region, mask: Any) -> Shape:
+    """The outlines of a mask of the whole picture."""
+    height, width = mask.shape
+    shape = mask_shape("", mask)
+    x1, y1, x2, y2 = shape.box_xyxy or (0, 0, 0, 0)
+    across, down = WHOLE / width, WHOLE / height
+    rings = tuple(tuple((x * across, y * down) for x, y in ring) for ring in shape.polygons)
+    return Shape("", (x1 * across, y1 * down, x2 * across, y2 * down), rings)
+
+
+FORMAT = Format(
+    "labelstudio",
+    "Label Studio JSON",
+    "an export «JSON» or «JSON-MIN» (*.json) and the pictures by the names of their uploads, in any folder",
+    "boxes, outlines, turned boxes, ellipses, brushes, keypoints with a parent, texts of regions, captions",
+    "choices, ratings, relations, predictions, drafts, the other annotators, angles; texts of JSON-MIN",
+    recognises,
+    open_labelstudio,
+)
