@@ -73,6 +73,21 @@ def test_the_table_has_what_differs(root: Path, project: Path, capsys: pytest.Ca
     assert rows["train.steps=300"] and rows["train.tasks.rec_mask=2"] and "seed" not in shown
 
 
+@pytest.mark.parametrize(
+    ("setting", "others"),
+    [("evaluate.max_images", True), ("seed", True), ("evaluate.include_activate", False), ("train.steps", False)],
+)
+def test_it_says_which_experiments_have_other_test_data(
+    setting: str, others: bool, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [
+        Experiment(name, "", None, {setting: value}, {}, None) for value, name in enumerate(("workspace", "other"))
+    ]
+    monkeypatch.setattr("vilam.commands.experiments.read_experiments", lambda root: found)
+    show_experiments(load_settings(project / "params.yaml").register_, project)
+    assert ("other test data" in capsys.readouterr().out) is others
+
+
 def test_without_experiments_it_says_how_to_make_one(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,6 +80,7 @@ def test_only_prefect_is_started_beside_a_server_of_mlflow(
     assert [*started[0]] == ["Prefect"]
     shown = capsys.readouterr().out
     assert "MLflow   http://mlflow.example:8080   (MLFLOW_TRACKING_URI)" in shown and "MLFLOW_UI" not in shown
+    assert "/api MLFLOW_TRACKING_URI=http://mlflow.example:8080" in shown and "ctrl-C ends Prefect" in shown
 
 
 def test_a_taken_port_is_one_line(started: list[dict[str, list[str]]], taken: int, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from reading import PROJECT, TEXTS, opened
+from reading import PROJECT, TEXTS, opened, write_image
 
 from vilam.config import PrepareSettings
 from vilam.data.readers import open_files, open_source
@@ -80,8 +80,8 @@ def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("content", "licence"), [("\n MIT License\nof cells", "MIT License"), ("", "unknown")])
 def test_an_unknown_licence_is_read_from_the_folder(tmp_path: Path, content: str, licence: str) -> None:
-    for folder in ("Annotations", "JPEGImages"):
-        (tmp_path / folder).mkdir()
+    write_image(tmp_path / "a.png")
+    (tmp_path / "a.xml").write_text("<annotation/>")
     (tmp_path / "LICENSE").write_text(content)
     assert opened("voc", tmp_path).licences == (licence,)
     assert open_files(read_recipe("bccd", PROJECT), tmp_path).licences == ("MIT",)

@@ -26,6 +26,11 @@ def expressions(real_data: Path) -> list[ExpressionRow]:
     return [row for row in rows if isinstance(row, ExpressionRow)]
 
 
+def size(row: ExpressionRow) -> tuple[int, int]:
+    assert row.size is not None
+    return row.size
+
+
 def image_id(row: ExpressionRow) -> str:
     return f"{row.split} {row.name}"
 
@@ -35,7 +40,7 @@ def records(expressions: list[ExpressionRow]) -> dict[str, ImageRecord]:
     for row in expressions:
         region = Region(row.ref, xywh_to_xyxy(row.box_xywh), "object", expressions=(Expression(row.text),))
         regions.setdefault(image_id(row), {})[row.ref] = region
-    sizes = {image_id(row): (row.width, row.height) for row in expressions}
+    sizes = {image_id(row): size(row) for row in expressions}
     return {
         name: ImageRecord(name, "test", name.encode(), *sizes[name], "refcoco", "COCO", (), tuple(own.values()))
         for name, own in regions.items()
@@ -51,11 +56,11 @@ def predictions(expressions: list[ExpressionRow], seed: int) -> list[Prediction]
         dx, dy, dw, dh = rng.normal(0, 0.3, 4)
         x1, y1 = x + dx * width, y + dy * height
         box = (x1, y1, x1 + width * np.exp(dw), y1 + height * np.exp(dh))
-        clipped = (max(box[0], 0), max(box[1], 0), min(box[2], row.width), min(box[3], row.height))
+        clipped = (max(box[0], 0), max(box[1], 0), min(box[2], size(row)[0]), min(box[3], size(row)[1]))
         asked = Instruction(
             str(number), "rec_box", "test", image_id(row), row.ref, "?", "", 0, row.text, "free", "human"
         )
-        made.append(Prediction(asked, box_text(clipped, row.width, row.height), 0.5))
+        made.append(Prediction(asked, box_text(clipped, *size(row)), 0.5))
     return made
 
 
@@ -75,7 +80,7 @@ def test_boxes_are_scored_as_pycocotools_does(
     ious = []
     for row, prediction in zip(expressions, answered, strict=True):
         x1, y1, x2, y2 = (int(number) for number in prediction.answer.strip("[]").split(", "))
-        across, down = row.width / 1000, row.height / 1000
+        across, down = (side / 1000 for side in size(row))
         found = [[x1 * across, y1 * down, (x2 - x1) * across, (y2 - y1) * down]]
         ious.append(float(coco_mask.iou(found, [list(row.box_xywh)], [0])[0, 0]))
     expected = np.array(ious)

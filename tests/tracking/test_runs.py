@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from vilam.config import Settings, load_settings
 from vilam.errors import VilamError
+from vilam.tracking.connection import mlflow_errors
 from vilam.tracking.runs import data_version, flatten, git_commit, metric_name, open_run
 
 
@@ -156,6 +157,12 @@ def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(VilamError, match="start the server, or unset MLFLOW_TRACKING_URI"), open_run(tmp_path, "train"):
         pass
+
+
+def test_a_name_that_the_server_does_not_allow_says_how_to_allow_it() -> None:
+    refusal = "API request failed with error code 403. Response body: 'Invalid Host header - possible DNS rebinding'"
+    with pytest.raises(VilamError, match="start the server with --allowed-hosts"), mlflow_errors():
+        raise MlflowException(refusal)
 
 
 @pytest.mark.parametrize(

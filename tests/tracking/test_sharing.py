@@ -159,7 +159,8 @@ def test_an_own_champion_stays(theirs: Path, tmp_path: Path, database: Path, ser
     assert import_versions(ours, serving) == [
         "vilam version 2: imported",
         "vilam version 3: imported",
-        "vilam version 1 stays champion; in models/registered it is version 3",
+        "the champion of vilam stays version 1, as it was here; models/registered names another one, "
+        "which is version 3 here: move the alias in MLflow if you want that one",
     ]
     assert [version.aliases for version in versions(ours, "vilam")] == [("champion",), (), ()]
 

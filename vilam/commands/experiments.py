@@ -22,6 +22,14 @@ from vilam.evaluation.main import MAIN
 UNFINISHED = ("queued", "running", "failed")
 """States of experiments whose metrics are still those of the commit that they began from."""
 MISSING = "(not set)"
+SAME_TEST_DATA = {
+    f"evaluate.{name}" for name in ("include_activate", "model", "processes", "threads", "batch_size")
+} | {
+    "evaluate.gallery",
+    "evaluate.bootstrap",
+    "prepare.scenes.num_images.train",
+}
+"""Settings of prepare and evaluate that leave the test questions as they are."""
 FAILURE = "experiments: {}: run it in a project under git and DVC"
 
 
@@ -81,7 +89,7 @@ def experiments_table(workspace: Experiment, others: Sequence[Experiment], of_ga
 
 
 def _has_other_test_data(workspace: Experiment, other: Experiment) -> bool:
-    changed = [name for name, _ in differences(workspace.settings, other.settings)]
+    changed = {name for name, _ in differences(workspace.settings, other.settings)} - SAME_TEST_DATA
     return any(name.startswith(("prepare.", "evaluate.")) or name == "seed" for name in changed)
 
 

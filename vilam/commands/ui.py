@@ -38,8 +38,8 @@ def show(root: Path, mlflow_port: int, prefect_port: int) -> None:
     mlflow, prefect = f"http://{HOST}:{mlflow_port}" if own else ui_address(), f"http://{HOST}:{prefect_port}"
     print(f"MLflow   {mlflow}" + ("   (takes up to a minute to answer)" if own else "   (MLFLOW_TRACKING_URI)"))
     print(f"Prefect  {prefect}")
-    exports = f"PREFECT_API_URL={prefect}/api" + (f" MLFLOW_UI={mlflow}" if own else "")
-    print(f"for runs in another terminal:  export {exports}\nctrl-C ends both", flush=True)
+    exports = f"PREFECT_API_URL={prefect}/api {'MLFLOW_UI' if own else 'MLFLOW_TRACKING_URI'}={mlflow}"
+    print(f"for runs in another terminal:  export {exports}\nctrl-C ends {'both' if own else 'Prefect'}", flush=True)
     _serve(commands)
 
 

@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 
 WAITING = 8
 """Items that wait for each thread, at most."""
+ENOUGH = (96, 96)
+"""Pixels of a JPEG that are computed, at least."""
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Image.DecompressionBombError)
 
 
@@ -34,11 +36,17 @@ class Decoded:
 
 
 def decode(content: bytes, fingerprint: Callable[[Image.Image], bytes] | None = None) -> Decoded:
-    """Decode all of an encoded picture; ``fingerprint`` is called with it."""
+    """Decode all of an encoded picture; ``fingerprint`` is called with it.
+
+    All data of a JPEG are decoded, so that every error is found, but its pixels are computed at a fraction of its size,
+    which takes half the time.
+    """
     try:
         with Image.open(BytesIO(content)) as image:
+            size = image.size
+            image.draft(None, ENOUGH)
             image.load()
-            return Decoded(image.size, fingerprint(image) if fingerprint else b"")
+            return Decoded(size, fingerprint(image) if fingerprint else b"")
     except UnidentifiedImageError:
         return Decoded(error="broken or truncated image (unknown format)")
     except _ERRORS as error:

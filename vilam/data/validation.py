@@ -120,8 +120,9 @@ class Validator:
             self.invalid.num_objects += 1
             self.invalid.kept[good.category] += 1
             own = _free_id(good.region_id, regions)
-            regions[own] = replace(good, region_id=own)
-        return replace(record.with_regions(regions.values()), unmarked=tuple(sorted({*record.unmarked, *lost})))
+            regions[own] = good if own == good.region_id else replace(good, region_id=own)
+        checked = record.with_regions(regions.values())
+        return replace(checked, unmarked=tuple(sorted({*record.unmarked, *lost}))) if lost else checked
 
     def _region(self, region: Region, record: ImageRecord) -> tuple[Region | None, list[tuple[str, str]]]:
         """What is good of a region, clipped to its image, None if nothing is; kind and message of all that is bad."""

@@ -114,6 +114,8 @@ def _advice(message: str) -> str:
         return "another program is writing to it; end that or wait, then run again"
     if "Max retries" in message or "failed with exception" in message:
         return "start the server, or unset MLFLOW_TRACKING_URI to track in mlruns/"
+    if "Invalid Host" in message:
+        return "start the server with --allowed-hosts and this HOST:PORT (docs/team.md)"
     if "not found" in message:
         return "`vilam models` lists what is registered"
     if "not a database" in message or "malformed" in message:

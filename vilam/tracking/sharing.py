@@ -202,7 +202,10 @@ def _import_aliases(
             set_alias(root, name, alias, target.number)
             yield f"{name} version {target.number}: {alias}"
         else:
-            yield f"{name} version {holder.number} stays {alias}; in models/registered it is version {target.number}"
+            yield (
+                f"the {alias} of {name} stays version {holder.number}, as it was here; models/registered names another "
+                f"one, which is version {target.number} here: move the alias in MLflow if you want that one"
+            )
 
 
 def _exported(folder: Path) -> dict[str, dict[str, Any]]:

@@ -99,7 +99,8 @@ def test_folder_names_are_categories_beside_their_masks(tmp_path: Path) -> None:
     write_image(tmp_path / "normal" / "normal (1).png")
     reader = {**PLAIN, "images": {"all": "*/*.png"}, "mask": "{folder}/{stem}_mask*.png", "category": "{name}"}
     records, problems = read(reader, tmp_path)
-    assert problems == [] and [(r.image_id, [each.category for each in r.regions]) for r in records] == [
+    found = sorted((r.image_id, [each.category for each in r.regions]) for r in records)
+    assert problems == [] and found == [
         ("benign/benign (1)", ["benign"]),
         ("malignant/malignant (1)", ["malignant"]),
         ("normal/normal (1)", []),
@@ -108,6 +109,7 @@ def test_folder_names_are_categories_beside_their_masks(tmp_path: Path) -> None:
 
 def test_other_image_formats_become_png(tmp_path: Path) -> None:
     write_image(tmp_path / "images" / "a.tif", colour=77)
+    save(tmp_path / "masks" / "a_mask.png", blobs() * 255)
     (record,), _ = read({**PLAIN, "images": {"train": "images/*.tif"}}, tmp_path)
     assert record.image.startswith(b"\x89PNG")
     assert (record.width, record.height) == (40, 30)
@@ -170,4 +172,11 @@ def test_images_of_one_film_stay_together_by_a_pattern(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match=r"no images images/\*\.png: check prepare\.root"):
+        opened(PLAIN, tmp_path)
+
+
+def test_a_pattern_that_matches_no_mask_is_an_error(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    save(tmp_path / "masks" / "b_mask.png", blobs() * 255)
+    with pytest.raises(VilamError, match=r"no image has a mask: no file matches masks/.*, for instance of .*a\.png"):
         opened(PLAIN, tmp_path)

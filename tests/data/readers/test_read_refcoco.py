@@ -7,10 +7,13 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from reading import opened
+from reading import opened, write_image
 
+from vilam.data.readers import refcoco
 from vilam.data.readers.source import Problem, RawRecord
 from vilam.data.records import ImageRecord
 from vilam.errors import VilamError
@@ -282,3 +285,117 @@ def test_a_bad_reference_of_grefcoco_is_a_problem(tmp_path: Path, change: dict[s
     refs = _gref(1, "both of them", [9, 11]), _gref(2, "a cat", [-1], **change)
     records, (problem,) = _read_set("grefcoco", _grefs(_folder(tmp_path), *refs))
     assert len(records) == 1 and problem.location.endswith("grefs(unc).json: reference 2")
+
+
+def _parquet(path: Path, rows: list[dict[str, Any]], group: int = 2) -> None:
+    """A file of regions with a picture of 60x40 in each row, in row groups of two."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path.with_name("picture.png"), (60, 40))
+    image = {"bytes": path.with_name("picture.png").read_bytes(), "path": "a"}
+    path.with_name("picture.png").unlink()
+    own = {"image": image, "question": "?", "bbox": [1.0, 2.0, 10.0, 20.0], "iscrowd": 0, "answer": ["the man"]}
+    own |= {"segmentation": [1.0, 2.0, 11.0, 2.0, 11.0, 22.0]}
+    full = [{"question_id": str(number), **own, **row} for number, row in enumerate(rows)]
+    pq.write_table(pa.Table.from_pylist(full), path, row_group_size=group)
+
+
+def test_parquet_holds_images_regions_and_all_expressions(tmp_path: Path) -> None:
+    first, second = "COCO_train2014_000000000007_3.jpg", "COCO_train2014_000000000007_4.jpg"
+    rows = [
+        {"file_name": first, "answer": ["the man", "man left"]},
+        {"file_name": second, "bbox": [5.0, 5.0, 9.0, 9.0]},
+    ]
+    other = [{"file_name": "COCO_train2014_000000000008_0.jpg", "bbox": [1.0]}]
+    _parquet(tmp_path / "data" / "testA-00000-of-00001.parquet", [*rows, *other])
+    _parquet(tmp_path / "data" / "val-00000-of-00001.parquet", rows[:1])
+    records, (problem,) = _read_set("refcoco", tmp_path)
+    assert {(record.split, len(record.regions)) for record in records.values()} == {
+        ("refcoco_testA", 2),
+        ("refcoco_val", 1),
+    }
+    (record,) = (one for one in records.values() if one.split == "refcoco_testA")
+    assert (record.width, record.height) == (60, 40)
+    man, boxed = record.regions
+    assert man.box_xyxy == (1, 2, 11, 22) and man.polygons == (((1, 2), (11, 2), (11, 22)),)
+    assert [one.text for one in man.expressions] == ["the man", "man left"] and boxed.box_xyxy == (5, 5, 14, 14)
+    assert problem.location.endswith("testA-00000-of-00001.parquet: row 3")
+
+
+@pytest.mark.parametrize(
+    ("folder", "sets"),
+    [("RefCOCO", ("refcoco",)), ("RefCOCOplus", ("refcoco_plus",)), ("refcocog", ("refcocog_umd",))],
+)
+def test_the_folder_tells_the_set_of_parquet(tmp_path: Path, folder: str, sets: tuple[str, ...]) -> None:
+    _parquet(tmp_path / folder / "data" / "val-00000-of-00001.parquet", [{"file_name": "a_1.jpg"}])
+    found = refcoco.recognises(tmp_path / folder)
+    assert found is not None and found.reader.model_dump()["sets"] == sets
+
+
+def test_each_format_is_recognised(tmp_path: Path) -> None:
+    assert refcoco.recognises(tmp_path) is None and refcoco.recognises(tmp_path / "nothing") is None
+    flat = _folder(tmp_path / "flat", refcocoplus_val=[_flat(1, 4, "a")])
+    (tmp_path / "mdetr" / "annotations").mkdir(parents=True)
+    (tmp_path / "mdetr" / "annotations" / "finetune_refcocog_val.json").write_text(json.dumps(MDETR))
+    both = _release(_grefs(_folder(tmp_path / "both"), _gref(1, "a cat", [-1])))
+    row = {"split": "refcoco_testB", "bbox_xywh_original_pixels": [1, 2, 3, 4]}
+    (tmp_path / "lines").mkdir()
+    (tmp_path / "lines" / "refs.jsonl").write_text(json.dumps(row))
+    expected = {
+        flat: ("refcoco_plus",),
+        tmp_path / "mdetr": ("refcocog_umd",),
+        both: ("refcoco_plus", "grefcoco"),
+        both / "grefcoco": ("refcoco_plus", "grefcoco"),
+        tmp_path / "lines": ("refcoco",),
+    }
+    for folder, sets in expected.items():
+        found = refcoco.recognises(folder)
+        assert found is not None and found.reader.model_dump()["sets"] == sets, folder
+    (tmp_path / "lines" / "refs.jsonl").write_text('{"image": 1}')
+    assert refcoco.recognises(tmp_path / "lines") is None
+
+
+def test_categories_of_mdetr_are_kept(tmp_path: Path) -> None:
+    content = MDETR | {"categories": [{"id": 1, "name": "dog"}]}
+    root = _folder(tmp_path)
+    (root / "finetune_refcoco_testB.json").write_text(json.dumps(content))
+    (record,) = _read(root)[0].values()
+    assert [region.category for region in record.regions] == ["dog"]
+
+
+def test_images_of_coco_2017_are_those_of_2014(tmp_path: Path) -> None:
+    root = _folder(tmp_path, refcoco_val=[_flat(9, 4, "the man")])
+    write_image(root / "train2017" / "000000000009.jpg", (200, 100))
+    (record,) = _read(root)[0].values()
+    assert record.regions[0].box_xyxy == (10, 20, 40, 60)
+
+
+def test_a_tagged_image_is_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    root = _folder(tmp_path, refcoco_val=[_flat(9, 4, "the man")])
+    Image.new("RGB", (100, 200)).save(root / "images" / "COCO_train2014_000000000009.jpg", exif=exif)
+    (record,) = _read(root)[0].values()
+    assert (record.width, record.height) == (200, 100)
+    assert record.regions[0].box_xyxy == (10, 20, 40, 60)
+
+
+def test_a_broken_outline_costs_only_itself(tmp_path: Path) -> None:
+    """And the groups that follow keep their regions."""
+    root = _grefs(_folder(tmp_path), _gref(1, "both of them", [9, 11]), _gref(2, "the dog", [11]))
+    path = root / "grefcoco" / "instances.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["segmentation"] = [[1, 2, 3]]
+    path.write_text(json.dumps(content))
+    records, (problem,) = _read_set("grefcoco", root)
+    (record,) = records.values()
+    assert "odd number" in problem.message
+    assert [[one.category for one in record.members(group)] for group in record.groups] == [["person", "dog"], ["dog"]]
+
+
+@pytest.mark.parametrize("content", ["{}", "3", "[3, null]", "[" * 100_000, '[{"img_id": [], "sents": {}, "bbox": 7}]'])
+def test_a_broken_flat_file_is_one_line(tmp_path: Path, content: str) -> None:
+    root = _folder(tmp_path)
+    (root / "refcoco_val.json").write_text(content)
+    with pytest.raises(VilamError, match=r"refcoco_val\.json") as error:
+        opened("refcoco", root)
+    assert "\n" not in str(error.value)

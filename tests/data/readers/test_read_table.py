@@ -217,3 +217,31 @@ def test_a_column_may_hold_absolute_paths(tmp_path: Path, images: str) -> None:
     root = write(tmp_path, f"file,a,b,c,d,what\n{name},1,2,3,4,cell\n")
     (record,), problems = read(PLAIN | {"images": images}, root)
     assert problems == [] and (record.width, record.height) == (40, 30)
+
+
+def test_names_with_dots_and_equal_names_in_folders_are_several_images(tmp_path: Path) -> None:
+    names = ["1.2.840.30.211", "1.2.840.30.338", "1.2.840.48", "p1/001.png", "p2/001.png", "p2/001.jpg"]
+    for name in names:
+        write_image(tmp_path / (name if name.startswith("p") else f"{name}.png"))
+    text = "file,a,b,c,d,what\n" + "".join(f"{name},1,2,3,4,cell\n" for name in names)
+    (tmp_path / "train.csv").write_text(text)
+    records, problems = read({**PLAIN, "images": "{image}*"}, tmp_path)
+    assert problems == [] and {record.image_id for record in records} == {*names[:3], "p1/001", *names[4:]}
+    assert all(len(record.regions) == 1 for record in records)
+
+
+def test_a_row_without_words_leaves_those_of_the_same_box(tmp_path: Path) -> None:
+    columns = {**PLAIN["columns"], "expression": "text"}
+    rows = ("a.png,1,2,3,4,cell,the small one", "a.png,1,2,3,4,cell,", "b.png,1,2,3,4,cell,", "b.png,1,2,3,4,cell,it")
+    root = write(tmp_path, "\n".join(("file,a,b,c,d,what,text", *rows, "")))
+    records, _ = read({**PLAIN, "columns": columns}, root)
+    words = [[each.text for each in region.expressions] for record in records for region in record.regions]
+    assert words == [["the small one"], ["it"]]
+
+
+def test_a_small_set_that_nobody_has_divided_has_all_splits(tmp_path: Path) -> None:
+    text = "file,a,b,c,d,what\n" + "".join(f"{name}.png,1,2,3,4,cell\n" for name in "abc")
+    (tmp_path / "train.csv").write_text(text)
+    for name in "abc":
+        write_image(tmp_path / "images" / f"{name}.png")
+    assert opened({**PLAIN, "files": {"all": "train.csv"}}, tmp_path).splits == ("train", "val", "test")

@@ -76,6 +76,16 @@ def divided(pictures: Sequence[tuple[str, str]], together: str | None = None) ->
     return [split for split, _ in pictures]
 
 
+def of_recipe(pictures: Sequence[tuple[str, str]], together: str | None = None) -> list[str]:
+    """The split of each picture, from that of its recipe: `ALL` and `TRAIN_AND_VAL` are divided, others are kept."""
+    splits = [split for split, _ in pictures]
+    for parts in PARTS:
+        own = [index for index, (split, _) in enumerate(pictures) if split == parts]
+        for index, split in zip(own, _by_hash([pictures[index][1] for index in own], parts, together), strict=True):
+            splits[index] = split
+    return splits
+
+
 def _with_parts(pictures: Sequence[tuple[str, str]], renamed: dict[str, str], together: str | None) -> list[str]:
     """The splits, renamed, with a tenth of train as val."""
     own = [name for split, name in pictures if split in ("train", ALL)]

@@ -96,31 +96,31 @@ def png_to_mask(content: bytes) -> Mask:
 
 def joined(parts: Sequence[tuple[Hashable | None, Shape | Problem]]) -> list[Shape | Problem]:
     """The objects of parts, each with the key of its object; None for a part that is an object itself."""
-    found: dict[Hashable, Shape | Problem] = {}
+    found: dict[Hashable, Problem | list[Shape]] = {}
     for number, (key, part) in enumerate(parts):
         own: Hashable = ("alone", number) if key is None or isinstance(part, Problem) else ("object", key)
         before = found.get(own)
-        found[own] = _both(before, part) if isinstance(before, Shape) and isinstance(part, Shape) else part
-    return list(found.values())
+        if isinstance(part, Problem):
+            found[own] = part
+        else:
+            found[own] = [*before, part] if isinstance(before, list) else [part]
+    return [one if isinstance(one, Problem) else _object(one) for one in found.values()]
 
 
-def _both(first: Shape, second: Shape) -> Shape:
-    """One object of two parts. The outline of a box is added where the other part has an outline beside it."""
-    boxes = [polygon_box(box) for part in (first, second) if (box := _reach(part))]
-    if not boxes:
-        return replace(first, keypoints=first.keypoints or second.keypoints)
-    around = polygon_box([corner for box in boxes for corner in corners(box)])
-    rings = (*first.polygons, *second.polygons)
+def _object(parts: Sequence[Shape]) -> Shape:
+    """One object of its parts. A box that the outlines do not fill is one of its outlines."""
+    first, *others = parts
+    if not others:
+        return first
+    around = polygon_box([point for part in parts for point in _reach(part)])
+    rings = [ring for part in parts for ring in part.polygons]
     if rings:
         inside = polygon_box([point for ring in rings for point in ring])
-        rings += tuple(
-            corners(part.box_xyxy)
-            for part in (first, second)
-            if part.box_xyxy and not part.polygons and not _within(part.box_xyxy, inside)
-        )
-    texts = (*first.expressions, *second.expressions)
-    points = first.keypoints or second.keypoints
-    return replace(first, box_xyxy=around, polygons=rings, keypoints=points, expressions=texts)
+        alone = [part.box_xyxy for part in parts if part.box_xyxy and not part.polygons]
+        rings += [corners(box) for box in alone if not _within(box, inside)]
+    points = next((part.keypoints for part in parts if part.keypoints), ())
+    texts = tuple(text for part in parts for text in part.expressions)
+    return replace(first, box_xyxy=around, polygons=tuple(rings), keypoints=points, expressions=texts)
 
 
 def _reach(part: Shape) -> list[Point]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -19,8 +18,9 @@ from vilam.data.kinds import BOX, BROKEN, MISSING, OUTLINE, SIZE, UNREADABLE
 from vilam.data.masks import mask_to_polygons, rle_to_mask
 from vilam.data.orientation import UPRIGHT, turned
 from vilam.data.readers.dividing import divided, split_name
-from vilam.data.readers.images import MEDICAL, Picture, read_picture
-from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, Problem, RawRecord, Source, split_order, tidy
+from vilam.data.readers.images import Picture, read_picture
+from vilam.data.readers.naming import picture_ids, without_suffix
+from vilam.data.readers.source import ALL, Problem, RawRecord, Source, split_order, tidy
 from vilam.data.recipes import Recipe, Window
 from vilam.data.records import Expression, Group, ImageRecord, Keypoint, KeypointSchema, Point, Polygon, Region
 from vilam.errors import VilamError, one_line
@@ -113,8 +113,10 @@ def source_of(listing: Listing, recipe: Recipe, together: str | None = None, win
         first = f": {listing.problems[0].location}: {listing.problems[0].message}" if listing.problems else ""
         raise VilamError(f"{recipe.title}: no picture{first}: check prepare.root")
     official = [item.split if item.split == ALL else split_name(item.split) for item in listing.items]
-    splits = divided([(split, _stem(item.name)) for split, item in zip(official, listing.items, strict=True)], together)
-    ids = _ids(listing.items, splits)
+    splits = divided(
+        [(split, without_suffix(item.name)) for split, item in zip(official, listing.items, strict=True)], together
+    )
+    ids = picture_ids([item.name for item in listing.items], splits)
     licence = listing.licence or recipe.licence
     order = sorted(range(len(splits)), key=lambda index: split_order(splits[index]))  # stable
     reading = _Reading(recipe, window, licence)
@@ -135,21 +137,6 @@ def source_of(listing: Listing, recipe: Recipe, together: str | None = None, win
 def _name(category: str) -> str:
     """A category's name as records have it."""
     return tidy(category)
-
-
-def _stem(name: str) -> str:
-    """A name without the suffix of an image; the end of a number such as 1.2.840 is no suffix."""
-    suffix = next((end for end in (*IMAGE_SUFFIXES, *MEDICAL) if name.lower().endswith(end)), "")
-    return name[: len(name) - len(suffix)]
-
-
-def _ids(items: Sequence[Item], splits: Sequence[str]) -> list[str]:
-    """An id for each picture: its name without suffix, with the suffix or its split if two have the same."""
-    stems = [_stem(item.name) for item in items]
-    counts = Counter(stems)
-    names = [item.name if counts[stem] > 1 else stem for item, stem in zip(items, stems, strict=True)]
-    counts = Counter(names)
-    return [f"{split}/{name}" if counts[name] > 1 else name for split, name in zip(splits, names, strict=True)]
 
 
 class _Reading:

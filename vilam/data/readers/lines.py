@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from vilam.data.readers.dividing import of_recipe
 from vilam.data.readers.images import read_image
-from vilam.data.readers.source import Problem, RawRecord, Source, files_beside, group_of, split_of, split_order
+from vilam.data.readers.naming import picture_ids, without_suffix
+from vilam.data.readers.source import Problem, RawRecord, Source, files_beside, need_files_beside, split_order
 from vilam.data.recipes import LinesReader, Recipe
 from vilam.data.records import ImageRecord, Region
 from vilam.errors import VilamError
@@ -15,27 +17,36 @@ from vilam.errors import VilamError
 def open_lines(root: Path, recipe: Recipe, reader: LinesReader) -> Source:
     """List the images; they are read one by one as the rows are iterated."""
     images = [
-        (split_of(group_of(path.relative_to(root).as_posix(), reader.together), split), path, reader.labels[split])
+        (split, path, reader.labels[split])
         for split, pattern in reader.images.items()
         for path in sorted(root.glob(pattern))
     ]
     if not images:
         raise VilamError(f"{root}: no images {', '.join(reader.images.values())}: check prepare.root")
-    images.sort(key=lambda image: split_order(image[0]))
-    splits = tuple(dict.fromkeys(split for split, _, _ in images))
-    rows = (row for image in images for row in _rows(root, recipe, reader, *image))
+    need_files_beside(root, ((path, labels) for _, path, labels in images), "a label file")
+    names = [path.relative_to(root).as_posix() for _, path, _ in images]
+    own = of_recipe(
+        [(image[0], without_suffix(name)) for image, name in zip(images, names, strict=True)], reader.together
+    )
+    ids = picture_ids(names, own)
+    listed = sorted(zip(own, ids, images, strict=True), key=lambda one: split_order(one[0]))
+    splits = tuple(dict.fromkeys(split for split, _, _ in listed))
+    rows = (
+        row
+        for split, own_id, (_, path, labels) in listed
+        for row in _rows(root, recipe, reader, split, path, labels, own_id)
+    )
     return Source(recipe.name, (reader.category,), {}, splits, (recipe.licence,), len(images), rows)
 
 
 def _rows(
-    root: Path, recipe: Recipe, reader: LinesReader, split: str, path: Path, labels: str
+    root: Path, recipe: Recipe, reader: LinesReader, split: str, path: Path, labels: str, image_id: str
 ) -> Iterator[RawRecord | Problem]:
     try:
         content, width, height = read_image(path, reader.window)
     except OSError as error:
         yield Problem(split, str(path), f"cannot be read: {error}")
         return
-    image_id = path.relative_to(root).with_suffix("").as_posix()
     regions: list[Region] = []
     count = 0
     for file in files_beside(root, labels, path):

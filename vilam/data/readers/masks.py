@@ -17,7 +17,9 @@ from PIL import Image
 from scipy.ndimage import label
 
 from vilam.data.masks import Mask, mask_box, mask_to_polygons
+from vilam.data.readers.dividing import of_recipe
 from vilam.data.readers.images import read_image
+from vilam.data.readers.naming import picture_ids, without_suffix
 from vilam.data.readers.source import (
     Problem,
     RawRecord,
@@ -25,7 +27,7 @@ from vilam.data.readers.source import (
     files_alone,
     files_beside,
     group_of,
-    split_of,
+    need_files_beside,
     split_order,
 )
 from vilam.data.readers.table import read_table, renamed
@@ -41,10 +43,15 @@ MIN_AREA = 4.0
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """An image, the pattern of its masks, and the category of its objects unless mask values name it."""
+    """An image, its split in the recipe, the category of its objects unless mask values name it, its masks' pattern.
+
+    group: the name whose hash decides the split, if the recipe does not.
+    """
 
     path: Path
+    name: str
     split: str
+    group: str
     category: str | None
     mask: str
 
@@ -59,11 +66,14 @@ def open_masks(root: Path, recipe: Recipe, reader: MasksReader) -> Source:
     ]
     if not images:
         raise VilamError(f"{root}: no images {', '.join(reader.images.values())}: check prepare.root")
-    images.sort(key=lambda image: split_order(image.split))
+    need_files_beside(root, ((image.path, image.mask) for image in images), "a mask")
+    splits = of_recipe([(image.split, image.group) for image in images])
+    ids = picture_ids([image.name for image in images], splits)
+    listed = sorted(zip(splits, ids, images, strict=True), key=lambda one: split_order(one[0]))
     found = set(reader.values.values()) if reader.values else {image.category for image in images if image.category}
-    rows = (row for image in images for row in _rows(root, recipe, reader, image))
-    splits = tuple(dict.fromkeys(image.split for image in images))
-    return Source(recipe.name, tuple(sorted(found)), {}, splits, (recipe.licence,), len(images), rows)
+    rows = (row for split, image_id, image in listed for row in _rows(root, recipe, reader, image, image_id, split))
+    there = tuple(dict.fromkeys(split for split, _, _ in listed))
+    return Source(recipe.name, tuple(sorted(found)), {}, there, (recipe.licence,), len(images), rows)
 
 
 def _table(root: Path, table: CategoryTable) -> dict[str, tuple[str | None, str]]:
@@ -79,26 +89,27 @@ def _table(root: Path, table: CategoryTable) -> dict[str, tuple[str | None, str]
 
 def _image(root: Path, reader: MasksReader, split: str, path: Path, table: dict[str, tuple[str | None, str]]) -> _Image:
     name = path.relative_to(root).as_posix()
-    category, group = reader.category, group_of(name, reader.together)
+    category, group = reader.category, group_of(without_suffix(name), reader.together)
     if reader.table:
         category, group = table.get(path.stem, (None, group))
     elif category == FOLDER:
         category = path.parent.name
-    return _Image(path, split_of(group, split), category, _pattern(reader, split))
+    return _Image(path, name, split, group, category, _pattern(reader, split))
 
 
 def _pattern(reader: MasksReader, split: str) -> str:
     return reader.mask[split] if isinstance(reader.mask, dict) else reader.mask
 
 
-def _rows(root: Path, recipe: Recipe, reader: MasksReader, image: _Image) -> Iterator[RawRecord | Problem]:
-    path, split = image.path, image.split
+def _rows(
+    root: Path, recipe: Recipe, reader: MasksReader, image: _Image, image_id: str, split: str
+) -> Iterator[RawRecord | Problem]:
+    path = image.path
     try:
         content, width, height = read_image(path, reader.window)
     except OSError as error:
         yield Problem(split, str(path), f"cannot be read: {error}")
         return
-    image_id = path.relative_to(root).with_suffix("").as_posix()
     regions: list[Region] = []
     for file in files_beside(root, image.mask, path):
         try:

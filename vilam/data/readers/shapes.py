@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vilam.data.readers.dividing import of_recipe
 from vilam.data.readers.images import read_image
-from vilam.data.readers.source import Problem, RawRecord, Source, group_of, split_of, split_order
+from vilam.data.readers.naming import picture_ids, without_suffix
+from vilam.data.readers.source import Problem, RawRecord, Source, split_order
 from vilam.data.readers.table import read_table
 from vilam.data.recipes import Recipe, ShapesReader
 from vilam.data.records import ImageRecord, Polygon, Region
@@ -25,7 +27,7 @@ ELLIPSE_POINTS = 32
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A row: an image and the text of its objects."""
+    """A row: an image, its split in the recipe, and the text of its objects."""
 
     split: str
     location: str
@@ -38,7 +40,7 @@ def open_shapes(root: Path, recipe: Recipe, reader: ShapesReader) -> Source:
     """Read the tables; the images are read one by one as the rows are iterated."""
     listed = [
         _Listed(
-            split_of(group_of(row[reader.image], reader.together), split),
+            split,
             f"{root / name}: line {number}",
             root / reader.images[split].format(image=row[reader.image]),
             row[reader.image],
@@ -49,27 +51,30 @@ def open_shapes(root: Path, recipe: Recipe, reader: ShapesReader) -> Source:
     ]
     if not listed:
         raise VilamError(f"{root}: no rows in {', '.join(reader.files.values())}")
-    listed.sort(key=lambda one: split_order(one.split))
-    splits = tuple(dict.fromkeys(one.split for one in listed))
-    rows = (row for one in listed for row in _rows(recipe, reader, one))
+    own = of_recipe([(one.split, without_suffix(one.name)) for one in listed], reader.together)
+    ids = picture_ids([one.name for one in listed], own)
+    ordered = sorted(zip(own, ids, listed, strict=True), key=lambda one: split_order(one[0]))
+    splits = tuple(dict.fromkeys(split for split, _, _ in ordered))
+    rows = (row for split, image_id, one in ordered for row in _rows(recipe, reader, one, image_id, split))
     return Source(recipe.name, (reader.category,), {}, splits, (recipe.licence,), len(listed), rows)
 
 
-def _rows(recipe: Recipe, reader: ShapesReader, listed: _Listed) -> Iterator[RawRecord | Problem]:
-    split, location = listed.split, listed.location
+def _rows(
+    recipe: Recipe, reader: ShapesReader, listed: _Listed, image_id: str, split: str
+) -> Iterator[RawRecord | Problem]:
+    location = listed.location
     try:
         content, width, height = read_image(listed.path, reader.window)
     except OSError as error:
         yield Problem(split, location, f"image {listed.name}: cannot be read: {error.strerror or error}")
         return
-    stem = Path(listed.name).with_suffix("").as_posix()
     regions: list[Region] = []
     for number, shape in enumerate(filter(None, map(str.strip, listed.shapes.split(";")))):
         try:
-            regions.append(_region(f"{stem}_{number}", shape, reader.category))
+            regions.append(_region(f"{image_id}_{number}", shape, reader.category))
         except ValueError as error:
             yield Problem(split, f"{location}, object {number + 1}", f"{shape[:40]!r}: {error}")
-    record = ImageRecord(stem, split, content, width, height, recipe.name, recipe.licence, (), tuple(regions))
+    record = ImageRecord(image_id, split, content, width, height, recipe.name, recipe.licence, (), tuple(regions))
     yield RawRecord(record, location)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,18 @@ def files_alone(root: Path, pattern: str, beside: str | None) -> list[Path]:
     found = sorted(path for path in root.glob(pattern) if path.is_file())
     belonging = {file for path in found for file in files_beside(root, beside, path)} if beside else set()
     return [path for path in found if path not in belonging]
+
+
+def need_files_beside(root: Path, files: Iterable[tuple[Path, str]], what: str) -> None:
+    """Raises VilamError if no image of (image, pattern) has a file beside it: the pattern does not fit the set."""
+    patterns: dict[str, Path] = {}
+    for image, pattern in files:
+        if files_beside(root, pattern, image):
+            return
+        patterns.setdefault(pattern, image)
+    if patterns:
+        tried = "; ".join(f"{pattern}, for instance of {image}" for pattern, image in patterns.items())
+        raise VilamError(f"{root}: no image has {what}: no file matches {tried}: check the recipe's pattern")
 
 
 def tidy(text: str) -> str:

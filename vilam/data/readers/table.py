@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from vilam.data.readers.dividing import of_recipe
 from vilam.data.readers.images import read_image
-from vilam.data.readers.source import Problem, RawRecord, Source, group_of, split_of, split_order, tidy
+from vilam.data.readers.naming import picture_ids, without_suffix
+from vilam.data.readers.source import Problem, RawRecord, Source, split_of, split_order, tidy
 from vilam.data.recipes import Recipe, TableReader
 from vilam.data.records import Expression, ImageRecord, Region
 from vilam.errors import VilamError, one_line
@@ -29,7 +31,7 @@ Row = dict[str, str]
 
 @dataclass(slots=True)
 class _Image:
-    """An image of one split and its rows, each with its location."""
+    """An image of one split of the recipe and its rows, each with its location."""
 
     split: str
     location: str
@@ -45,8 +47,12 @@ def open_table(root: Path, recipe: Recipe, reader: TableReader) -> Source:
         first = f": {problems[0].location}: {problems[0].message}" if problems else ""
         raise VilamError(f"{root}: no rows in {', '.join(reader.files.values())}{first}")
     found = {_category(row, reader) for image in images for _, row in image.rows}
-    splits = tuple(dict.fromkeys(image.split for image in images))
-    rows = (row for image in images for row in _rows(root, recipe, reader, image))
+    names = [without_suffix(image.name) for image in images]
+    own = of_recipe([(image.split, name) for image, name in zip(images, names, strict=True)], reader.together)
+    ids = picture_ids([image.name for image in images], own)
+    listed = sorted(zip(own, ids, images, strict=True), key=lambda one: split_order(one[0]))
+    rows = (row for split, image_id, image in listed for row in _rows(root, recipe, reader, image, image_id, split))
+    splits = tuple(dict.fromkeys(split for split, _, _ in listed))
     categories = tuple(sorted(name for name in found if name))
     return Source(recipe.name, categories, {}, splits, (recipe.licence,), len(images), chain(problems, rows))
 
@@ -57,13 +63,13 @@ def _grouped(root: Path, reader: TableReader, problems: list[Problem]) -> Iterat
         path = root / name
         for number, row in enumerate(_read(path, reader), start=2):
             location, image = f"{path}: line {number}", row[reader.columns.image].strip()
-            split = _split(file_split, image, row, reader)
+            split = _split(file_split, row, reader)
             if not image or split is None:
                 message = "no image is named" if not image else f"unknown split {row[str(reader.columns.split)]!r}"
                 problems.append(Problem(split_of(location, file_split), location, message))
                 continue
             images.setdefault((split, image), _Image(split, location, image)).rows.append((location, row))
-    yield from sorted(images.values(), key=lambda image: split_order(image.split))
+    yield from images.values()
 
 
 def _read(path: Path, reader: TableReader) -> list[Row]:
@@ -86,11 +92,10 @@ def read_table(path: Path, separator: str, columns: Sequence[str]) -> list[Row]:
     return [{str(name): str(value) for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def _split(file_split: str, image: str, row: Row, reader: TableReader) -> str | None:
-    if reader.columns.split is not None:
-        value = row[reader.columns.split].strip()
-        return renamed(value, reader.split_names)
-    return split_of(group_of(image, reader.together), file_split)
+def _split(file_split: str, row: Row, reader: TableReader) -> str | None:
+    if reader.columns.split is None:
+        return file_split
+    return renamed(row[reader.columns.split].strip(), reader.split_names)
 
 
 def _category(row: Row, reader: TableReader) -> str | None:
@@ -106,25 +111,26 @@ def renamed(value: str, names: Mapping[str, str] | None) -> str | None:
     return (names.get(value) if names else value) or None
 
 
-def _rows(root: Path, recipe: Recipe, reader: TableReader, image: _Image) -> Iterator[RawRecord | Problem]:
+def _rows(
+    root: Path, recipe: Recipe, reader: TableReader, image: _Image, image_id: str, split: str
+) -> Iterator[RawRecord | Problem]:
     try:
         content, width, height = read_image(_path(root, reader, image.name), reader.window)
     except OSError as error:
-        yield Problem(image.split, image.location, f"image {image.name}: {error}")
+        yield Problem(split, image.location, f"image {image.name}: {error}")
         return
-    image_id = Path(image.name).with_suffix("").as_posix()
     regions: dict[tuple[Box, str], Region] = {}
     for location, row in image.rows:
         try:
             region = _region(f"{image_id}_{len(regions)}", row, reader, (width, height))
         except ValueError as error:
-            yield Problem(image.split, location, str(error))
+            yield Problem(split, location, str(error))
             continue
         if region is not None:
             key = region.box_xyxy, region.category
             regions[key] = _merged(regions[key], region) if key in regions else region
     facts = recipe.name, recipe.licence, (), tuple(regions.values())
-    record = ImageRecord(image_id, image.split, content, width, height, *facts)
+    record = ImageRecord(image_id, split, content, width, height, *facts)
     yield RawRecord(record, image.location)
 
 

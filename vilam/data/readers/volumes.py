@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vilam.data.readers.dividing import of_recipe
 from vilam.data.readers.images import read_volume, to_png
 from vilam.data.readers.masks import region_of_mask
 from vilam.data.readers.source import (
@@ -22,8 +23,7 @@ from vilam.data.readers.source import (
     Source,
     files_alone,
     files_beside,
-    group_of,
-    split_of,
+    need_files_beside,
     split_order,
     stem,
 )
@@ -45,10 +45,10 @@ def open_volumes(root: Path, recipe: Recipe, reader: VolumesReader) -> Source:
     if not files:
         raise VilamError(f"{root}: no volumes {', '.join(reader.images.values())}: check prepare.root")
     nodules = _nodule_rows(root, reader.nodules) if reader.nodules else {}
-    ordered = sorted(
-        ((split_of(group_of(stem(path), reader.together), split), path) for split, path in files),
-        key=lambda pair: split_order(pair[0]),
-    )
+    if reader.mask:
+        need_files_beside(root, ((path, str(reader.mask)) for _, path in files), "a mask")
+    own = of_recipe([(split, stem(path)) for split, path in files], reader.together)
+    ordered = sorted(zip(own, (path for _, path in files), strict=True), key=lambda pair: split_order(pair[0]))
     rows = (
         row for split, path in ordered for row in _rows(root, recipe, reader, split, path, nodules.get(stem(path), []))
     )

@@ -1,0 +1,230 @@
+"""Hugging Face data sets with objects: ImageFolder with metadata.jsonl, .csv or .parquet, and Parquet with pictures.
+
+``objects`` holds lists of boxes and categories, or a list of objects with a box and a category each; the columns may
+also stand alone. A category is a name, or a number whose name the features tell: in the Parquet file's schema, in
+dataset_info.json or in README.md. Boxes are x, y, width, height in pixels as in the documentation, unless all boxes
+together show that they are corners, centres or fractions (box_order.py). A picture of a metadata file is named from its
+folder, in ``file_name``. Splits are those of folders or of the names of files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from vilam.data.orientation import orientation, turned_size
+from vilam.data.readers.box_order import TO_XYXY, box_order
+from vilam.data.readers.dividing import NAMES, split_of_folders
+from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
+from vilam.data.readers.huggingface_files import (
+    BOXES,
+    IMAGES,
+    METADATA,
+    OBJECTS,
+    Row,
+    class_names,
+    files,
+    has_boxes,
+    has_pictures,
+    picture,
+    rows,
+)
+from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.paths import Pictures, files_of, under
+from vilam.data.readers.source import ALL, Problem, Source
+from vilam.data.recipes import FormatReader, Recipe
+from vilam.errors import VilamError
+from vilam.geometry.boxes import Box
+
+NAMES_OF_FILES = ("file_name", "image_file_name", *IMAGES)
+CATEGORIES = ("category", "categories", "category_name", "class_name", "label", "labels", "class", "classes", "name")
+NUMBERS = ("category_id", "class_id", "label_id")
+CROWDS = ("is_crowd", "iscrowd")
+EXPRESSIONS = ("caption", "description", "expression", "phrase")
+MEASURED = 200
+"""Pictures that are opened to learn their sides, at most, if no column tells them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """Four numbers in the file's order, a category or its number, and whether it is a crowd."""
+
+    box: Box
+    category: object
+    is_crowd: bool = False
+    texts: tuple[str, ...] = ()
+
+
+def recognises(root: Path) -> Found | None:
+    """A metadata file, or a Parquet file, whose rows have boxes, in a folder or up to two below it."""
+    own = next(filter(has_boxes, files(root)), None) if root.is_dir() else None
+    if own is None:
+        return None
+    if own.name in METADATA:
+        return Found("Hugging Face ImageFolder", FormatReader(kind="huggingface"), root, CLEAR)
+    return Found("Hugging Face Parquet", FormatReader(kind="huggingface"), root, LIKELY)
+
+
+def open_huggingface(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
+    """Read the rows without their pictures, which are read one by one as the rows are iterated.
+
+    Raises VilamError if the boxes are in no known order, or categories are numbers that no file names.
+    """
+    items: list[Item] = []
+    objects: list[list[_Object]] = []
+    problems: list[Problem] = []
+    pictures = Pictures(root)
+    own = files_of(root, reader, filter(has_boxes, files(root)))
+    for split, file in own:
+        folders = [file.parent, *(root / folder for folder in reader.images), root]
+        is_held = has_pictures(file)
+        for number, row in enumerate(rows(file)):
+            location = f"{file}: row {number + 1}"
+            try:
+                objects.append(list(_objects(row)))
+                items.append(
+                    _item(root, split, file, number, row, None if is_held else partial(pictures.first, folders=folders))
+                )
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                problems.append(Problem(split, location, f"cannot be read: {error!r}"))
+                objects = objects[: len(items)]
+    whole = 1.0 if _are_fractions(objects) else None
+    measured = list(_measured(items, objects, whole))
+    convert = TO_XYXY[box_order(measured, str(root)) if measured else "xywh"]
+    names = class_names(root, (file for _, file in own))
+    categories: dict[str, None] = {}
+    for number, found in enumerate(objects):
+        shapes = [
+            (
+                Shape(_category(one, names, root), convert(one.box), expressions=one.texts, location=f"object {place}"),
+                one,
+            )
+            for place, one in enumerate(found, start=1)
+        ]
+        categories.update(dict.fromkeys(shape.category for shape, _ in shapes))
+        crowds = tuple(shape.category for shape, one in shapes if one.is_crowd)
+        single = [shape for shape, one in shapes if not one.is_crowd]
+        items[number] = replace(items[number], shapes=single, unmarked=crowds, whole=whole)
+    listing = Listing(_unique(items), list(categories), problems=problems)
+    return source_of(listing, recipe, reader.together, reader.window)
+
+
+def _objects(row: Row) -> Iterator[_Object]:
+    """The objects of a row; raises ValueError or KeyError if boxes and categories do not fit."""
+    held = next((row[name] for name in OBJECTS if row.get(name) is not None), None)
+    if held is None:
+        held = row if any(row.get(name) for name in BOXES) else {}
+    if isinstance(held, str):
+        held = json.loads(held)
+    if isinstance(held, dict):
+        held = _transposed(held)
+    for one in held:
+        x, y, z, t = (float(value) for value in one[next(name for name in BOXES if name in one)])
+        known = [name for name in (*CATEGORIES, *NUMBERS) if one.get(name) is not None]
+        chosen = next((name for name in known if isinstance(one[name], str)), next(iter(known), None))
+        if chosen is None:
+            raise ValueError("a box without a category")
+        is_crowd = any(one.get(name) in (1, True) for name in CROWDS)
+        texts = tuple(one[name] for name in EXPRESSIONS if isinstance(one.get(name), str))
+        yield _Object((x, y, z, t), one[chosen], is_crowd, texts)
+
+
+def _transposed(columns: Row) -> list[Row]:
+    """Lists by column as rows; columns of another length than the boxes are no columns of objects."""
+    boxes = next((columns[name] for name in BOXES if name in columns), None) or []
+    fitting = {name: own for name, own in columns.items() if isinstance(own, list) and len(own) == len(boxes)}
+    return [{name: own[number] for name, own in fitting.items()} for number in range(len(boxes))]
+
+
+def _item(
+    root: Path, split: str, file: Path, number: int, row: Row, find: Callable[[Sequence[str]], Path] | None
+) -> Item:
+    """The picture of a row; ``find`` is None if the Parquet file holds it."""
+    location = f"{file}: row {number + 1}"
+    captions = tuple(row[name] for name in ("caption", "text") if isinstance(row.get(name), str) and row[name])
+    value = next((row[name] for name in NAMES_OF_FILES if row.get(name)), None)
+    named = value.get("path") if isinstance(value, dict) else value
+    if find is None:
+        name = str(named or f"{under(root, file).removesuffix('.parquet')}/{number:06d}")
+        own = _split_of_file(root, file) if split == ALL else split
+        return Item(partial(picture, file, number), name, own, location, captions=captions)
+    if not isinstance(named, str):
+        raise ValueError("no file_name")
+    path = find([named])
+    own = split_of_folders(under(root, path)) if split == ALL else split
+    own = _split_of_file(root, file) if own == ALL else own
+    return Item(path, under(root, path), own, location, captions=captions)
+
+
+def _split_of_file(root: Path, file: Path) -> str:
+    """The split in the name of a file, such as train-00000-of-00001.parquet, or in those of its folders."""
+    usual = {name: split for split, names in NAMES.items() for name in names}
+    words = re.split(r"[-_.]", file.stem.lower())
+    return next((usual[word] for word in words if word in usual), split_of_folders(under(root, file)))
+
+
+def _are_fractions(objects: Sequence[Sequence[_Object]]) -> bool:
+    values = [value for found in objects for one in found for value in one.box]
+    return bool(values) and max(values) <= 1 + 1e-6 and any(0 < value < 1 for value in values)
+
+
+def _measured(
+    items: Sequence[Item], objects: Sequence[Sequence[_Object]], whole: float | None
+) -> Iterator[tuple[Box, tuple[float, float]]]:
+    """Boxes with the sides of their pictures, spread over the set."""
+    filled = [number for number, found in enumerate(objects) if found]
+    for number in filled[:: max(1, len(filled) // MEASURED)]:
+        size = (1.0, 1.0) if whole else _size(items[number])
+        if size is not None:
+            yield from ((one.box, size) for one in objects[number])
+
+
+def _size(item: Item) -> tuple[int, int] | None:
+    """Width and height of the upright picture; None if it cannot be opened, which its row will tell."""
+    try:
+        with Image.open(item.image if isinstance(item.image, Path) else BytesIO(item.image())) as image:
+            return turned_size(image.size, orientation(image))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _category(one: _Object, names: Sequence[str], root: Path) -> str:
+    if isinstance(one.category, str) and not (one.category.isdecimal() and names):
+        return one.category
+    number = int(str(one.category))
+    if not 0 <= number < len(names):
+        raise VilamError(
+            f"{root}: category {number} has no name: write names instead of numbers, or put the features with the "
+            "names of the ClassLabel into README.md or dataset_info.json"
+        )
+    return names[number]
+
+
+def _unique(items: Sequence[Item]) -> list[Item]:
+    """The items, with their row in names that several pictures of Parquet files have."""
+    counts = Counter((item.split, item.name) for item in items)
+    held = [not isinstance(item.image, Path) and counts[item.split, item.name] > 1 for item in items]
+    places = range(len(items))
+    return [
+        replace(item, name=f"{number:06d}/{item.name}") if is_double else item
+        for item, is_double, number in zip(items, held, places, strict=True)
+    ]
+
+
+FORMAT = Format(
+    "huggingface",
+    "Hugging Face ImageFolder and Parquet",
+    "SPLIT/metadata.jsonl (or .csv, .parquet) and pictures, or data/SPLIT-*.parquet with pictures; objects in each row",
+    "boxes, names of classes from the features, captions, splits",
+    "outlines, areas, other columns",
+    recognises,
+    open_huggingface,
+)

@@ -1,0 +1,129 @@
+"""KITTI's object detection: training/image_2 and training/label_2; also images and labels as NVIDIA TAO has them.
+
+A line is the category, truncation, occlusion, angle, box (left, top, right, bottom in pixels, counted from 0), and
+seven numbers in space; a sixteenth is a score. ``DontCare`` is no object: it marks a place where objects may be that
+nobody marked, so that no category is known to be absent. Pictures without a label file, such as those of testing/, are
+no part of the set. ImageSets/*.txt divides the set where it is there, else folders that are named by split do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from vilam.data.readers.dividing import NAMES
+from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
+from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.paths import is_image, lines_of, stem_path, under
+from vilam.data.readers.source import ALL, Problem, Source
+from vilam.data.recipes import FormatReader, Recipe
+from vilam.errors import VilamError
+
+FOLDERS = {"label_2": "image_2", "labels": "images"}
+"""The folder of pictures beside each folder of labels; the first pair is KITTI's own."""
+COLUMNS = (15, 16)
+BOX = slice(4, 8)
+DONT_CARE = "dontcare"
+UNDIVIDED = ("training", "testing")
+"""KITTI's own folders; the second has no labels."""
+LISTS = ("train", "val", "test")
+
+
+def recognises(root: Path) -> Found | None:
+    """A folder of labels whose first lines have KITTI's columns, beside its folder of pictures."""
+    for labels, _ in _folders(root):
+        first = next(iter(sorted(labels.glob("*.txt"))), None)
+        if first is not None and any(map(_is_kitti, islice(_lines(first), 1))):
+            sureness = CLEAR if labels.name == "label_2" else LIKELY
+            return Found("KITTI", FormatReader(kind="kitti"), root, sureness)
+    return None
+
+
+def open_kitti(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
+    """Read the labels; the pictures are read one by one as the rows are iterated."""
+    names: dict[str, None] = {}
+    found = []
+    for labels, images in _folders(root):
+        pictures = {stem_path(image, ""): image for image in sorted(images.rglob("*")) if is_image(image)}
+        for file in sorted(labels.rglob("*.txt")):
+            stem = images / file.relative_to(labels).with_suffix("")
+            found.append((file, pictures.get(stem, stem.with_suffix(".png")), _split(root, labels, stem.name)))
+            names.update((line.split()[0], None) for line in _lines(file) if _is_kitti(line))
+    categories = [name for name in names if name.lower() != DONT_CARE]
+    items = [
+        Item(image, under(root, image), split, str(file), partial(_shapes, file), unmarked=_unmarked(file, categories))
+        for file, image, split in found
+    ]
+    return source_of(Listing(items, categories), recipe, reader.together, reader.window)
+
+
+def _folders(root: Path) -> list[tuple[Path, Path]]:
+    """Folders of labels with their folders of pictures, in the root or one below it."""
+    if not root.is_dir():
+        return []
+    places = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    pairs = [(place / labels, place / images) for place in places for labels, images in FOLDERS.items()]
+    return [(labels, images) for labels, images in pairs if labels.is_dir() and images.is_dir()]
+
+
+def _lines(file: Path) -> Iterable[str]:
+    try:
+        return lines_of(file)
+    except VilamError:
+        return []
+
+
+def _is_kitti(line: str) -> bool:
+    first, *rest = line.split()
+    return len(rest) + 1 in COLUMNS and not _is_number(first) and all(map(_is_number, rest))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _split(root: Path, labels: Path, stem: str) -> str:
+    place = labels.parent
+    for split in LISTS:
+        for listed in (root / "ImageSets" / f"{split}.txt", place / "ImageSets" / f"{split}.txt"):
+            if listed.is_file() and stem in set(lines_of(listed)):
+                return split
+    usual = {name for names in NAMES.values() for name in names}
+    return place.name if place != root and place.name.lower() in usual and place.name not in UNDIVIDED else ALL
+
+
+def _unmarked(file: Path, categories: list[str]) -> tuple[str, ...]:
+    cares = (line.split()[0].lower() for line in _lines(file))
+    return tuple(categories) if DONT_CARE in cares else ()
+
+
+def _shapes(file: Path) -> list[Shape | Problem]:
+    found: list[Shape | Problem] = []
+    for number, line in enumerate(lines_of(file, keep_empty=True), start=1):
+        columns = line.split()
+        if not columns or columns[0].lower() == DONT_CARE:
+            continue
+        if not _is_kitti(line):
+            message = f"{len(columns)} columns: expected a category and 14 or 15 numbers"
+            found.append(Problem("", f"line {number}", message, category=columns[0]))
+            continue
+        left, top, right, bottom = (float(value) for value in columns[BOX])
+        found.append(Shape(columns[0], (left, top, right, bottom), location=f"line {number}"))
+    return found
+
+
+FORMAT = Format(
+    "kitti",
+    "KITTI",
+    "training/image_2/*.png and training/label_2/*.txt (or images and labels), ImageSets/{train,val,test}.txt",
+    "boxes, places that nobody marked (DontCare), lists of splits",
+    "truncation, occlusion, angles, sizes and places in space, scores",
+    recognises,
+    open_kitti,
+)
