@@ -18,7 +18,7 @@ from vilam.data.readers.figures import corners, ellipse, joined, mask_shape, rot
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
-from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, Problem, Source, read_json
+from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, MALFORMED, Problem, Source, read_json
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import KeypointSchema, Point
 from vilam.errors import VilamError, one_line
@@ -66,7 +66,7 @@ def open_datumaro(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         try:
             names = _names(content["categories"])
             rows = list(content["items"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             raise VilamError(f"{file}: {error!r}: expected Datumaro's categories and items: export it again") from None
         labels.update(dict.fromkeys(names.labels))
         keypoints.update(names.keypoints)
@@ -77,7 +77,7 @@ def open_datumaro(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         for number, row in enumerate(rows, start=1):
             try:
                 items.append(_item(root, official, f"{file}: item {row['id']}", row, names, find))
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+            except MALFORMED as error:
                 problems.append(Problem(official, f"{file}: item {number}", f"cannot be read: {error!r}"))
     return source_of(Listing(items, list(labels), keypoints, problems), recipe, reader.together, reader.window)
 
@@ -143,7 +143,7 @@ def _shapes(rows: Sequence[Row], names: _Names) -> list[Shape | Problem]:
         try:
             shape = replace(_shape(row, name, attributes, names.keypoints), location=location)
             part: Shape | Problem = replace(shape, expressions=texts.get(group, ()))
-        except (KeyError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
             part = Problem("", location, message, category=name)
         parts.append(((name, group) if group else None, part))

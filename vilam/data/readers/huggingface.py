@@ -39,7 +39,7 @@ from vilam.data.readers.huggingface_files import (
 )
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, under
-from vilam.data.readers.source import ALL, Problem, Source
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
 from vilam.geometry.boxes import Box
@@ -93,7 +93,7 @@ def open_huggingface(root: Path, recipe: Recipe, reader: FormatReader) -> Source
                 items.append(
                     _item(root, split, file, number, row, None if is_held else partial(pictures.first, folders=folders))
                 )
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+            except MALFORMED as error:
                 problems.append(Problem(split, location, f"cannot be read: {error!r}"))
                 objects = objects[: len(items)]
     whole = 1.0 if _are_fractions(objects) else None

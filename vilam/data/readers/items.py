@@ -20,7 +20,7 @@ from vilam.data.orientation import UPRIGHT, turned
 from vilam.data.readers.dividing import divided, split_name
 from vilam.data.readers.images import Picture, read_picture
 from vilam.data.readers.naming import picture_ids, without_suffix
-from vilam.data.readers.source import ALL, Problem, RawRecord, Source, split_order, tidy
+from vilam.data.readers.source import ALL, MALFORMED, Problem, RawRecord, Source, split_order, tidy
 from vilam.data.recipes import Recipe, Window
 from vilam.data.records import Expression, Group, ImageRecord, Keypoint, KeypointSchema, Point, Polygon, Region
 from vilam.errors import VilamError, one_line
@@ -29,7 +29,7 @@ from vilam.geometry.polygons import polygon_box
 
 logger = logging.getLogger(__name__)
 
-_ERRORS = (OSError, ValueError, KeyError, TypeError, SyntaxError, RecursionError)
+_ERRORS = (OSError, SyntaxError, *MALFORMED)
 MIN_POINTS = 3
 Lost = tuple[str, str]
 """The kind of what is lost, and a message."""
@@ -175,7 +175,7 @@ class _Reading:
                 continue
             try:
                 regions[number], lost = frame.region(f"{image_id}_{number}", shape)
-            except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+            except MALFORMED as error:
                 unmarked.add(shape.category)
                 yield Problem(split, location, one_line(error), BOX, _name(shape.category))
                 continue
@@ -281,7 +281,7 @@ class _Frame:
         width, height = self.size
         try:
             mask = rle_to_mask(dict(rle))
-        except (ValueError, TypeError, KeyError) as error:
+        except MALFORMED as error:
             return (), [(OUTLINE, f"outline left out: run lengths: {one_line(error)}")]
         if mask.shape != (height, width):
             sides = f"{mask.shape[1]}x{mask.shape[0]}"

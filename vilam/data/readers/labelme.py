@@ -21,7 +21,7 @@ from vilam.data.readers.figures import ellipse, joined, mask_shape, png_to_mask
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
-from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, Problem, Source, read_json
+from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, MALFORMED, Problem, Source, read_json
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Point
@@ -63,7 +63,7 @@ def open_labelme(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
             items.append(_item(root, file, official, content, shapes, partial(pictures.find, folders=folders)))
         except VilamError as error:
             problems.append(Problem(official, str(file), str(error).removeprefix(f"{file}: ")))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             problems.append(Problem(official, str(file), f"cannot be read: {error!r}"))
     return source_of(Listing(items, list(names), problems=problems), recipe, reader.together, reader.window)
 
@@ -99,7 +99,7 @@ def _shapes(shapes: Sequence[Row]) -> list[Shape | Problem]:
         location = f"shape {number}"
         try:
             part: Shape | Problem = replace(_shape(row), category=name, expressions=_texts(row), location=location)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except MALFORMED as error:
             message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
             part = Problem("", location, message, category=name)
         parts.append((None if group is None else (name, str(group)), part))

@@ -26,7 +26,7 @@ from vilam.data.readers.figures import corners, ellipse, mask_shape, png_to_mask
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, head_of, is_image, literal, under
-from vilam.data.readers.source import ALL, Problem, Source, read_json
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema, Point, Polygon
@@ -86,7 +86,7 @@ def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source
             try:
                 regions = _regions(results)
                 found = _items(root, split, location, data, regions, partial(pictures.first, folders=folders))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except MALFORMED as error:
                 problems.append(Problem(split, location, f"cannot be read: {error!r}"))
                 continue
             if not found:
@@ -133,7 +133,8 @@ def _works(file: Path) -> Iterator[tuple[str, Row, list[Row]]]:
 
 def _chosen(annotations: Any) -> Row | None:
     """The annotation that counts; None if nobody has done the task."""
-    own = [one for one in annotations or () if not (one.get("was_cancelled") or one.get("skipped"))]
+    listed = [one for one in annotations if isinstance(one, dict)] if isinstance(annotations, list) else []
+    own = [one for one in listed if not (one.get("was_cancelled") or one.get("skipped"))]
     order = [(bool(one.get("ground_truth")), str(one.get("created_at", "")), number) for number, one in enumerate(own)]
     return own[max(order)[2]] if own else None
 
@@ -265,7 +266,7 @@ def _shapes(regions: Sequence[_Region], points: Mapping[str, Mapping[str, None]]
                 found.append(replace(shape, keypoints=_keypoints(region, points.get(label, {}))))
             except KeyError as error:
                 found.append(Problem("", location, f"{error.args[0]} is missing", category=label))
-            except (TypeError, ValueError) as error:
+            except MALFORMED as error:
                 found.append(Problem("", location, str(error), category=label))
     return found
 

@@ -19,7 +19,7 @@ from vilam.data.readers.dividing import NAMES, split_of_folders
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import files_of, head_of, images_below, stem_path, under
-from vilam.data.readers.source import ALL, Problem, Source
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
 
@@ -146,7 +146,7 @@ def _mark(marks: _Marks, row: dict[str, str], names: dict[str, str], number: int
     try:
         x1, x2, y1, y2 = (float(row[key]) for key in ("XMin", "XMax", "YMin", "YMax"))
         marks.shapes.append(Shape(name, (x1, y1, x2, y2), location=location))
-    except (TypeError, ValueError) as error:
+    except MALFORMED as error:
         marks.shapes.append(Problem("", location, f"box: {error}", category=name))
 
 

@@ -20,6 +20,9 @@ PARTS = {ALL: ("val", "test", *("train",) * 8), TRAIN_AND_VAL: ("val", *("train"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """In lower case."""
 
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What reading another tool's annotation raises if its values are of another kind than expected."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:

@@ -20,7 +20,7 @@ from vilam.data.readers.figures import mask_shape, png_to_mask
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import head_of, is_image, under
-from vilam.data.readers.source import ALL, Problem, Source, read_json
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema, Point
@@ -53,7 +53,7 @@ def open_supervisely(root: Path, recipe: Recipe, reader: FormatReader) -> Source
     try:
         classes = [str(one["title"]) for one in read_json(project / "meta.json")["classes"]]
         nodes, keypoints = _graphs(read_json(project / "meta.json")["classes"])
-    except (AttributeError, KeyError, TypeError) as error:
+    except MALFORMED as error:
         raise VilamError(f"{project / 'meta.json'}: {error!r}: expected Supervisely's classes") from None
     items: list[Item] = []
     problems: list[Problem] = []
@@ -62,7 +62,7 @@ def open_supervisely(root: Path, recipe: Recipe, reader: FormatReader) -> Source
             items.append(_item(project, file, nodes))
         except VilamError as error:
             problems.append(Problem(ALL, str(file), str(error).removeprefix(f"{file}: ")))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             problems.append(Problem(ALL, str(file), f"cannot be read: {error!r}"))
     return source_of(Listing(items, classes, keypoints, problems), recipe, reader.together, reader.window)
 
@@ -117,7 +117,7 @@ def _shapes(rows: Sequence[Row], nodes: Nodes) -> list[Shape | Problem]:
         try:
             shape = _shape(row, name, nodes.get(name, {}))
             found.append(replace(shape, category=name, expressions=texts, location=location))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except MALFORMED as error:
             message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
             found.append(Problem("", location, message, category=name))
     return found

@@ -23,7 +23,7 @@ from vilam.data.readers.figures import ellipse
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
-from vilam.data.readers.source import ALL, Problem, Source, read_json
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError, one_line
@@ -170,7 +170,7 @@ def _each(regions: Sequence[Row], key: str) -> Iterator[Shape | Problem]:
             if not name:
                 raise ValueError(f"a region without {key or 'attributes'}")
             yield _shape(region["shape_attributes"], name, tuple(texts), location)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except MALFORMED as error:
             message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
             yield Problem("", location, message, category=name)
 
