@@ -260,6 +260,7 @@ def datumaro(root: Path) -> None:
 
 
 def supervisely(root: Path) -> None:
+    """A rectangle includes its last pixels."""
     classes = [{"id": i, "title": name, "shape": "any", "color": "#ff0000"} for i, name in enumerate(NAMES)]
     write_json(root / "meta.json", {"classes": classes, "tags": [], "projectType": "images"})
     for name, things in PICTURES.items():
@@ -268,7 +269,10 @@ def supervisely(root: Path) -> None:
             {
                 **{"id": i, "classTitle": one.name, "tags": []},
                 **(
-                    {"geometryType": "rectangle", "points": {"exterior": [one.ring[0], one.ring[2]], "interior": []}}
+                    {
+                        "geometryType": "rectangle",
+                        "points": {"exterior": [one.box[:2], [value - 1 for value in one.box[2:]]], "interior": []},
+                    }
                     if i
                     else {"geometryType": "polygon", "points": {"exterior": one.ring, "interior": []}}
                 ),
@@ -445,5 +449,7 @@ WITH_CATEGORIES: dict[str, Callable[[Path], None]] = {
     )
 }
 """Formats that name categories."""
+UNLISTED = {"openimages": {"five"}}
+"""Pictures without objects that a format does not list."""
 WITH_WORDS: dict[str, Callable[[Path], None]] = {one.__name__: one for one in (ms_swift, llava, qwen)}
 """Formats whose objects have words and no category; pictures without objects are not in them."""

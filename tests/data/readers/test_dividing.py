@@ -32,6 +32,10 @@ def test_official_splits_are_kept() -> None:
         ]
 
 
+def test_beside_val_and_test_undivided_pictures_are_train() -> None:
+    assert divided([(ALL, "a"), ("val", "b"), ("test", "c")]) == ["train", "val", "test"]
+
+
 def test_without_test_val_is_held_out_and_train_divided() -> None:
     pictures = [("train", f"t{i}") for i in range(200)] + [("val", f"v{i}") for i in range(20)]
     found = divided(pictures)

@@ -155,6 +155,13 @@ def test_tasks_in_folders_and_frames_without_suffix_are_read(tmp_path: Path) -> 
     assert problems == [] and len({record.image_id for record in records}) == 2
 
 
+def test_files_may_be_named_by_split(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write(tmp_path, image(tmp_path, "", f"{split}.png"), meta="")
+        (tmp_path / "annotations.xml").rename(tmp_path / f"{split}.xml")
+    assert [record.image_id for record in read(CVAT, tmp_path)[0]] == ["images/train", "images/val", "images/test"]
+
+
 def test_a_folder_or_the_file_is_recognised(tmp_path: Path) -> None:
     root = write(tmp_path, image(tmp_path, ""))
     for path in (root, root / "annotations.xml"):

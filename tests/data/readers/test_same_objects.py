@@ -32,8 +32,10 @@ def records(write: Callable[[Path], None], root: Path, project: Path) -> dict[st
 @pytest.mark.parametrize("name", samples.WITH_CATEGORIES)
 def test_objects_with_categories(name: str, tmp_path: Path, project: Path) -> None:
     found = records(samples.WITH_CATEGORIES[name], tmp_path, project)
-    assert found.keys() == samples.PICTURES.keys()
+    assert found.keys() | samples.UNLISTED.get(name, set()) == samples.PICTURES.keys()
     for picture, things in samples.PICTURES.items():
+        if picture not in found:
+            continue
         regions = sorted(found[picture].regions, key=lambda region: region.box_xyxy)
         assert [region.category for region in regions] == [one.name for one in sorted(things, key=lambda one: one.box)]
         for region, one in zip(regions, sorted(things, key=lambda one: one.box), strict=True):

@@ -14,9 +14,7 @@ marked; all others are unmarked. Crowds are no objects: their categories are unm
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +28,32 @@ from vilam.data.readers.coco_files import (
     named_files,
     read_file,
 )
-from vilam.data.readers.coco_numbers import Sample, fault_of
+from vilam.data.readers.coco_numbers import Sample, fault_of, sample_of
+from vilam.data.readers.coco_pictures import (
+    Picture,
+    add_known,
+    add_lvis,
+    item_of,
+    key_of,
+    licence_of,
+    name_of,
+    names_of,
+    size_of,
+)
 from vilam.data.readers.coco_rows import (
-    PERSON,
     UNREADABLE,
     is_crowd,
     keypoint_schema,
-    shapes_of,
+    schema_of,
 )
 from vilam.data.readers.dividing import USUAL, usual
 from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
-from vilam.data.readers.items import Item, Listing, Shape, source_of
-from vilam.data.readers.paths import Pictures, under
+from vilam.data.readers.items import Listing, source_of
+from vilam.data.readers.paths import Pictures
 from vilam.data.readers.source import ALL, Problem, Source, tidy
 from vilam.data.recipes import CocoReader, Recipe
 from vilam.data.records import KeypointSchema
 from vilam.errors import VilamError
-from vilam.geometry.boxes import Box
 
 logger = logging.getLogger(__name__)
 
@@ -58,29 +65,6 @@ OUTSIDE = ("annotations", "labels")
 """Names of a folder that holds annotations alone: pictures are beside it."""
 SAMPLED = 20_000
 """Boxes of a file whose numbers are looked at."""
-STORED_SIZES = "Label Studio"
-"""Its sizes are of the stored pixels, and its boxes of the upright picture."""
-
-
-@dataclass(slots=True)
-class _Picture:
-    """A picture of one split, with the rows of all files about it.
-
-    objects: category, annotation and file. marked: the categories of each file. negative: LVIS's categories that are
-    absent, None if the files are not LVIS's. partly: categories of which not all objects are marked.
-    """
-
-    path: Path
-    split: str
-    location: str
-    size: tuple[int, int] | None
-    licence: str
-    objects: list[tuple[str, Row, CocoFile]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    captions: list[str] = field(default_factory=list)
-    marked: list[Iterable[str]] = field(default_factory=list)
-    negative: set[str] | None = None
-    partly: set[str] = field(default_factory=set)
 
 
 def recognises(root: Path) -> Found | None:
@@ -127,8 +111,8 @@ class _Gathered:
     def __init__(self, root: Path, images: Sequence[str], files: Sequence[CocoFile]) -> None:
         self.root, self.files, self.images = root, files, [root / folder for folder in images]
         self.found = Pictures(root)
-        self.pictures: dict[tuple[str, Path], _Picture] = {}
-        self.ids: dict[tuple[str, str], _Picture] = {}
+        self.pictures: dict[tuple[str, Path], Picture] = {}
+        self.ids: dict[tuple[str, str], Picture] = {}
         self.categories: dict[str, Row] = {}
         self.roots: set[str] = set()
         self.samples: list[Sample] = []
@@ -138,9 +122,9 @@ class _Gathered:
     def add(self, file: CocoFile, content: Content) -> None:
         """Take the rows of a file; raises VilamError if its boxes are not COCO's."""
         self.problems += [Problem(file.split, one.location, one.message) for one in content.problems]
-        names = _names(content.categories)
+        names = names_of(content.categories)
         for row in content.categories:
-            name = _name(row)
+            name = name_of(row)
             known = self.categories.setdefault(name, row)
             if row.get("keypoints") and not known.get("keypoints"):
                 self.categories[name] = row
@@ -162,14 +146,14 @@ class _Gathered:
 
     def _pictures(
         self, file: CocoFile, content: Content, names: Mapping[str, set[str]]
-    ) -> Iterator[tuple[str, _Picture | None]]:
+    ) -> Iterator[tuple[str, Picture | None]]:
         """The picture of each id; None if it is not there, or two pictures have the id."""
         folders, foreign = self._folders(file), self._foreign(file)
         marked = frozenset(name for own in names.values() for name in own)
-        licences = {_key(one.get("id")): str(one.get("name") or one.get("url") or "") for one in content.licences}
+        licences = {key_of(one.get("id")): str(one.get("name") or one.get("url") or "") for one in content.licences}
         own: dict[str, Path] = {}
         for row in content.images:
-            key, location = _key(row["id"]), f"{file.path}: image {row['id']}"
+            key, location = key_of(row["id"]), f"{file.path}: image {row['id']}"
             listed = [str(row[name]) for name in PICTURE_NAMES if row.get(name)]
             path = next((one for name in listed if (one := self.found.find(name, folders, foreign))), None)
             if path is None:
@@ -184,18 +168,18 @@ class _Gathered:
                 self.pictures.pop((file.split, own[key]), None)
                 yield key, None
             else:
-                new = _Picture(path, file.split, location, _size(row, content.tool), _licence(row, licences))
+                new = Picture(path, file.split, location, size_of(row, content.tool), licence_of(row, licences))
                 picture = self.pictures.setdefault((file.split, path), new)
                 picture.marked.append(marked)
-                _add_lvis(picture, row, names)
+                add_lvis(picture, row, names)
                 self.ids[file.split, key] = picture
                 yield key, picture
 
     def _annotation(
-        self, file: CocoFile, row: Row, names: Mapping[str, set[str]], pictures: Mapping[str, _Picture | None]
+        self, file: CocoFile, row: Row, names: Mapping[str, set[str]], pictures: Mapping[str, Picture | None]
     ) -> Sample | None:
         """Give an annotation to its picture; its numbers if they are a box."""
-        key, location = _key(row["image_id"]), f"annotation {row.get('id')}"
+        key, location = key_of(row["image_id"]), f"annotation {row.get('id')}"
         picture = pictures.get(key) or (self.ids.get((file.split, key)) if not pictures else None)
         if picture is None:
             if key not in pictures:
@@ -205,8 +189,8 @@ class _Gathered:
         if "caption" in row and "bbox" not in row:
             picture.captions.append(str(row["caption"]))
             return None
-        own = names.get(_key(row.get("category_id")), set())
-        if _known(picture, row, own, file):
+        own = names.get(key_of(row.get("category_id")), set())
+        if add_known(picture, row, own, file):
             return None
         if len(own) != 1:
             number = row.get("category_id")
@@ -214,7 +198,7 @@ class _Gathered:
             picture.problems.append(Problem("", location, told))
             return None
         picture.objects.append((next(iter(own)), row, file))
-        return None if is_crowd(row) else _sample(row, picture.size)
+        return None if is_crowd(row) else sample_of(row, picture.size)
 
     def listing(self) -> Listing:
         """All pictures; raises VilamError if there are none, or no objects."""
@@ -230,7 +214,7 @@ class _Gathered:
         categories = [name for name in self.categories if name in used or name not in self.roots]
         pictures = _without_doubles(self.pictures)
         held_out = {picture.split for picture in pictures} - {ALL, "train"}
-        items = [_item(self.root, picture, categories, bool(held_out)) for picture in pictures]
+        items = [item_of(self.root, picture, categories, bool(held_out)) for picture in pictures]
         return Listing(items, categories, self._schemas(), self.problems)
 
     def _schemas(self) -> dict[str, KeypointSchema]:
@@ -239,7 +223,7 @@ class _Gathered:
         for picture in self.pictures.values():
             for name, row, _ in picture.objects:
                 if isinstance(points := row.get("keypoints"), list) and len(points) % 3 == 0 and any(points):
-                    found.setdefault(name, _schema(len(points) // 3))
+                    found.setdefault(name, schema_of(len(points) // 3))
         for name, row in self.categories.items():
             if isinstance(row.get("keypoints"), list) and row["keypoints"]:
                 try:
@@ -275,7 +259,7 @@ def _check(where: str, samples: Sequence[Sample]) -> None:
         raise VilamError(f"{where}: {fault}")
 
 
-def _without_doubles(pictures: Mapping[tuple[str, Path], _Picture]) -> list[_Picture]:
+def _without_doubles(pictures: Mapping[tuple[str, Path], Picture]) -> list[Picture]:
     """The pictures without those of an undivided file, such as trainval, that another file has in a split."""
     divided = {path for split, path in pictures if split != ALL}
     doubles = [path for split, path in pictures if split == ALL and path in divided]
@@ -284,119 +268,14 @@ def _without_doubles(pictures: Mapping[tuple[str, Path], _Picture]) -> list[_Pic
     return [one for (split, path), one in pictures.items() if split != ALL or path not in divided]
 
 
-def _item(root: Path, picture: _Picture, categories: Sequence[str], held_out: bool) -> Item:
-    return Item(
-        picture.path,
-        under(root, picture.path),
-        "train" if held_out and picture.split == ALL else picture.split,
-        picture.location,
-        partial(_shapes, picture),
-        size=picture.size,
-        captions=tuple(picture.captions),
-        licence=picture.licence,
-        unmarked=partial(_unmarked, picture, categories),
-    )
-
-
-def _shapes(picture: _Picture) -> list[Shape | Problem]:
-    return [*shapes_of((name, row) for name, row, _ in picture.objects), *picture.problems]
-
-
-def _unmarked(picture: _Picture, categories: Sequence[str]) -> list[str]:
-    """The categories of which a picture may have objects that are not marked."""
-    marked = {name for names in picture.marked for name in names}
-    if picture.negative is not None:
-        marked &= picture.negative | {name for name, _, _ in picture.objects}
-    crowds = {name for name, row, _ in picture.objects if is_crowd(row)}
-    return [name for name in categories if name not in marked or name in crowds or name in picture.partly]
-
-
-def _add_lvis(picture: _Picture, row: Row, names: Mapping[str, set[str]]) -> None:
-    """What LVIS tells of a picture's categories."""
-    if isinstance(row.get("neg_category_ids"), list):
-        picture.negative = (picture.negative or set()).union(*(_named(names, row["neg_category_ids"])))
-    if isinstance(row.get("not_exhaustive_category_ids"), list):
-        picture.partly.update(*_named(names, row["not_exhaustive_category_ids"]))
-
-
-def _named(names: Mapping[str, set[str]], ids: list[Any]) -> list[set[str]]:
-    return [names.get(_key(one), set()) for one in ids]
-
-
-def _known(picture: _Picture, row: Row, names: set[str], file: CocoFile) -> bool:
-    """Whether an annotation is there from another file; what it tells beside that is added, such as keypoints."""
-    for number, (name, other, source) in enumerate(picture.objects):
-        same_id = row.get("id") is not None and _key(row["id"]) == _key(other.get("id"))
-        if source is not file and same_id and names <= {name} and row.get("bbox") in (None, other.get("bbox")):
-            picture.objects[number] = (name, {**row, **{key: value for key, value in other.items() if value}}, source)
-            return True
-    return False
-
-
-def _names(categories: Iterable[Row]) -> dict[str, set[str]]:
-    """The names that each category id has in one file: one, unless the file is broken."""
-    found: dict[str, set[str]] = {}
-    for row in categories:
-        found.setdefault(_key(row["id"]), set()).add(_name(row))
-    return found
-
-
-def _name(row: Row) -> str:
-    return tidy(str(row["name"]))
-
-
 def _roots(content: Content) -> set[str]:
     """Roboflow's category for the project: the parent of the others, which has no parent."""
     parents = {tidy(str(row.get("supercategory"))) for row in content.categories}
     return {
-        _name(row)
+        name_of(row)
         for row in content.categories
-        if str(row.get("supercategory")).lower() == "none" and _name(row) in parents
+        if str(row.get("supercategory")).lower() == "none" and name_of(row) in parents
     }
-
-
-def _key(value: object) -> str:
-    """An id as it is compared: 7, 7.0 and "7" are the same."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-
-
-def _size(row: Row, tool: str) -> tuple[int, int] | None:
-    """Width and height that the file tells; None if it does not, or tells those of the stored pixels."""
-    try:
-        width, height = (int(float(row[side])) for side in ("width", "height"))
-    except UNREADABLE:
-        return None
-    return (width, height) if width > 0 and height > 0 and tool != STORED_SIZES else None
-
-
-def _licence(row: Row, licences: Mapping[str, str]) -> str:
-    """The licence of a picture; that of the file if it has one alone and the picture names none."""
-    own = licences.get(_key(row.get("license")), "")
-    return own or (next(iter(licences.values())) if len(licences) == 1 and "license" not in row else "")
-
-
-def _sample(row: Row, size: tuple[int, int] | None) -> Sample | None:
-    """The numbers of a bbox with an area, for the statistics of its file."""
-    try:
-        x, y, width, height = (float(value) for value in row["bbox"])
-        return Sample((x, y, width, height), size, _around(row.get("segmentation"))) if width and height else None
-    except UNREADABLE:
-        return None
-
-
-def _around(segmentation: object) -> Box | None:
-    """The box around rings of numbers; None for run lengths, or if there are none."""
-    rings = [ring for ring in segmentation if ring] if isinstance(segmentation, list) else []
-    if not rings or not all(isinstance(ring, list) for ring in rings):
-        return None
-    across, down = ([float(value) for ring in rings for value in ring[axis::2]] for axis in (0, 1))
-    return min(across), min(down), max(across), max(down)
-
-
-def _schema(count: int) -> KeypointSchema:
-    """Of keypoints without names: COCO's person if they are as many as his."""
-    names = [f"point {number + 1}" for number in range(count)]
-    return PERSON if count == len(PERSON.names) else keypoint_schema({"keypoints": names})
 
 
 def _title(paths: Sequence[Path]) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
+from vilam.data.readers.coco_rows import UNREADABLE
 from vilam.geometry.boxes import Box
 
 ENOUGH = 3
@@ -88,3 +90,21 @@ def _lies_in(sample: Sample, name: str) -> bool:
     x1, y1, x2, y2 = CONVENTIONS[name](sample.bbox)
     width, height = sample.size or (0, 0)
     return -SLACK <= x1 < x2 <= width + SLACK and -SLACK <= y1 < y2 <= height + SLACK
+
+
+def sample_of(row: dict[str, Any], size: tuple[int, int] | None) -> Sample | None:
+    """The numbers of a bbox with an area, for the statistics of its file."""
+    try:
+        x, y, width, height = (float(value) for value in row["bbox"])
+        return Sample((x, y, width, height), size, _around(row.get("segmentation"))) if width and height else None
+    except UNREADABLE:
+        return None
+
+
+def _around(segmentation: object) -> Box | None:
+    """The box around rings of numbers; None for run lengths, or if there are none."""
+    rings = [ring for ring in segmentation if ring] if isinstance(segmentation, list) else []
+    if not rings or not all(isinstance(ring, list) for ring in rings):
+        return None
+    across, down = ([float(value) for ring in rings for value in ring[axis::2]] for axis in (0, 1))
+    return min(across), min(down), max(across), max(down)

@@ -44,6 +44,12 @@ def keypoint_schema(category: Annotation) -> KeypointSchema:
     return KeypointSchema(names, skeleton, sigmas)
 
 
+def schema_of(count: int) -> KeypointSchema:
+    """Of keypoints without names: COCO's person if they are as many as his."""
+    names = [f"point {number + 1}" for number in range(count)]
+    return PERSON if count == len(PERSON.names) else keypoint_schema({"keypoints": names})
+
+
 def parse_polygons(segmentation: object) -> tuple[Polygon, ...]:
     """COCO's polygons or run lengths as rings; raises ValueError or TypeError if they are neither."""
     if isinstance(segmentation, dict):

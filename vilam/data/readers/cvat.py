@@ -16,12 +16,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from vilam.data.readers.dividing import usual
 from vilam.data.readers.figures import corners, ellipse, joined, mask_shape, rotated, runs_to_mask
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.markup import read_xml
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
-from vilam.data.readers.source import ALL, Problem, Source
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema
@@ -67,6 +68,8 @@ def open_cvat(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         if tree.find("image") is None and tree.find("track") is not None:
             raise VilamError(f"{file}: tracks of a film: export it as «CVAT for images 1.1»")
         _declare(tree, labels)
+        if split == ALL:  # Datumaro writes a file for each split
+            split = usual(file.stem) or ALL
         folders = [file.parent / folder for folder in (*reader.images, "images", "")]
         items += _items(tree, split, file, root, folders, labels)
     listing = Listing(items, labels.names, labels.keypoints)
@@ -128,7 +131,8 @@ def _items(
         own = image.get("subset", subset)
         names = [place + name + end for place in (f"{own}/", "") for end in FRAME_SUFFIXES]
         path = pictures.first(names, folders, (subsets - {own}).__contains__)
-        official = split if split != ALL else ALL if own.lower() in DEFAULT else own
+        told = split if split != ALL else own
+        official = ALL if told.lower() in DEFAULT else told
         location = f"{file}: image {name}"
         shapes = partial(_shapes, image, labels)
         found.append(Item(path, under(root, path), official, location, shapes, size=_size(image)))
@@ -147,8 +151,8 @@ def _shapes(image: ET.Element, labels: _Labels) -> list[Shape | Problem]:
         location = f"shape {number}"
         try:
             part: Shape | Problem = _shape(element, name, labels, location)
-        except ValueError as error:
-            part = Problem("", location, str(error), category=name)
+        except MALFORMED as error:
+            part = Problem("", location, wrong(error), category=name)
         parts.append(((name, group) if group != "0" else None, part))
     return joined(parts)
 

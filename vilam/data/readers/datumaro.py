@@ -18,10 +18,10 @@ from vilam.data.readers.figures import corners, ellipse, joined, mask_shape, rot
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
-from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, MALFORMED, Problem, Source, read_json
+from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, MALFORMED, Problem, Source, read_json, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import KeypointSchema, Point
-from vilam.errors import VilamError, one_line
+from vilam.errors import VilamError
 
 DEFAULT = "default"
 SIGMA = 0.05
@@ -78,7 +78,7 @@ def open_datumaro(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
             try:
                 items.append(_item(root, official, f"{file}: item {row['id']}", row, names, find))
             except MALFORMED as error:
-                problems.append(Problem(official, f"{file}: item {number}", f"cannot be read: {error!r}"))
+                problems.append(Problem(official, f"{file}: item {number}", f"cannot be read: {wrong(error)}"))
     return source_of(Listing(items, list(labels), keypoints, problems), recipe, reader.together, reader.window)
 
 
@@ -144,8 +144,7 @@ def _shapes(rows: Sequence[Row], names: _Names) -> list[Shape | Problem]:
             shape = replace(_shape(row, name, attributes, names.keypoints), location=location)
             part: Shape | Problem = replace(shape, expressions=texts.get(group, ()))
         except MALFORMED as error:
-            message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
-            part = Problem("", location, message, category=name)
+            part = Problem("", location, wrong(error), category=name)
         parts.append(((name, group) if group else None, part))
     return joined(parts)
 

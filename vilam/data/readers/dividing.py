@@ -62,8 +62,8 @@ def group(name: str, together: str | None = None) -> str:
 def divided(pictures: Sequence[tuple[str, str]], together: str | None = None) -> list[str]:
     """The split of each picture, from its official split (`ALL` if nobody has divided the set) and its name.
 
-    The official splits are names as `split_name` gives them. A picture keeps its split if others are added, unless
-    the set is so small that the hash leaves a split empty.
+    The official splits are names as `split_name` gives them; beside val and test, pictures that nobody has divided are
+    train. A picture keeps its split if others are added, unless the set is so small that the hash leaves a split empty.
     """
     official = {split for split, _ in pictures}
     held_out = official - {"train", ALL}
@@ -73,7 +73,7 @@ def divided(pictures: Sequence[tuple[str, str]], together: str | None = None) ->
         return _with_parts(pictures, {"val": "test"}, together)
     if "val" not in official and official & {"train", ALL} and held_out == {"test"}:
         return _with_parts(pictures, {}, together)
-    return [split for split, _ in pictures]
+    return ["train" if split == ALL else split for split, _ in pictures]
 
 
 def of_recipe(pictures: Sequence[tuple[str, str]], together: str | None = None) -> list[str]:

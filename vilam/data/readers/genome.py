@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vilam.data.readers.images import read_image
-from vilam.data.readers.source import MALFORMED, Problem, RawRecord, Source, find_image, read_json, split_of, tidy
+from vilam.data.readers.source import Problem, RawRecord, Source, find_image, read_json, split_of, tidy
 from vilam.data.recipes import Recipe
 from vilam.data.records import Expression, ImageRecord, Region
 from vilam.errors import VilamError
@@ -57,7 +57,7 @@ def _rows(root: Path, recipe: Recipe, split: str, number: int, row: Row) -> Iter
             expressions = (Expression(text),) if text else ()
             box = (x, y, x + across, y + down)
             regions.append(Region(f"{name}_{one['region_id']}", box, CATEGORY, expressions=expressions))
-        except MALFORMED as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             yield Problem(split, f"{location}, region {one!r:.40}", f"cannot be read: {error!r}")
     record = ImageRecord(name, split, content, width, height, recipe.name, recipe.licence, (), tuple(regions))
     yield RawRecord(record, location)

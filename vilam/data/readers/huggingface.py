@@ -22,7 +22,7 @@ from PIL import Image
 
 from vilam.data.orientation import orientation, turned_size
 from vilam.data.readers.box_order import TO_XYXY, box_order
-from vilam.data.readers.dividing import NAMES, split_of_folders
+from vilam.data.readers.dividing import split_of_folders, usual
 from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
 from vilam.data.readers.huggingface_files import (
     BOXES,
@@ -39,7 +39,7 @@ from vilam.data.readers.huggingface_files import (
 )
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, under
-from vilam.data.readers.source import ALL, MALFORMED, Problem, Source
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
 from vilam.geometry.boxes import Box
@@ -58,7 +58,7 @@ class _Object:
     """Four numbers in the file's order, a category or its number, and whether it is a crowd."""
 
     box: Box
-    category: object
+    category: str | int
     is_crowd: bool = False
     texts: tuple[str, ...] = ()
 
@@ -94,7 +94,7 @@ def open_huggingface(root: Path, recipe: Recipe, reader: FormatReader) -> Source
                     _item(root, split, file, number, row, None if is_held else partial(pictures.first, folders=folders))
                 )
             except MALFORMED as error:
-                problems.append(Problem(split, location, f"cannot be read: {error!r}"))
+                problems.append(Problem(split, location, f"cannot be read: {wrong(error)}"))
                 objects = objects[: len(items)]
     whole = 1.0 if _are_fractions(objects) else None
     measured = list(_measured(items, objects, whole))
@@ -127,10 +127,10 @@ def _objects(row: Row) -> Iterator[_Object]:
     if isinstance(held, dict):
         held = _transposed(held)
     for one in held:
-        x, y, z, t = (float(value) for value in one[next(name for name in BOXES if name in one)])
+        x, y, z, t = (float(value) for value in next((one[name] for name in BOXES if name in one), ()))
         known = [name for name in (*CATEGORIES, *NUMBERS) if one.get(name) is not None]
         chosen = next((name for name in known if isinstance(one[name], str)), next(iter(known), None))
-        if chosen is None:
+        if chosen is None or not isinstance(one[chosen], str | int):
             raise ValueError("a box without a category")
         is_crowd = any(one.get(name) in (1, True) for name in CROWDS)
         texts = tuple(one[name] for name in EXPRESSIONS if isinstance(one.get(name), str))
@@ -166,9 +166,8 @@ def _item(
 
 def _split_of_file(root: Path, file: Path) -> str:
     """The split in the name of a file, such as train-00000-of-00001.parquet, or in those of its folders."""
-    usual = {name: split for split, names in NAMES.items() for name in names}
-    words = re.split(r"[-_.]", file.stem.lower())
-    return next((usual[word] for word in words if word in usual), split_of_folders(under(root, file)))
+    words = re.split(r"[-_.]", file.stem)
+    return next(filter(None, map(usual, words)), split_of_folders(under(root, file)))
 
 
 def _are_fractions(objects: Sequence[Sequence[_Object]]) -> bool:
@@ -197,9 +196,9 @@ def _size(item: Item) -> tuple[int, int] | None:
 
 
 def _category(one: _Object, names: Sequence[str], root: Path) -> str:
-    if isinstance(one.category, str) and not (one.category.isdecimal() and names):
+    if isinstance(one.category, str):
         return one.category
-    number = int(str(one.category))
+    number = int(one.category)
     if not 0 <= number < len(names):
         raise VilamError(
             f"{root}: category {number} has no name: write names instead of numbers, or put the features with the "

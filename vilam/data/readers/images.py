@@ -92,7 +92,8 @@ def read_volume(path: Path) -> tuple[NDArray[Any], Any]:
     """Values [z, y, x] and SimpleITK's image, which knows positions in millimetres; OSError if it cannot be read.
 
     Axes have the radiological orientation: x to the patient's left, y to the back, z to the head, whatever the file's
-    order. X-rays that are stored black on white (MONOCHROME1) are inverted by SimpleITK.
+    order; of several channels or times the first is read. X-rays that are stored black on white (MONOCHROME1) are
+    inverted by SimpleITK.
     """
     try:
         sitk: Any = importlib.import_module("SimpleITK")
@@ -103,6 +104,8 @@ def read_volume(path: Path) -> tuple[NDArray[Any], Any]:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise OSError(one_line(error)[-120:]) from None
+    if image.GetDimension() == 4:
+        image = image[:, :, :, 0]
     if image.GetDimension() == 3 and image.GetSize()[2] > 1:
         image = sitk.DICOMOrient(image, "LPS")
     return sitk.GetArrayFromImage(image), image

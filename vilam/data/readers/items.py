@@ -29,7 +29,7 @@ from vilam.geometry.polygons import polygon_box
 
 logger = logging.getLogger(__name__)
 
-_ERRORS = (OSError, SyntaxError, *MALFORMED)
+_ERRORS = (*MALFORMED, OSError, SyntaxError, RecursionError)
 MIN_POINTS = 3
 Lost = tuple[str, str]
 """The kind of what is lost, and a message."""
@@ -281,7 +281,7 @@ class _Frame:
         width, height = self.size
         try:
             mask = rle_to_mask(dict(rle))
-        except MALFORMED as error:
+        except (ValueError, TypeError, KeyError) as error:
             return (), [(OUTLINE, f"outline left out: run lengths: {one_line(error)}")]
         if mask.shape != (height, width):
             sides = f"{mask.shape[1]}x{mask.shape[0]}"

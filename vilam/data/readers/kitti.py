@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from vilam.data.readers.dividing import NAMES
+from vilam.data.readers.dividing import usual
 from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import is_image, lines_of, stem_path, under
@@ -26,15 +26,13 @@ FOLDERS = {"label_2": "image_2", "labels": "images"}
 COLUMNS = (15, 16)
 BOX = slice(4, 8)
 DONT_CARE = "dontcare"
-UNDIVIDED = ("training", "testing")
-"""KITTI's own folders; the second has no labels."""
 LISTS = ("train", "val", "test")
 
 
 def recognises(root: Path) -> Found | None:
     """A folder of labels whose first lines have KITTI's columns, beside its folder of pictures."""
     for labels, _ in _folders(root):
-        first = next(iter(sorted(labels.glob("*.txt"))), None)
+        first = next(iter(sorted(labels.rglob("*.txt"))), None)
         if first is not None and any(map(_is_kitti, islice(_lines(first), 1))):
             sureness = CLEAR if labels.name == "label_2" else LIKELY
             return Found("KITTI", FormatReader(kind="kitti"), root, sureness)
@@ -94,8 +92,7 @@ def _split(root: Path, labels: Path, stem: str) -> str:
         for listed in (root / "ImageSets" / f"{split}.txt", place / "ImageSets" / f"{split}.txt"):
             if listed.is_file() and stem in set(lines_of(listed)):
                 return split
-    usual = {name for names in NAMES.values() for name in names}
-    return place.name if place != root and place.name.lower() in usual and place.name not in UNDIVIDED else ALL
+    return ALL if place == root else usual(place.name) or ALL
 
 
 def _unmarked(file: Path, categories: list[str]) -> tuple[str, ...]:

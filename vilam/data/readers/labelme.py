@@ -21,11 +21,11 @@ from vilam.data.readers.figures import ellipse, joined, mask_shape, png_to_mask
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
-from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, MALFORMED, Problem, Source, read_json
+from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, MALFORMED, Problem, Source, read_json, wrong
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Point
-from vilam.errors import VilamError, one_line
+from vilam.errors import VilamError
 from vilam.geometry.polygons import polygon_box
 
 FEW = 3
@@ -64,7 +64,7 @@ def open_labelme(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         except VilamError as error:
             problems.append(Problem(official, str(file), str(error).removeprefix(f"{file}: ")))
         except MALFORMED as error:
-            problems.append(Problem(official, str(file), f"cannot be read: {error!r}"))
+            problems.append(Problem(official, str(file), f"cannot be read: {wrong(error)}"))
     return source_of(Listing(items, list(names), problems=problems), recipe, reader.together, reader.window)
 
 
@@ -100,8 +100,7 @@ def _shapes(shapes: Sequence[Row]) -> list[Shape | Problem]:
         try:
             part: Shape | Problem = replace(_shape(row), category=name, expressions=_texts(row), location=location)
         except MALFORMED as error:
-            message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
-            part = Problem("", location, message, category=name)
+            part = Problem("", location, wrong(error), category=name)
         parts.append((None if group is None else (name, str(group)), part))
     return joined(parts)
 

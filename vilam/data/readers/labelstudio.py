@@ -12,54 +12,42 @@ picture. Keypoints belong to the region that they name as their parent.
 from __future__ import annotations
 
 import base64
-import binascii
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from vilam.data.readers.brush import brush_to_mask
 from vilam.data.readers.figures import corners, ellipse, mask_shape, png_to_mask, rotated
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
-from vilam.data.readers.paths import Pictures, files_of, head_of, is_image, literal, under
-from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json
-from vilam.data.readers.wording import is_expression
+from vilam.data.readers.labelstudio_tasks import (
+    INLINE,
+    Region,
+    Row,
+    captions_of,
+    names_of,
+    pictures_of,
+    regions_of,
+    tasks_of,
+    work_of,
+)
+from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema, Point, Polygon
-from vilam.errors import VilamError
 
 MARKS = (
     *("annotation_id", "annotator", "completed_by", "completions", "file_upload", "from_name", "inner_id", "lead_time"),
     *("original_width", "to_name", "total_annotations", "was_cancelled"),
 )
 """Keys of Label Studio; a file with three of them at its beginning is one of its exports."""
-UPLOAD = re.compile(r"^[0-9a-f]{8}-")
-"""What Label Studio puts before the name of an uploaded file."""
-INLINE = re.compile(r"^data:image/[\w.+-]+;base64,")
 WHOLE = 100.0
 SIGMA = 0.05
 """Of a keypoint's OKS, which Label Studio does not tell."""
 UNNAMED = "object"
 """The category of a region that has a text and no label."""
-
-Row = dict[str, Any]
-
-
-@dataclass(slots=True)
-class _Region:
-    """The results of one id: its labels, the geometry's values, the texts, and the picture on which it was drawn."""
-
-    labels: list[str] = field(default_factory=list)
-    value: Row = field(default_factory=dict)
-    texts: list[str] = field(default_factory=list)
-    size: tuple[int, int] | None = None
-    turn: float = 0
-    parent: str | None = None
-    picture: tuple[str, int] = ("", 0)
 
 
 def recognises(root: Path) -> Found | None:
@@ -78,22 +66,26 @@ def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source
     """Read the tasks and list their pictures, which are read one by one as the rows are iterated."""
     items: list[Item] = []
     problems: list[Problem] = []
-    pictures, folders = Pictures(root), [root / folder for folder in (*reader.images, "images", "")]
+    find = partial(Pictures(root).first, folders=[root / folder for folder in (*reader.images, "images", "")])
     names: dict[str, None] = {}
     points: dict[str, dict[str, None]] = {}
     for split, file in files_of(root, reader, filter(_is_export, _files(root))):
-        for location, data, results in _works(file):
+        for location, task in tasks_of(file):
             try:
-                regions = _regions(results)
-                found = _items(root, split, location, data, regions, partial(pictures.first, folders=folders))
+                work = work_of(task)
+                if work is None:
+                    continue
+                data, results = work
+                found = _items(root, split, location, data, regions_of(results), find)
+                if not found:
+                    raise ValueError("no picture among its data")
+                for _, own in found:
+                    _declare(own, names, points)
+                captions = captions_of(results)
             except MALFORMED as error:
-                problems.append(Problem(split, location, f"cannot be read: {error!r}"))
+                problems.append(Problem(split, location, f"cannot be read: {wrong(error)}"))
                 continue
-            if not found:
-                problems.append(Problem(split, location, "no picture among its data"))
-            for item, own in found:
-                _declare(own, names, points)
-                items.append(replace(item, shapes=partial(_shapes, own, points), captions=_captions(results)))
+            items += [replace(item, shapes=partial(_shapes, own, points), captions=captions) for item, own in found]
     schemas = {name: KeypointSchema(tuple(own), (), (SIGMA,) * len(own)) for name, own in points.items()}
     listing = Listing(items, list(names), schemas, problems)
     return source_of(listing, recipe, reader.together, reader.window)
@@ -108,95 +100,11 @@ def _is_export(file: Path) -> bool:
     return file.suffix == ".json" and sum(f'"{mark}"' in head for mark in MARKS) >= 3
 
 
-def _works(file: Path) -> Iterator[tuple[str, Row, list[Row]]]:
-    """The location, the data and the results of each task that somebody has done."""
-    content = read_json(file)
-    tasks = content if isinstance(content, list) else [content]
-    small: dict[object, tuple[str, Row]] = {}
-    for number, task in enumerate(tasks, start=1):
-        if not isinstance(task, dict):
-            raise VilamError(f"{file}: task {number}: expected an object: export the project as JSON or JSON-MIN")
-        location = f"{file}: task {task.get('id', number)}"
-        if "annotations" in task or "completions" in task:
-            if (chosen := _chosen(task.get("annotations", task.get("completions")))) is not None:
-                yield location, _data(task), chosen.get("result") or []
-        elif "result" in task and isinstance(task.get("task"), dict):
-            if _chosen([task]) is not None:
-                yield location, _data(task["task"]), task["result"] or []
-        elif task.get("annotation_id") is not None:
-            key = task.get("id", f"row {number}")
-            if key not in small or str(task.get("created_at")) >= str(small[key][1].get("created_at")):
-                small[key] = location, task
-    for location, task in small.values():
-        yield location, task, list(_results_of_row(task))
-
-
-def _chosen(annotations: Any) -> Row | None:
-    """The annotation that counts; None if nobody has done the task."""
-    listed = [one for one in annotations if isinstance(one, dict)] if isinstance(annotations, list) else []
-    own = [one for one in listed if not (one.get("was_cancelled") or one.get("skipped"))]
-    order = [(bool(one.get("ground_truth")), str(one.get("created_at", "")), number) for number, one in enumerate(own)]
-    return own[max(order)[2]] if own else None
-
-
-def _data(task: Row) -> Row:
-    """The task's data, with the name of the uploaded file, which is a list of tasks if it is no picture's."""
-    data = task.get("data")
-    return dict(data) if isinstance(data, dict) else {}
-
-
-def _results_of_row(row: Row) -> Iterator[Row]:
-    """The regions of JSON-MIN as results of the other export; it keeps no ids."""
-    for key, values in row.items():
-        for value in values if isinstance(values, list) else ():
-            if isinstance(value, dict):
-                sizes = {name: value[name] for name in ("original_width", "original_height") if name in value}
-                yield {"value": value, "from_name": key, **sizes}
-
-
-def _regions(results: Sequence[Row]) -> dict[str, _Region]:
-    """The regions of an annotation by id; results that have no place in the picture are none."""
-    found: dict[str, _Region] = {}
-    for number, result in enumerate(results):
-        value = result.get("value")
-        if not isinstance(value, dict) or not _has_place(value):
-            continue
-        region = found.setdefault(str(result.get("id", f"number {number}")), _Region())
-        labels = [label for key, own in value.items() if key.endswith("labels") for label in own or ()]
-        region.labels += [str(label) for label in labels if label not in region.labels]
-        region.value = {**region.value, **{key: one for key, one in value.items() if not key.endswith("labels")}}
-        region.texts += _texts(result)
-        if result.get("original_width") and result.get("original_height"):
-            region.size = int(result["original_width"]), int(result["original_height"])
-        region.turn = float(result.get("image_rotation") or 0)
-        region.parent = result.get("parentID") or value.get("parentID") or region.parent
-        region.picture = str(result.get("to_name", "")), int(result.get("item_index") or 0)
-    return found
-
-
-def _has_place(value: Row) -> bool:
-    return any(key in value for key in ("rle", "imageDataURL", "points", "vertices", "sequence")) or {"x", "y"} <= set(
-        value
-    )
-
-
-def _texts(result: Row) -> list[str]:
-    """The words of a text field; none of a field for notes, or for what is written on the object."""
-    text = result["value"].get("text")
-    texts = [text] if isinstance(text, str) else text if isinstance(text, list) else []
-    return [one for one in texts if isinstance(one, str) and is_expression(str(result.get("from_name")), one, least=1)]
-
-
-def _captions(results: Sequence[Row]) -> tuple[str, ...]:
-    alone = (one for one in results if one.get("type") == "textarea" and isinstance(one.get("value"), dict))
-    return tuple(text for one in alone if not _has_place(one["value"]) for text in _texts(one))
-
-
 def _items(
-    root: Path, split: str, location: str, data: Row, regions: Mapping[str, _Region], find: Callable[[list[str]], Path]
-) -> list[tuple[Item, list[_Region]]]:
+    root: Path, split: str, location: str, data: Row, regions: Mapping[str, Region], find: Callable[[list[str]], Path]
+) -> list[tuple[Item, list[Region]]]:
     """The pictures of a task with their regions; several if its data name several."""
-    shown = [(key, number, text) for key, own in data.items() for number, text in enumerate(_pictures(own))]
+    shown = [(key, number, text) for key, own in data.items() for number, text in enumerate(pictures_of(own))]
     found = []
     for key, number, text in shown:
         own = {name: one for name, one in regions.items() if len(shown) == 1 or one.picture == (key, number)}
@@ -206,7 +114,7 @@ def _items(
             content, name = partial(base64.b64decode, text.partition(",")[2]), place.rpartition(": ")[2]
             item = Item(content, name, split, place, size=size, whole=WHOLE)
         else:
-            path = find(_names(text))
+            path = find(names_of(text))
             item = Item(path, under(root, path), split, place, size=size, whole=WHOLE)
         found.append((item, _with_keypoints(own)))
     if len(shown) > 1 and sum(len(own) for _, own in found) < sum(one.parent is None for one in regions.values()):
@@ -214,29 +122,7 @@ def _items(
     return found
 
 
-def _pictures(value: object) -> list[str]:
-    """The pictures that a field of a task's data names."""
-    texts = value if isinstance(value, list) else [value]
-    return [text for text in texts if isinstance(text, str) and (INLINE.match(text) or is_image(Path(_names(text)[0])))]
-
-
-def _names(text: str) -> list[str]:
-    """Under which names a picture may lie here: its path without address, and its name before it was uploaded."""
-    try:
-        parts = urlsplit(text)
-        query = parse_qs(parts.query)
-    except ValueError:
-        return [text]
-    if "fileuri" in query:  # a picture of a cloud storage, through Label Studio
-        try:
-            return _names(base64.b64decode(query["fileuri"][0]).decode())
-        except (binascii.Error, UnicodeDecodeError):
-            return [text]
-    path = query["d"][0] if "d" in query else unquote(parts.path if parts.scheme or parts.query else text)
-    return [path, UPLOAD.sub("", PurePosixPath(path.replace("\\", "/")).name), text]
-
-
-def _with_keypoints(regions: Mapping[str, _Region]) -> list[_Region]:
+def _with_keypoints(regions: Mapping[str, Region]) -> list[Region]:
     """The regions, each with the keypoints whose parent it is under ``children`` of its value."""
     for one in regions.values():
         if one.parent in regions and one.parent is not None:
@@ -244,7 +130,7 @@ def _with_keypoints(regions: Mapping[str, _Region]) -> list[_Region]:
     return [one for one in regions.values() if one.parent not in regions]
 
 
-def _declare(regions: Sequence[_Region], names: dict[str, None], points: dict[str, dict[str, None]]) -> None:
+def _declare(regions: Sequence[Region], names: dict[str, None], points: dict[str, dict[str, None]]) -> None:
     """Collect categories and, by category, the names of keypoints, in the order of the files."""
     for region in regions:
         for name in region.labels or ([UNNAMED] if region.texts else []):
@@ -253,7 +139,7 @@ def _declare(regions: Sequence[_Region], names: dict[str, None], points: dict[st
                 points.setdefault(name, {}).update(dict.fromkeys(child.labels))
 
 
-def _shapes(regions: Sequence[_Region], points: Mapping[str, Mapping[str, None]]) -> list[Shape | Problem]:
+def _shapes(regions: Sequence[Region], points: Mapping[str, Mapping[str, None]]) -> list[Shape | Problem]:
     found: list[Shape | Problem] = []
     for number, region in enumerate(regions, start=1):
         labels = region.labels or ([UNNAMED] if region.texts else [])
@@ -264,21 +150,19 @@ def _shapes(regions: Sequence[_Region], points: Mapping[str, Mapping[str, None]]
             try:
                 shape = replace(_shape(region), category=label, expressions=tuple(region.texts), location=location)
                 found.append(replace(shape, keypoints=_keypoints(region, points.get(label, {}))))
-            except KeyError as error:
-                found.append(Problem("", location, f"{error.args[0]} is missing", category=label))
             except MALFORMED as error:
-                found.append(Problem("", location, str(error), category=label))
+                found.append(Problem("", location, wrong(error), category=label))
     return found
 
 
-def _keypoints(region: _Region, names: Mapping[str, None]) -> tuple[Keypoint, ...]:
+def _keypoints(region: Region, names: Mapping[str, None]) -> tuple[Keypoint, ...]:
     children = region.value.get("children", ())
     own = {label: one.value for one in children for label in one.labels}
     places = [own.get(name) for name in names] if children else []
     return tuple((float(one["x"]), float(one["y"]), 2) if one else (0.0, 0.0, 0) for one in places)
 
 
-def _shape(region: _Region) -> Shape:
+def _shape(region: Region) -> Shape:
     """The region's outline or box in per cents of the picture's sides."""
     value = region.value
     if region.turn:
@@ -312,23 +196,23 @@ def _turn(value: Row) -> float:
     return float(value.get("rotation") or 0)
 
 
-def _sides(region: _Region) -> tuple[int, int]:
+def _sides(region: Region) -> tuple[int, int]:
     if region.size is None:
         raise ValueError("original_width and original_height are missing")
     return region.size
 
 
-def _pixels(region: _Region, across: str, down: str) -> Point:
+def _pixels(region: Region, across: str, down: str) -> Point:
     width, height = _sides(region)
     return float(region.value[across]) * width / WHOLE, float(region.value[down]) * height / WHOLE
 
 
-def _of_pixels(region: _Region, ring: Polygon) -> Shape:
+def _of_pixels(region: Region, ring: Polygon) -> Shape:
     width, height = _sides(region)
     return Shape("", polygons=(tuple((x / width * WHOLE, y / height * WHOLE) for x, y in ring),))
 
 
-def _of_mask(region: _Region, mask: Any) -> Shape:
+def _of_mask(region: Region, mask: Any) -> Shape:
     """The outlines of a mask of the whole picture."""
     height, width = mask.shape
     shape = mask_shape("", mask)

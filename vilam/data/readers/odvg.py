@@ -18,7 +18,7 @@ from vilam.data.readers.formats import Format, Found
 from vilam.data.readers.gathering import Draft, Gathering, as_box
 from vilam.data.readers.items import source_of
 from vilam.data.readers.row_files import Row, annotation_files, head_rows, read_rows, recognised, row_files
-from vilam.data.readers.source import MALFORMED, Problem, Source
+from vilam.data.readers.source import Problem, Source
 from vilam.data.recipes import FormatReader, Recipe
 
 PARTS = ("detection", "grounding", "referring")
@@ -42,7 +42,7 @@ def open_odvg(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
             try:
                 draft = gathering.picture(path, split, row.get("filename"), location)
                 draft.size = _size(row)
-            except MALFORMED as error:
+            except (ValueError, OverflowError) as error:
                 gathering.problem(split, location, str(error))
                 continue
             for message in _parts(draft, row, names):

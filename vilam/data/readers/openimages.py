@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vilam.data.kinds import MISSING
-from vilam.data.readers.dividing import NAMES, split_of_folders
+from vilam.data.readers.dividing import split_of_folders, usual
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import files_of, head_of, images_below, stem_path, under
-from vilam.data.readers.source import ALL, MALFORMED, Problem, Source
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
 
@@ -63,18 +63,21 @@ def open_openimages(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     marks: dict[Path, _Marks] = {}
     problems: list[Problem] = []
     splits: dict[Path, str] = {}
-    usual = [path for path in tables if _columns(path) >= BOXES]
-    labels = [path for path in tables if _columns(path) >= LABELS and path not in usual and MACHINE not in path.name]
-    for told, file in [*files_of(root, reader, usual), *((ALL, path) for path in labels)]:
+    boxes = [path for path in tables if _columns(path) >= BOXES]
+    labels = [path for path in tables if _columns(path) >= LABELS and path not in boxes and MACHINE not in path.name]
+    for told, file in [*files_of(root, reader, boxes), *((ALL, path) for path in labels)]:
         split, missing = _split(root, file) if told == ALL else told, set()
         for number, row in enumerate(_rows(file), start=2):
-            picture = _picture(pictures.get(row["ImageID"] or "", []), root, split)
-            if picture is None:
-                missing.add(row["ImageID"])
-                continue
-            splits.setdefault(picture, split)
-            _mark(marks.setdefault(picture, _Marks(f"{file}: image {row['ImageID']}")), row, names, number)
-        if missing and file in usual:
+            try:
+                picture = _picture(pictures.get(row["ImageID"].rpartition("/")[2], []), root, split)
+                if picture is None:
+                    missing.add(row["ImageID"])
+                    continue
+                _mark(marks.setdefault(picture, _Marks(f"{file}: image {row['ImageID']}")), row, names, number)
+                splits.setdefault(picture, split)
+            except MALFORMED as error:
+                problems.append(Problem(split, f"{file}: row {number}", wrong(error)))
+        if missing and file in boxes:
             message = f"{len(missing)} images not found, the first: {min(missing, key=str)}"
             problems.append(Problem(split, str(file), message, MISSING))
     categories = list(dict.fromkeys(name for one in marks.values() for name in sorted(one.marked | one.groups)))
@@ -103,9 +106,10 @@ def _columns(file: Path) -> set[str]:
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            yield from csv.DictReader(lines)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+            heads = [name.strip() for name in next(csv.reader(lines), [])]
+            yield from csv.DictReader(lines, heads)
+    except (OSError, csv.Error) as error:
         raise VilamError(f"{file}: not readable as CSV: {error}: download it again") from None
 
 
@@ -114,22 +118,20 @@ def _class_names(tables: list[Path]) -> dict[str, str]:
     names: dict[str, str] = {}
     for path in tables:
         if head_of(path).startswith(("/m/", "/g/", "/t/", "LabelName,DisplayName")):
-            with path.open(encoding="utf-8-sig", newline="") as lines:
+            with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
                 names.update((row[0], row[1]) for row in csv.reader(lines) if len(row) == 2)
     return names
 
 
 def _split(root: Path, file: Path) -> str:
-    usual = {name: split for split, own in NAMES.items() for name in own}
-    words = file.stem.lower().replace("_", "-").split("-")
-    return next((usual[word] for word in words if word in usual), split_of_folders(under(root, file)))
+    return next(filter(None, map(usual, file.stem.split("-"))), split_of_folders(under(root, file)))
 
 
 def _picture(found: list[Path], root: Path, split: str) -> Path | None:
     """The picture of an id: of several, the one in a folder of its split, such as train, or train_0."""
     if len(found) < 2:
         return next(iter(found), None)
-    own = (path for path in found if split_of_folders(under(root, path).replace("train_", "train/")) == split)
+    own = (path for path in found if split_of_folders(under(root, path)) == split)
     return next(own, found[0])
 
 
@@ -147,7 +149,7 @@ def _mark(marks: _Marks, row: dict[str, str], names: dict[str, str], number: int
         x1, x2, y1, y2 = (float(row[key]) for key in ("XMin", "XMax", "YMin", "YMax"))
         marks.shapes.append(Shape(name, (x1, y1, x2, y2), location=location))
     except MALFORMED as error:
-        marks.shapes.append(Problem("", location, f"box: {error}", category=name))
+        marks.shapes.append(Problem("", location, f"box: {wrong(error)}", category=name))
 
 
 def _unmarked(marks: _Marks, categories: list[str]) -> tuple[str, ...]:

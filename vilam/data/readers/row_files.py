@@ -12,7 +12,7 @@ from typing import Any
 
 from vilam.data.readers.dividing import NAMES
 from vilam.data.readers.formats import LIKELY, Found
-from vilam.data.readers.source import ALL, Problem, read_json
+from vilam.data.readers.source import ALL, Problem, read_json, whole_characters
 from vilam.data.recipes import FormatName, FormatReader
 from vilam.errors import VilamError, one_line
 
@@ -23,6 +23,8 @@ HEAD = 1 << 18
 FEW = 50
 """Files of a folder, and rows of a file, that tell its format, at most."""
 PATTERNS = ("*.json", "*.jsonl", "*/*.json", "*/*.jsonl", "*/*/*.json", "*/*/*.jsonl")
+HALF = "\\ud"
+"""How JSON begins one half of a character that takes two."""
 WORD = re.compile(r"[a-z]+")
 
 
@@ -54,7 +56,10 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row | Problem]]:
     if path.suffix == ".jsonl" or _is_lines(path):
         yield from _lines(path)
         return
-    content = read_json(path)
+    try:
+        content = _whole_characters(read_json(path))
+    except RecursionError:
+        raise VilamError(f"{path}: lists in lists too deep to be read: check prepare.root") from None
     for number, row in enumerate(content if isinstance(content, list) else [content], start=1):
         location = f"{path}, row {number}"
         yield location, row if isinstance(row, dict) else Problem("", location, "expected an object with names")
@@ -81,9 +86,21 @@ def _lines(path: Path) -> Iterator[tuple[str, Row | Problem]]:
 def _line(line: str, location: str) -> tuple[str, Row | Problem]:
     try:
         row = json.loads(line)
+        row = _whole_characters(row) if HALF in line.lower() else row
     except (ValueError, RecursionError) as error:
         return location, Problem("", location, f"not JSON: {one_line(error)}")
     return location, row if isinstance(row, dict) else Problem("", location, "expected an object with names")
+
+
+def _whole_characters(content: Any) -> Any:
+    """The same with `whole_characters` in all texts."""
+    if isinstance(content, str):
+        return whole_characters(content)
+    if isinstance(content, list):
+        return [_whole_characters(one) for one in content]
+    if isinstance(content, dict):
+        return {_whole_characters(key): _whole_characters(value) for key, value in content.items()}
+    return content
 
 
 def split_of_file(path: Path) -> str:

@@ -12,16 +12,15 @@ from typing import Any
 
 from vilam.data.records import ImageRecord, KeypointSchema
 from vilam.draws import bucket
-from vilam.errors import VilamError
+from vilam.errors import VilamError, one_line
 
 ALL, TRAIN_AND_VAL = "all", "train+val"
 PARTS = {ALL: ("val", "test", *("train",) * 8), TRAIN_AND_VAL: ("val", *("train",) * 9)}
 """Names, in recipes, of images that are not divided into splits yet, and the split of each tenth of them."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """In lower case."""
-
-MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
-"""What reading another tool's annotation raises if its values are of another kind than expected."""
+MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What is raised by values of another form than expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +95,11 @@ def read_json(path: Path) -> Any:
         raise VilamError(f"{path}: not readable as JSON: {error}") from None
 
 
+def wrong(error: BaseException) -> str:
+    """What is wrong with a row that raised one of `MALFORMED`, on one line."""
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else one_line(error)
+
+
 def find_image(folders: tuple[Path, ...], name: str) -> Path | None:
     """The path of the first file of that name in the folders; None if there is none."""
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
@@ -136,4 +140,9 @@ def need_files_beside(root: Path, files: Iterable[tuple[Path, str]], what: str) 
 
 def tidy(text: str) -> str:
     """An expression or caption on one line; square brackets, which mark coordinates, become round ones."""
-    return " ".join(text.replace("[", "(").replace("]", ")").split())
+    return " ".join(whole_characters(text).replace("[", "(").replace("]", ")").split())
+
+
+def whole_characters(text: str) -> str:
+    """The text with a question mark for each half of a character, which JSON can name and no file can hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -15,16 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vilam.data.readers.dividing import NAMES, split_of_folders
+from vilam.data.readers.dividing import split_of_folders, usual
 from vilam.data.readers.figures import mask_shape, png_to_mask
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import head_of, is_image, under
-from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json, wrong
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema, Point
-from vilam.errors import VilamError, one_line
+from vilam.errors import VilamError
 
 SIGMA = 0.05
 """Of a keypoint's OKS, which Supervisely does not tell."""
@@ -63,7 +63,7 @@ def open_supervisely(root: Path, recipe: Recipe, reader: FormatReader) -> Source
         except VilamError as error:
             problems.append(Problem(ALL, str(file), str(error).removeprefix(f"{file}: ")))
         except MALFORMED as error:
-            problems.append(Problem(ALL, str(file), f"cannot be read: {error!r}"))
+            problems.append(Problem(ALL, str(file), f"cannot be read: {wrong(error)}"))
     return source_of(Listing(items, classes, keypoints, problems), recipe, reader.together, reader.window)
 
 
@@ -101,10 +101,9 @@ def _item(project: Path, file: Path, nodes: Nodes) -> Item:
     sides = (int(size["width"]), int(size["height"])) if size else None
     rows = list(content.get("objects") or ())
     tags = [str(tag.get("name", "")).lower() for tag in content.get("tags") or () if isinstance(tag, dict)]
-    usual = {name: split for split, names in NAMES.items() for name in names}
     split = split_of_folders(under(project, path))
     if split == ALL:
-        split = next((usual[tag] for tag in tags if tag in usual), ALL)
+        split = next(filter(None, map(usual, tags)), ALL)
     return Item(path, under(project, path), split, str(file), partial(_shapes, rows, nodes), size=sides)
 
 
@@ -118,8 +117,7 @@ def _shapes(rows: Sequence[Row], nodes: Nodes) -> list[Shape | Problem]:
             shape = _shape(row, name, nodes.get(name, {}))
             found.append(replace(shape, category=name, expressions=texts, location=location))
         except MALFORMED as error:
-            message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
-            found.append(Problem("", location, message, category=name))
+            found.append(Problem("", location, wrong(error), category=name))
     return found
 
 

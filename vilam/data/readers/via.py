@@ -23,10 +23,10 @@ from vilam.data.readers.figures import ellipse
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
-from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json, wrong
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
-from vilam.errors import VilamError, one_line
+from vilam.errors import VilamError
 
 logger = logging.getLogger(__name__)
 
@@ -148,8 +148,8 @@ def _category_key(regions: Sequence[Mapping[str, str]], options: Iterable[str]) 
             if value:
                 values.setdefault(name, Counter())[value] += 1
     called = {name.lower().replace(" ", "_"): name for name in reversed(values)}
-    usual = next((called[name] for name in CLASSES if name in called), None)
-    chosen = usual or next((name for name in options if name in values), None)
+    known = next((called[name] for name in CLASSES if name in called), None)
+    chosen = known or next((name for name in options if name in values), None)
     return chosen or max(values, key=lambda name: (values[name].total(), -len(values[name])), default="")
 
 
@@ -171,8 +171,7 @@ def _each(regions: Sequence[Row], key: str) -> Iterator[Shape | Problem]:
                 raise ValueError(f"a region without {key or 'attributes'}")
             yield _shape(region["shape_attributes"], name, tuple(texts), location)
         except MALFORMED as error:
-            message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
-            yield Problem("", location, message, category=name)
+            yield Problem("", location, wrong(error), category=name)
 
 
 def _shape(values: Row, name: str, texts: tuple[str, ...], location: str) -> Shape:

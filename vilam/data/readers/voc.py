@@ -10,25 +10,20 @@ Studio, Datumaro and CVAT count from 0; so does a set in which a side is 0. Whic
 from __future__ import annotations
 
 import logging
-import math
-import os
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vilam.data.kinds import MISSING, UNREADABLE
+from vilam.data.kinds import MISSING
 from vilam.data.readers.dividing import split_of_folders
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, is_image, under
 from vilam.data.readers.source import ALL, Problem, Source
+from vilam.data.readers.voc_files import VocFile, VocObject, head_of, read_voc, xml_files
 from vilam.data.readers.voc_lists import LISTS, read_lists
 from vilam.data.recipes import Recipe, VocReader
-from vilam.data.records import Polygon
-from vilam.errors import VilamError, one_line
-from vilam.geometry.boxes import Box
+from vilam.errors import VilamError
 
 logger = logging.getLogger(__name__)
 
@@ -38,37 +33,14 @@ PICTURES = ("jpegimages", "images", "image", "imgs", "img", "pictures", "photos"
 """Usual names of the folder of the pictures, the most usual first."""
 NO_PICTURES = ("seg", "mask", "label", "annotation", "imagesets")
 """What the name of a folder that holds no photographs contains."""
-SIDES = ("xmin", "ymin", "xmax", "ymax")
 ENOUGH = 3
 """Boxes from which their numbers tell something."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
-    """An object with its corners as the file counts them; ``fault``: why it has none."""
-
-    category: str
-    location: str
-    corners: Box | None
-    ring: Polygon = ()
-    fault: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Annotation:
-    """An XML file. picture: the names it gives its picture. from_zero: whether a tool wrote it that counts from 0."""
-
-    path: Path
-    pictures: tuple[str, ...]
-    size: tuple[int, int] | None
-    objects: tuple[_Object, ...]
-    from_zero: bool
-
-
 def recognises(root: Path) -> Found | None:
     """XML files whose root is ``annotation`` in a folder or below it."""
-    for number, path in enumerate(_xml_files(root) if root.is_dir() else ()):
-        head = _head(path)
+    for number, path in enumerate(xml_files(root) if root.is_dir() else ()):
+        head = head_of(path)
         if b"<annotation>" in head or b"<annotation " in head:
             title = "Roboflow Pascal VOC" if b"roboflow" in head else "Pascal VOC"
             return Found(title, VocReader(kind="voc"), root, CLEAR)
@@ -83,7 +55,7 @@ def open_voc(root: Path, recipe: Recipe) -> Source:
     Raises VilamError if there are none, or if the boxes are shares of the picture.
     """
     problems: list[Problem] = []
-    files = [one for path in _xml_files(root) if (one := _read(path, problems))]
+    files = [one for path in xml_files(root) if (one := read_voc(path, problems))]
     if not files:
         first = f" ({problems[0].location}: {problems[0].message})" if problems else ""
         raise VilamError(f"{root}: no XML file of Pascal VOC in it{first}: check prepare.root")
@@ -106,103 +78,15 @@ def open_voc(root: Path, recipe: Recipe) -> Source:
     return source_of(Listing(items, sorted(names), problems=problems), recipe)
 
 
-def _xml_files(root: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(root):
-        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
-        yield from (Path(parent, name) for name in sorted(names) if name.endswith(".xml") and not name.startswith("."))
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(1000)
-    except OSError:
-        return b""
-
-
-def _read(path: Path, problems: list[Problem]) -> _Annotation | None:
-    """The content of an XML file; None if it is none of VOC, or a problem."""
-    try:
-        content = path.read_bytes()
-        if b"<!DOCTYPE" in content.replace(b"\0", b"") or b"<!ENTITY" in content.replace(b"\0", b""):
-            raise ValueError("it has a DOCTYPE, which VOC has not")
-        root = ET.fromstring(content)
-    except (OSError, ET.ParseError, ValueError, LookupError, RecursionError) as error:
-        problems.append(Problem("", str(path), f"cannot be read: {one_line(error)}", UNREADABLE))
-        return None
-    if root.tag != "annotation":
-        return None
-    objects = tuple(_object(element, f"object {number}") for number, element in enumerate(root.iter("object"), start=1))
-    names = (root.findtext("filename") or "", root.findtext("path") or "")
-    tool = root.findtext("owner/name") == "Label Studio" or (
-        root.findtext("source/annotation") == root.findtext("source/image") == "Unknown"
-    )
-    return _Annotation(path, tuple(filter(None, map(str.strip, names))), _size(root), objects, tool)
-
-
-def _size(root: ET.Element) -> tuple[int, int] | None:
-    """Width and height that a file tells; None if it does not."""
-    try:
-        width, height = (int(float(_text(root, f"size/{side}"))) for side in ("width", "height"))
-    except (ValueError, OverflowError):
-        return None
-    return (width, height) if width > 0 and height > 0 else None
-
-
-def _object(element: ET.Element, location: str) -> _Object:
-    name = (element.findtext("name") or "").strip()
-    if not name:
-        return _Object("", location, None, fault="no name")
-    try:
-        ring = _ring(element)
-        if element.find("bndbox") is None and ring:
-            return _Object(name, location, None, ring)
-        x1, y1, x2, y2 = (float(_text(element, f"bndbox/{side}")) for side in SIDES)
-        if x1 == x2 or y1 == y2:
-            raise ValueError(f"box of no area: {x1:g} {y1:g} {x2:g} {y2:g}")
-    except ValueError as error:
-        return _Object(name, location, None, fault=one_line(error))
-    return _Object(name, location, (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), ring)
-
-
-def _ring(element: ET.Element) -> Polygon:
-    """The points of an object's outline: x1, y1, x2, ... (Roboflow), pt (LabelMe), or a turned box (roLabelImg)."""
-    if (turned := element.find("robndbox")) is not None:
-        return _turned_box(*(float(_text(turned, value)) for value in ("cx", "cy", "w", "h", "angle")))
-    polygon = element.find("polygon")
-    if polygon is None:
-        return ()
-    points = [(float(_text(point, "x")), float(_text(point, "y"))) for point in polygon.iter("pt")]
-    number = 1
-    while not polygon.findall("pt") and polygon.find(f"x{number}") is not None:
-        points.append((float(_text(polygon, f"x{number}")), float(_text(polygon, f"y{number}"))))
-        number += 1
-    return tuple(points)
-
-
-def _turned_box(cx: float, cy: float, width: float, height: float, angle: float) -> Polygon:
-    """The corners of a box that is turned clockwise about its centre, by an angle in radians."""
-    cos, sin = math.cos(angle), math.sin(angle)
-    corners = [(sx * width / 2, sy * height / 2) for sx, sy in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
-    return tuple((cx + x * cos - y * sin, cy + x * sin + y * cos) for x, y in corners)
-
-
-def _text(element: ET.Element, path: str) -> str:
-    text = element.findtext(path)
-    if not text or not text.strip():
-        raise ValueError(f"no {path}")
-    return text.strip()
-
-
 def _annotations_folder(root: Path, path: Path) -> Path:
     """The folder of a file's set in which its path begins: Annotations, or the one in which it lies."""
     found = next((one for one in path.parents if one.name.lower().startswith("annotation")), path.parent)
     return found if found.is_relative_to(root) else path.parent
 
 
-def _by_set(root: Path, files: Sequence[_Annotation]) -> Iterator[tuple[Path, list[_Annotation]]]:
+def _by_set(root: Path, files: Sequence[VocFile]) -> Iterator[tuple[Path, list[VocFile]]]:
     """The files of each set: of each folder with Annotations, and of all other folders together."""
-    sets: dict[Path, list[_Annotation]] = {}
+    sets: dict[Path, list[VocFile]] = {}
     for one in files:
         folder = _annotations_folder(root, one.path)
         sets.setdefault(folder if folder.name.lower().startswith("annotation") else root, []).append(one)
@@ -234,7 +118,7 @@ class _Pictures:
         self._root, self._anywhere = root, Pictures(root)
         self._stems: dict[Path, dict[str, list[Path]]] = {}
 
-    def find(self, one: _Annotation) -> Path | None:
+    def find(self, one: VocFile) -> Path | None:
         """The picture with the stem of a file, in the folder of its set or beside it; else the one that it names."""
         folders = list(self._folders(one.path))
         named = [Path(name.replace("\\", "/")).name for name in one.pictures]
@@ -269,7 +153,7 @@ class _Pictures:
         return self._stems[folder]
 
 
-def _counts_from_zero(folder: Path, files: Sequence[_Annotation]) -> bool:
+def _counts_from_zero(folder: Path, files: Sequence[VocFile]) -> bool:
     """Whether the pixels of a set are counted from 0; raises VilamError if its boxes are shares of the picture."""
     boxes = [each.corners for one in files for each in one.objects if each.corners]
     if len(boxes) >= ENOUGH and all(max(box) <= 1 for box in boxes):
@@ -279,7 +163,7 @@ def _counts_from_zero(folder: Path, files: Sequence[_Annotation]) -> bool:
     return from_zero
 
 
-def _shapes(objects: Sequence[_Object], from_zero: bool) -> list[Shape | Problem]:
+def _shapes(objects: Sequence[VocObject], from_zero: bool) -> list[Shape | Problem]:
     """The objects in pixels, counted from 0, without the last pixel."""
     first = 0.0 if from_zero else 1.0
     found: list[Shape | Problem] = []

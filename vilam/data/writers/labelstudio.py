@@ -41,10 +41,11 @@ def write_labelstudio(card: DatasetCard, records: Records, folder: Path) -> None
     for split in card.splits:
         with (folder / f"{split}.json").open("w", encoding="utf-8") as file:
             separator = "["
-            for record, name in write_pictures(records(split), folder, split):
+            for number, (record, name) in enumerate(write_pictures(records(split), folder, split), start=1):
                 data = {"image": f"{LOCAL}{IMAGES}/{name}", "split": split}
                 results = [one for region in record.regions for one in _results(region, record)]
-                task = {"data": data, "annotations": [{"result": results, "was_cancelled": False}]}
+                done = {"annotations": [{"result": results, "was_cancelled": False}], "total_annotations": 1}
+                task = {"inner_id": number, "data": data, **done}
                 file.write(f"{separator}\n{json.dumps(task, ensure_ascii=False)}")
                 separator = ","
             file.write("\n]\n")
