@@ -160,7 +160,9 @@ def test_a_bad_row_is_a_problem(tmp_path: Path, objects: Any, message: str) -> N
 
 def test_a_broken_file_is_one_line(tmp_path: Path) -> None:
     root = write(tmp_path, row())
-    assert find_recipe("auto", root, PROJECT)[0].title == "Hugging Face ImageFolder"
+    for path in (root, root / "metadata.jsonl"):
+        recipe, folder = find_recipe("auto", path, PROJECT)
+        assert (recipe.title, folder) == ("Hugging Face ImageFolder", root)
     with (root / "metadata.jsonl").open("a") as file:
         file.write("{\n")
     with pytest.raises(VilamError, match=r"metadata\.jsonl: cannot be read") as error:

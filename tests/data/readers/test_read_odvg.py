@@ -127,3 +127,22 @@ def test_a_folder_without_rows_is_one_line(tmp_path: Path) -> None:
         read(ODVG, tmp_path)
     with pytest.raises(VilamError, match=r"no file rows.jsonl: check reader.files"):
         read({**ODVG, "files": {"train": "rows.jsonl"}}, tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json"])
+def test_half_a_character_becomes_a_question_mark(tmp_path: Path, suffix: str) -> None:
+    one = {"bbox": [1, 1, 9, 9], "label": 0, "category": "fox\ud800"}
+    root = write(tmp_path, {"filename": "a.jpg", **detection(one)}, file=f"rows.{suffix}")
+    (record,), _ = read(ODVG, root)
+    assert record.regions[0].category == "fox?"
+
+
+@pytest.mark.parametrize("depth", [600, 100_000])
+def test_deep_nesting_is_one_line(tmp_path: Path, depth: int) -> None:
+    row = {"filename": "a.jpg", **detection({"bbox": [1, 1, 9, 9], "label": 0, "category": "fox"})}
+    (tmp_path / "rows.json").write_text(f"[{json.dumps(row)}, {'[' * depth}{']' * depth}]")
+    write_image(tmp_path / "a.jpg")
+    try:
+        assert len(read(ODVG, tmp_path)[0]) == 1
+    except VilamError as error:
+        assert "\n" not in str(error)

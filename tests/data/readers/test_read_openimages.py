@@ -75,6 +75,8 @@ def test_rows_of_pictures_that_are_elsewhere_are_one_problem(tmp_path: Path) -> 
 
 def test_the_folder_is_recognised(tmp_path: Path) -> None:
     write_image(tmp_path / "aa.png")
-    assert find_recipe("auto", write(tmp_path, row()), PROJECT)[0].title == "Open Images"
+    for path in (write(tmp_path, row()), tmp_path / "train-annotations-bbox.csv"):
+        recipe, folder = find_recipe("auto", path, PROJECT)
+        assert (recipe.title, folder) == ("Open Images", tmp_path)
     with pytest.raises(VilamError, match="no annotation file"):
         opened(READER, tmp_path / "train")

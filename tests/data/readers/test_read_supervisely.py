@@ -128,7 +128,7 @@ def test_a_broken_file_loses_nothing_else(tmp_path: Path) -> None:
 
 def test_a_project_is_recognised_from_above_too(tmp_path: Path) -> None:
     root = write(tmp_path / "project")
-    for path in (root, tmp_path):
+    for path in (root, tmp_path, root / "meta.json"):
         recipe, folder = find_recipe("auto", path, PROJECT)
         assert (recipe.title, folder) == ("Supervisely", root)
     (root / "meta.json").write_text('{"classes": [3]}')

@@ -38,7 +38,7 @@ from vilam.data.readers.huggingface_files import (
     rows,
 )
 from vilam.data.readers.items import Item, Listing, Shape, source_of
-from vilam.data.readers.paths import Pictures, files_of, under
+from vilam.data.readers.paths import Pictures, files_of, literal, under
 from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
@@ -64,13 +64,16 @@ class _Object:
 
 
 def recognises(root: Path) -> Found | None:
-    """A metadata file, or a Parquet file, whose rows have boxes, in a folder or up to two below it."""
-    own = next(filter(has_boxes, files(root)), None) if root.is_dir() else None
+    """A metadata or Parquet file whose rows have boxes, in a folder or up to two below it, or such a file itself."""
+    is_own = root.is_file() and (root.name in METADATA or root.suffix == ".parquet")
+    own = next(filter(has_boxes, [root] if is_own else files(root)), None)
     if own is None:
         return None
+    named = {ALL: literal(root.name)} if is_own else None
+    folder = root.parent if is_own else root
     if own.name in METADATA:
-        return Found("Hugging Face ImageFolder", FormatReader(kind="huggingface"), root, CLEAR)
-    return Found("Hugging Face Parquet", FormatReader(kind="huggingface"), root, LIKELY)
+        return Found("Hugging Face ImageFolder", FormatReader(kind="huggingface", files=named), folder, CLEAR)
+    return Found("Hugging Face Parquet", FormatReader(kind="huggingface", files=named), folder, LIKELY)
 
 
 def open_huggingface(root: Path, recipe: Recipe, reader: FormatReader) -> Source:

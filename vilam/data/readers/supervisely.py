@@ -38,8 +38,8 @@ Nodes = Mapping[str, Mapping[str, str]]
 
 
 def recognises(root: Path) -> Found | None:
-    """A meta.json with classes, in a folder or one below it, and folders ann beside img."""
-    project = _project(root) if root.is_dir() else None
+    """A meta.json with classes, in a folder or one below it, or itself, and folders ann beside img."""
+    project = _project(root.parent if root.name == "meta.json" else root)
     if project is None or not _files(project):
         return None
     return Found("Supervisely", FormatReader(kind="supervisely"), project, CLEAR)
