@@ -1,7 +1,7 @@
 # vilam: `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup small repro test check ui serve lock clean
+.PHONY: help setup small repro test fuzz check ui serve lock clean
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -38,6 +38,9 @@ repro: setup  ## run the whole pipeline: data, both phases of training, evaluati
 
 test: setup  ## run the tests
 	pytest -q
+
+fuzz: setup  ## read 20,000 damaged data sets of all formats
+	VILAM_FUZZ=20000 pytest -q tests/data/readers/test_fuzz.py
 
 check: setup  ## check lint, format, strict types and the arrows between the rooms
 	ruff check

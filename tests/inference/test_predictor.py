@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vilam import cli
 from vilam.commands import predict as command
@@ -117,6 +117,20 @@ def test_a_picture_of_16_bits_is_shown_by_the_window_of_the_training_data(folder
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
 def test_images_of_any_mode_are_accepted(predictor, image, mode):
     assert predictor.locate(image.convert(mode), "it").box_xyxy
+
+
+@pytest.mark.parametrize("tag", range(2, 9))
+def test_pictures_are_turned_as_their_tag_says(predictor, image, tag, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    image.save(tmp_path / "phone.png", exif=exif)
+    with Image.open(tmp_path / "phone.png") as tagged:
+        upright = ImageOps.exif_transpose(tagged)
+        assert tag < 5 or upright.size == (64, 96)
+        for task in ("locate", "presence"):
+            assert getattr(predictor, task)(tagged, "the circle") == getattr(predictor, task)(upright, "the circle")
+        lower = (1, 1, upright.width, upright.height)  # reaches beyond the stored pixels
+        assert predictor.classify(tagged, lower) == predictor.classify(upright, lower)
 
 
 def test_final_punctuation_and_extra_spaces_are_ignored(predictor, image):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -110,3 +112,31 @@ def test_any_text_is_read(text: str, is_question: bool) -> None:
 
 def test_deep_nesting_is_no_box() -> None:
     assert said("Where is it?", '{"bbox": ' + "[" * 100_000) == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<ref>",
+        "<ref>a",
+        '"',
+        "“a",
+        "object ",
+        "(1,2)" + " " * 99,
+        "```" + " " * 99,
+        "[1,",
+        "[ ",
+        "<loc_1>a",
+        "where is ",
+    ],
+)
+def test_long_texts_take_no_time(part: str) -> None:
+    from vilam.data.readers.florence2 import _named_boxes
+
+    text = part * (100_000 // len(part))
+    start = time.perf_counter()
+    said(text, text)
+    said(text, f'"bbox" {text}')
+    with suppress(ValueError):
+        list(_named_boxes(text + "a" * 100_000))
+    assert time.perf_counter() - start < 10

@@ -21,7 +21,7 @@ FOREIGN = {
     "broken.json": b'{"images": [',
     "binary.json": bytes(range(256)),
     "text.jsonl": b"hello\n{}\n[]\n",
-    "a.xml": b"<annotation>",
+    "a.xml": b"<note>",
     "entities.xml": b'<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>',
     "data.yaml": b"- 1\n- 2\n",
     "table.csv": b"a,b\n1\n",

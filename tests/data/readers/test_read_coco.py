@@ -366,6 +366,7 @@ def test_what_two_ids_leave_open_is_told(tmp_path: Path) -> None:
     _file(tmp_path / "x.json", rows, [_cell(1), _cell(2), _cell(2, category_id=2)], categories=categories)
     (record,), problems = read(AUTO, tmp_path)
     assert record.image_id == "b" and [region.category for region in record.regions] == ["cell"]
+    assert record.unmarked == ("bead", "dust")
     assert problems == [
         "x.json: image 1: c.png and a.png have the same id: whose annotations are they?",
         "x.json: image 2, annotation 2: category id 2 is bead and dust",

@@ -130,9 +130,11 @@ class _Gathered:
                 self.categories[name] = row
         self.roots |= _roots(content)
         pictures = dict(self._pictures(file, content, names))
-        samples = [one for row in content.annotations if (one := self._annotation(file, row, names, pictures))][
-            :SAMPLED
-        ]
+        samples: list[Sample] = []
+        for row in content.annotations:
+            picture = self._annotation(file, row, names, pictures)
+            if picture and len(samples) < SAMPLED and (sample := sample_of(row, picture.size)):
+                samples.append(sample)
         self.samples += samples if len(samples) < SAMPLED else []
         _check(str(file.path), samples)
 
@@ -177,8 +179,8 @@ class _Gathered:
 
     def _annotation(
         self, file: CocoFile, row: Row, names: Mapping[str, set[str]], pictures: Mapping[str, Picture | None]
-    ) -> Sample | None:
-        """Give an annotation to its picture; its numbers if they are a box."""
+    ) -> Picture | None:
+        """Give an annotation to its picture; returns the picture if it is one object of it, and new."""
         key, location = key_of(row["image_id"]), f"annotation {row.get('id')}"
         picture = pictures.get(key) or (self.ids.get((file.split, key)) if not pictures else None)
         if picture is None:
@@ -196,9 +198,10 @@ class _Gathered:
             number = row.get("category_id")
             told = f"category id {number} is {' and '.join(sorted(own))}" if own else f"unknown category id {number}"
             picture.problems.append(Problem("", location, told))
+            picture.partly |= own
             return None
         picture.objects.append((next(iter(own)), row, file))
-        return None if is_crowd(row) else sample_of(row, picture.size)
+        return None if is_crowd(row) else picture
 
     def listing(self) -> Listing:
         """All pictures; raises VilamError if there are none, or no objects."""
@@ -210,7 +213,8 @@ class _Gathered:
         used = {name for picture in self.pictures.values() for name, _, _ in picture.objects}
         if not self.categories and any(picture.captions for picture in self.pictures.values()):
             raise VilamError(f"{self.root}: captions alone, no objects: put instances_*.json beside them")
-        _check(str(self.root), self.samples)
+        if len(self.files) > 1:
+            _check(str(self.root), self.samples)
         categories = [name for name in self.categories if name in used or name not in self.roots]
         pictures = _without_doubles(self.pictures)
         held_out = {picture.split for picture in pictures} - {ALL, "train"}

@@ -17,18 +17,18 @@ from vilam.geometry.boxes import Box
 
 _N = r"\s*(-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)\s*"
 _FOUR = rf"{_N},{_N},{_N},{_N}"
-BOX = re.compile(rf"\({_N},{_N}\)\s*,?\s*\({_N},{_N}\)|(?<=[\[;]){_FOUR}(?=[\];])|\{{<{_N}><{_N}><{_N}><{_N}>\}}")
-REF = re.compile(r"<ref>(.*?)</ref>|<\|object_ref_start\|>(.*?)<\|object_ref_end\|>|<p>(.*?)</p>", re.DOTALL)
+BOX = re.compile(rf"\({_N},{_N}\)(?:\s*,)?\s*\({_N},{_N}\)|(?<=[\[;]){_FOUR}(?=[\];])|\{{<{_N}><{_N}><{_N}><{_N}>\}}")
+REF = re.compile(r"<ref>([^<]*)</ref>|<\|object_ref_start\|>([^<]*)<\|object_ref_end\|>|<p>([^<]*)</p>")
 MARK = re.compile(r"</?(?:ref|box|p|img|image|image-\d+|s)>|<\|[a-z_]+\|>|Picture \d+:\s*<img>[^<]*</img>", re.DOTALL)
-FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+FENCE = re.compile(r"```(?:json)?(.*?)```", re.DOTALL)
 BOX_KEYS, LABEL_KEYS = (
     ("bbox_2d", "bbox"),
     ("label", "text_content", "description", "caption", "category", "name", "ref"),
 )
 
-QUOTED = re.compile(r"[\"“]([^\"”]{2,})[\"”]")
+QUOTED = re.compile(r"[\"“]([^\"“”]{2,})[\"”]")
 AFTER_COLON = re.compile(
-    r"\b(?:sentence|phrase|expression|description|object|text)\b[^:.]*:\s*(.+)$", re.IGNORECASE | re.DOTALL
+    r"\b(?:sentence|phrase|expression|description|object|text)\b[^:.]{0,60}:\s*(.+)$", re.IGNORECASE | re.DOTALL
 )
 ASKED = re.compile(
     r"^(?:(?:please|can you|could you|kindly|help me|i want to)\s+)*"

@@ -28,7 +28,7 @@ from vilam.geometry.boxes import Box
 
 WHOLE = 1000
 TASK = re.compile(r"^\s*<([A-Z_]+)>(.*)$", re.DOTALL)
-FOUND = re.compile(r"([^<]*)((?:<loc_\d+>)+)")
+RUN = re.compile(r"((?:<loc_\d+>)+)")
 NUMBER = re.compile(r"<loc_(\d+)>")
 MARKS = re.compile(r"</?(?:s|pad|poly|od|eos)>")
 DETECTION = ("OD", "OPEN_VOCABULARY_DETECTION")
@@ -99,12 +99,10 @@ def _add(draft: Draft, task: str, words: str, answer: str) -> None:
 
 def _named_boxes(answer: str) -> Iterator[tuple[str, list[Box]]]:
     """Boxes with the name before them, or with the one behind them if the answer begins with a box."""
-    found = [(name.strip(), tokens) for name, tokens in FOUND.findall(answer)]
-    rest = FOUND.sub("", answer).strip()
-    names = [name for name, _ in found]
-    if found and not names[0] and rest:
-        names = [*names[1:], rest]
-    for name, (_, tokens) in zip(names, found, strict=True):
+    parts = RUN.split(answer)  # texts and runs of tokens in turns
+    names = [text.strip() for text in parts[::2]]
+    first = 1 if not names[0] and names[-1] else 0
+    for name, tokens in zip(names[first:], parts[1::2], strict=False):
         yield name, _boxes(tokens)
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from vilam.data.readers.paths import head_of
+from vilam.data.readers.source import MALFORMED
 from vilam.errors import VilamError, one_line
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -129,8 +130,7 @@ def class_names(root: Path, own: Iterable[Path]) -> list[str]:
 def _features(root: Path, own: Iterable[Path]) -> Iterator[Any]:
     for file in dict.fromkeys(own):
         if file.suffix == ".parquet":
-            told = (pq.read_schema(file).metadata or {}).get(b"huggingface", b"{}")
-            yield json.loads(told).get("info", {}).get("features", {})
+            yield _features_of_schema(file)
     for path in (path for depth in DEPTHS[:2] for name in NAMES_IN for path in sorted(root.glob(depth + name))):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
@@ -138,6 +138,14 @@ def _features(root: Path, own: Iterable[Path]) -> Iterator[Any]:
             yield json.loads(text) if path.suffix == ".json" else yaml.safe_load(front[1]) if front else {}
         except (OSError, ValueError, RecursionError, yaml.YAMLError):
             continue
+
+
+def _features_of_schema(file: Path) -> Any:
+    told = (pq.read_schema(file).metadata or {}).get(b"huggingface", b"{}")
+    try:
+        return json.loads(told).get("info", {}).get("features", {})
+    except MALFORMED:
+        return {}
 
 
 def _named(features: Any, names: Sequence[str]) -> Any:

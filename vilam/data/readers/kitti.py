@@ -8,7 +8,7 @@ no part of the set. ImageSets/*.txt divides the set where it is there, else fold
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -43,11 +43,14 @@ def open_kitti(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     """Read the labels; the pictures are read one by one as the rows are iterated."""
     names: dict[str, None] = {}
     found = []
+    listed = _listed(root)
     for labels, images in _folders(root):
         pictures = {stem_path(image, ""): image for image in sorted(images.rglob("*")) if is_image(image)}
         for file in sorted(labels.rglob("*.txt")):
             stem = images / file.relative_to(labels).with_suffix("")
-            found.append((file, pictures.get(stem, stem.with_suffix(".png")), _split(root, labels, stem.name)))
+            found.append(
+                (file, pictures.get(stem, stem.with_suffix(".png")), _split(root, labels.parent, stem.name, listed))
+            )
             names.update((line.split()[0], None) for line in _lines(file) if _is_kitti(line))
     categories = [name for name in names if name.lower() != DONT_CARE]
     items = [
@@ -59,11 +62,12 @@ def open_kitti(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
 
 def _folders(root: Path) -> list[tuple[Path, Path]]:
     """Folders of labels with their folders of pictures, in the root or one below it."""
-    if not root.is_dir():
-        return []
-    places = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
-    pairs = [(place / labels, place / images) for place in places for labels, images in FOLDERS.items()]
+    pairs = [(place / labels, place / images) for place in _places(root) for labels, images in FOLDERS.items()]
     return [(labels, images) for labels, images in pairs if labels.is_dir() and images.is_dir()]
+
+
+def _places(root: Path) -> list[Path]:
+    return [root, *sorted(path for path in root.iterdir() if path.is_dir())] if root.is_dir() else []
 
 
 def _lines(file: Path) -> Iterable[str]:
@@ -86,13 +90,15 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _split(root: Path, labels: Path, stem: str) -> str:
-    place = labels.parent
-    for split in LISTS:
-        for listed in (root / "ImageSets" / f"{split}.txt", place / "ImageSets" / f"{split}.txt"):
-            if listed.is_file() and stem in set(lines_of(listed)):
-                return split
-    return ALL if place == root else usual(place.name) or ALL
+def _listed(root: Path) -> dict[tuple[Path, str], str]:
+    """The split of each picture that a list names, by the list's folder and the picture's name without suffix."""
+    lists = [(place / "ImageSets" / f"{split}.txt", split) for place in _places(root) for split in LISTS]
+    return {(file.parent.parent, stem): split for file, split in lists if file.is_file() for stem in lines_of(file)}
+
+
+def _split(root: Path, place: Path, stem: str, listed: Mapping[tuple[Path, str], str]) -> str:
+    own = listed.get((place, stem)) or listed.get((root, stem))
+    return own or (usual(place.name) if place != root else None) or ALL
 
 
 def _unmarked(file: Path, categories: list[str]) -> tuple[str, ...]:

@@ -176,8 +176,8 @@ def _add(chat: _Chat, as_categories: bool) -> None:
             raise ValueError("boxes of another bbox_type than in the row before of the same image")
         draft.whole = one.whole
     for mention in chat.said:
-        numbers = [int(box[0]) for box in mention.boxes if box[1] == NUMBERED]
-        objects = [chat.objects[number] for number in numbers if 0 <= number < len(chat.objects)]
+        numbers = [box[0] for box in mention.boxes if box[1] == NUMBERED]
+        objects = [chat.objects[int(number)] for number in numbers if 0 <= number < len(chat.objects)]
         for image in dict.fromkeys(one.image for one in objects) or ((0,) if mention.text else ()):
             own = [one.box for one in objects if one.image == image]
             add_mention(chat.drafts[image], mention, own, as_categories, chat.location)

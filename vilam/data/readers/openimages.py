@@ -111,7 +111,7 @@ def _rows(file: Path) -> Iterator[dict[str, str]]:
     try:
         with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
             heads = [name.strip() for name in next(csv.reader(lines), [])]
-            yield from csv.DictReader(lines, heads)
+            yield from csv.DictReader(lines, heads, restval="")
     except (OSError, csv.Error) as error:
         raise VilamError(f"{file}: not readable as CSV: {error}: download it again") from None
 

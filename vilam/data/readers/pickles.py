@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ PLAIN = {
 """The classes that a pickle may name; lists, tuples, dicts, strings, numbers, booleans and None need no name."""
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Finds containers only: a pickle can name any function, and loading it would call that."""
+class _PlainUnpickler(pickle._Unpickler):
+    """Finds containers only: a pickle can name any function, and loading it would call that.
+
+    It is the unpickler in Python: the one in C fills memory up to any number that a pickle names as a place to keep a
+    value.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         """The container of this name; raises UnpicklingError for anything else."""
@@ -32,8 +37,8 @@ class _PlainUnpickler(pickle.Unpickler):
 def read_pickle(path: Path) -> Any:
     """The content, also of pickles of Python 2; raises VilamError if it is not plain data."""
     try:
-        with path.open("rb") as stream:
-            return _PlainUnpickler(stream, encoding="utf-8", errors="replace").load()
+        stream = BytesIO(path.read_bytes())  # reads no more than there is, whatever length a pickle names
+        return _PlainUnpickler(stream, encoding="utf-8", errors="replace").load()
     except FileNotFoundError:
         raise VilamError(f"{path}: not found: check prepare.root") from None
     except OSError as error:

@@ -39,14 +39,14 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
             for number, row in enumerate(file.read_row_group(group, columns=columns).to_pylist()):
                 content: Callable[[], bytes] = partial(_content, path, group, number)
                 yield {**row, "content": content}
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise VilamError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
 def _columns(path: Path) -> list[str]:
     try:
         return list(pq.read_schema(path).names)
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         return []
 
 
