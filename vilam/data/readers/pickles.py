@@ -23,8 +23,7 @@ PLAIN = {
 class _PlainUnpickler(pickle._Unpickler):
     """Finds containers only: a pickle can name any function, and loading it would call that.
 
-    It is the unpickler in Python: the one in C fills memory up to any number that a pickle names as a place to keep a
-    value.
+    It is the unpickler in Python: the one in C does not end on some damaged files.
     """
 
     def find_class(self, module: str, name: str) -> Any:
