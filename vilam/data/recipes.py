@@ -318,7 +318,6 @@ class ParquetReader(Section):
 FormatName = Literal[
     "cvat",
     "datumaro",
-    "dicom",
     "florence2",
     "huggingface",
     "kitti",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import runpy
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from reading import write_image
 
 from vilam.data.readers import FORMATS, find_recipe
 from vilam.data.readers.formats import Format
+from vilam.data.recipes import FormatName
 from vilam.errors import VilamError
 
 FOREIGN = {
@@ -34,6 +36,11 @@ def test_the_table_in_the_docs_is_up_to_date(project: Path) -> None:
     with_table = runpy.run_path(str(project / "scripts" / "formats_table.py"))["with_table"]
     page = (project / "docs" / "datasets.md").read_text(encoding="utf-8")
     assert page == with_table(page), "run scripts/formats_table.py"
+
+
+def test_every_format_that_needs_no_options_can_be_named_in_a_recipe() -> None:
+    of_their_own = {"yolo", "coco", "voc", "refcoco"}
+    assert {one.name for one in FORMATS} - of_their_own == {*get_args(FormatName)}
 
 
 def test_names_are_unique_and_facts_are_told() -> None:
