@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from reading import opened, recipe
 
 from vilam.data.readers import find_recipe, open_files
@@ -244,11 +244,25 @@ def test_segments_are_shown_where_they_are_largest(tmp_path: Path, axes: str, by
 
 
 @pytest.mark.parametrize("kind", ["FRACTIONAL", "LABELMAP"])
-def test_fractions_count_from_a_half_and_label_maps_have_a_value_each(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_fractions_count_from_a_half_and_label_maps_have_a_value_each(tmp_path: Path, kind: str, packed: bool) -> None:
     write_series(tmp_path, suffix="")
     write_seg(tmp_path / "seg", kind)
+    if packed:
+        content = pydicom.dcmread(tmp_path / "seg")
+        content.compress(RLELossless, generate_instance_uid=False)
+        content.save_as(tmp_path / "seg")
     records, problems = read(tmp_path)
     assert not problems and by_slice(records) == EXPECTED
+
+
+def test_the_background_of_a_label_map_is_no_object(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    write_seg(tmp_path / "seg", "LABELMAP")
+    content = pydicom.dcmread(tmp_path / "seg")
+    content.SegmentSequence.insert(0, item(SegmentNumber=0, SegmentLabel="Background"))
+    content.save_as(tmp_path / "seg")
+    assert by_slice(read(tmp_path)[0]) == EXPECTED and opened(DICOM, tmp_path).categories == ("liver", "lesion")
 
 
 def test_a_segment_without_a_name_has_that_of_its_kind(tmp_path: Path) -> None:

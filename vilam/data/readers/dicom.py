@@ -24,7 +24,6 @@ from vilam.data.readers.dicom_files import (
     Slice,
     Tree,
     files_below,
-    read_header,
     read_tree,
 )
 from vilam.data.readers.dicom_marks import Marked, segments, structures
@@ -107,15 +106,9 @@ def _series(one: Annotation, tree: Tree, of_slice: dict[str, Series]) -> Series 
     """The series that an annotation refers to, else the largest one of its frame of reference."""
     named = [tree.series[uid] for uid in sorted(one.series) if uid in tree.series]
     named = named or [of_slice[uid] for uid in sorted(one.instances) if uid in of_slice]
-    if not named and one.kind == SEG:
-        frames = {str(element.value) for element in read_header(one.path).iterall() if element.keyword == _INSTANCE}
-        named = [of_slice[uid] for uid in sorted(frames) if uid in of_slice]
     if not named and one.reference:
         named = [series for series in tree.series.values() if series.reference == one.reference]
     return max(named, key=lambda series: len(series.slices), default=None)
-
-
-_INSTANCE = "ReferencedSOPInstanceUID"
 
 
 def _group(root: Path, case: _Case, cases: Sequence[_Case], reader: FormatReader) -> str:

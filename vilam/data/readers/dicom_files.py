@@ -10,7 +10,7 @@ import importlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ from vilam.data.records import Levels
 from vilam.errors import VilamError, one_line
 from vilam.geometry.boxes import FloatArray
 
+NAME = re.compile(r"[^.]+|[^.].*\.(dcm|dicom|dic|ima|\d+)", re.IGNORECASE)
+"""Names of DICOM files: the usual suffixes, none, or the end of a number such as 1.2.840."""
 PREAMBLE, MAGIC, HEAD = 128, b"DICM", 1024
+STORAGE = b"1.2.840.10008.5.1.4.1.1."
 SEG, RTSTRUCT = "SEG", "RTSTRUCT"
 CLASSES = {SEG: rb"66\.[47]", RTSTRUCT: rb"481\.3"}
 """The ends of the classes of annotations' files: segmentation, label map and structure set."""
@@ -41,7 +44,7 @@ OF_ANNOTATION = (
     *(*IDS, "ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "SegmentSequence", "SourceImageSequence"),
     "StructureSetROISequence",
 )
-PARALLEL = 0.1
+SLACK = 0.1
 """Millimetres by which a point may lie off a plane beside half the distance between planes."""
 
 
@@ -102,36 +105,59 @@ class Series:
     study: str
     reference: str
     slices: list[Slice] = field(default_factory=list)
-    _placed: tuple[NDArray[np.int64], FloatArray, FloatArray, float] | None = None
+    _named: dict[tuple[str, int | None], int] = field(default_factory=dict)
+    _places: _Places | None = None
+
+    def arrange(self) -> None:
+        """Bring all slices into their order, after which `index` finds them."""
+        self.slices.sort(key=_along)
+        for n, one in reversed([*enumerate(self.slices)]):
+            self._named[one.uid, one.frame] = self._named[one.uid, None] = n
+        planes = {n: one.plane for n, one in enumerate(self.slices) if one.plane is not None}
+        if planes:
+            self._places = _Places.of(planes, self.slices[min(planes)].thickness)
 
     def index(self, uids: Iterable[tuple[str, int | None]], points: FloatArray | None) -> int | None:
         """The index of the slice in whose plane all points (N, 3) lie, those of the ids and frames first.
 
         An id without a frame means any of its frames. Without points, or in a series without places, ids decide.
         """
-        named = {(slice_.uid, frame): n for n, slice_ in enumerate(self.slices) for frame in (slice_.frame, None)}
-        own = [named[uid] for uid in uids if uid in named]
-        if points is None or all(slice_.plane is None for slice_ in self.slices):
+        own = [self._named[uid] for uid in uids if uid in self._named]
+        if points is None or self._places is None:
             return own[0] if own else None
-        indices, origins, normals, reach = self._places()
-        away = np.abs((points @ normals.T) - (origins * normals).sum(1)).max(0)
-        near = [n for n in own if n in indices and away[np.searchsorted(indices, n)] <= reach]
-        if near:
-            return near[0]
-        best = int(away.argmin())
-        return int(indices[best]) if away[best] <= reach else None
+        found = self._places.nearest(points, own)
+        return self._places.nearest(points) if found is None else found
 
-    def _places(self) -> tuple[NDArray[np.int64], FloatArray, FloatArray, float]:
-        """Indices of slices with a place, their origins and normals (N, 3), half the distance between planes."""
-        if self._placed is None:
-            planes = [(n, slice_.plane) for n, slice_ in enumerate(self.slices) if slice_.plane is not None]
-            origins = np.stack([plane.origin for _, plane in planes])
-            normals = np.stack([plane.normal for _, plane in planes])
-            gaps = np.diff(np.sort(origins @ normals[0]))
-            gaps = gaps[gaps > PARALLEL / 10]
-            gap = float(np.median(gaps)) if len(gaps) else self.slices[planes[0][0]].thickness
-            self._placed = np.array([n for n, _ in planes]), origins, normals, gap / 2 + PARALLEL
-        return self._placed
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Places:
+    """The planes of a series: their origins and normals (N, 3), and how far from one a point may lie."""
+
+    indices: NDArray[np.int64]
+    origins: FloatArray
+    normals: FloatArray
+    reach: float
+
+    @classmethod
+    def of(cls, planes: Mapping[int, Plane], thickness: float) -> _Places:
+        """The places of planes by their index; half the distance between them is in reach, or half the thickness."""
+        origins = np.stack([plane.origin for plane in planes.values()])
+        normals = np.stack([plane.normal for plane in planes.values()])
+        gaps = np.diff(np.sort(origins @ normals[0]))
+        gaps = gaps[gaps > SLACK / 10]
+        return cls(
+            np.array([*planes]), origins, normals, float(np.median(gaps) if len(gaps) else thickness) / 2 + SLACK
+        )
+
+    def nearest(self, points: FloatArray, among: Sequence[int] | None = None) -> int | None:
+        """The index of the plane that all points (N, 3) are near to; None if they are near to none."""
+        chosen = slice(None) if among is None else np.isin(self.indices, among)
+        indices, origins, normals = self.indices[chosen], self.origins[chosen], self.normals[chosen]
+        if not len(indices):
+            return None
+        away = np.abs(points @ normals.T - (origins * normals).sum(1)).max(0)
+        best = int(away.argmin())
+        return int(indices[best]) if away[best] <= self.reach else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,22 +194,18 @@ def pydicom() -> Any:
 
 
 def files_below(root: Path) -> Iterator[tuple[Path, str]]:
-    """DICOM files below a folder, or the file itself, whatever their suffix: `SEG`, `RTSTRUCT` or "" for others."""
-    if root.is_file():
-        found: Iterable[Path] = [root]
-    else:
-        found = (Path(parent, name) for parent, folders, names in _walk(root) for name in sorted(names))
-    for path in found:
+    """DICOM files below a folder, or the file itself, with their kind: `SEG`, `RTSTRUCT` or "" for others."""
+    for path in [root] if root.is_file() else _candidates(root):
         head = _head(path)
         if head[PREAMBLE : PREAMBLE + len(MAGIC)] == MAGIC:
-            kinds = (k for k, end in CLASSES.items() if re.search(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\." + end, head))
+            kinds = (kind for kind, end in CLASSES.items() if re.search(re.escape(STORAGE) + end, head))
             yield path, next(kinds, "")
 
 
-def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+def _candidates(root: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(root):
         folders.sort()
-        yield parent, folders, [name for name in names if not name.startswith(".")]
+        yield from (Path(parent, name) for name in sorted(names) if NAME.fullmatch(name))
 
 
 def _head(path: Path) -> bytes:
@@ -215,7 +237,7 @@ def read_tree(root: Path) -> Tree:
                 Problem(ALL, str(path), f"cannot be read: {one_line(error)}", UNREADABLE if kind else BROKEN)
             )
     for series in tree.series.values():
-        series.slices.sort(key=_along)
+        series.arrange()
     return tree
 
 
@@ -237,6 +259,10 @@ def _add_slices(found: dict[str, Series], path: Path, uid: str, header: Any) -> 
     )
     series = found.setdefault(own, Series(own, patient, study, reference))
     count = int(header.get("NumberOfFrames") or 1)
+    size, num_bytes = (int(header.Columns), int(header.Rows)), path.stat().st_size
+    packed = header.file_meta.TransferSyntaxUID.is_compressed
+    if count > num_bytes or (size[0] * size[1] * count > 8 * num_bytes and not packed):
+        raise ValueError(f"{count} frames of {size[0]}x{size[1]} in a file of {num_bytes} bytes")
     for frame in range(count):
         series.slices.append(
             Slice(
@@ -245,7 +271,7 @@ def _add_slices(found: dict[str, Series], path: Path, uid: str, header: Any) -> 
                 frame,
                 count,
                 int(header.get("InstanceNumber") or 0),
-                (int(header.Columns), int(header.Rows)),
+                size,
                 frame_plane(header, frame),
                 float(of_frame(header, frame, "PixelMeasuresSequence").get("SliceThickness") or 0) or 1.0,
                 _levels(header, of_frame(header, frame, "FrameVOILUTSequence")),
@@ -304,17 +330,24 @@ def _annotation(path: Path, kind: str, header: Any) -> Annotation:
     patient, study, reference = (
         str(header.get(key, "") or "").strip() for key in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID")
     )
+    own = str(header.get("SeriesInstanceUID", ""))
+    series, instances = _referenced(header, own)
+    if not series and not instances and kind == SEG:  # each frame refers to its picture, perhaps
+        series, instances = _referenced(read_header(path), own)
+    frames = [str(one.get("FrameOfReferenceUID", "")) for one in header.get("ReferencedFrameOfReferenceSequence") or []]
+    names = tuple(segment_names(header).values())
+    if kind == RTSTRUCT:
+        names = tuple(str(one.get("ROIName", "") or "") for one in header.get("StructureSetROISequence") or [])
+    return Annotation(path, kind, names, patient, study, next(filter(None, frames), reference), series, instances)
+
+
+def _referenced(header: Any, own: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The ids of the series, except its own, and of the pictures that a file refers to, anywhere in its header."""
     values: dict[str, set[str]] = defaultdict(set)
     for element in header.iterall():
-        values[element.keyword].add(str(element.value))
-    frames = [str(one.get("FrameOfReferenceUID", "")) for one in header.get("ReferencedFrameOfReferenceSequence") or []]
-    if kind == SEG:
-        names = tuple(segment_names(header).values())
-    else:
-        names = tuple(str(one.get("ROIName", "") or "") for one in header.get("StructureSetROISequence") or [])
-    series = frozenset(values["SeriesInstanceUID"] - {str(header.get("SeriesInstanceUID", ""))})
-    instances = frozenset(values["ReferencedSOPInstanceUID"])
-    return Annotation(path, kind, names, patient, study, next(filter(None, frames), reference), series, instances)
+        if element.keyword in ("SeriesInstanceUID", "ReferencedSOPInstanceUID"):
+            values[element.keyword].add(str(element.value))
+    return frozenset(values["SeriesInstanceUID"] - {own}), frozenset(values["ReferencedSOPInstanceUID"])
 
 
 def segment_names(header: Any) -> dict[int, str]:
