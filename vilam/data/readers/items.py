@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from vilam.data.kinds import BOX, BROKEN, MISSING, OUTLINE, SIZE, UNREADABLE
+from vilam.data.kinds import BOX, BROKEN, MISSING, OUTLINE, RING, SIZE, UNREADABLE
 from vilam.data.masks import mask_to_polygons, rle_to_mask
 from vilam.data.orientation import UPRIGHT, turned
 from vilam.data.readers.dividing import divided, split_name
@@ -294,7 +294,8 @@ class _Frame:
             return self._of_run_lengths(shape.rle)
         good = [tuple(self.point(point) for point in ring) for ring in shape.polygons if len(set(ring)) >= MIN_POINTS]
         short = [len(set(ring)) for ring in shape.polygons if len(set(ring)) < MIN_POINTS]
-        return tuple(good), [(OUTLINE, f"a ring of {count} points left out") for count in short]
+        kind = RING if good else OUTLINE
+        return tuple(good), [(kind, f"a ring of {count} points left out") for count in short]
 
     def _of_run_lengths(self, rle: Mapping[str, Any]) -> tuple[tuple[Polygon, ...], list[Lost]]:
         width, height = self.size
