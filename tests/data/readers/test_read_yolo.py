@@ -116,7 +116,7 @@ def test_a_broken_image_is_a_problem(tmp_path: Path) -> None:
         ({"names": "cell"}, "names is no list of the classes"),
         ({"names": {"a": "cell"}}, "expected names as a list, or by number"),
         ({"train": "elsewhere", "val": "images/val", "test": None}, "train, val and test lead to no images"),
-        (None, "not found"),
+        (None, "names the classes"),
     ],
 )
 def test_a_broken_data_set_is_one_line(tmp_path: Path, data: dict[str, object] | None, message: str) -> None:
@@ -179,3 +179,19 @@ def test_settings_of_a_training_are_no_clear_data_set(tmp_path: Path) -> None:
     (root / "a.yaml").write_text("train: {epochs: 3}\nnames: [a, b]\n")
     found = recognises(root)
     assert found is not None and (found.reader.model_dump()["data"], found.sureness) == ("data.yaml", CLEAR)
+
+
+def test_labels_without_names_are_known_and_refused(tmp_path: Path) -> None:
+    root = write(tmp_path, FOLDERS, train_a="0 0.5 0.5 0.1 0.1")
+    (root / "data.yaml").unlink()
+    assert recognises(root) is not None
+    with pytest.raises(VilamError, match=r"names the classes: check prepare.root, or write a classes\.txt"):
+        opened(YOLO, root)
+
+
+def test_files_of_windows_are_read(tmp_path: Path) -> None:
+    root = write(tmp_path, FOLDERS, train_a="0 0.5 0.5 0.1 0.1\r\n", val_a="", test_a="")
+    path = root / "labels" / "train" / "train_a.txt"
+    path.write_bytes(path.read_text().encode("utf-16"))
+    records, problems = read(YOLO, root)
+    assert problems == [] and len(records[0].regions) == 1

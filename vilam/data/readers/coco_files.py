@@ -99,7 +99,7 @@ def is_coco(path: Path) -> bool:
     """Whether a file has COCO's lists, seen without parsing it."""
     try:
         with path.open("rb") as stream:
-            if not stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+            if not stream.read(64).lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"{"):
                 return False
             return not _missing(path, LISTS[:1] if path.name.startswith(KINDS[1:]) else LISTS)
     except OSError:
@@ -149,7 +149,7 @@ def _missing(path: Path, patterns: Iterable[re.Pattern[bytes]]) -> set[re.Patter
     left, end = set(patterns), b""
     with path.open("rb") as stream:
         while left and (piece := stream.read(1 << 20)):
-            text = end + piece
+            text = end + piece.replace(b"\0", b"")  # of UTF-16
             left = {pattern for pattern in left if not pattern.search(text)}
             end = text[-64:]
     return left

@@ -16,6 +16,7 @@ objects, but a split in which no image has labels is not labelled and is left ou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +28,7 @@ from vilam.data.kinds import MISSING
 from vilam.data.readers.dividing import split_of_folders
 from vilam.data.readers.formats import CLEAR, LIKELY, POSSIBLE, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
-from vilam.data.readers.paths import find_by_end, images_below, is_image, lines_of, stem_path, under
+from vilam.data.readers.paths import find_by_end, head_of, images_below, is_image, lines_of, stem_path, under
 from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, Problem, Source
 from vilam.data.recipes import Recipe, YoloReader
 from vilam.data.records import KeypointSchema
@@ -37,6 +38,8 @@ DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "obj.data", "classes.txt"
 """Names of the file that names the classes, the most telling first."""
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LABELS = "labels"
+NUMBERS = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*(\n|$)")
+"""The first line of labels."""
 BOX_VALUES = 4
 SIGMA = 0.05
 """Of a keypoint's OKS, which YOLO does not tell."""
@@ -56,7 +59,19 @@ class _Data:
 def recognises(root: Path) -> Found | None:
     """A data.yaml with names, an obj.data or a classes.txt, in a folder that has images, or such a file itself."""
     found = [one for file in _data_files(root) if (one := _recognised(file))]
-    return max(found, key=lambda one: one.sureness, default=None)
+    return max(found, key=lambda one: one.sureness, default=_nameless(root))
+
+
+def _nameless(root: Path) -> Found | None:
+    """A folder with images and labels of YOLO, but without a file that names the classes."""
+    own = (_labels(image) for image in images_below(root))
+    if not any(path.is_relative_to(root / LABELS) or path.parent == root for path in own if _has_numbers(path)):
+        return None
+    return Found("YOLO without the names of its classes", YoloReader(kind="yolo"), root, POSSIBLE)
+
+
+def _has_numbers(labels: Path) -> bool:
+    return NUMBERS.match(head_of(labels)) is not None
 
 
 def _recognised(file: Path) -> Found | None:
@@ -148,14 +163,17 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def _read(root: Path, path: Path) -> _Data:
+    if not path.is_file():
+        raise VilamError(
+            f"{root}: no {', '.join(DATA_FILES)} names the classes: check prepare.root, "
+            "or write a classes.txt with a name in each line"
+        )
     if path.suffix in (".yaml", ".yml"):
         return _of_yaml(root, path, read_yaml(path))
     if path.suffix == ".data":
         return _of_darknet(root, path)
-    if path.is_file():
-        names = dict(enumerate(lines_of(path)))
-        return _Data(names, tuple((split_of_folders(under(root, image)), image) for image in images_below(root)))
-    raise VilamError(f"{root}: no {', '.join(DATA_FILES)} that names the classes: check prepare.root")
+    names = dict(enumerate(lines_of(path)))
+    return _Data(names, tuple((split_of_folders(under(root, image)), image) for image in images_below(root)))
 
 
 def _of_yaml(root: Path, path: Path, content: object) -> _Data:
