@@ -73,6 +73,17 @@ def test_a_bad_part_costs_only_itself(
     assert sum(validator.invalid.kinds.values()) == 1 and validator.invalid.num_objects == 1
 
 
+def test_any_number_of_rings_may_be_bad_beside_good_ones_but_not_of_whole_outlines() -> None:
+    crumbs = [
+        replace(SCENE, image_id=str(i), regions=(replace(GOOD, polygons=(((1, 2), (3, 4)), RING)),)) for i in range(9)
+    ]
+    validator = _validator(0.05)
+    assert len(_check(validator, *crumbs)) == 9 and validator.invalid.kinds == {"ring": 9}
+    lost = [replace(one, regions=(replace(GOOD, polygons=(((1, 2), (3, 4)),)),)) for one in crumbs]
+    with pytest.raises(VilamError, match=r"9 of 9 objects are bad \(outline\)"):
+        _check(_validator(0.05), *lost)
+
+
 def test_regions_of_one_id_all_stay(caplog: pytest.LogCaptureFixture) -> None:
     first, second = (replace(SCENE, image_id=name, regions=(GOOD, GOOD, replace(GOOD, region_id="b"))) for name in "xy")
     found = _check(_validator(), first, second)

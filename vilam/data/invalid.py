@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
-from vilam.data.kinds import OF_PARTS, OF_PICTURES, kind_of
+from vilam.data.kinds import OF_PARTS, OF_PICTURES, RING, kind_of
 from vilam.data.readers.source import Problem
 
 MAX_LISTED = 5
@@ -72,6 +72,8 @@ class Invalid:
         """
         is_fraction = 0 < max_invalid < 1
         for kind, count in self.kinds.items():
+            if kind == RING:
+                continue
             total = self.total(kind)
             bound = max(max_invalid * total, min(ALLOWED, total // 2)) if is_fraction else max_invalid
             is_known = is_whole or not is_fraction or (count >= EARLY and 2 * count > total)

@@ -6,12 +6,12 @@ import re
 
 MISSING, BROKEN, SIZE, TWICE = "picture missing", "broken picture", "picture of another size", "picture twice"
 UNREADABLE = "annotation file"
-BOX, OUTLINE, KEYPOINTS, CATEGORY, ROW = "box", "outline", "keypoints", "category", "row"
+BOX, OUTLINE, RING, KEYPOINTS, CATEGORY, ROW = "box", "outline", "ring", "keypoints", "category", "row"
 
 OF_PICTURES = (MISSING, BROKEN, SIZE, TWICE, UNREADABLE)
 """Kinds that cost a whole picture; each of the others costs one object or less."""
-OF_PARTS = (OUTLINE, KEYPOINTS)
-"""Kinds that cost a part of an object: its box stays."""
+OF_PARTS = (OUTLINE, RING, KEYPOINTS)
+"""Kinds that cost a part of an object: its box stays; of `RING` its outline too, so that there may be any number."""
 WORDS = {
     KEYPOINTS: r"keypoint",
     OUTLINE: r"outline|\brings?\b|polygon|\bmask|run.?length",

@@ -21,14 +21,18 @@ MEDICAL = (".dcm", ".mhd", ".mha", ".nii", ".nii.gz", ".nrrd")
 def as_grey(values: NDArray[Any], window: Window | Levels | None) -> NDArray[np.uint8]:
     """Values from ``low`` to ``high`` of the window as 0 to 255, clipped.
 
-    Without a window bytes are unchanged, and other values are scaled from their minimum to their maximum.
+    Without a window bytes are unchanged, and other values are scaled from their minimum to their maximum. What is not
+    a number, such as the ground of a map, becomes 0.
     """
     if window is None and values.dtype == np.uint8:
         return values.astype(np.uint8)
     floats = values.astype(np.float64)
-    low, high = (floats.min(), floats.max()) if window is None else (window.low, window.high)
+    finite = floats[np.isfinite(floats)]
+    low, high = (
+        (finite.min(initial=np.inf), finite.max(initial=-np.inf)) if window is None else (window.low, window.high)
+    )
     fractions = (floats + (window.offset if window else 0.0) - low) / max(high - low, 1e-12)
-    return np.round(255 * fractions.clip(0, 1)).astype(np.uint8)
+    return np.round(255 * np.nan_to_num(fractions).clip(0, 1)).astype(np.uint8)
 
 
 def as_rgb(image: Image.Image, levels: Levels | None = None) -> Image.Image:

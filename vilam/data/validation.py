@@ -12,7 +12,7 @@ from PIL import Image
 
 from vilam.data.decoding import Decoded, decode, in_order
 from vilam.data.invalid import MAX_LINES, Invalid
-from vilam.data.kinds import BOX, BROKEN, CATEGORY, KEYPOINTS, OUTLINE, SIZE, TWICE
+from vilam.data.kinds import BOX, BROKEN, CATEGORY, KEYPOINTS, OUTLINE, RING, SIZE, TWICE
 from vilam.data.readers.source import Problem, RawRecord
 from vilam.data.records import ImageRecord, Keypoint, KeypointSchema, Point, Polygon, Region
 from vilam.data.sanity import Statistics
@@ -133,12 +133,13 @@ class Validator:
             box = _box(region, width, height)
         except ValueError as error:
             return None, [(BOX, str(error))]
-        rings, problems = [], []
+        rings, bad_rings = [], []
         for ring in region.polygons:
             try:
                 rings.append(_ring(ring, width, height))
             except ValueError as error:
-                problems.append((OUTLINE, str(error)))
+                bad_rings.append(str(error))
+        problems = [(RING if rings else OUTLINE, message) for message in bad_rings]
         keypoints: tuple[Keypoint, ...] = ()
         try:
             keypoints = _keypoints(region, self._keypoints.get(region.category), width, height)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import samples
 from reading import write_image
 
 from vilam.data.readers import FORMATS, find_recipe
@@ -66,3 +68,28 @@ def test_an_unknown_folder_is_one_line(tmp_path: Path, project: Path) -> None:
         find_recipe("auto", tmp_path, project)
     with pytest.raises(VilamError, match="no such folder or file"):
         find_recipe("auto", tmp_path / "none", project)
+
+
+def test_a_folder_as_an_archive_leaves_it_is_looked_into(tmp_path: Path) -> None:
+    samples.yolo(tmp_path / "my set" / "export")
+    (tmp_path / "__MACOSX").mkdir()
+    chosen, root = find_recipe("auto", tmp_path, tmp_path)
+    assert (chosen.name, root) == ("yolo", tmp_path / "my set" / "export")
+
+
+@pytest.mark.parametrize("part", ["", "one/train/images", "one/train/labels", "sets.zip"])
+def test_where_a_data_set_is_near_is_said(part: str, tmp_path: Path) -> None:
+    samples.yolo(tmp_path / "one")
+    samples.yolo(tmp_path / "other")
+    (tmp_path / "sets.zip").write_bytes(b"PK")
+    told = "unpack the archive" if part.endswith(".zip") else "YOLO (Ultralytics) is in {}: set prepare.root to that"
+    with pytest.raises(VilamError, match=re.escape(told.format(tmp_path / "one"))):
+        find_recipe("auto", tmp_path / part, tmp_path)
+
+
+def test_other_formats_of_a_folder_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    samples.labelme(tmp_path)
+    samples.write_json(tmp_path / "instances.json", samples.coco_content([*samples.PICTURES]))
+    with caplog.at_level("INFO", "vilam"):
+        assert find_recipe("auto", tmp_path, tmp_path)[0].name == "labelme"
+    assert "read as labelme; also COCO: prepare.source: coco" in caplog.text

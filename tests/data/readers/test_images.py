@@ -101,3 +101,15 @@ def test_a_missing_simpleitk_is_reported_with_the_extra(tmp_path: Path, monkeypa
     (tmp_path / "a.dcm").touch()
     with pytest.raises(VilamError, match=r"SimpleITK is not installed: pip install 'vilam\[medical\]'"):
         read_image(tmp_path / "a.dcm")
+
+
+def test_what_is_no_number_is_black_and_does_not_hide_the_rest() -> None:
+    values = np.array([[np.nan, 1.0], [np.inf, 3.0]])
+    assert as_grey(values, None).tolist() == [[0, 0], [255, 255]]
+    assert as_grey(np.full((1, 1), np.nan), None).tolist() == [[0]]
+
+
+def test_what_pillow_cannot_read_is_said_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(b"ftypheic")
+    with pytest.raises(OSError, match="no picture of a known kind: save it as JPEG or PNG"):
+        read_image(tmp_path / "a.heic")

@@ -76,11 +76,17 @@ def test_annotations_lie_on_the_turned_picture(tmp_path: Path, tag: int, suffix:
         assert record.regions[0].box_xyxy == pytest.approx(box, abs=1e-6), name
 
 
-def test_of_a_square_picture_boxes_or_the_convention_decide(tmp_path: Path) -> None:
+def test_of_a_square_picture_boxes_or_the_convention_decide(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tagged(tmp_path / "a.png", 6, (60, 60))
     for upright, expected in ((True, (10, 5, 30, 15)), (False, (45, 10, 55, 30))):
         item = Item(path, "a.png", ALL, "1", [Shape("cell", (10, 5, 30, 15))], size=(60, 60), upright=upright)
         assert records(item)[0][0].regions[0].box_xyxy == pytest.approx(expected)
+        (line,) = caplog.messages
+        assert "of 1 pictures with an orientation tag" in line
+        assert line.endswith(f"read as those of the {'turned picture' if upright else 'stored pixels'}")
+        caplog.clear()
+    records(Item(path, "a.png", ALL, "1", size=(60, 60)))
+    assert not caplog.messages, "no object depends on it"
 
 
 def test_boxes_tell_the_frame_if_no_size_does(tmp_path: Path) -> None:

@@ -329,6 +329,49 @@ def test_files_of_one_split_are_put_together(tmp_path: Path) -> None:
     assert opened(AUTO, tmp_path).keypoints["person"].skeleton == ((0, 1),)
 
 
+def _copied(root: Path, name: str, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A set with train and val in one folder of pictures, and a changed copy of the file of train."""
+    for number in (1, 2):
+        write_image(root / "images" / f"{number}.png", colour=number)
+    _file(root / "instances_train.json", [_picture(1)], [_cell()])
+    _file(root / "instances_val.json", [_picture(2)], [_cell(2)])
+    content = json.loads((root / "instances_train.json").read_text())
+    change(content)
+    (root / name).write_text(json.dumps(content))
+    return root
+
+
+def _picture(number: int) -> dict[str, Any]:
+    return {"id": number, "file_name": f"{number}.png", "width": 40, "height": 30}
+
+
+@pytest.mark.parametrize("name", ["backup.json", "instances_train_2.json", "all.json"])
+def test_a_copy_of_a_file_adds_nothing(name: str, tmp_path: Path) -> None:
+    def renumbered(content: dict[str, Any]) -> None:
+        content["images"][0]["id"] = content["annotations"][0]["image_id"] = 77
+        content["annotations"][0]["id"] = 99
+
+    records, problems = _rows(_copied(tmp_path, name, renumbered))
+    assert problems == [] and sorted(len(row.record.regions) for row in records) == [1, 1]
+
+
+def test_another_version_of_a_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def moved(content: dict[str, Any]) -> None:
+        content["annotations"][0]["bbox"][0] += 1
+
+    records, _ = _rows(_copied(tmp_path, "instances_train_2.json", moved))
+    assert sorted(len(row.record.regions) for row in records) == [1, 2]
+    assert "instances_train_2.json: 1 objects are of pictures of" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "version https://git-lfs.github.com/spec/v1", '{"images": [{"id": 1, '])
+def test_a_file_that_was_not_downloaded_whole_is_told(tmp_path: Path, content: str) -> None:
+    root = _copied(tmp_path, "all.json", lambda content: None)
+    (root / "instances_train.json").write_text(content)
+    with pytest.raises(VilamError, match=r"instances_train.json: not readable as JSON"):
+        opened("coco", root)
+
+
 def test_captions_alone_are_told(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png")
     rows = [{"id": 3, "image_id": 1, "caption": "Two."}]

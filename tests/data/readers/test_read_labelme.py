@@ -149,3 +149,14 @@ def test_a_folder_or_a_file_is_recognised(tmp_path: Path) -> None:
     assert recipe.reader.kind == "labelme" and folder == tmp_path / "in"
     with pytest.raises(VilamError, match="no annotation file"):
         opened(READER, write_image(tmp_path / "other" / "a.png").parent)
+
+
+@pytest.mark.parametrize("content", ["", '{"version": "5.5.0", "shapes": [{"label": '])
+def test_what_is_left_of_a_file_is_told(tmp_path: Path, content: str) -> None:
+    write_image(tmp_path / "a.png")
+    write_image(tmp_path / "b.png")
+    write(tmp_path, shape("rectangle", (1, 1), (9, 9)))
+    (tmp_path / "b.json").write_text(content)
+    (tmp_path / "notes.json").write_text("")
+    records, (problem,) = read(READER, tmp_path)
+    assert len(records) == 1 and problem.startswith("b.json: not readable as JSON")

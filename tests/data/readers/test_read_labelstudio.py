@@ -252,3 +252,9 @@ def test_a_broken_file_is_one_line(tmp_path: Path, content: str, message: str) -
     with pytest.raises(VilamError, match=message) as error:
         opened({**READER, "files": {"all": "a.json"}}, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_predictions_alone_are_refused(tmp_path: Path) -> None:
+    root = write(tmp_path, [task(predictions=[annotation(box(0, 0, 50, 50))])])
+    with pytest.raises(VilamError, match="no task has been annotated; predictions are not read"):
+        read(READER, root)

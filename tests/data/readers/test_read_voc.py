@@ -292,3 +292,15 @@ def test_real_cells_are_read_except_two_boxes_of_no_area(real_data: Path) -> Non
     assert Counter(row.record.split for row in records) == {"train": 205, "val": 87, "test": 72}
     assert sum(len(row.record.regions) for row in records) == 4155 + 372 + 361 - 2
     assert len(problems) == 2 and all("box of no area" in problem.message for problem in problems)
+
+
+def test_files_with_a_suffix_in_capitals_and_in_utf_16_are_read(tmp_path: Path) -> None:
+    root = _folder(tmp_path, a=OBJECT.format(1, 1, 9, 9))
+    (path := root / "Annotations" / "a.xml").rename(capital := path.with_suffix(".XML"))
+    text = f'<?xml version="1.0" encoding="utf-16"?>{capital.read_text()}'
+    capital.write_bytes(text.encode("utf-16"))
+    (root / "__MACOSX").mkdir()
+    (root / "__MACOSX" / "a.xml").write_bytes(b"\0\5\x16")
+    records, problems = _rows(root)
+    assert problems == [] and len(records) == 3
+    assert voc.recognises(root) is not None

@@ -8,8 +8,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from reading import opened, read, write_image
+from reading import opened, read, recipe, write_image
 
+from vilam.data.readers import RawRecord, open_files
+from vilam.data.readers.formats import CLEAR, POSSIBLE
+from vilam.data.readers.yolo import recognises
 from vilam.errors import VilamError
 
 YOLO = {"kind": "yolo"}
@@ -63,7 +66,8 @@ def test_a_polygon_has_the_box_around_it(tmp_path: Path) -> None:
         ("0 0.5 0.5 0.1", "3 numbers: neither a box (4) nor a polygon"),
         ("0 0.1 0.1 0.2 0.2 0.3", "5 numbers: neither"),
         ("0 a b c d", "could not convert string to float"),
-        ("cell 0.5 0.5 0.1 0.1", "invalid literal for int"),
+        ("cell 0.5 0.5 0.1 0.1", "class 'cell' is no number"),
+        ("0.5 0.5 0.5 0.1 0.1", "unknown class 0.5: 2 classes have names"),
     ],
 )
 def test_a_bad_line_is_a_problem(tmp_path: Path, line: str, message: str) -> None:
@@ -109,10 +113,10 @@ def test_a_broken_image_is_a_problem(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"names": "cell"}, "names is missing"),
+        ({"names": "cell"}, "names is no list of the classes"),
         ({"names": {"a": "cell"}}, "expected names as a list, or by number"),
         ({"train": "elsewhere", "val": "images/val", "test": None}, "train, val and test lead to no images"),
-        (None, "not found"),
+        (None, "names the classes"),
     ],
 )
 def test_a_broken_data_set_is_one_line(tmp_path: Path, data: dict[str, object] | None, message: str) -> None:
@@ -126,6 +130,68 @@ def test_a_broken_data_set_is_one_line(tmp_path: Path, data: dict[str, object] |
 def test_a_listed_image_may_have_a_space_in_its_path(tmp_path: Path) -> None:
     root = write(tmp_path, {"train": "train.txt", "val": "images/val", "test": "images/test"}, val_a="", test_a="")
     write_image(root / "images" / "train" / "a b.png")
+    (root / "labels" / "train").mkdir(parents=True)
+    (root / "labels" / "train" / "a b.txt").write_text("")
     (root / "train.txt").write_text("images/train/a b.png\n\n")
     records, problems = read(YOLO, root)
     assert problems == [] and "images/train/a b" in [record.image_id for record in records]
+
+
+def test_labels_without_an_image_are_told(tmp_path: Path) -> None:
+    root = write(tmp_path, FOLDERS, train_a="0 0.5 0.5 0.1 0.1", val_a="", test_a="")
+    for name, content in (("lost", "0 0.5 0.5 0.1 0.1"), ("empty", ""), ("classes", "cell")):
+        (root / "labels" / "train" / f"{name}.txt").write_text(content)
+    records, problems = read(YOLO, root)
+    assert len(records) == 3 and problems == ["labels/train/lost.txt: its image is not found"]
+
+
+def test_a_split_without_labels_is_left_out(tmp_path: Path) -> None:
+    root = write(tmp_path, FOLDERS, train_a="0 0.5 0.5 0.1 0.1", train_b="0 0.5 0.5 0.1 0.1", val_a="", test_a="")
+    (root / "labels" / "test" / "test_a.txt").unlink()
+    records, (problem,) = read(YOLO, root)
+    assert {record.image_id.rpartition("/")[2] for record in records} == {"train_a", "train_b", "val_a"}
+    assert problem == "labels/test: none of the 1 images of test has labels: they are not labelled, and are left out"
+
+
+def test_one_folder_as_train_and_val_is_divided(tmp_path: Path) -> None:
+    labels = {f"train_{number}": "0 0.5 0.5 0.1 0.1" for number in range(6)}
+    records, problems = read(YOLO, write(tmp_path, {"train": "images/train", "val": "images/train"}, **labels))
+    assert problems == [] and sorted(record.image_id for record in records) == [f"images/train/{one}" for one in labels]
+    assert {record.split for record in records} == {"train", "val", "test"}
+
+
+def test_classes_in_the_folder_of_labels_and_splits_as_folders(tmp_path: Path) -> None:
+    root = write(tmp_path, FOLDERS, train_a="0 0.5 0.5 0.1 0.1", val_a="1 0.5 0.5 0.1 0.1", test_a="")
+    (root / "data.yaml").unlink()
+    (root / "labels" / "classes.txt").write_text("cell\nbead\n")
+    found = recognises(root)
+    assert found is not None and found.root == root
+    source = open_files(recipe(found.reader.model_dump()), root)
+    records = [row.record for row in source.rows if isinstance(row, RawRecord)]
+    assert [(record.split, len(record.regions)) for record in records] == [("train", 1), ("val", 1), ("test", 0)]
+
+
+def test_settings_of_a_training_are_no_clear_data_set(tmp_path: Path) -> None:
+    (tmp_path / "train.yaml").write_text("train: {epochs: 3}\nnames: [a, b]\n")
+    found = recognises(tmp_path)
+    assert found is not None and found.sureness == POSSIBLE
+    root = write(tmp_path / "set", FOLDERS, train_a="0 0.5 0.5 0.1 0.1")
+    (root / "a.yaml").write_text("train: {epochs: 3}\nnames: [a, b]\n")
+    found = recognises(root)
+    assert found is not None and (found.reader.model_dump()["data"], found.sureness) == ("data.yaml", CLEAR)
+
+
+def test_labels_without_names_are_known_and_refused(tmp_path: Path) -> None:
+    root = write(tmp_path, FOLDERS, train_a="0 0.5 0.5 0.1 0.1")
+    (root / "data.yaml").unlink()
+    assert recognises(root) is not None
+    with pytest.raises(VilamError, match=r"names the classes: check prepare.root, or write a classes\.txt"):
+        opened(YOLO, root)
+
+
+def test_files_of_windows_are_read(tmp_path: Path) -> None:
+    root = write(tmp_path, FOLDERS, train_a="0 0.5 0.5 0.1 0.1\r\n", val_a="", test_a="")
+    path = root / "labels" / "train" / "train_a.txt"
+    path.write_bytes(path.read_text().encode("utf-16"))
+    records, problems = read(YOLO, root)
+    assert problems == [] and len(records[0].regions) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from vilam.data.readers.genome import open_genome
 from vilam.data.readers.lines import open_lines
 from vilam.data.readers.masks import open_masks
 from vilam.data.readers.parquet import open_parquet
-from vilam.data.readers.recognition import recipe_of, recognise
+from vilam.data.readers.recognition import advice, recipe_of, recognise
 from vilam.data.readers.refcoco import open_refcoco
 from vilam.data.readers.scenes import open_scenes
 from vilam.data.readers.shapes import open_shapes
@@ -67,6 +68,8 @@ from vilam.data.recipes import (
 from vilam.data.records import Levels
 from vilam.errors import VilamError
 from vilam.layout import named
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_recipe", "open_files", "open_source"]
 
@@ -124,7 +127,9 @@ def find_recipe(source: str, path: Path, project: Path) -> tuple[Recipe, Path]:
     found = recognise(path, FORMATS if source == AUTO else (formats[source],))
     if not found:
         known = f"no {formats[source].title}: {formats[source].layout}" if own else "no format that is known"
-        raise VilamError(f"{path}: {known}: see docs/datasets.md, or write a recipe")
+        raise VilamError(f"{path}: {known}: {advice(path, FORMATS)}")
+    for each, one in found[1:]:
+        logger.info("%s: read as %s; also %s: prepare.source: %s", path, found[0][1].title, one.title, each.name)
     return recipe_of(*found[0]), found[0][1].root
 
 

@@ -14,11 +14,13 @@ marked; all others are unmarked. Crowds are no objects: their categories are unm
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vilam.data.readers.coco_files import (
+    NAMED,
     ROBOFLOW,
     CocoFile,
     Content,
@@ -78,7 +80,7 @@ def recognises(root: Path) -> Found | None:
     paths = coco_paths(root) if root.is_dir() else []
     if not paths:
         return None
-    sure = any(path.name == ROBOFLOW or path.name.startswith(("instances_", "person_keypoints_")) for path in paths)
+    sure = any(path.name.startswith(NAMED) for path in paths)
     return Found(_title(paths), CocoReader(kind="coco"), root, CLEAR if sure else LIKELY, _readme_licence(root))
 
 
@@ -102,7 +104,7 @@ def open_coco(root: Path, recipe: Recipe, reader: CocoReader) -> Source:
             unlabelled.append((file, content))
     for file, content in unlabelled:
         gathered.add_unlabelled(file, content)
-    return source_of(gathered.listing(), recipe)
+    return source_of(gathered.listing(named=reader.files is not None), recipe)
 
 
 class _Gathered:
@@ -118,6 +120,7 @@ class _Gathered:
         self.samples: list[Sample] = []
         self.problems: list[Problem] = []
         self.missing: list[str] = []
+        self.beside: Counter[tuple[Path, Path]] = Counter()
 
     def add(self, file: CocoFile, content: Content) -> None:
         """Take the rows of a file; raises VilamError if its boxes are not COCO's."""
@@ -200,11 +203,13 @@ class _Gathered:
             picture.problems.append(Problem("", location, told))
             picture.partly |= own
             return None
+        if picture.objects and (first := picture.objects[0][2]) is not file:
+            self.beside[first.path, file.path] += 1
         picture.objects.append((next(iter(own)), row, file))
         return None if is_crowd(row) else picture
 
-    def listing(self) -> Listing:
-        """All pictures; raises VilamError if there are none, or no objects."""
+    def listing(self, named: bool) -> Listing:
+        """All pictures; raises VilamError if there are none, or no objects. named: whether a recipe names the files."""
         if self.missing and not self.pictures:
             raise VilamError(
                 f"{self.root}: none of {len(self.missing)} pictures is there: {self.missing[0]} is missing: "
@@ -216,7 +221,10 @@ class _Gathered:
         if len(self.files) > 1:
             _check(str(self.root), self.samples)
         categories = [name for name in self.categories if name in used or name not in self.roots]
-        pictures = _without_doubles(self.pictures)
+        for (first, other), count in self.beside.items():
+            told = "%s: %d objects are of pictures of %s, and other than there: all are read: remove an older version"
+            logger.warning(told, other, count, first)
+        pictures = _without_doubles(self.pictures if named else _without_copies(self.pictures))
         held_out = {picture.split for picture in pictures} - {ALL, "train"}
         items = [item_of(self.root, picture, categories, bool(held_out)) for picture in pictures]
         return Listing(items, categories, self._schemas(), self.problems)
@@ -261,6 +269,16 @@ def _check(where: str, samples: Sequence[Sample]) -> None:
     fault = fault_of(samples)
     if fault is not None:
         raise VilamError(f"{where}: {fault}")
+
+
+def _without_copies(pictures: Mapping[tuple[str, Path], Picture]) -> dict[tuple[str, Path], Picture]:
+    """The pictures without splits of other names that have nothing but pictures of train, val and test."""
+    usual_ones = {path for split, path in pictures if split in USUAL}
+    others = {split for split, path in pictures if split not in (*USUAL, ALL) and path not in usual_ones}
+    left_out = {split for split, _ in pictures} - others - {*USUAL, ALL}
+    for split in sorted(left_out):
+        logger.warning("all pictures of %s are in train, val or test: it is left out; name its file to read it", split)
+    return {key: one for key, one in pictures.items() if key[0] not in left_out}
 
 
 def _without_doubles(pictures: Mapping[tuple[str, Path], Picture]) -> list[Picture]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vilam.data.readers.dividing import USUAL, usual
+from vilam.data.readers.paths import head_of
 from vilam.data.readers.source import ALL, TRAIN_AND_VAL, Problem, read_json
 from vilam.errors import VilamError
 
@@ -42,6 +43,8 @@ NO_NAMES = (
 LEFT_OUT = ("stuff_", "panoptic_", "image_info_")
 LISTS = (re.compile(rb'"annotations"\s*:\s*\['), re.compile(rb'"images"\s*:\s*\['))
 ROBOFLOW = "_annotations.coco.json"
+NAMED = (ROBOFLOW, "instances_", "person_keypoints_")
+"""Beginnings of names that only COCO's files have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +94,21 @@ def instance_files(root: Path) -> list[Path]:
 
 
 def coco_paths(root: Path) -> list[Path]:
-    """The JSON files below a folder that are COCO's."""
-    return [path for path in _json_files(root) if not path.name.startswith(LEFT_OUT) and is_coco(path)]
+    """The JSON files below a folder that are COCO's, or have a name that only these have."""
+    own = (path for path in _json_files(root) if not path.name.startswith(LEFT_OUT))
+    return [path for path in own if is_coco(path) or _is_broken(path)]
+
+
+def _is_broken(path: Path) -> bool:
+    """Whether a file of a name of COCO's is not even a list, such as of predictions: cut off, or not downloaded."""
+    return path.name.startswith(NAMED) and not head_of(path).lstrip().startswith("[")
 
 
 def is_coco(path: Path) -> bool:
     """Whether a file has COCO's lists, seen without parsing it."""
     try:
         with path.open("rb") as stream:
-            if not stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+            if not stream.read(64).lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"{"):
                 return False
             return not _missing(path, LISTS[:1] if path.name.startswith(KINDS[1:]) else LISTS)
     except OSError:
@@ -124,7 +133,7 @@ def read_file(path: Path) -> Content:
 
 
 def _rows(path: Path, content: Row, part: str, needed: set[str], problems: list[Problem]) -> list[Row]:
-    found = content.get(part) or []
+    found = [] if content.get(part) is None else content[part]
     if not isinstance(found, list):
         raise VilamError(f"{path}: {part} is no list: fix the file")
     good = []
@@ -149,7 +158,7 @@ def _missing(path: Path, patterns: Iterable[re.Pattern[bytes]]) -> set[re.Patter
     left, end = set(patterns), b""
     with path.open("rb") as stream:
         while left and (piece := stream.read(1 << 20)):
-            text = end + piece
+            text = end + piece.replace(b"\0", b"")  # of UTF-16
             left = {pattern for pattern in left if not pattern.search(text)}
             end = text[-64:]
     return left

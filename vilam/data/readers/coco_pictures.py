@@ -92,7 +92,8 @@ def add_known(picture: Picture, row: Row, names: set[str], file: CocoFile) -> bo
         return False
     for number, (name, other, source) in enumerate(picture.objects):
         same_id = row.get("id") is not None and key_of(row["id"]) == key_of(other.get("id"))
-        if source is not file and same_id and names <= {name} and row.get("bbox") in (None, other.get("bbox")):
+        same_box = row.get("bbox") == other.get("bbox") and bool(row.get("bbox"))
+        if source is not file and names <= {name} and (same_box or (same_id and row.get("bbox") is None)):
             picture.objects[number] = (name, {**row, **{key: value for key, value in other.items() if value}}, source)
             return True
     return False

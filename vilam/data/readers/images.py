@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vilam.data.orientation import UPRIGHT, orientation, turned_size
 from vilam.data.pixels import MEDICAL, as_grey
@@ -54,7 +54,7 @@ def read_picture(source: Path | bytes, window: Window | Levels | None = None) ->
     if isinstance(source, Path) and source.name.lower().endswith(MEDICAL):
         return _upright(*to_png(_single_image(read_volume(source)[0]), window))
     content = source if isinstance(source, bytes) else source.read_bytes()
-    with Image.open(BytesIO(content)) as image:
+    with _opened(content) as image:
         tag = orientation(image)
         if image.mode.startswith(("I", "F")):
             values = np.asarray(ImageOps.exif_transpose(image), dtype=np.float64)
@@ -62,6 +62,13 @@ def read_picture(source: Path | bytes, window: Window | Levels | None = None) ->
         if image.format not in KEPT or tag != UPRIGHT:
             return Picture(*_encoded_upright(image), image.size, tag)
         return Picture(content, image.width, image.height, image.size)
+
+
+def _opened(content: bytes) -> Image.Image:
+    try:
+        return Image.open(BytesIO(content))
+    except UnidentifiedImageError:
+        raise OSError("no picture of a known kind: save it as JPEG or PNG") from None
 
 
 def size_of(path: Path) -> tuple[int, int] | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from vilam.data.kinds import BOX, BROKEN, MISSING, OUTLINE, SIZE, UNREADABLE
+from vilam.data.kinds import BOX, BROKEN, MISSING, OUTLINE, RING, SIZE, UNREADABLE
 from vilam.data.masks import mask_to_polygons, rle_to_mask
 from vilam.data.orientation import UPRIGHT, turned
 from vilam.data.readers.dividing import divided, split_name
@@ -119,8 +120,7 @@ def source_of(listing: Listing, recipe: Recipe, together: str | None = None, win
     ids = picture_ids([item.name for item in listing.items], splits)
     licence = listing.licence or recipe.licence
     order = sorted(range(len(splits)), key=lambda index: split_order(splits[index]))  # stable
-    reading = _Reading(recipe, window, licence)
-    rows = (row for index in order for row in reading.rows(listing.items[index], ids[index], splits[index]))
+    rows = _Reading(recipe, window, licence).all_rows((listing.items[i], ids[i], splits[i]) for i in order)
     there = tuple(dict.fromkeys(splits[index] for index in order))
     problems = (one if one.split in there else replace(one, split=there[0]) for one in listing.problems)
     return Source(
@@ -144,6 +144,18 @@ class _Reading:
 
     def __init__(self, recipe: Recipe, window: Window | None, licence: str) -> None:
         self.recipe, self.window, self.licence = recipe, window, licence
+        self._guessed: Counter[str] = Counter()
+
+    def all_rows(self, items: Iterable[tuple[Item, str, str]]) -> Iterator[RawRecord | Problem]:
+        """The rows of items with their ids and splits; says at the end in which frame turned pictures were read."""
+        for item, image_id, split in items:
+            yield from self.rows(item, image_id, split)
+        for frame, count in self._guessed.items():
+            logger.warning(
+                "%s: of %d pictures with an orientation tag, nothing tells whether coordinates are of the turned "
+                "picture or of the stored pixels: read as those of the %s",
+                *(self.recipe.name, count, frame),
+            )
 
     def rows(self, item: Item, image_id: str, split: str) -> Iterator[RawRecord | Problem]:
         try:
@@ -165,6 +177,7 @@ class _Reading:
             told = "x".join(map(str, item.size or ()))
             yield Problem(split, item.location, f"the image is {sides}, the annotation says {told}", SIZE)
             return
+        self._guessed.update([frame.guessed] if frame.guessed else [])
         regions: dict[int, Region] = {}
         unmarked = set(item.unmarked() if callable(item.unmarked) else item.unmarked)
         for number, shape in enumerate(shapes):
@@ -224,9 +237,11 @@ def _frame(item: Item, picture: Picture, shapes: Sequence[Shape]) -> _Frame | No
     if item.size is not None and upright != stored:
         return frames[item.size == upright]
     fits = [is_upright for is_upright, frame in frames.items() if frame.fits(shapes)]
-    own = fits[0] if len(fits) == 1 else item.upright
-    logger.debug("%s: coordinates are read as those of the %s picture", item.location, "upright" if own else "stored")
-    return frames[own]
+    if len(fits) == 1:
+        return frames[fits[0]]
+    if not shapes:
+        return frames[item.upright]
+    return replace(frames[item.upright], guessed="turned picture" if item.upright else "stored pixels")
 
 
 def _alike(told: tuple[int, int], size: tuple[int, int]) -> bool:
@@ -236,11 +251,15 @@ def _alike(told: tuple[int, int], size: tuple[int, int]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The picture in which coordinates are: its size in pixels, the tag that turns it, the unit (see `Item`)."""
+    """The picture in which coordinates are: its size in pixels, the tag that turns it, the unit (see `Item`).
+
+    guessed: which frame this is, if the format's convention decided; "" if the annotations did.
+    """
 
     size: tuple[int, int]
     tag: int
     whole: float | None
+    guessed: str = ""
 
     def fits(self, shapes: Sequence[Shape]) -> bool:
         """Whether all boxes in pixels lie in the picture."""
@@ -275,7 +294,8 @@ class _Frame:
             return self._of_run_lengths(shape.rle)
         good = [tuple(self.point(point) for point in ring) for ring in shape.polygons if len(set(ring)) >= MIN_POINTS]
         short = [len(set(ring)) for ring in shape.polygons if len(set(ring)) < MIN_POINTS]
-        return tuple(good), [(OUTLINE, f"a ring of {count} points left out") for count in short]
+        kind = RING if good else OUTLINE
+        return tuple(good), [(kind, f"a ring of {count} points left out") for count in short]
 
     def _of_run_lengths(self, rle: Mapping[str, Any]) -> tuple[tuple[Polygon, ...], list[Lost]]:
         width, height = self.size

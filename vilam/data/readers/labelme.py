@@ -53,7 +53,7 @@ def open_labelme(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     problems: list[Problem] = []
     names: dict[str, None] = {}
     pictures = Pictures(root)
-    for split, file in files_of(root, reader, filter(_is_labelme, sorted(root.rglob("*.json")))):
+    for split, file in files_of(root, reader, filter(_is_own, sorted(root.rglob("*.json")))):
         official = split_of_folders(under(root, file)) if split == ALL else split
         try:
             content = read_json(file)
@@ -73,10 +73,21 @@ def _is_labelme(file: Path) -> bool:
     return file.suffix == ".json" and '"shapes"' in head and ('"imagePath"' in head or '"shape_type"' in head)
 
 
+def _is_own(file: Path) -> bool:
+    """Whether a file among those of labelme is one, or is what is left of one: empty, or cut off, beside a picture."""
+    if _is_labelme(file):
+        return True
+    head = head_of(file).strip()
+    return (not head or '"shapes"' in head) and any(one.is_file() for one in _beside(file))
+
+
+def _beside(file: Path) -> Iterator[Path]:
+    return (file.with_suffix(end) for suffix in IMAGE_SUFFIXES for end in (suffix, suffix.upper()))
+
+
 def _item(root: Path, file: Path, split: str, content: Row, shapes: Sequence[Row], find: Any) -> Item:
     named = str(content.get("imagePath") or "")
-    beside = (file.with_suffix(end) for suffix in IMAGE_SUFFIXES for end in (suffix, suffix.upper()))
-    path = (find(named) if named else None) or next((one for one in beside if one.is_file()), None)
+    path = (find(named) if named else None) or next((one for one in _beside(file) if one.is_file()), None)
     size = content.get("imageWidth"), content.get("imageHeight")
     sides = (int(size[0]), int(size[1])) if size[0] and size[1] else None
     own = partial(_shapes, shapes)

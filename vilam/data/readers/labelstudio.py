@@ -37,6 +37,7 @@ from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
 from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema, Point, Polygon
+from vilam.errors import VilamError
 
 MARKS = (
     *("annotation_id", "annotator", "completed_by", "completions", "file_upload", "from_name", "inner_id", "lead_time"),
@@ -87,6 +88,8 @@ def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source
                 continue
             items += [replace(item, shapes=partial(_shapes, own, points), captions=captions) for item, own in found]
     schemas = {name: KeypointSchema(tuple(own), (), (SIGMA,) * len(own)) for name, own in points.items()}
+    if not items and not problems:
+        raise VilamError(f"{root}: no task has been annotated; predictions are not read: annotate, and export again")
     listing = Listing(items, list(names), schemas, problems)
     return source_of(listing, recipe, reader.together, reader.window)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -115,10 +116,16 @@ def _readings(name: str) -> Iterator[str]:
         yield from parse_qs(address.query).get("d", [])
 
 
+def _text(content: bytes, errors: str) -> str:
+    """The text of a file in UTF-8, or in UTF-16 as Windows writes it with a mark at the beginning."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig", errors="replace" if wide else errors)
+
+
 def lines_of(path: Path, keep_empty: bool = False) -> Iterator[str]:
     """The lines of a text file without spaces around them; raises VilamError if it cannot be read."""
     try:
-        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+        lines = _text(path.read_bytes(), "surrogateescape").splitlines()
     except OSError as error:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
     return (line.strip() for line in lines if keep_empty or line.strip())
@@ -128,7 +135,7 @@ def head_of(path: Path) -> str:
     """The beginning of a text file, for `recognises`; "" if it cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.read(HEAD).decode("utf-8-sig", errors="replace")
+            return _text(file.read(HEAD), "replace")
     except OSError:
         return ""
 

@@ -2,20 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vilam.data.readers.formats import Format, Found
 from vilam.data.recipes import UNKNOWN, Recipe
 from vilam.errors import VilamError
 
+DEEP = 3
+"""Folders in each other that are looked into, such as an archive leaves them."""
+MANY = 20
+"""Folders in a folder that are looked into to say where a data set lies."""
+PARTS = ("images", "labels", "annotations", "train", "valid", "val", "test")
+"""Names of folders that are a part of a data set."""
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
+
 
 def recognise(path: Path, formats: Sequence[Format]) -> list[tuple[Format, Found]]:
-    """The formats that a folder or file may be of, the surest first; raises VilamError if it does not exist."""
+    """The formats that a folder or file may be of, the surest first; raises VilamError if it does not exist.
+
+    A folder in which there is nothing else than one folder stands for that.
+    """
     if not path.exists():
         raise VilamError(f"{path}: no such folder or file: set prepare.root to the data set's folder")
-    found = [(each, one) for each in formats if (one := each.recognises(path)) is not None]
+    found = next(filter(None, (_recognised(folder, formats) for folder in _unpacked(path))), [])
     return sorted(found, key=lambda pair: -pair[1].sureness)
+
+
+def _recognised(path: Path, formats: Sequence[Format]) -> list[tuple[Format, Found]]:
+    return [(each, one) for each in formats if (one := each.recognises(path)) is not None]
+
+
+def _unpacked(path: Path) -> Iterator[Path]:
+    """A path, and the only folder in it, and the only one in that."""
+    for _ in range(DEEP):
+        yield path
+        if len(inner := _folders(path)) != 1:
+            return
+        path = inner[0]
+
+
+def _folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    return sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith((".", "__")))
+
+
+def advice(path: Path, formats: Sequence[Format]) -> str:
+    """What to do with a path that is of no format: where one lies near it, or where to read on."""
+    if path.is_file() and path.suffix.lower() in ARCHIVES:
+        return "unpack the archive, and set prepare.root to its folder"
+    around = [path.parent] if path.name.lower() in PARTS else []
+    if around and path.parent.name.lower() in PARTS:
+        around = [path.parent.parent, path.parent]
+    for folder in (*around, *_folders(path)[:MANY]):
+        for _, one in _recognised(folder, formats):
+            return f"{one.title} is in {folder}: set prepare.root to that"
+    return "see docs/datasets.md, or write a recipe"
 
 
 def recipe_of(each: Format, found: Found) -> Recipe:

@@ -17,8 +17,11 @@ from vilam.errors import VilamError, one_line
 ALL, TRAIN_AND_VAL = "all", "train+val"
 PARTS = {ALL: ("val", "test", *("train",) * 8), TRAIN_AND_VAL: ("val", *("train",) * 9)}
 """Names, in recipes, of images that are not divided into splits yet, and the split of each tenth of them."""
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""In lower case."""
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".jp2", ".ppm", ".pgm", ".avif"),
+    *(".heic", ".heif"),
+)
+"""In lower case; those that Pillow may not read are listed, so that such a picture is told."""
 MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 """What is raised by values of another form than expected."""
 
@@ -88,9 +91,9 @@ def group_of(name: str, together: str | None) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; raises VilamError if it cannot be read."""
+    """The content of a JSON file in UTF-8, UTF-16 or UTF-32; raises VilamError if it cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
     except (ValueError, RecursionError) as error:

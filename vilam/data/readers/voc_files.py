@@ -43,15 +43,16 @@ class VocFile:
 def xml_files(root: Path) -> Iterator[Path]:
     """The XML files below a folder, in the order of their paths."""
     for parent, folders, names in os.walk(root):
-        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
-        yield from (Path(parent, name) for name in sorted(names) if name.endswith(".xml") and not name.startswith("."))
+        folders[:] = sorted(folder for folder in folders if not folder.startswith((".", "__MACOSX")))
+        own = (name for name in sorted(names) if name.lower().endswith(".xml") and not name.startswith("."))
+        yield from (Path(parent, name) for name in own)
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file; none if it cannot be read."""
+    """The first bytes of a file, without those of UTF-16 that are 0; none if it cannot be read."""
     try:
         with path.open("rb") as stream:
-            return stream.read(1000)
+            return stream.read(2000).replace(b"\0", b"")
     except OSError:
         return b""
 

@@ -8,25 +8,28 @@ Three files say what the classes and the images are:
 - ``data.yaml`` (Ultralytics, Roboflow, CVAT): ``names``, and for ``train``, ``val`` and ``test`` a folder, a text file
   of paths, or a list of these. Paths of another machine, and Roboflow's ``../train/images``, are found by their end.
 - ``obj.data`` (Darknet, CVAT): the file of the names, and lists of paths, whose labels lie beside the images.
-- ``classes.txt`` (labelImg, Label Studio): the names alone.
+- ``classes.txt`` (labelImg, Label Studio): the names alone, beside the folders or in ``labels``; splits are folders.
 
 The labels of ``.../images/x.jpg`` are ``.../labels/x.txt``, or lie beside the image; an image without labels has no
-objects.
+objects, but a split in which no image has labels is not labelled and is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vilam.config import read_yaml
-from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
+from vilam.data.kinds import MISSING
+from vilam.data.readers.dividing import split_of_folders
+from vilam.data.readers.formats import CLEAR, LIKELY, POSSIBLE, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
-from vilam.data.readers.paths import find_by_end, images_below, lines_of, stem_path, under
-from vilam.data.readers.source import ALL, Problem, Source
+from vilam.data.readers.paths import find_by_end, head_of, images_below, is_image, lines_of, stem_path, under
+from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, Problem, Source
 from vilam.data.recipes import Recipe, YoloReader
 from vilam.data.records import KeypointSchema
 from vilam.errors import VilamError
@@ -34,6 +37,9 @@ from vilam.errors import VilamError
 DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "obj.data", "classes.txt")
 """Names of the file that names the classes, the most telling first."""
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+LABELS = "labels"
+NUMBERS = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*(\n|$)")
+"""The first line of labels."""
 BOX_VALUES = 4
 SIGMA = 0.05
 """Of a keypoint's OKS, which YOLO does not tell."""
@@ -52,45 +58,96 @@ class _Data:
 
 def recognises(root: Path) -> Found | None:
     """A data.yaml with names, an obj.data or a classes.txt, in a folder that has images, or such a file itself."""
-    for file in _data_files(root):
-        if file.suffix in (".yaml", ".yml"):
-            content = _yaml(file)
-            if "names" in content and content.keys() & SPLITS.keys():
-                title = "Roboflow YOLO" if "roboflow" in content else "YOLO (Ultralytics)"
-                return Found(title, YoloReader(kind="yolo", data=file.name), file.parent, CLEAR)
-        elif file.suffix == ".data":
-            return Found("YOLO (Darknet)", YoloReader(kind="yolo", data=file.name), file.parent, CLEAR)
-        elif any(_labels(image).is_file() for image in images_below(file.parent)):
-            return Found("YOLO (classes.txt)", YoloReader(kind="yolo", data=file.name), file.parent, LIKELY)
+    found = [one for file in _data_files(root) if (one := _recognised(file))]
+    return max(found, key=lambda one: one.sureness, default=_nameless(root))
+
+
+def _nameless(root: Path) -> Found | None:
+    """A folder with images and labels of YOLO, but without a file that names the classes."""
+    own = (_labels(image) for image in images_below(root))
+    if not any(path.is_relative_to(root / LABELS) or path.parent == root for path in own if _has_numbers(path)):
+        return None
+    return Found("YOLO without the names of its classes", YoloReader(kind="yolo"), root, POSSIBLE)
+
+
+def _has_numbers(labels: Path) -> bool:
+    return NUMBERS.match(head_of(labels)) is not None
+
+
+def _recognised(file: Path) -> Found | None:
+    root = file.parent.parent if file.parent.name == LABELS else file.parent
+    reader = YoloReader(kind="yolo", data=file.relative_to(root).as_posix())
+    if file.suffix in (".yaml", ".yml"):
+        content = _yaml(file)
+        if not content.keys() & SPLITS.keys() or not content.keys() & {"names", "nc"}:
+            return None
+        title = "Roboflow YOLO" if "roboflow" in content else "YOLO (Ultralytics)"
+        has_images = next(_listed(_folders(root, file, content), content), None) is not None
+        return Found(title, reader, root, CLEAR if has_images else POSSIBLE)
+    if file.suffix == ".data":
+        return Found("YOLO (Darknet)", reader, root, CLEAR)
+    if any(_labels(image).is_file() for image in images_below(root)):
+        return Found("YOLO (classes.txt)", reader, root, LIKELY)
     return None
 
 
 def open_yolo(root: Path, recipe: Recipe, reader: YoloReader) -> Source:
-    """Read the classes and list the images; the images are read one by one as the rows are iterated."""
+    """Read the classes and list the images; the images are read one by one as the rows are iterated.
+
+    Raises VilamError if the classes are not named, or if no image or no labels are there.
+    """
     path = root / reader.data
     if not path.is_file():
         path = next(iter(_data_files(root)), path)
     data = _read(root, path)
     if not data.images:
-        raise VilamError(f"{path}: train, val and test lead to no images: check path and prepare.root")
+        raise VilamError(
+            f"{path}: train, val and test lead to no images ({' '.join(IMAGE_SUFFIXES)}): check path and prepare.root"
+        )
     if not any(_labels(image).is_file() for _, image in data.images):
         raise VilamError(
             f"{path}: none of {len(data.images)} images has labels: {_labels(data.images[0][1])} is missing"
         )
+    unlabelled = dict(_unlabelled(data.images))
     items = [
         Item(image, under(root, image), split, str(image), partial(_shapes, image, data), whole=1)
         for split, image in data.images
+        if split not in unlabelled
     ]
     schema = KeypointSchema(data.keypoints, (), (SIGMA,) * len(data.keypoints))
     categories = list(data.names.values())
     keypoints = dict.fromkeys(categories, schema) if data.keypoints else {}
-    return source_of(Listing(items, categories, keypoints, licence=data.licence), recipe)
+    problems = [*unlabelled.values(), *_without_image(data.images)]
+    return source_of(Listing(items, categories, keypoints, problems, data.licence), recipe)
+
+
+def _unlabelled(images: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Problem]]:
+    """The splits in which no image has labels."""
+    by_split: dict[str, list[Path]] = {}
+    for split, image in images:
+        by_split.setdefault(split, []).append(image)
+    for split, own in by_split.items():
+        if not any(_labels(image).is_file() for image in own):
+            told = f"none of the {len(own)} images of {split} has labels: they are not labelled, and are left out"
+            yield split, Problem(split, str(_labels(own[0]).parent), told)
+
+
+def _without_image(images: Iterable[tuple[str, Path]]) -> Iterator[Problem]:
+    """Labels, in the folders of the images' labels, to which no image is there."""
+    folders = {image.parent: (split, image) for split, image in images}
+    for folder, (split, image) in folders.items():
+        labels = _labels(image).parent
+        if labels != folder and folder.is_dir():
+            there = {stem_path(path).name for path in folder.iterdir() if is_image(path)} | {*DATA_FILES}
+            for path in sorted(labels.glob("[!.]*.txt")):
+                if path.name not in there and path.stat().st_size:
+                    yield Problem(split, str(path), "its image is not found", MISSING)
 
 
 def _data_files(root: Path) -> list[Path]:
     if root.is_file():
         return [root] if root.name in DATA_FILES or root.suffix in (".yaml", ".yml", ".data") else []
-    named = [root / name for name in DATA_FILES]
+    named = [*(root / name for name in DATA_FILES), root / LABELS / "classes.txt"]
     others = [
         path for ending in ("*.yaml", "*.yml", "*.data") for path in sorted(root.glob(ending)) if path not in named
     ]
@@ -106,19 +163,22 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def _read(root: Path, path: Path) -> _Data:
+    if not path.is_file():
+        raise VilamError(
+            f"{root}: no {', '.join(DATA_FILES)} names the classes: check prepare.root, "
+            "or write a classes.txt with a name in each line"
+        )
     if path.suffix in (".yaml", ".yml"):
         return _of_yaml(root, path, read_yaml(path))
     if path.suffix == ".data":
         return _of_darknet(root, path)
-    if path.is_file():
-        names = dict(enumerate(lines_of(path)))
-        return _Data(names, tuple((ALL, image) for image in images_below(path.parent)))
-    raise VilamError(f"{root}: no {', '.join(DATA_FILES)} that names the classes: check prepare.root")
+    names = dict(enumerate(lines_of(path)))
+    return _Data(names, tuple((split_of_folders(under(root, image)), image) for image in images_below(root)))
 
 
 def _of_yaml(root: Path, path: Path, content: object) -> _Data:
     if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list):
-        raise VilamError(f"{path}: names is missing: list the classes there")
+        raise VilamError(f"{path}: names is no list of the classes: write names: [cell, bead]")
     try:
         names = _names(content["names"])
         points, values = _keypoints(content)
@@ -126,13 +186,27 @@ def _of_yaml(root: Path, path: Path, content: object) -> _Data:
         raise VilamError(
             f"{path}: expected names as a list, or by number such as 0: cell, and kpt_shape as two numbers"
         ) from None
-    folders = (root / str(content.get("path") or ""), path.parent, root)
-    images = [(SPLITS[key], image) for key in content if key in SPLITS for image in _images(folders, content[key])]
+    images = list(_listed(_folders(root, path, content), content))
     about = content.get("roboflow")
     licence = about.get("license") if isinstance(about, dict) else content.get("license")
-    own = len({split for split, _ in images}) == 1 and images[0][0] == "train"
-    undivided = [(ALL, image) for _, image in images] if own else images
-    return _Data(names, tuple(undivided), points, values, str(licence or ""))
+    return _Data(names, _divided(images), points, values, str(licence or ""))
+
+
+def _folders(root: Path, path: Path, content: Mapping[str, Any]) -> tuple[Path, ...]:
+    return root / str(content.get("path") or ""), path.parent, root
+
+
+def _listed(folders: Sequence[Path], content: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """The images of each split that a file names."""
+    return ((SPLITS[key], image) for key in content if key in SPLITS for image in _images(folders, content[key]))
+
+
+def _divided(images: Sequence[tuple[str, Path]]) -> tuple[tuple[str, Path], ...]:
+    """The images, undivided if they are train alone, or if other splits are the same folder again (coco128.yaml)."""
+    train = {image for split, image in images if split == "train"}
+    if train and train == {image for _, image in images}:
+        return tuple((ALL, image) for image in dict.fromkeys(image for _, image in images))
+    return tuple(images)
 
 
 def _names(names: dict[Any, Any] | list[Any]) -> dict[int, str]:
@@ -160,12 +234,7 @@ def _of_darknet(root: Path, path: Path) -> _Data:
     names = find_by_end((path.parent, root), content.get("names", "obj.names"))
     if names is None:
         raise VilamError(f"{path}: names = {content.get('names')}: no such file")
-    images = [
-        (SPLITS[key], image) for key in content if key in SPLITS for image in _images((path.parent, root), content[key])
-    ]
-    if {split for split, _ in images} == {"train"}:
-        images = [(ALL, image) for _, image in images]
-    return _Data(dict(enumerate(lines_of(names))), tuple(images))
+    return _Data(dict(enumerate(lines_of(names))), _divided(list(_listed((path.parent, root), content))))
 
 
 def _images(folders: Iterable[Path], listed: object) -> Iterator[Path]:
@@ -188,7 +257,7 @@ def _labels(image: Path) -> Path:
     """The file of an image's labels: in the folder ``labels`` beside ``images``, or beside the image."""
     parts = list(image.parts)
     if "images" in parts:
-        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+        parts[len(parts) - 1 - parts[::-1].index("images")] = LABELS
     return next(
         (path for path in (stem_path(Path(*parts)), stem_path(image)) if path.is_file()), stem_path(Path(*parts))
     )
@@ -209,10 +278,13 @@ def _shapes(image: Path, data: _Data) -> list[Shape | Problem]:
 def _shape(line: str, data: _Data, location: str) -> Shape:
     first, *rest = line.split()
     values = [float(value) for value in rest]
-    number = int(float(first)) if first.replace(".", "", 1).isdigit() else int(first)
+    try:
+        number = float(first)
+    except ValueError:
+        raise ValueError(f"class {first!r} is no number") from None
     if number not in data.names:
-        raise ValueError(f"unknown class {first}")
-    category = data.names[number]
+        raise ValueError(f"unknown class {first}: {len(data.names)} classes have names")
+    category = data.names[int(number)]
     if len(values) == BOX_VALUES:
         return Shape(category, _box(values), location=location)
     if data.values and len(values) == BOX_VALUES + len(data.keypoints) * data.values:
