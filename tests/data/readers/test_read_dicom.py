@@ -389,6 +389,13 @@ def test_a_patient_is_in_one_split(tmp_path: Path) -> None:
     assert len({record.image_id for record in records}) == 24
 
 
+def test_patients_whose_ids_look_like_pictures_are_patients(tmp_path: Path) -> None:
+    for n in range(4):
+        write_series(tmp_path, f"site_image_{n}")
+        write_seg(tmp_path / f"{n}", patient=f"site_image_{n}")
+    assert {record.split for record in read(tmp_path)[0]} == {"train", "val", "test"}
+
+
 def test_folders_named_as_splits_are_official(tmp_path: Path) -> None:
     for split, patient in (("train", "A"), ("val", "B"), ("test", "C")):
         write_series(tmp_path / split, patient)
@@ -445,6 +452,16 @@ def test_a_broken_slice_costs_only_itself(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     records, problems = read(tmp_path)
     assert by_slice(records) == {2: EXPECTED[2]} and len(problems) == 1 and "cannot be read" in problems[0]
+
+
+def test_sides_beyond_the_file_are_not_believed(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    write_seg(tmp_path / "seg.dcm")
+    path = next(tmp_path.rglob("*4.dcm"))
+    content = pydicom.dcmread(path)
+    content.Rows = 65535
+    content.save_as(path)
+    assert read(tmp_path)[1][0].startswith("cannot be read: 1 frames of 41x65535 in a file of ")
 
 
 def test_damaged_files_are_read_or_told(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 All DICOM files below the folder are looked at, whatever their names and folders. An annotation belongs to the series
 that it refers to, or else to the series of its frame of reference that has most slices. The slices in which an object
-is largest become pictures, with all objects that they show; so do X-rays with SEG.
+is largest become pictures, with all objects that they show; so do X-rays with SEG. Of several annotations of the same
+objects, ``reader.files`` chooses.
 
 Pixels are read by SimpleITK and shown in the recipe's window, or in the file's own. The patients of a set are divided,
 or the studies if fewer than three patients are told.
@@ -38,6 +39,8 @@ from vilam.data.records import ImageRecord, Region
 from vilam.errors import VilamError, one_line
 
 MIN_GROUPS = 3
+WHOLE = "(.*)"
+"""The name that is divided: a patient's id is no picture's name, whatever it ends with."""
 READ = {SEG: segments, RTSTRUCT: structures}
 
 
@@ -67,7 +70,7 @@ def open_dicom(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     cases, problems = _cases(root, tree, reader)
     if not cases:
         raise VilamError(f"{problems[0].location}: {problems[0].message}: set prepare.root to a folder that has both")
-    splits = divided([(case.split, _group(root, case, cases, reader)) for case in cases], reader.together)
+    splits = divided([(case.split, _group(root, case, cases, reader)) for case in cases], reader.together or WHOLE)
     ordered = sorted(zip(splits, cases, strict=True), key=lambda pair: split_order(pair[0]))
     there = tuple(dict.fromkeys(split for split, _ in ordered))
     rows = (row for split, case in ordered for row in _rows(root, recipe, case, split, reader.window))
@@ -87,7 +90,7 @@ def open_dicom(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
 
 def _cases(root: Path, tree: Tree, reader: FormatReader) -> tuple[list[_Case], list[Problem]]:
     """The series that have annotations, and what cannot be read or refers to a series that is not there."""
-    own = dict((path, split) for split, path in files_of(root, reader, [one.path for one in tree.annotations]))
+    own = {path: split for split, path in files_of(root, reader, [one.path for one in tree.annotations])}
     of_slice = {slice_.uid: series for series in tree.series.values() for slice_ in series.slices}
     cases: dict[str, _Case] = {}
     problems = list(tree.problems)
