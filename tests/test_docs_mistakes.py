@@ -38,7 +38,7 @@ ABLATE = "; vilam ablate plan.yaml"
 MISTAKES = {
     # Data
     "no such folder": "put prepare.source=coco prepare.root=nowhere; vilam prepare",
-    "no such source": "put prepare.source=kitti prepare.root=.; vilam prepare",
+    "no such source": "put prepare.source=photos prepare.root=.; vilam prepare",
     "records missing": "rm -r data/records; vilam evaluate",
     "truncated shard": "for f in data/records/train*; do truncate -s 100 $f; done; vilam synthesize",
     "instructions missing": "rm data/instructions/manifest.json; vilam evaluate",
@@ -118,7 +118,7 @@ ELSEWHERE = {
     "tests/data/test_selection.py": ("whole categories of a data set in which not every object is marked",),
     "tests/data/test_validation.py": (
         *("half an image", "no image at all in the file", "box outside", "box of no area"),
-        *("duplicate id", "duplicate image"),
+        *("duplicate image", "all objects of a category"),
     ),
     "tests/evaluation/test_report.py": ("full disk, the report",),
     "tests/models/backbones/test_features.py": ("patches do not divide the image",),

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -38,6 +38,8 @@ class Answer:
 
 class Predictor:
     """A fake predictor that answers with its question."""
+
+    model = SimpleNamespace(card=SimpleNamespace(levels=None))
 
     @classmethod
     def from_pretrained(cls, folder: str) -> Predictor:

@@ -318,6 +318,7 @@ class ParquetReader(Section):
 FormatName = Literal[
     "cvat",
     "datumaro",
+    "dicom",
     "florence2",
     "huggingface",
     "kitti",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model as load_weights
 from transformers import AutoTokenizer
 from transformers.utils import SAFE_WEIGHTS_NAME
@@ -157,20 +157,22 @@ def _load_network(folder: Path) -> tuple[GroundingModel, Tokens]:
 
 
 def _load_composed(folder: Path) -> VilamForConditionalGeneration:
-    """Opens a composed model; one without pretrained parts is small, and is not built on the meta device first.
+    """Opens a composed model; a small one, without pretrained parts, is not built on the meta device first.
 
-    For that device torch imports SymPy, which takes longer than the answer to a question.
+    For that device torch imports SymPy, which takes longer than the answer to a question. The weights of some
+    architectures have other names in files, which only transformers translates.
     """
-    config = VilamConfig.from_pretrained(folder)
-    if config.is_pretrained or config.lora is not None:
-        opened: VilamForConditionalGeneration = VilamForConditionalGeneration.from_pretrained(
-            folder, dtype=torch.float32
-        )
-        opened.freeze()  # transformers loads all weights with a gradient
-        return opened
-    with torch.random.fork_rng(devices=[]):  # the weights that are replaced take no random numbers
-        network = VilamForConditionalGeneration(config)
-    load_weights(network, folder / SAFE_WEIGHTS_NAME)
+    config, file = VilamConfig.from_pretrained(folder), folder / SAFE_WEIGHTS_NAME
+    if not config.is_pretrained and config.lora is None:
+        with torch.random.fork_rng(devices=[]):  # the weights that are replaced take no random numbers
+            small = VilamForConditionalGeneration(config)
+        with safe_open(file, "pt") as weights:
+            is_translated = not small.state_dict().keys() >= {*weights.keys()}
+        if not is_translated:
+            load_weights(small, file)
+            return small
+    network: VilamForConditionalGeneration = VilamForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    network.freeze()  # transformers loads all weights with a gradient
     return network
 
 

@@ -94,12 +94,12 @@ def _encoded_upright(image: Image.Image) -> tuple[bytes, int, int]:
     return _encoded(turned if turned.mode in EIGHT_BITS else turned.convert("RGB"))
 
 
-def read_volume(path: Path) -> tuple[NDArray[Any], Any]:
+def read_volume(path: Path, turn: bool = True) -> tuple[NDArray[Any], Any]:
     """Values [z, y, x] and SimpleITK's image, which knows positions in millimetres; OSError if it cannot be read.
 
     Axes have the radiological orientation: x to the patient's left, y to the back, z to the head, whatever the file's
-    order; of several channels or times the first is read. X-rays that are stored black on white (MONOCHROME1) are
-    inverted by SimpleITK.
+    order, unless ``turn`` is false; of several channels or times the first is read. X-rays that are stored black on
+    white (MONOCHROME1) are inverted by SimpleITK.
     """
     try:
         sitk: Any = importlib.import_module("SimpleITK")
@@ -112,7 +112,7 @@ def read_volume(path: Path) -> tuple[NDArray[Any], Any]:
         raise OSError(one_line(error)[-120:]) from None
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]
-    if image.GetDimension() == 3 and image.GetSize()[2] > 1:
+    if turn and image.GetDimension() == 3 and image.GetSize()[2] > 1:
         image = sitk.DICOMOrient(image, "LPS")
     return sitk.GetArrayFromImage(image), image
 
