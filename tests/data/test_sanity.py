@@ -46,6 +46,13 @@ def test_corners_read_as_sizes() -> None:
     assert "leave their picture: is x1 y1 x2 y2 read as x y width height" in text and blocks
 
 
+def test_corners_read_as_centre_and_size() -> None:
+    corners = [(x / 100, y / 80, X / 100, Y / 80) for x, y, X, Y in uniform()]
+    boxes = [(100 * (a - c / 2), 80 * (b - d / 2), 100 * (a + c / 2), 80 * (b + d / 2)) for a, b, c, d in corners]
+    ((text, blocks),) = notes(boxes)
+    assert "boxes leave their picture" in text and "or as centre and size" in text and blocks
+
+
 def test_boxes_of_the_whole_picture() -> None:
     ((text, blocks),) = notes([(0, 0, 100, 80)] * 5)
     assert "cover the whole picture" in text and not blocks

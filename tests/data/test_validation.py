@@ -189,11 +189,11 @@ def test_of_many_bad_rows_only_the_first_are_reported(caplog: pytest.LogCaptureF
     assert len(caplog.messages) == 21 and "box: 300 bad rows in all" in caplog.messages[-1]
 
 
-def test_above_the_bound_it_lists_the_first_rows() -> None:
+def test_above_the_bound_it_tells_the_first_row() -> None:
     with pytest.raises(VilamError) as error:
         list(_validator(2).check(Problem("val", f"file.json: row {row}", "no bbox") for row in range(9)))
     assert "prepare.max_invalid = 2" in str(error.value)
-    assert "row 0: no bbox; file.json: row 1: no bbox" in str(error.value)
+    assert "the first: file.json: row 0: no bbox: fix them" in str(error.value)
     assert "\n" not in str(error.value)
 
 

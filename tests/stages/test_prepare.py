@@ -124,6 +124,14 @@ def test_an_empty_split_is_reported(project: Path, tmp_path: Path) -> None:
         prepare.run(_settings(project, source="coco", root=root), tmp_path)
 
 
+def test_a_set_without_objects_is_told(project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = _coco(tmp_path / "coco")
+    content = json.loads((root / "instances.json").read_text())
+    (root / "instances.json").write_text(json.dumps(content | {"annotations": []}))
+    prepare.run(_settings(project, source="coco", root=root), tmp_path)
+    assert "coco: no picture has an object" in caplog.text
+
+
 def test_a_missing_folder_is_reported(project: Path, tmp_path: Path) -> None:
     for source in ("coco", "refcoco", "voc"):
         with pytest.raises(VilamError, match="no such folder"):

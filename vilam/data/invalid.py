@@ -12,8 +12,6 @@ from collections.abc import Callable
 from vilam.data.kinds import OF_PARTS, OF_PICTURES, RING, kind_of
 from vilam.data.readers.source import Problem
 
-MAX_LISTED = 5
-"""Bad rows that the final error lists, at most."""
 MAX_LINES = 20
 """Bad rows of one kind that are reported in a line each; others are only counted."""
 ALLOWED = 5
@@ -83,5 +81,4 @@ class Invalid:
 
     def _too_many(self, kind: str, total: int) -> str:
         what = "pictures" if kind in OF_PICTURES else "objects"
-        first = "; ".join(self.lines[kind][:MAX_LISTED])
-        return f"{self.kinds[kind]} of {total} {what} are bad ({kind}), the first: {first}"
+        return f"{self.kinds[kind]} of {total} {what} are bad ({kind}), the first: {self.lines[kind][0]}"

@@ -59,7 +59,7 @@ class Statistics:
         self.boxes += 1
         self.tiny += x2 - x1 < 1 and y2 - y1 < 1
         self.fractions += max(box) <= 2 and min(width, height) > 2  # from 0 to 1, and a width added
-        self.overrun += _over(x2, width) or _over(y2, height)
+        self.overrun += any((_over(x2, width), _over(y2, height), _over(width - x1, width), _over(height - y1, height)))
         self.whole += (min(x2, width) - max(x1, 0)) * (min(y2, height) - max(y1, 0)) >= WHOLE * width * height
 
     def notes(self) -> Iterator[Note]:
@@ -74,8 +74,8 @@ class Statistics:
             yield Note(f"{self.tiny} of {self.boxes} boxes are smaller than a pixel: check their unit", True)
         if self.boxes >= FEW and self.overrun > MANY_OVERRUN * self.boxes:
             yield Note(
-                f"{self.overrun} of {self.boxes} boxes leave their picture: is x1 y1 x2 y2 read as x y width height, "
-                "or are they of a picture of another size?",
+                f"{self.overrun} of {self.boxes} boxes leave their picture: is x1 y1 x2 y2 read as x y width height "
+                "or as centre and size, or are they of a picture of another size?",
                 True,
             )
         if self.boxes >= FEW and self.whole > MOST * self.boxes:

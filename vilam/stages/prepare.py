@@ -37,6 +37,8 @@ def run(settings: Settings, root: Path) -> None:
         written = write_dataset(records, card, layout.records, prepare.shard_size, validator.num_invalid)
     for name in validator.invalid.lost_categories:
         logger.error("%s: all %d objects of %s are bad: none is left", source.name, validator.invalid.lost[name], name)
+    if not validator.invalid.kept:
+        logger.warning("%s: no picture has an object: are annotations there? see vilam datasets check", source.name)
     for note in validator.statistics.notes():
         logger.warning("%s: %s", source.name, note.text)
     write_atomically(layout.metrics("prepare"), json.dumps(written.counts, indent=2) + "\n")

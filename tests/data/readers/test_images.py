@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vilam.data.pixels import as_grey
-from vilam.data.readers.images import read_image
+from vilam.data.readers.images import read_image, read_picture, size_of
 from vilam.data.recipes import Window
 from vilam.errors import VilamError
 
@@ -113,3 +113,14 @@ def test_what_pillow_cannot_read_is_said_in_plain_words(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(b"ftypheic")
     with pytest.raises(OSError, match="no picture of a known kind: save it as JPEG or PNG"):
         read_image(tmp_path / "a.heic")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_the_stored_size_is_told_beside_the_upright_one(tmp_path: Path, suffix: str, tag: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    Image.new("RGB", (40, 30)).save(path := tmp_path / f"a.{suffix}", exif=exif)
+    picture = read_picture(path)
+    assert (picture.stored, picture.tag) == ((40, 30), tag)
+    assert size_of(path) == (picture.width, picture.height) == ((30, 40) if tag > 4 else (40, 30))

@@ -138,3 +138,10 @@ def test_a_broken_file_is_one_line(tmp_path: Path, content: str) -> None:
     with pytest.raises(VilamError, match=r"a\.json: not") as error:
         opened(READER, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_csv_of_another_encoding_is_one_line(tmp_path: Path) -> None:
+    head = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
+    (tmp_path / "via.csv").write_bytes(f"{head}\n".encode("utf-16"))
+    with pytest.raises(VilamError, match=r"via\.csv: not VIA's regions: 'utf-8' codec can't decode byte"):
+        opened(READER | {"files": {"all": "via.csv"}}, tmp_path)

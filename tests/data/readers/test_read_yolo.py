@@ -150,7 +150,7 @@ def test_a_split_without_labels_is_left_out(tmp_path: Path) -> None:
     (root / "labels" / "test" / "test_a.txt").unlink()
     records, (problem,) = read(YOLO, root)
     assert {record.image_id.rpartition("/")[2] for record in records} == {"train_a", "train_b", "val_a"}
-    assert problem == "labels/test: none of the 1 images of test has labels: they are not labelled, and are left out"
+    assert problem == "labels/test: none of the 1 images of test has labels"
 
 
 def test_one_folder_as_train_and_val_is_divided(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def find_recipe(source: str, path: Path, project: Path) -> tuple[Recipe, Path]:
     formats = {each.name: each for each in FORMATS}
     own = source in formats and source not in recipe_files(project)
     if source != AUTO and not own:
-        recipe = read_recipe(source, project, tuple(formats))
+        recipe = read_recipe(source, project, (AUTO, *formats))
         if not path.is_dir():
             raise VilamError(f"{path}: no such folder: set prepare.root to the folder of {recipe.name}")
         return recipe, path

@@ -56,11 +56,12 @@ def read_picture(source: Path | bytes, window: Window | Levels | None = None) ->
     content = source if isinstance(source, bytes) else source.read_bytes()
     with _opened(content) as image:
         tag = orientation(image)
+        stored = _stored_size(image, tag)
         if image.mode.startswith(("I", "F")):
             values = np.asarray(ImageOps.exif_transpose(image), dtype=np.float64)
-            return Picture(*to_png(values, window), image.size, tag)
+            return Picture(*to_png(values, window), stored, tag)
         if image.format not in KEPT or tag != UPRIGHT:
-            return Picture(*_encoded_upright(image), image.size, tag)
+            return Picture(*_encoded_upright(image), stored, tag)
         return Picture(content, image.width, image.height, image.size)
 
 
@@ -75,9 +76,15 @@ def size_of(path: Path) -> tuple[int, int] | None:
     """Width and height of the upright picture, from the head of a file; None if it is no picture."""
     try:
         with Image.open(path) as image:
-            return turned_size(image.size, orientation(image))
+            tag = orientation(image)
+            return turned_size(_stored_size(image, tag), tag)
     except (OSError, SyntaxError, ValueError):
         return None
+
+
+def _stored_size(image: Image.Image, tag: int) -> tuple[int, int]:
+    """Width and height of the stored pixels; Pillow tells those of the upright picture for a TIFF."""
+    return turned_size(image.size, tag) if image.format == "TIFF" else image.size
 
 
 def _upright(content: bytes, width: int, height: int) -> Picture:

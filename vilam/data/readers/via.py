@@ -103,7 +103,9 @@ def _pictures_of(file: Path) -> tuple[dict[str, Row], list[str]]:
         options = [name for name, one in declared.items() if one.get("type") in ("dropdown", "radio", "checkbox")]
         return {str(row["filename"]): {"regions": _listed(row["regions"])} for row in rows}, options
     except (AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise VilamError(f"{file}: not VIA's regions: {error!r}: export the annotations as JSON or CSV again") from None
+        raise VilamError(
+            f"{file}: not VIA's regions: {wrong(error)}: export the annotations as JSON or CSV again"
+        ) from None
 
 
 def _listed(regions: Any) -> list[Row]:

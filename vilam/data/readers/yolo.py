@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from vilam.config import read_yaml
-from vilam.data.kinds import MISSING
+from vilam.data.kinds import MISSING, UNREADABLE
 from vilam.data.readers.dividing import split_of_folders
 from vilam.data.readers.formats import CLEAR, LIKELY, POSSIBLE, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
@@ -128,8 +128,8 @@ def _unlabelled(images: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Probl
         by_split.setdefault(split, []).append(image)
     for split, own in by_split.items():
         if not any(_labels(image).is_file() for image in own):
-            told = f"none of the {len(own)} images of {split} has labels: they are not labelled, and are left out"
-            yield split, Problem(split, str(_labels(own[0]).parent), told)
+            told = f"none of the {len(own)} images of {split} has labels"
+            yield split, Problem(split, str(_labels(own[0]).parent), told, UNREADABLE)
 
 
 def _without_image(images: Iterable[tuple[str, Path]]) -> Iterator[Problem]:
