@@ -77,6 +77,15 @@ def test_a_bad_line_is_a_problem(tmp_path: Path, line: str, message: str) -> Non
     assert problem.startswith("images/train/train_a.png, line 2 of its labels: ") and message in problem
 
 
+def test_classes_that_are_counted_from_1_are_refused(tmp_path: Path) -> None:
+    line = "{} 0.5 0.5 0.1 0.1\n"
+    root = write(tmp_path, FOLDERS, train_a=line.format(1), val_a=line.format(2), test_a="")
+    with pytest.raises(VilamError, match="classes are counted from 1: no label is of class 0, and class 2 has no name"):
+        opened(YOLO, root)
+    (root / "labels" / "test" / "test_a.txt").write_text(line.format(0))
+    assert len(list(opened(YOLO, root).rows)) == 4, "a single unknown class is a problem of its line"
+
+
 def test_names_by_number_and_listed_images_are_read(tmp_path: Path) -> None:
     data = {"names": {3: "cell"}, "train": "train.txt", "val": ["images/val"], "test": "images/test"}
     root = write(tmp_path, data, train_a="3 0.5 0.5 0.1 0.1", train_b="", val_a="", test_a="")

@@ -41,6 +41,8 @@ LABELS = "labels"
 NUMBERS = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*(\n|$)")
 """The first line of labels."""
 BOX_VALUES = 4
+SAMPLE = 2000
+"""Images whose labels are looked at before all are read."""
 SIGMA = 0.05
 """Of a keypoint's OKS, which YOLO does not tell."""
 
@@ -108,6 +110,11 @@ def open_yolo(root: Path, recipe: Recipe, reader: YoloReader) -> Source:
         raise VilamError(
             f"{path}: none of {len(data.images)} images has labels: {_labels(data.images[0][1])} is missing"
         )
+    if _counts_from_one(data):
+        raise VilamError(
+            f"{path}: classes are counted from 1: no label is of class 0, and class {len(data.names)} has no name: "
+            "subtract 1 from the classes of the labels, or put a name before the others"
+        )
     unlabelled = dict(_unlabelled(data.images))
     items = [
         Item(image, under(root, image), split, str(image), partial(_shapes, image, data), whole=1)
@@ -119,6 +126,15 @@ def open_yolo(root: Path, recipe: Recipe, reader: YoloReader) -> Source:
     keypoints = dict.fromkeys(categories, schema) if data.keypoints else {}
     problems = [*unlabelled.values(), *_without_image(data.images)]
     return source_of(Listing(items, categories, keypoints, problems, data.licence), recipe)
+
+
+def _counts_from_one(data: _Data) -> bool:
+    """Whether the classes of the first labels are 1 to N where N names are counted from 0; else N would be no class."""
+    files = (path for _, image in data.images[:SAMPLE] if (path := _labels(image)).is_file())
+    classes = {line.split()[0] for path in files for line in lines_of(path)}
+    count = len(data.names)
+    in_order = [*data.names] == [*range(count)]
+    return in_order and str(count) in classes and classes <= {str(number) for number in range(1, count + 1)}
 
 
 def _unlabelled(images: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Problem]]:
