@@ -8,8 +8,9 @@ from pathlib import Path
 from vilam.config import Settings, load_settings
 from vilam.data.checking import COUNTED, Findings, check_dataset
 from vilam.data.invalid import Invalid
-from vilam.data.readers import AUTO, FORMATS, find_recipe, open_files
-from vilam.data.readers.recognition import recognise
+from vilam.data.readers import AUTO, FORMATS, find_formats, find_recipe, open_files
+from vilam.data.readers.formats import Format, Found
+from vilam.data.readers.recognition import recipe_of
 from vilam.data.recipes import UNKNOWN, read_recipe, recipe_files
 from vilam.data.scenes import LICENCE
 from vilam.errors import VilamError
@@ -51,11 +52,12 @@ def check(source: str, path: Path, root: Path) -> None:
 
     source: a recipe, a format, or `AUTO` to look at the files. root: the project's folder, whose settings hold.
     """
-    recipe, folder = find_recipe(source, path, root)
+    found = find_formats(path) if source == AUTO else []
+    recipe, folder = (recipe_of(*found[0]), found[0][1].root) if found else find_recipe(source, path, root)
     opened = open_files(recipe, folder)
     print(f"{recipe.title}, {_number(len(opened.splits), 'split')}, {_number(opened.num_images, 'picture')}")
-    if source == AUTO:
-        print(_recognised(path))
+    if found:
+        print(_recognised(found))
     settings = _settings(root)
     findings = check_dataset(opened, settings.prepare.max_invalid, settings.evaluate.splits)
     print("\n" + _report(findings))
@@ -71,9 +73,9 @@ def _settings(root: Path) -> Settings:
     return load_settings(params if params.is_file() else Layout(shipped()).params)
 
 
-def _recognised(path: Path) -> str:
+def _recognised(found: Sequence[tuple[Format, Found]]) -> str:
     """The settings that read a folder or file, and what else it could be."""
-    (best, first), *others = recognise(path, FORMATS)
+    (best, first), *others = found
     lines = [f"set prepare.source: {best.name} (or auto), prepare.root: {first.root}"]
     lines += [f"could also be {one.title}: prepare.source: {each.name}" for each, one in others]
     return "\n".join(lines)

@@ -31,7 +31,7 @@ from vilam.data.readers import (
 )
 from vilam.data.readers.coco import open_coco
 from vilam.data.readers.flickr import open_flickr
-from vilam.data.readers.formats import Format
+from vilam.data.readers.formats import Format, Found
 from vilam.data.readers.genome import open_genome
 from vilam.data.readers.lines import open_lines
 from vilam.data.readers.masks import open_masks
@@ -71,7 +71,7 @@ from vilam.layout import named
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_recipe", "open_files", "open_source"]
+__all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_formats", "find_recipe", "open_files", "open_source"]
 
 FORMATS: tuple[Format, ...] = (
     yolo.FORMAT,
@@ -111,6 +111,14 @@ def open_source(settings: PrepareSettings, seed: int, project: Path) -> Source:
     return replace(source, is_exhaustive=recipe.exhaustive, domain=recipe.domain or source.domain, levels=levels)
 
 
+def find_formats(path: Path) -> list[tuple[Format, Found]]:
+    """The formats that a folder or file may be of, the surest first; raises VilamError if it is of none."""
+    found = recognise(path, FORMATS)
+    if not found:
+        raise VilamError(f"{path}: no format that is known: {advice(path, FORMATS)}")
+    return found
+
+
 def find_recipe(source: str, path: Path, project: Path) -> tuple[Recipe, Path]:
     """The recipe that ``prepare.source`` means for the files in a folder, and the folder in which they are read.
 
@@ -124,10 +132,13 @@ def find_recipe(source: str, path: Path, project: Path) -> tuple[Recipe, Path]:
         if not path.is_dir():
             raise VilamError(f"{path}: no such folder: set prepare.root to the folder of {recipe.name}")
         return recipe, path
-    found = recognise(path, FORMATS if source == AUTO else (formats[source],))
-    if not found:
-        known = f"no {formats[source].title}: {formats[source].layout}" if own else "no format that is known"
-        raise VilamError(f"{path}: {known}: {advice(path, FORMATS)}")
+    if own:
+        found = recognise(path, (formats[source],))
+        if not found:
+            each = formats[source]
+            raise VilamError(f"{path}: no {each.title}: {each.layout}: {advice(path, FORMATS)}")
+    else:
+        found = find_formats(path)
     for each, one in found[1:]:
         logger.info("%s: read as %s; also %s: prepare.source: %s", path, found[0][1].title, one.title, each.name)
     return recipe_of(*found[0]), found[0][1].root
