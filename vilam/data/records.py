@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -12,6 +12,8 @@ Keypoint = tuple[float, float, int]
 
 TRAIN = "train"
 """The name of the training split."""
+SIGMA = 0.05
+"""Of a keypoint's OKS, where the source does not tell."""
 SHOWN = 4
 """Categories in the title of a data set, at most."""
 EXPRESSION_KINDS = ("attribute", "position", "order", "relation", "class", "free")
@@ -135,6 +137,11 @@ class KeypointSchema:
     names: tuple[str, ...]
     skeleton: tuple[tuple[int, int], ...]
     sigmas: tuple[float, ...]
+
+    @classmethod
+    def without_sigmas(cls, names: Sequence[str], skeleton: tuple[tuple[int, int], ...] = ()) -> KeypointSchema:
+        """A schema of a source that tells no sigmas: each is `SIGMA`."""
+        return cls(tuple(names), skeleton, (SIGMA,) * len(names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Box = tuple[float, float, float, float]
+BoxOrder = Literal["xywh", "xyxy", "cxcywh"]
 FloatArray = NDArray[np.float64]
 
 
@@ -37,6 +39,26 @@ def xywh_to_xyxy(box: Sequence[float]) -> Box:
     """COCO's (x, y, width, height) -> (x1, y1, x2, y2), same frame."""
     x, y, width, height = (float(value) for value in box)
     return x, y, x + width, y + height
+
+
+def cxcywh_to_xyxy(box: Sequence[float]) -> Box:
+    """YOLO's (centre x, centre y, width, height) -> (x1, y1, x2, y2), same frame."""
+    x, y, width, height = (float(value) for value in box)
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def as_box(box: Sequence[float]) -> Box:
+    """Four numbers (x1, y1, x2, y2) as a box_xyxy."""
+    x1, y1, x2, y2 = (float(value) for value in box)
+    return x1, y1, x2, y2
+
+
+TO_XYXY: dict[BoxOrder, Callable[[Sequence[float]], Box]] = {
+    "xywh": xywh_to_xyxy,
+    "xyxy": as_box,
+    "cxcywh": cxcywh_to_xyxy,
+}
+"""How four numbers become a box_xyxy, by what they are."""
 
 
 def clip_box(box: Sequence[float], width: float, height: float) -> Box:

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Literal
+from collections.abc import Iterable
 
 from vilam.errors import VilamError
-from vilam.geometry.boxes import Box
+from vilam.geometry.boxes import TO_XYXY, Box, BoxOrder
 
-BoxOrder = Literal["xywh", "xyxy", "cxcywh"]
-TO_XYXY: dict[BoxOrder, Callable[[Box], Box]] = {
-    "xywh": lambda box: (box[0], box[1], box[0] + box[2], box[1] + box[3]),
-    "xyxy": lambda box: box,
-    "cxcywh": lambda box: (
-        box[0] - box[2] / 2,
-        box[1] - box[3] / 2,
-        box[0] + box[2] / 2,
-        box[1] + box[3] / 2,
-    ),
-}
-"""How four numbers become a box_xyxy, by order; the first is that of Hugging Face's documentation."""
 ALLOWED = 0.1
 """The share of boxes that may be wrong in the order that is taken."""
 SLACK = 0.01
@@ -29,7 +16,8 @@ SLACK = 0.01
 def box_order(boxes: Iterable[tuple[Box, tuple[float, float]]], location: str) -> BoxOrder:
     """The order in which (almost) all boxes lie in their pictures, which are (width, height) in the same unit.
 
-    If several do, the first of `TO_XYXY` is taken. Raises VilamError if none does.
+    If several do, the first of `TO_XYXY` is taken, that of Hugging Face's documentation. Raises VilamError if none
+    does.
     """
     found = list(boxes)
     for order, convert in TO_XYXY.items():

@@ -43,7 +43,6 @@ from vilam.data.readers.coco_pictures import (
     size_of,
 )
 from vilam.data.readers.coco_rows import (
-    UNREADABLE,
     is_crowd,
     keypoint_schema,
     schema_of,
@@ -52,7 +51,7 @@ from vilam.data.readers.dividing import USUAL, usual
 from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
 from vilam.data.readers.items import Listing, source_of
 from vilam.data.readers.paths import Pictures
-from vilam.data.readers.source import ALL, Problem, Source, tidy
+from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, tidy
 from vilam.data.recipes import CocoReader, Recipe
 from vilam.data.records import KeypointSchema
 from vilam.errors import VilamError
@@ -240,7 +239,7 @@ class _Gathered:
             if isinstance(row.get("keypoints"), list) and row["keypoints"]:
                 try:
                     found[name] = keypoint_schema(row)
-                except UNREADABLE:
+                except MALFORMED:
                     self.problems.append(Problem("", f"category {name}", "its keypoints or skeleton cannot be read"))
         return found
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vilam.data.readers.coco_rows import UNREADABLE
-from vilam.geometry.boxes import Box
+from vilam.data.readers.source import MALFORMED
+from vilam.geometry.boxes import TO_XYXY, Box, BoxOrder
 
 ENOUGH = 3
 """Boxes from which their numbers tell something."""
@@ -20,16 +20,10 @@ MOST, SOME = 0.98, 0.05
 SLACK = 2.0
 """Pixels by which a box may differ from its outline's, or lie outside of its picture."""
 
-Four = tuple[float, float, float, float]
-CONVENTIONS: dict[str, Callable[[Four], Box]] = {
-    "x, y, width, height": lambda v: (v[0], v[1], v[0] + v[2], v[1] + v[3]),
-    "x1, y1, x2, y2": lambda v: v,
-    "centre x, centre y, width, height": lambda v: (
-        v[0] - v[2] / 2,
-        v[1] - v[3] / 2,
-        v[0] + v[2] / 2,
-        v[1] + v[3] / 2,
-    ),
+CONVENTIONS: dict[str, BoxOrder] = {
+    "x, y, width, height": "xywh",
+    "x1, y1, x2, y2": "xyxy",
+    "centre x, centre y, width, height": "cxcywh",
 }
 """What the four numbers may be, COCO's own meaning first."""
 
@@ -41,7 +35,7 @@ class Sample:
     None: the file does not tell.
     """
 
-    bbox: Four
+    bbox: tuple[float, float, float, float]
     size: tuple[int, int] | None
     outline: Box | None = None
 
@@ -82,12 +76,12 @@ def _share(truths: Iterable[bool]) -> float:
 
 
 def _agrees(sample: Sample, name: str) -> bool:
-    pairs = zip(CONVENTIONS[name](sample.bbox), sample.outline or (), strict=True)
+    pairs = zip(TO_XYXY[CONVENTIONS[name]](sample.bbox), sample.outline or (), strict=True)
     return all(abs(a - b) <= SLACK for a, b in pairs)
 
 
 def _lies_in(sample: Sample, name: str) -> bool:
-    x1, y1, x2, y2 = CONVENTIONS[name](sample.bbox)
+    x1, y1, x2, y2 = TO_XYXY[CONVENTIONS[name]](sample.bbox)
     width, height = sample.size or (0, 0)
     return -SLACK <= x1 < x2 <= width + SLACK and -SLACK <= y1 < y2 <= height + SLACK
 
@@ -97,7 +91,7 @@ def sample_of(row: dict[str, Any], size: tuple[int, int] | None) -> Sample | Non
     try:
         x, y, width, height = (float(value) for value in row["bbox"])
         return Sample((x, y, width, height), size, _around(row.get("segmentation"))) if width and height else None
-    except UNREADABLE:
+    except MALFORMED:
         return None
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from vilam.data.readers.coco_files import CocoFile
-from vilam.data.readers.coco_rows import UNREADABLE, is_crowd, shapes_of
+from vilam.data.readers.coco_rows import is_crowd, shapes_of
 from vilam.data.readers.items import Item, Shape
 from vilam.data.readers.paths import under
-from vilam.data.readers.source import ALL, Problem, tidy
+from vilam.data.readers.source import ALL, MALFORMED, Problem, tidy
 
 Row = dict[str, Any]
 
@@ -63,7 +63,7 @@ def size_of(row: Row, tool: str) -> tuple[int, int] | None:
     """Width and height that the file tells; None if it does not, or tells those of the stored pixels."""
     try:
         width, height = (int(float(row[side])) for side in ("width", "height"))
-    except UNREADABLE:
+    except MALFORMED:
         return None
     return (width, height) if width > 0 and height > 0 and tool != STORED_SIZES else None
 

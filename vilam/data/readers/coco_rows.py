@@ -7,7 +7,7 @@ from typing import Any
 
 from vilam.data.masks import mask_to_polygons, rle_to_mask
 from vilam.data.readers.items import Shape
-from vilam.data.readers.source import Problem
+from vilam.data.readers.source import MALFORMED, Problem
 from vilam.data.records import Keypoint, KeypointSchema, Polygon
 from vilam.errors import one_line
 from vilam.geometry.boxes import Box, xywh_to_xyxy
@@ -27,10 +27,8 @@ PERSON = KeypointSchema(
     PERSON_SIGMAS,
 )
 """COCO's person, for files that have keypoints without a schema."""
-OTHER_SIGMA = 0.05
 NO_CROWD = ("", "0", "0.0", "false", "no", "none", "null")
 """Spellings of an ``iscrowd`` that is none."""
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 Annotation = dict[str, Any]
 
@@ -40,8 +38,9 @@ def keypoint_schema(category: Annotation) -> KeypointSchema:
     names = tuple(str(name) for name in category["keypoints"])
     bones = ((int(start) - 1, int(end) - 1) for start, end in category.get("skeleton") or [])
     skeleton = tuple(bone for bone in bones if all(0 <= end < len(names) for end in bone))
-    sigmas = PERSON_SIGMAS if len(names) == len(PERSON_SIGMAS) else (OTHER_SIGMA,) * len(names)
-    return KeypointSchema(names, skeleton, sigmas)
+    if len(names) == len(PERSON_SIGMAS):
+        return KeypointSchema(names, skeleton, PERSON_SIGMAS)
+    return KeypointSchema.without_sigmas(names, skeleton)
 
 
 def schema_of(count: int) -> KeypointSchema:
@@ -106,16 +105,16 @@ def _object(category: str, annotation: Annotation) -> list[Shape | Problem]:
     rle: dict[str, Any] | None = None
     try:
         box = box_of(annotation)
-    except UNREADABLE as error:
+    except MALFORMED as error:
         faults.append(one_line(error))
     try:
         rings, rle, lost = _outline(annotation.get("segmentation"))
         faults += lost
-    except UNREADABLE as error:
+    except MALFORMED as error:
         faults.append(f"outline left out: {one_line(error)}")
     try:
         points = parse_keypoints(annotation.get("keypoints"))
-    except UNREADABLE as error:
+    except MALFORMED as error:
         faults.append(f"keypoints left out: {one_line(error)}")
     if box is not None and (box[0] >= box[2] or box[1] >= box[3]) and (rings or points):
         box = None
@@ -141,7 +140,7 @@ def _outline(segmentation: object) -> tuple[tuple[Polygon, ...], dict[str, Any] 
     for flat in listed:
         try:
             rings += [_ring(flat)] if flat else []
-        except UNREADABLE as error:
+        except MALFORMED as error:
             lost.append(f"a ring left out: {one_line(error)}")
     return tuple(rings), None, lost
 

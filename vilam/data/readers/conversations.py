@@ -17,11 +17,11 @@ from pathlib import Path
 from vilam.data.readers.chats import Turn, images_of, turns_of
 from vilam.data.readers.dialogues import BOX, BOX_KEYS, Mention, mentions
 from vilam.data.readers.formats import Format, Found
-from vilam.data.readers.gathering import OBJECT, Draft, Gathering, are_names
+from vilam.data.readers.gathering import Draft, Gathering, are_names
 from vilam.data.readers.images import size_of
 from vilam.data.readers.items import source_of
 from vilam.data.readers.row_files import Row, annotation_files, read_rows, recognised
-from vilam.data.readers.source import Problem, Source
+from vilam.data.readers.source import OBJECT, Problem, Source
 from vilam.data.readers.units import Size, scaled, unit_of
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.geometry.boxes import Box

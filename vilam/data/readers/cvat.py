@@ -30,8 +30,6 @@ from vilam.errors import VilamError
 
 FRAME_SUFFIXES = ("", ".PNG", ".png", ".jpg")
 """What CVAT adds to the name of a film's frame."""
-SIGMA = 0.05
-"""Of a keypoint's OKS, which CVAT does not tell."""
 DEFAULT = ("", "default")
 """Names of the subset of pictures that nobody has divided."""
 NO_OBJECTS = ("cuboid", "points", "polyline")
@@ -100,13 +98,13 @@ def _declare(tree: ET.Element, labels: _Labels) -> None:
     drawings = {label.findtext("name", ""): label.findtext("svg", "") for label in declared}
     for name, points in parts.items():
         bones = _bones(drawings.get(name, ""), points)
-        labels.keypoints[name] = KeypointSchema(tuple(points), bones, (SIGMA,) * len(points))
+        labels.keypoints[name] = KeypointSchema.without_sigmas(points, bones)
     for element in (one for image in tree.iterfind("image") for one in image if one.tag != "tag"):
         name = element.get("label", "")
         labels.names.append(name)
         if element.tag == "skeleton" and name not in labels.keypoints:
             points = [one.get("label", "") for one in element.iterfind("points")]
-            labels.keypoints[name] = KeypointSchema(tuple(points), (), (SIGMA,) * len(points))
+            labels.keypoints[name] = KeypointSchema.without_sigmas(points)
     labels.names = [name for name in dict.fromkeys(labels.names) if name]
 
 

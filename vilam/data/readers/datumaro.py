@@ -24,8 +24,6 @@ from vilam.data.records import KeypointSchema, Point
 from vilam.errors import VilamError
 
 DEFAULT = "default"
-SIGMA = 0.05
-"""Of a keypoint's OKS, which Datumaro does not tell."""
 OF_PICTURES = ("caption", "label")
 """Annotations that have no place in the picture."""
 NO_OBJECTS = ("cuboid_2d", "cuboid_3d", "polyline")
@@ -102,7 +100,7 @@ def _names(categories: Row) -> _Names:
         points = tuple(map(str, one["labels"]))
         pairs = [(int(start) - 1, int(end) - 1) for start, end in one.get("joints") or ()]
         bones = tuple(pair for pair in pairs if all(0 <= place < len(points) for place in pair))
-        keypoints[labels[int(one["label_id"])]] = KeypointSchema(points, bones, (SIGMA,) * len(points))
+        keypoints[labels[int(one["label_id"])]] = KeypointSchema.without_sigmas(points, bones)
     return _Names(labels, keypoints)
 
 

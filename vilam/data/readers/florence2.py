@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vilam.data.readers.formats import Format, Found
-from vilam.data.readers.gathering import OBJECT, Draft
+from vilam.data.readers.gathering import Draft
 from vilam.data.readers.items import source_of
 from vilam.data.readers.pairs import pair_of, read_pairs
 from vilam.data.readers.row_files import Row, recognised
-from vilam.data.readers.source import Source
+from vilam.data.readers.source import OBJECT, Source
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Polygon
 from vilam.geometry.boxes import Box

@@ -11,13 +11,11 @@ from pathlib import Path
 from vilam.data.readers.dividing import NAMES, split_name
 from vilam.data.readers.items import Item, Listing, Shape, Words
 from vilam.data.readers.paths import Pictures, under
-from vilam.data.readers.source import Problem
+from vilam.data.readers.source import OBJECT, Problem
 from vilam.data.recipes import FormatReader
 from vilam.data.records import Polygon
 from vilam.geometry.boxes import Box
 
-OBJECT = "object"
-"""The category of an object that rows name by expressions alone."""
 LONGEST = 1000
 """Characters of an image's path, at most; longer ones hold the image itself."""
 MANY = 10

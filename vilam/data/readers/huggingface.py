@@ -21,7 +21,7 @@ from pathlib import Path
 from PIL import Image
 
 from vilam.data.orientation import orientation, turned_size
-from vilam.data.readers.box_order import TO_XYXY, box_order
+from vilam.data.readers.box_order import box_order
 from vilam.data.readers.dividing import split_of_folders, usual
 from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
 from vilam.data.readers.huggingface_files import (
@@ -42,7 +42,7 @@ from vilam.data.readers.paths import Pictures, files_of, literal, under
 from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
-from vilam.geometry.boxes import Box
+from vilam.geometry.boxes import TO_XYXY, Box
 
 NAMES_OF_FILES = ("file_name", "image_file_name", *IMAGES)
 CATEGORIES = ("category", "categories", "category_name", "class_name", "label", "labels", "class", "classes", "name")

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from vilam.data.readers.parquet_pictures import picture_in
 from vilam.data.readers.paths import head_of
 from vilam.data.readers.source import MALFORMED
 from vilam.errors import VilamError, one_line
@@ -104,18 +105,16 @@ def picture(file: Path, number: int) -> bytes:
     while number >= first + metadata.row_group(group).num_rows:
         first += metadata.row_group(group).num_rows
         group += 1
-    value = _group(file, group)[number - first].as_py()
-    content = value.get("bytes") if isinstance(value, dict) else value
-    if not isinstance(content, bytes):
-        raise ValueError("no picture in the row")
-    return content
+    return picture_in(file, group, number - first, _column(file))
 
 
 @lru_cache(maxsize=1)
-def _group(file: Path, group: int) -> Any:
-    """The pictures of a row group; one is kept, since rows are read in order."""
+def _column(file: Path) -> str:
+    """The column of a file's pictures; raises ValueError if there is none."""
     column = _picture_column(pq.read_schema(file))
-    return pq.ParquetFile(file).read_row_group(group, columns=[column]).column(column)
+    if column is None:
+        raise ValueError("no picture in the file")
+    return column
 
 
 def class_names(root: Path, own: Iterable[Path]) -> list[str]:

@@ -34,7 +34,7 @@ from vilam.data.readers.labelstudio_tasks import (
     work_of,
 )
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
-from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
+from vilam.data.readers.source import ALL, MALFORMED, OBJECT, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema, Point, Polygon
 from vilam.errors import VilamError
@@ -45,10 +45,6 @@ MARKS = (
 )
 """Keys of Label Studio; a file with three of them at its beginning is one of its exports."""
 WHOLE = 100.0
-SIGMA = 0.05
-"""Of a keypoint's OKS, which Label Studio does not tell."""
-UNNAMED = "object"
-"""The category of a region that has a text and no label."""
 
 
 def recognises(root: Path) -> Found | None:
@@ -87,7 +83,7 @@ def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source
                 problems.append(Problem(split, location, f"cannot be read: {wrong(error)}"))
                 continue
             items += [replace(item, shapes=partial(_shapes, own, points), captions=captions) for item, own in found]
-    schemas = {name: KeypointSchema(tuple(own), (), (SIGMA,) * len(own)) for name, own in points.items()}
+    schemas = {name: KeypointSchema.without_sigmas(tuple(own)) for name, own in points.items()}
     if not items and not problems:
         raise VilamError(f"{root}: no task has been annotated; predictions are not read: annotate, and export again")
     listing = Listing(items, list(names), schemas, problems)
@@ -136,7 +132,7 @@ def _with_keypoints(regions: Mapping[str, Region]) -> list[Region]:
 def _declare(regions: Sequence[Region], names: dict[str, None], points: dict[str, dict[str, None]]) -> None:
     """Collect categories and, by category, the names of keypoints, in the order of the files."""
     for region in regions:
-        for name in region.labels or ([UNNAMED] if region.texts else []):
+        for name in region.labels or ([OBJECT] if region.texts else []):
             names[name] = None
             for child in region.value.get("children", ()):
                 points.setdefault(name, {}).update(dict.fromkeys(child.labels))
@@ -145,7 +141,7 @@ def _declare(regions: Sequence[Region], names: dict[str, None], points: dict[str
 def _shapes(regions: Sequence[Region], points: Mapping[str, Mapping[str, None]]) -> list[Shape | Problem]:
     found: list[Shape | Problem] = []
     for number, region in enumerate(regions, start=1):
-        labels = region.labels or ([UNNAMED] if region.texts else [])
+        labels = region.labels or ([OBJECT] if region.texts else [])
         location = f"region {number}"
         if not labels:
             found.append(Problem("", location, "a region without a label"))

@@ -14,11 +14,11 @@ from collections import Counter
 from pathlib import Path
 
 from vilam.data.readers.formats import Format, Found
-from vilam.data.readers.gathering import OBJECT, are_names
+from vilam.data.readers.gathering import are_names
 from vilam.data.readers.items import source_of
 from vilam.data.readers.pairs import pair_of, read_pairs
 from vilam.data.readers.row_files import Row, recognised
-from vilam.data.readers.source import Source
+from vilam.data.readers.source import OBJECT, Source
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.geometry.boxes import Box
 

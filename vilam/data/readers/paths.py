@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -145,15 +145,17 @@ def literal(name: str) -> str:
     return glob.escape(name)
 
 
+def named_files(root: Path, files: Mapping[str, str]) -> list[tuple[str, Path]]:
+    """The files that match a reader's patterns, with their splits."""
+    return [(split, path) for split, pattern in files.items() for path in sorted(root.glob(pattern))]
+
+
 def files_of(root: Path, reader: FormatReader, usual: Iterable[Path]) -> list[tuple[str, Path]]:
     """Annotation files with their split: those of ``reader.files``, else the usual ones, which tell no split.
 
     Raises VilamError if there are none.
     """
-    if reader.files is None:
-        found = [(ALL, path) for path in usual]
-    else:
-        found = [(split, path) for split, pattern in reader.files.items() for path in sorted(root.glob(pattern))]
+    found = [(ALL, path) for path in usual] if reader.files is None else named_files(root, reader.files)
     if not found:
         raise VilamError(f"{root}: no annotation file: check prepare.root and reader.files")
     return found

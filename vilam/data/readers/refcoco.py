@@ -31,13 +31,11 @@ from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, Words, source_of
 from vilam.data.readers.paths import Pictures
 from vilam.data.readers.refcoco_formats import GroupRow, by_id, read_rows, sets_in
-from vilam.data.readers.source import Problem, Source
+from vilam.data.readers.source import OBJECT, Problem, Source
 from vilam.data.recipes import Recipe, RefcocoReader, RefcocoSet
 from vilam.errors import VilamError
 from vilam.geometry.boxes import Box, box_iou, xywh_to_xyxy
 
-UNKNOWN = "object"
-"""The category of a region without a COCO annotation."""
 SAME_BOX = 0.95
 """IoU from which a COCO annotation is the same region as that of an expression."""
 FOLDERS = ("images", "train2014", "images/train2014", "images/mscoco/images/train2014", "train2017", "val2017", ".")
@@ -218,7 +216,7 @@ def _scaled(shape: Shape | Problem, across: float, down: float) -> Shape | Probl
 
 
 def _category(ref: _Ref) -> str:
-    return str(ref.annotation.get("category", UNKNOWN))
+    return str(ref.annotation.get("category", OBJECT))
 
 
 FORMAT = Format(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vilam.data.readers.parquet_pictures import picture_in
 from vilam.errors import VilamError, one_line
 
 COLUMNS = {"image", "bbox", "answer", "file_name", "question_id"}
@@ -37,7 +38,7 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
         columns = [name for name in _columns(path) if name != "image"]
         for group in range(file.num_row_groups):
             for number, row in enumerate(file.read_row_group(group, columns=columns).to_pylist()):
-                content: Callable[[], bytes] = partial(_content, path, group, number)
+                content: Callable[[], bytes] = partial(picture_in, path, group, number, "image")
                 yield {**row, "content": content}
     except (OSError, ValueError, pa.ArrowException) as error:
         raise VilamError(f"{path}: cannot be read: {one_line(error)}") from None
@@ -48,17 +49,3 @@ def _columns(path: Path) -> list[str]:
         return list(pq.read_schema(path).names)
     except (OSError, ValueError, pa.ArrowException):
         return []
-
-
-def _content(path: Path, group: int, number: int) -> bytes:
-    """The image of a row; raises ValueError if there is none."""
-    image = _images(path, group)[number].as_py()
-    content = image.get("bytes") if isinstance(image, dict) else image
-    if not isinstance(content, bytes):
-        raise ValueError("no image in the row")
-    return content
-
-
-@lru_cache(maxsize=2)
-def _images(path: Path, group: int) -> Any:
-    return pq.ParquetFile(path).read_row_group(group, columns=["image"]).column("image")

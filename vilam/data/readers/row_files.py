@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 from vilam.data.readers.dividing import NAMES
 from vilam.data.readers.formats import LIKELY, Found
+from vilam.data.readers.paths import literal, named_files
 from vilam.data.readers.source import ALL, Problem, read_json, whole_characters
 from vilam.data.recipes import FormatName, FormatReader
 from vilam.errors import VilamError, one_line
@@ -120,7 +120,7 @@ def annotation_files(root: Path, reader: FormatReader, is_own: Callable[[Row], b
     Raises VilamError if there are none.
     """
     if reader.files is not None:
-        named = [(split, path) for split, pattern in reader.files.items() for path in sorted(root.glob(pattern))]
+        named = named_files(root, reader.files)
         if not named:
             raise VilamError(f"{root}: no file {', '.join(reader.files.values())}: check reader.files")
         return named
@@ -135,7 +135,7 @@ def recognised(root: Path, kind: FormatName, title: str, is_own: Callable[[Row],
     if root.is_file():
         if root.suffix not in (".json", ".jsonl") or not _has(root, is_own):
             return None
-        reader = FormatReader(kind=kind, files={split_of_file(root): glob.escape(root.name)})
+        reader = FormatReader(kind=kind, files={split_of_file(root): literal(root.name)})
         return Found(title, reader, root.parent, LIKELY)
     if any(_has(path, is_own) for path in row_files(root)[:FEW]):
         return Found(title, FormatReader(kind=kind), root, LIKELY)

@@ -22,6 +22,8 @@ IMAGE_SUFFIXES = (
     *(".heic", ".heif"),
 )
 """In lower case; those that Pillow may not read are listed, so that such a picture is told."""
+OBJECT = "object"
+"""The category of an object whose own is not told."""
 MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 """What is raised by values of another form than expected."""
 

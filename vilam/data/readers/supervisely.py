@@ -26,8 +26,6 @@ from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema, Point
 from vilam.errors import VilamError
 
-SIGMA = 0.05
-"""Of a keypoint's OKS, which Supervisely does not tell."""
 MOST_BYTES = 1 << 28
 """Of a bitmap's PNG, at most."""
 NO_OBJECTS = ("line", "point", "cuboid", "cuboid_2d", "multichannelBitmap")
@@ -87,7 +85,7 @@ def _graphs(classes: Sequence[Row]) -> tuple[dict[str, dict[str, str]], dict[str
             edges = [(str(edge["src"]), str(edge["dst"])) for edge in one["geometry_config"].get("edges") or ()]
             bones = tuple((places[src], places[dst]) for src, dst in edges if src in places and dst in places)
             nodes[str(one["title"])] = own
-            keypoints[str(one["title"])] = KeypointSchema(tuple(own.values()), bones, (SIGMA,) * len(own))
+            keypoints[str(one["title"])] = KeypointSchema.without_sigmas(tuple(own.values()), bones)
     return nodes, keypoints
 
 

@@ -21,7 +21,7 @@ from vilam.data.readers.source import Problem, RawRecord, Source, split_of, spli
 from vilam.data.recipes import Recipe, TableReader
 from vilam.data.records import Expression, ImageRecord, Region
 from vilam.errors import VilamError, one_line
-from vilam.geometry.boxes import xywh_to_xyxy
+from vilam.geometry.boxes import TO_XYXY
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
@@ -159,17 +159,10 @@ def _region(region_id: str, row: Row, reader: TableReader, size: tuple[int, int]
     if len(numbers) != 4:
         raise ValueError(f"box {text!r}: not four numbers")
     width, height = size if reader.unit == "fractions" else (1, 1)
-    x1, y1, x2, y2 = _corners(numbers, reader.box)
+    x1, y1, x2, y2 = TO_XYXY[reader.box](numbers)
     expression = tidy(row[reader.columns.expression]) if reader.columns.expression else ""
     box = (x1 * width, y1 * height, x2 * width, y2 * height)
     return Region(region_id, box, category, expressions=(Expression(expression),) if expression else ())
-
-
-def _corners(numbers: list[float], kind: str) -> Box:
-    if kind == "xywh":
-        return xywh_to_xyxy(numbers)
-    a, b, c, d = numbers
-    return (a - c / 2, b - d / 2, a + c / 2, b + d / 2) if kind == "cxcywh" else (a, b, c, d)
 
 
 def _merged(before: Region, after: Region) -> Region:

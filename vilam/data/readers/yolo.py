@@ -33,6 +33,7 @@ from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, Problem, Source
 from vilam.data.recipes import Recipe, YoloReader
 from vilam.data.records import KeypointSchema
 from vilam.errors import VilamError
+from vilam.geometry.boxes import cxcywh_to_xyxy
 
 DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "obj.data", "classes.txt")
 """Names of the file that names the classes, the most telling first."""
@@ -43,8 +44,6 @@ NUMBERS = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*(\n|$)")
 BOX_VALUES = 4
 SAMPLE = 2000
 """Images whose labels are looked at before all are read."""
-SIGMA = 0.05
-"""Of a keypoint's OKS, which YOLO does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def open_yolo(root: Path, recipe: Recipe, reader: YoloReader) -> Source:
         for split, image in data.images
         if split not in unlabelled
     ]
-    schema = KeypointSchema(data.keypoints, (), (SIGMA,) * len(data.keypoints))
+    schema = KeypointSchema.without_sigmas(data.keypoints)
     categories = list(data.names.values())
     keypoints = dict.fromkeys(categories, schema) if data.keypoints else {}
     problems = [*unlabelled.values(), *_without_image(data.images)]
@@ -302,13 +301,16 @@ def _shape(line: str, data: _Data, location: str) -> Shape:
         raise ValueError(f"unknown class {first}: {len(data.names)} classes have names")
     category = data.names[int(number)]
     if len(values) == BOX_VALUES:
-        return Shape(category, _box(values), location=location)
+        return Shape(category, cxcywh_to_xyxy(values[:BOX_VALUES]), location=location)
     if data.values and len(values) == BOX_VALUES + len(data.keypoints) * data.values:
         flat, step = values[BOX_VALUES:], data.values
         points = [flat[start : start + step] for start in range(0, len(flat), step)]
         keypoints = tuple((p[0], p[1], int(p[2]) if step == 3 else 2 * any(p)) for p in points)
         return Shape(
-            category, _box(values), keypoints=keypoints if any(v for *_, v in keypoints) else (), location=location
+            category,
+            cxcywh_to_xyxy(values[:BOX_VALUES]),
+            keypoints=keypoints if any(v for *_, v in keypoints) else (),
+            location=location,
         )
     if data.values:
         expected = BOX_VALUES + len(data.keypoints) * data.values
@@ -317,11 +319,6 @@ def _shape(line: str, data: _Data, location: str) -> Shape:
         raise ValueError(f"{len(values)} numbers: neither a box (4) nor a polygon (6 or more, even)")
     ring = tuple(zip(values[::2], values[1::2], strict=True))
     return Shape(category, polygons=(ring,), location=location)
-
-
-def _box(values: list[float]) -> tuple[float, float, float, float]:
-    cx, cy, width, height = values[:BOX_VALUES]
-    return cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
 
 
 FORMAT = Format(
