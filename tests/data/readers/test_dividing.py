@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vilam.data.readers.dividing import divided, group, split_name
+from vilam.data.readers.dividing import divided as divided_lists
+from vilam.data.readers.dividing import group, split_name
 from vilam.data.readers.source import ALL
+
+
+def divided(pictures: list[tuple[str, str]], together: str | None = None) -> list[str]:
+    """The split of each picture of (official split, name)."""
+    return divided_lists([split for split, _ in pictures], [name for _, name in pictures], together)
 
 
 @pytest.mark.parametrize(

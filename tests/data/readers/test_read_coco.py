@@ -361,7 +361,7 @@ def test_another_version_of_a_file_is_told(tmp_path: Path, caplog: pytest.LogCap
 
     records, _ = _rows(_copied(tmp_path, "instances_train_2.json", moved))
     assert sorted(len(row.record.regions) for row in records) == [1, 2]
-    assert "instances_train_2.json: 1 objects are of pictures of" in caplog.text
+    assert "instances_train_2.json: other objects of pictures of" in caplog.text
 
 
 @pytest.mark.parametrize("content", ["", "version https://git-lfs.github.com/spec/v1", '{"images": [{"id": 1, '])

@@ -14,8 +14,9 @@ marked; all others are unmarked. Crowds are no objects: their categories are unm
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +24,31 @@ from vilam.data.readers.coco_files import (
     NAMED,
     ROBOFLOW,
     CocoFile,
-    Content,
     coco_paths,
     find_files,
     is_coco,
     named_files,
-    read_file,
+    rows_of,
 )
 from vilam.data.readers.coco_numbers import Sample, fault_of, sample_of
 from vilam.data.readers.coco_pictures import (
+    Facts,
     Picture,
-    add_known,
-    add_lvis,
+    add_annotation,
+    add_image,
+    is_caption,
     item_of,
     key_of,
     licence_of,
     name_of,
-    names_of,
     size_of,
 )
-from vilam.data.readers.coco_rows import (
-    is_crowd,
-    keypoint_schema,
-    schema_of,
-)
+from vilam.data.readers.coco_rows import is_crowd, keypoint_schema, schema_of
+from vilam.data.readers.coco_store import CocoStore
 from vilam.data.readers.dividing import USUAL, usual
 from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
-from vilam.data.readers.items import Listing, source_of
-from vilam.data.readers.paths import Pictures
+from vilam.data.readers.items import Head, Item, LazyItems, Listing, source_of
+from vilam.data.readers.paths import Pictures, under
 from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, tidy
 from vilam.data.recipes import CocoReader, Recipe
 from vilam.data.records import KeypointSchema
@@ -94,16 +92,10 @@ def open_coco(root: Path, recipe: Recipe, reader: CocoReader) -> Source:
         lists = "a JSON file with lists of images, annotations and categories"
         raise VilamError(f"{root}: no COCO file{f' ({seen})' if seen else ''}: expected {lists}: check prepare.root")
     gathered = _Gathered(root, reader.images, files)
-    unlabelled = []
-    for file in files:
-        content = read_file(file.path)
-        if content.annotations:
-            gathered.add(file, content)
-        else:
-            unlabelled.append((file, content))
-    for file, content in unlabelled:
-        gathered.add_unlabelled(file, content)
-    return source_of(gathered.listing(named=reader.files is not None), recipe)
+    gathered.find_pictures()
+    if reader.files is None:
+        gathered.leave_out_copies()
+    return source_of(gathered.listing(), recipe)
 
 
 class _Gathered:
@@ -111,131 +103,168 @@ class _Gathered:
 
     def __init__(self, root: Path, images: Sequence[str], files: Sequence[CocoFile]) -> None:
         self.root, self.files, self.images = root, files, [root / folder for folder in images]
-        self.found = Pictures(root)
-        self.pictures: dict[tuple[str, Path], Picture] = {}
-        self.ids: dict[tuple[str, str], Picture] = {}
-        self.categories: dict[str, Row] = {}
-        self.roots: set[str] = set()
-        self.samples: list[Sample] = []
+        self.found, self.store = Pictures(root), CocoStore()
         self.problems: list[Problem] = []
         self.missing: list[str] = []
-        self.beside: Counter[tuple[Path, Path]] = Counter()
+        self.beside: set[tuple[Path, Path]] = set()
+        self.facts = [self._read(number, file) for number, file in enumerate(files)]
+        self.store.complete()
 
-    def add(self, file: CocoFile, content: Content) -> None:
-        """Take the rows of a file; raises VilamError if its boxes are not COCO's."""
-        self.problems += [Problem(file.split, one.location, one.message) for one in content.problems]
-        names = names_of(content.categories)
-        for row in content.categories:
-            name = name_of(row)
-            known = self.categories.setdefault(name, row)
-            if row.get("keypoints") and not known.get("keypoints"):
-                self.categories[name] = row
-        self.roots |= _roots(content)
-        pictures = dict(self._pictures(file, content, names))
-        samples: list[Sample] = []
-        for row in content.annotations:
-            picture = self._annotation(file, row, names, pictures)
-            if picture and len(samples) < SAMPLED and (sample := sample_of(row, picture.size)):
-                samples.append(sample)
-        self.samples += samples if len(samples) < SAMPLED else []
-        _check(str(file.path), samples)
-
-    def add_unlabelled(self, file: CocoFile, content: Content) -> None:
-        """Take a file without any annotation, after all others: if these have some, its pictures are not labelled."""
-        if any(picture.objects for picture in self.pictures.values()):
-            told = f"no annotations: its {len(content.images)} pictures are not labelled, and are left out"
-            self.problems.append(Problem(file.split, str(file.path), told))
-        else:
-            self.add(file, content)
-
-    def _pictures(
-        self, file: CocoFile, content: Content, names: Mapping[str, set[str]]
-    ) -> Iterator[tuple[str, Picture | None]]:
-        """The picture of each id; None if it is not there, or two pictures have the id."""
-        folders, foreign = self._folders(file), self._foreign(file)
-        marked = frozenset(name for own in names.values() for name in own)
-        licences = {key_of(one.get("id")): str(one.get("name") or one.get("url") or "") for one in content.licences}
-        own: dict[str, Path] = {}
-        for row in content.images:
-            key, location = key_of(row["id"]), f"{file.path}: image {row['id']}"
-            listed = [str(row[name]) for name in PICTURE_NAMES if row.get(name)]
-            path = next((one for name in listed if (one := self.found.find(name, folders, foreign))), None)
-            if path is None:
-                told = f"image file {listed[0]} not found" if listed else "it has no file_name"
-                self.problems.append(Problem(file.split, location, told))
-                self.missing += listed[:1]
-                own.pop(key, None)
-                yield key, None
-            elif own.setdefault(key, path) != path:
-                told = f"{path.name} and {own[key].name} have the same id: whose annotations are they?"
-                self.problems.append(Problem(file.split, location, told))
-                self.pictures.pop((file.split, own[key]), None)
-                yield key, None
+    def _read(self, number: int, file: CocoFile) -> Facts:
+        """Keep the rows of a file."""
+        facts = Facts(file)
+        for part in rows_of(file.path):
+            if isinstance(part, Problem):
+                self.problems.append(replace(part, split=file.split))
+            elif part.name == "images":
+                facts.num_images += 1
+                self.store.add("images", number, key_of(part.value["id"]), part.text)
+            elif part.name == "annotations":
+                facts.count(part.value)
+                self.store.add("annotations", number, key_of(part.value["image_id"]), part.text)
             else:
-                new = Picture(path, file.split, location, size_of(row, content.tool), licence_of(row, licences))
-                picture = self.pictures.setdefault((file.split, path), new)
-                picture.marked.append(marked)
-                add_lvis(picture, row, names)
-                self.ids[file.split, key] = picture
-                yield key, picture
+                facts.tell(part)
+        return facts
 
-    def _annotation(
-        self, file: CocoFile, row: Row, names: Mapping[str, set[str]], pictures: Mapping[str, Picture | None]
-    ) -> Picture | None:
-        """Give an annotation to its picture; returns the picture if it is one object of it, and new."""
-        key, location = key_of(row["image_id"]), f"annotation {row.get('id')}"
-        picture = pictures.get(key) or (self.ids.get((file.split, key)) if not pictures else None)
-        if picture is None:
-            if key not in pictures:
-                told = f"its image {row['image_id']} is not in the file"
-                self.problems.append(Problem(file.split, f"{file.path}: {location}", told))
-            return None
-        if "caption" in row and "bbox" not in row:
-            picture.captions.append(str(row["caption"]))
-            return None
-        own = names.get(key_of(row.get("category_id")), set())
-        if add_known(picture, row, own, file):
-            return None
-        if len(own) != 1:
-            number = row.get("category_id")
-            told = f"category id {number} is {' and '.join(sorted(own))}" if own else f"unknown category id {number}"
-            picture.problems.append(Problem("", location, told))
-            picture.partly |= own
-            return None
-        if picture.objects and (first := picture.objects[0][2]) is not file:
-            self.beside[first.path, file.path] += 1
-        picture.objects.append((next(iter(own)), row, file))
-        return None if is_crowd(row) else picture
+    def find_pictures(self) -> None:
+        """Find the pictures of all files; if some have objects, the pictures of files without are not labelled.
 
-    def listing(self, named: bool) -> Listing:
-        """All pictures; raises VilamError if there are none, or no objects. named: whether a recipe names the files."""
-        if self.missing and not self.pictures:
+        Raises VilamError if no picture is there, or if boxes are not COCO's.
+        """
+        samples = []
+        for number, facts in enumerate(self.facts):
+            if facts.is_labelled:
+                self._find_pictures(number)
+                samples += self._samples(number)
+        are_labelled = any(facts.used for facts in self.facts)
+        for number, facts in enumerate(self.facts):
+            if not facts.is_labelled and are_labelled:
+                told = f"no annotations: its {facts.num_images} pictures are not labelled, and are left out"
+                self.problems.append(Problem(facts.file.split, str(facts.file.path), told))
+            elif not facts.is_labelled:
+                self._find_pictures(number)
+        if self.missing and not self.store.splits():
             raise VilamError(
                 f"{self.root}: none of {len(self.missing)} pictures is there: {self.missing[0]} is missing: "
                 "put the pictures beside the annotations or in images"
             )
-        used = {name for picture in self.pictures.values() for name, _, _ in picture.objects}
-        if not self.categories and any(picture.captions for picture in self.pictures.values()):
-            raise VilamError(f"{self.root}: captions alone, no objects: put instances_*.json beside them")
         if len(self.files) > 1:
-            _check(str(self.root), self.samples)
-        categories = [name for name in self.categories if name in used or name not in self.roots]
-        for (first, other), count in self.beside.items():
-            told = "%s: %d objects are of pictures of %s, and other than there: all are read: remove an older version"
-            logger.warning(told, other, count, first)
-        pictures = _without_doubles(self.pictures if named else _without_copies(self.pictures))
-        held_out = {picture.split for picture in pictures} - {ALL, "train"}
-        items = [item_of(self.root, picture, categories, bool(held_out)) for picture in pictures]
-        return Listing(items, categories, self._schemas(), self.problems)
+            _check(str(self.root), samples)
 
-    def _schemas(self) -> dict[str, KeypointSchema]:
+    def _find_pictures(self, number: int) -> None:
+        """Find the pictures of a file; two that have the same id are left out."""
+        facts = self.facts[number]
+        file, folders, foreign = facts.file, self._folders(facts.file), self._foreign(facts.file)
+        twice: dict[str, str] = {}
+        for image, key, row in self.store.images(number):
+            location = f"{file.path}: image {row['id']}"
+            listed = [str(row[name]) for name in PICTURE_NAMES if row.get(name)]
+            path = next((one for name in listed if (one := self.found.find(name, folders, foreign))), None)
+            known = self.store.path_at(number, key)
+            if path is None:
+                told = f"image file {listed[0]} not found" if listed else "it has no file_name"
+                self.problems.append(Problem(file.split, location, told))
+                self.missing += listed[:1]
+                self.store.set_place(number, key, image, None)
+            elif key in twice or known not in (None, path):
+                first = twice.setdefault(key, known.name if known else "")
+                told = f"{path.name} and {first} have the same id: whose annotations are they?"
+                self.problems.append(Problem(file.split, location, told))
+                if known is not None:
+                    self.store.leave_out(file.split, known)
+            else:
+                licence = licence_of(row, facts.licences)
+                self.store.set_place(number, key, image, self.store.number_of(file.split, path, licence))
+        if not facts.num_images:
+            for other, before in enumerate(self.facts[:number]):
+                if before.file.split == file.split:
+                    self.store.borrow_places(number, other)
+        for row in self.store.without_image(number):
+            told = f"its image {row['image_id']} is not in the file"
+            self.problems.append(Problem(file.split, f"{file.path}: annotation {row.get('id')}", told))
+
+    def _samples(self, number: int) -> list[Sample]:
+        """Numbers of a file's boxes; raises VilamError if they are not COCO's."""
+        facts = self.facts[number]
+        rows = ((row, image) for row, image in self.store.annotations(number) if not is_caption(row))
+        sizes = ((row, size_of(image, facts.tool) if image else None) for row, image in rows if not is_crowd(row))
+        samples = list(islice(filter(None, (sample_of(row, size) for row, size in sizes)), SAMPLED))
+        _check(str(facts.file.path), samples)
+        return samples if len(samples) < SAMPLED else []
+
+    def leave_out_copies(self) -> None:
+        """Leave out splits of other names that have nothing but pictures of train, val and test."""
+        for split in self.store.splits():
+            if split not in (*USUAL, ALL) and self.store.are_all_in(split, USUAL):
+                told = "all pictures of %s are in train, val or test: it is left out; name its file to read it"
+                logger.warning(told, split)
+                self.store.leave_out(split)
+
+    def listing(self) -> Listing:
+        """All pictures, those of an undivided file, such as trainval, only if no other file has them in a split.
+
+        Raises VilamError if there are no objects.
+        """
+        categories = self._categories()
+        if not categories and any(facts.has_captions for facts in self.facts):
+            raise VilamError(f"{self.root}: captions alone, no objects: put instances_*.json beside them")
+        if doubles := self.store.leave_out_doubles(ALL):
+            logger.info("%d pictures of files without a split are in files with one, and are read there", doubles)
+        numbers = self.store.numbers()
+        renamed = {ALL: "train"} if {*self.store.splits()} - {ALL, "train"} else {}
+
+        def heads() -> Iterator[Head]:
+            for split, path, licence in self.store.pictures():
+                yield Head(renamed.get(split, split), under(self.root, path), licence)
+
+        def item(index: int) -> Item:
+            picture = self._picture(numbers[index])
+            picture.split = renamed.get(picture.split, picture.split)
+            return item_of(self.root, picture, list(categories))
+
+        items = LazyItems(len(numbers), heads, item)
+        return Listing(items, list(categories), self._schemas(categories), self.problems)
+
+    def _picture(self, number: int) -> Picture:
+        """A picture with all that the files tell of it."""
+        picture = Picture(*self.store.picture(number))
+        for place in self.store.places(number):
+            facts = self.facts[place.file]
+            if place.image:
+                add_image(picture, place.image, facts)
+            for row in place.annotations:
+                add_annotation(picture, row, facts)
+        self._tell_beside(picture)
+        return picture
+
+    def _tell_beside(self, picture: Picture) -> None:
+        """Say it once if two files have different objects of a picture."""
+        files = dict.fromkeys(file.path for _, _, file in picture.objects)
+        pair = tuple(islice(files, 2))
+        if len(pair) == 2 and pair not in self.beside:
+            self.beside.add(pair)
+            told = "%s: other objects of pictures of %s, such as %s: all are read: remove an older version"
+            logger.warning(told, pair[1], pair[0], picture.path.name)
+
+    def _categories(self) -> dict[str, Row]:
+        """The categories of all files by name, those with keypoints first; Roboflow's root only if it has objects."""
+        found: dict[str, Row] = {}
+        for row in chain.from_iterable(facts.categories for facts in self.facts):
+            known = found.setdefault(name_of(row), row)
+            if row.get("keypoints") and not known.get("keypoints"):
+                found[name_of(row)] = row
+        roots = {name for facts in self.facts for name in _roots(facts.categories)}
+        used = {name for facts in self.facts for key in facts.used for name in facts.names.get(key, ())}
+        return {name: row for name, row in found.items() if name in used or name not in roots}
+
+    def _schemas(self, categories: Mapping[str, Row]) -> dict[str, KeypointSchema]:
         """The schema of each category that has keypoints; of as many points as there are if no file tells it."""
         found: dict[str, KeypointSchema] = {}
-        for picture in self.pictures.values():
-            for name, row, _ in picture.objects:
-                if isinstance(points := row.get("keypoints"), list) and len(points) % 3 == 0 and any(points):
-                    found.setdefault(name, schema_of(len(points) // 3))
-        for name, row in self.categories.items():
+        for facts in self.facts:
+            for key, count in facts.keypoints.items():
+                for name in facts.names.get(key, ()):
+                    found.setdefault(name, schema_of(count))
+        for name, row in categories.items():
             if isinstance(row.get("keypoints"), list) and row["keypoints"]:
                 try:
                     found[name] = keypoint_schema(row)
@@ -270,31 +299,12 @@ def _check(where: str, samples: Sequence[Sample]) -> None:
         raise VilamError(f"{where}: {fault}")
 
 
-def _without_copies(pictures: Mapping[tuple[str, Path], Picture]) -> dict[tuple[str, Path], Picture]:
-    """The pictures without splits of other names that have nothing but pictures of train, val and test."""
-    usual_ones = {path for split, path in pictures if split in USUAL}
-    others = {split for split, path in pictures if split not in (*USUAL, ALL) and path not in usual_ones}
-    left_out = {split for split, _ in pictures} - others - {*USUAL, ALL}
-    for split in sorted(left_out):
-        logger.warning("all pictures of %s are in train, val or test: it is left out; name its file to read it", split)
-    return {key: one for key, one in pictures.items() if key[0] not in left_out}
-
-
-def _without_doubles(pictures: Mapping[tuple[str, Path], Picture]) -> list[Picture]:
-    """The pictures without those of an undivided file, such as trainval, that another file has in a split."""
-    divided = {path for split, path in pictures if split != ALL}
-    doubles = [path for split, path in pictures if split == ALL and path in divided]
-    if doubles:
-        logger.info("%d pictures of files without a split are in files with one, and are read there", len(doubles))
-    return [one for (split, path), one in pictures.items() if split != ALL or path not in divided]
-
-
-def _roots(content: Content) -> set[str]:
+def _roots(categories: Sequence[Row]) -> set[str]:
     """Roboflow's category for the project: the parent of the others, which has no parent."""
-    parents = {tidy(str(row.get("supercategory"))) for row in content.categories}
+    parents = {tidy(str(row.get("supercategory"))) for row in categories}
     return {
         name_of(row)
-        for row in content.categories
+        for row in categories
         if str(row.get("supercategory")).lower() == "none" and name_of(row) in parents
     }
 

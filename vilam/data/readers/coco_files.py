@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vilam.data.readers.dividing import USUAL, usual
+from vilam.data.readers.json_parts import Part, parts_of
 from vilam.data.readers.paths import head_of
-from vilam.data.readers.source import ALL, TRAIN_AND_VAL, Problem, read_json
+from vilam.data.readers.source import ALL, TRAIN_AND_VAL, Problem
 from vilam.errors import VilamError
 
 Row = dict[str, Any]
@@ -41,6 +43,15 @@ NO_NAMES = (
 )
 """Ends of names that tell no split, in lower case."""
 LEFT_OUT = ("stuff_", "panoptic_", "image_info_")
+NEEDED: dict[str, set[str]] = {
+    "images": {"id"},
+    "annotations": {"image_id"},
+    "categories": {"id", "name"},
+    "licenses": set(),
+}
+"""COCO's lists, and what each of their rows must have."""
+UNTOLD = ("licenses",)
+"""Lists of which nothing is told if they are malformed."""
 LISTS = (re.compile(rb'"annotations"\s*:\s*\['), re.compile(rb'"images"\s*:\s*\['))
 ROBOFLOW = "_annotations.coco.json"
 NAMED = (ROBOFLOW, "instances_", "person_keypoints_")
@@ -54,18 +65,6 @@ class CocoFile:
     path: Path
     split: str
     tag: str
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """The rows of a file, each a dict with what its list needs, and problems of others. tool: that wrote the file."""
-
-    images: list[Row]
-    annotations: list[Row]
-    categories: list[Row]
-    licences: list[Row]
-    tool: str
-    problems: list[Problem]
 
 
 def find_files(root: Path) -> list[CocoFile]:
@@ -115,35 +114,40 @@ def is_coco(path: Path) -> bool:
         return False
 
 
-def read_file(path: Path) -> Content:
-    """The rows of a COCO file; raises VilamError if it is none, or cannot be read."""
-    content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
-        raise VilamError(f"{path}: not a COCO file: it has no list of annotations")
-    problems: list[Problem] = []
-    aside: list[Problem] = []  # files of captions and keypoints may name pictures of the objects' file by number alone
-    images = _rows(path, content, "images", {"id"}, aside if _kind(path) else problems)
-    annotations = _rows(path, content, "annotations", {"image_id"}, problems)
-    categories = _rows(path, content, "categories", {"id", "name"}, problems)
-    told = content.get("licenses")
-    licences = [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
-    info = content.get("info")
-    tool = str(info.get("contributor", "")) if isinstance(info, dict) else ""
-    return Content(images, annotations, categories, licences, tool, problems)
+def rows_of(path: Path) -> Iterator[Part | Problem]:
+    """The rows of a COCO file's lists, each a dict with what its list needs, the problems of others, and ``info``.
 
-
-def _rows(path: Path, content: Row, part: str, needed: set[str], problems: list[Problem]) -> list[Row]:
-    found = [] if content.get(part) is None else content[part]
-    if not isinstance(found, list):
-        raise VilamError(f"{path}: {part} is no list: fix the file")
-    good = []
-    for number, row in enumerate(found, start=1):
-        if isinstance(row, dict) and needed <= row.keys():
-            good.append(row)
+    Raises VilamError if it is none, or cannot be read.
+    """
+    counts: Counter[str] = Counter()
+    for part in parts_of(path):
+        needed = NEEDED.get(part.name)
+        if needed is None:
+            yield from [part] if part.name == "info" else []
+        elif not part.is_row:
+            if not isinstance(part.value, list | None) and part.name not in UNTOLD:
+                raise VilamError(f"{path}: {part.name} is no list: fix the file")
+            counts[part.name] += isinstance(part.value, list)
+        elif isinstance(part.value, dict) and needed <= part.value.keys():
+            counts[part.name] += 1
+            yield part
         else:
-            lacking = " or ".join(sorted(needed))
-            problems.append(Problem("", f"{path}: row {number} of {part}", f"it lacks {lacking}"))
-    return good
+            counts[part.name] += 1
+            # files of captions and keypoints may name pictures of the objects' file by number alone
+            if part.name not in UNTOLD and not (part.name == "images" and _kind(path)):
+                place = f"{path}: row {counts[part.name] - 1} of {part.name}"
+                yield Problem("", place, f"it lacks {' or '.join(sorted(needed))}")
+    if not counts["annotations"]:
+        raise VilamError(f"{path}: not a COCO file: it has no list of annotations")
+
+
+def read_file(path: Path) -> dict[str, list[Row]]:
+    """The good rows of all lists of a COCO file; raises VilamError if it is none, or cannot be read."""
+    found: dict[str, list[Row]] = {name: [] for name in NEEDED}
+    for part in rows_of(path):
+        if isinstance(part, Part) and part.is_row:
+            found[part.name].append(part.value)
+    return found
 
 
 def _json_files(root: Path) -> Iterator[Path]:

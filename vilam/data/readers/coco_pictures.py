@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from vilam.data.readers.coco_files import CocoFile
 from vilam.data.readers.coco_rows import is_crowd, shapes_of
 from vilam.data.readers.items import Item, Shape
+from vilam.data.readers.json_parts import Part
 from vilam.data.readers.paths import under
-from vilam.data.readers.source import ALL, MALFORMED, Problem, tidy
+from vilam.data.readers.source import MALFORMED, Problem, tidy
 
 Row = dict[str, Any]
 
@@ -24,19 +25,20 @@ STORED_SIZES = "Label Studio"
 class Picture:
     """A picture of one split, with the rows of all files about it.
 
-    objects: category, annotation and file. marked: the categories of each file. negative: LVIS's categories that are
-    absent, None if the files are not LVIS's. partly: categories of which not all objects are marked.
+    location, size and licence: as the first file tells them. objects: category, annotation and file. marked: the
+    categories of each file. negative: LVIS's categories that are absent, None if the files are not LVIS's. partly:
+    categories of which not all objects are marked.
     """
 
-    path: Path
     split: str
-    location: str
-    size: tuple[int, int] | None
+    path: Path
     licence: str
+    location: str = ""
+    size: tuple[int, int] | None = None
     objects: list[tuple[str, Row, CocoFile]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
-    marked: list[Iterable[str]] = field(default_factory=list)
+    marked: list[frozenset[str]] = field(default_factory=list)
     negative: set[str] | None = None
     partly: set[str] = field(default_factory=set)
 
@@ -46,17 +48,63 @@ def key_of(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
-def names_of(categories: Iterable[Row]) -> dict[str, set[str]]:
-    """The names that each category id has in one file: one, unless the file is broken."""
-    found: dict[str, set[str]] = {}
-    for row in categories:
-        found.setdefault(key_of(row["id"]), set()).add(name_of(row))
-    return found
-
-
 def name_of(row: Row) -> str:
     """A category's name as records have it."""
     return tidy(str(row["name"]))
+
+
+def is_caption(row: Row) -> bool:
+    """Whether an annotation describes a picture, not an object."""
+    return "caption" in row and "bbox" not in row
+
+
+class Facts:
+    """What is known of one file beside its images and annotations.
+
+    names: those that each category id has: one, unless the file is broken. used: category ids of objects. keypoints:
+    the number of keypoints by category id.
+    """
+
+    def __init__(self, file: CocoFile) -> None:
+        self.file, self.tool, self.num_images = file, "", 0
+        self.categories: list[Row] = []
+        self.licences: dict[str, str] = {}
+        self.names: dict[str, set[str]] = {}
+        self.used: set[str] = set()
+        self.keypoints: dict[str, int] = {}
+        self.has_captions = False
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether there are annotations."""
+        return bool(self.used) or self.has_captions
+
+    @cached_property
+    def marked(self) -> frozenset[str]:
+        """The names of all categories."""
+        return frozenset[str]().union(*self.names.values())
+
+    def tell(self, part: Part) -> None:
+        """Take a category, a licence, or what ``info`` tells of the tool."""
+        row = part.value
+        if part.name == "categories":
+            self.categories.append(row)
+            self.names.setdefault(key_of(row["id"]), set()).add(name_of(row))
+        elif part.name == "licenses":
+            self.licences[key_of(row.get("id"))] = str(row.get("name") or row.get("url") or "")
+        elif isinstance(row, dict):
+            self.tool = str(row.get("contributor", ""))
+
+    def count(self, row: Row) -> None:
+        """Take note of an annotation's category and keypoints."""
+        if is_caption(row):
+            self.has_captions = True
+            return
+        category = key_of(row.get("category_id"))
+        self.used.add(category)
+        points = row.get("keypoints")
+        if isinstance(points, list) and len(points) % 3 == 0 and any(points):
+            self.keypoints.setdefault(category, len(points) // 3)
 
 
 def size_of(row: Row, tool: str) -> tuple[int, int] | None:
@@ -74,19 +122,39 @@ def licence_of(row: Row, licences: Mapping[str, str]) -> str:
     return own or (next(iter(licences.values())) if len(licences) == 1 and "license" not in row else "")
 
 
-def add_lvis(picture: Picture, row: Row, names: Mapping[str, set[str]]) -> None:
-    """What LVIS tells of a picture's categories."""
+def add_image(picture: Picture, row: Row, facts: Facts) -> None:
+    """What a file's row of images tells of a picture."""
+    picture.location = picture.location or f"{facts.file.path}: image {row['id']}"
+    picture.size = picture.size or size_of(row, facts.tool)
+    picture.marked.append(facts.marked)
     if isinstance(row.get("neg_category_ids"), list):
-        picture.negative = (picture.negative or set()).union(*(_named(names, row["neg_category_ids"])))
+        picture.negative = (picture.negative or set()).union(*(_named(facts.names, row["neg_category_ids"])))
     if isinstance(row.get("not_exhaustive_category_ids"), list):
-        picture.partly.update(*_named(names, row["not_exhaustive_category_ids"]))
+        picture.partly.update(*_named(facts.names, row["not_exhaustive_category_ids"]))
+
+
+def add_annotation(picture: Picture, row: Row, facts: Facts) -> None:
+    """What a file's row of annotations tells of a picture: an object, a caption, or more of an object that is known."""
+    if is_caption(row):
+        picture.captions.append(str(row["caption"]))
+        return
+    own = facts.names.get(key_of(row.get("category_id")), set())
+    if _add_known(picture, row, own, facts.file):
+        return
+    if len(own) == 1:
+        picture.objects.append((next(iter(own)), row, facts.file))
+        return
+    number = row.get("category_id")
+    told = f"category id {number} is {' and '.join(sorted(own))}" if own else f"unknown category id {number}"
+    picture.problems.append(Problem("", f"annotation {row.get('id')}", told))
+    picture.partly |= own
 
 
 def _named(names: Mapping[str, set[str]], ids: list[Any]) -> list[set[str]]:
     return [names.get(key_of(one), set()) for one in ids]
 
 
-def add_known(picture: Picture, row: Row, names: set[str], file: CocoFile) -> bool:
+def _add_known(picture: Picture, row: Row, names: set[str], file: CocoFile) -> bool:
     """Whether an annotation is there from another file; what it tells beside that is added, such as keypoints."""
     if not picture.objects or picture.objects[0][2] is file:  # the first files come first
         return False
@@ -99,12 +167,12 @@ def add_known(picture: Picture, row: Row, names: set[str], file: CocoFile) -> bo
     return False
 
 
-def item_of(root: Path, picture: Picture, categories: Sequence[str], held_out: bool) -> Item:
-    """A picture as an item. held_out: whether other files have a split, so that a picture without one is of train."""
+def item_of(root: Path, picture: Picture, categories: Sequence[str]) -> Item:
+    """A picture as an item; ``categories``: all of the data set."""
     return Item(
         picture.path,
         under(root, picture.path),
-        "train" if held_out and picture.split == ALL else picture.split,
+        picture.split,
         picture.location,
         partial(_shapes, picture),
         size=picture.size,
@@ -120,7 +188,7 @@ def _shapes(picture: Picture) -> list[Shape | Problem]:
 
 def _unmarked(picture: Picture, categories: Sequence[str]) -> list[str]:
     """The categories of which a picture may have objects that are not marked."""
-    marked = {name for names in picture.marked for name in names}
+    marked = set[str]().union(*picture.marked)
     if picture.negative is not None:
         marked &= picture.negative | {name for name, _, _ in picture.objects}
     crowds = {name for name, row, _ in picture.objects if is_crowd(row)}

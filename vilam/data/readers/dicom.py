@@ -70,7 +70,11 @@ def open_dicom(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     cases, problems = _cases(root, tree, reader)
     if not cases:
         raise VilamError(f"{problems[0].location}: {problems[0].message}: set prepare.root to a folder that has both")
-    splits = divided([(case.split, _group(root, case, cases, reader)) for case in cases], reader.together or WHOLE)
+    splits = divided(
+        [case.split for case in cases],
+        [_group(root, case, cases, reader) for case in cases],
+        reader.together or WHOLE,
+    )
     ordered = sorted(zip(splits, cases, strict=True), key=lambda pair: split_order(pair[0]))
     there = tuple(dict.fromkeys(split for split, _ in ordered))
     rows = (row for split, case in ordered for row in _rows(root, recipe, case, split, reader.window))

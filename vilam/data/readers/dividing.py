@@ -59,21 +59,21 @@ def group(name: str, together: str | None = None) -> str:
     return f"{folder}/{found[1]}" if found else name
 
 
-def divided(pictures: Sequence[tuple[str, str]], together: str | None = None) -> list[str]:
+def divided(splits: Sequence[str], names: Sequence[str], together: str | None = None) -> list[str]:
     """The split of each picture, from its official split (`ALL` if nobody has divided the set) and its name.
 
     The official splits are names as `split_name` gives them; beside val and test, pictures that nobody has divided are
     train. A picture keeps its split if others are added, unless the set is so small that the hash leaves a split empty.
     """
-    official = {split for split, _ in pictures}
+    official = set(splits)
     held_out = official - {"train", ALL}
     if not held_out:
-        return _by_hash([name for _, name in pictures], ALL, together)
+        return _by_hash(names, ALL, together)
     if held_out == {"val"} and official != {"val"}:
-        return _with_parts(pictures, {"val": "test"}, together)
+        return _with_parts(splits, names, {"val": "test"}, together)
     if "val" not in official and official & {"train", ALL} and held_out == {"test"}:
-        return _with_parts(pictures, {}, together)
-    return ["train" if split == ALL else split for split, _ in pictures]
+        return _with_parts(splits, names, {}, together)
+    return ["train" if split == ALL else split for split in splits]
 
 
 def of_recipe(pictures: Sequence[tuple[str, str]], together: str | None = None) -> list[str]:
@@ -86,20 +86,36 @@ def of_recipe(pictures: Sequence[tuple[str, str]], together: str | None = None) 
     return splits
 
 
-def _with_parts(pictures: Sequence[tuple[str, str]], renamed: dict[str, str], together: str | None) -> list[str]:
+def _with_parts(
+    splits: Sequence[str], names: Sequence[str], renamed: dict[str, str], together: str | None
+) -> list[str]:
     """The splits, renamed, with a tenth of train as val."""
-    own = [name for split, name in pictures if split in ("train", ALL)]
+    own = [name for split, name in zip(splits, names, strict=True) if split in ("train", ALL)]
     parts = iter(_by_hash(own, TRAIN_AND_VAL, together))
-    return [next(parts) if split in ("train", ALL) else renamed.get(split, split) for split, _ in pictures]
+    return [next(parts) if split in ("train", ALL) else renamed.get(split, split) for split in splits]
 
 
 def _by_hash(names: Sequence[str], parts: str, together: str | None) -> list[str]:
     groups = [group(name, together) for name in names]
-    if len(set(groups)) < len(set(PARTS[parts])) and together is None:  # one film: its frames are all that there is
+    wanted = set(PARTS[parts])
+    if together is None and _are_few(groups, len(wanted)):  # one film: its frames are all that there is
         groups = list(names)
-    splits = {one: PARTS[parts][bucket(10, one)] for one in groups}
-    _fill(splits, sorted(set(PARTS[parts]) - {"train"}))
-    return [splits[one] for one in groups]
+    splits = [PARTS[parts][bucket(10, one)] for one in groups]
+    if {*splits} >= wanted:
+        return splits
+    filled = dict(zip(groups, splits, strict=True))
+    _fill(filled, sorted(wanted - {"train"}))
+    return [filled[one] for one in groups]
+
+
+def _are_few(groups: Sequence[str], count: int) -> bool:
+    """Whether there are fewer than ``count`` different groups."""
+    seen: set[str] = set()
+    for one in groups:
+        seen.add(one)
+        if len(seen) >= count:
+            return False
+    return True
 
 
 def _fill(splits: dict[str, str], held_out: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, overload
 
 from vilam.data.kinds import BOX, BROKEN, MISSING, OUTLINE, RING, SIZE, UNREADABLE
 from vilam.data.masks import mask_to_polygons, rle_to_mask
@@ -91,6 +91,37 @@ class Item:
     unmarked: Sequence[str] | Callable[[], Sequence[str]] = ()
 
 
+class Head(NamedTuple):
+    """What is asked of all pictures before the first is read: fields of `Item`."""
+
+    split: str
+    name: str
+    licence: str
+
+
+class LazyItems(Sequence[Item]):
+    """Items that are made when they are read, so that memory does not hold a data set."""
+
+    def __init__(self, count: int, heads: Callable[[], Iterator[Head]], make: Callable[[int], Item]) -> None:
+        """heads: of all items, in their order. make: the item of a number, from 0."""
+        self._numbers, self.heads, self._make = range(count), heads, make
+
+    def __len__(self) -> int:
+        """The number of pictures."""
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        """The item of a number, or those of several."""
+        found = self._numbers[index]
+        return self._make(found) if isinstance(found, int) else list(map(self._make, found))
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What a format's reader finds: items, categories (each once, in the file's order), and rows that are no item.
@@ -113,25 +144,36 @@ def source_of(listing: Listing, recipe: Recipe, together: str | None = None, win
     if not listing.items:
         first = f": {listing.problems[0].location}: {listing.problems[0].message}" if listing.problems else ""
         raise VilamError(f"{recipe.title}: no picture{first}: check prepare.root")
-    official = [item.split if item.split == ALL else split_name(item.split) for item in listing.items]
-    splits = divided(
-        [(split, without_suffix(item.name)) for split, item in zip(official, listing.items, strict=True)], together
-    )
-    ids = picture_ids([item.name for item in listing.items], splits)
     licence = listing.licence or recipe.licence
-    order = sorted(range(len(splits)), key=lambda index: split_order(splits[index]))  # stable
-    rows = _Reading(recipe, window, licence).all_rows((listing.items[i], ids[i], splits[i]) for i in order)
-    there = tuple(dict.fromkeys(splits[index] for index in order))
+    names: list[str] = []
+    official: list[str] = []
+    licences: set[str] = set()
+    usual = {ALL: ALL}
+    for head in _heads(listing.items):
+        names.append(head.name)
+        official.append(usual.get(head.split) or usual.setdefault(head.split, split_name(head.split)))
+        licences.add(head.licence or licence)
+    splits = divided(official, list(map(without_suffix, names)), together)
+    ids = picture_ids(names, splits)
+    there = tuple(sorted(dict.fromkeys(splits), key=split_order))
+    ordered = (index for split in there for index, own in enumerate(splits) if own == split)
+    rows = _Reading(recipe, window, licence).all_rows((listing.items[i], ids[i], splits[i]) for i in ordered)
     problems = (one if one.split in there else replace(one, split=there[0]) for one in listing.problems)
     return Source(
         recipe.name,
         tuple(dict.fromkeys(map(_name, listing.categories))),
         {_name(name): schema for name, schema in listing.keypoints.items()},
         there,
-        tuple(sorted({item.licence or licence for item in listing.items})),
+        tuple(sorted(licences)),
         len(listing.items),
         chain(problems, rows),
     )
+
+
+def _heads(items: Sequence[Item]) -> Iterator[Head]:
+    if isinstance(items, LazyItems):
+        return items.heads()
+    return (Head(item.split, item.name, item.licence) for item in items)
 
 
 def _name(category: str) -> str:

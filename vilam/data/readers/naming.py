@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from vilam.data.pixels import MEDICAL
 from vilam.data.readers.source import IMAGE_SUFFIXES
@@ -17,8 +17,14 @@ def without_suffix(name: str) -> str:
 
 def picture_ids(names: Sequence[str], splits: Sequence[str]) -> list[str]:
     """An id for each picture: its name without suffix, with the suffix or its split if two have the same."""
-    stems = list(map(without_suffix, names))
-    counts = Counter(stems)
-    own = [name if counts[stem] > 1 else stem for name, stem in zip(names, stems, strict=True)]
-    counts = Counter(own)
-    return [f"{split}/{name}" if counts[name] > 1 else name for split, name in zip(splits, own, strict=True)]
+    own = list(map(without_suffix, names))
+    if twice := _repeated(own):
+        own = [name if stem in twice else stem for name, stem in zip(names, own, strict=True)]
+    if twice := _repeated(own):
+        own = [f"{split}/{name}" if name in twice else name for split, name in zip(splits, own, strict=True)]
+    return own
+
+
+def _repeated(names: Sequence[str]) -> set[str]:
+    """The names that come more than once."""
+    return {first for first, second in pairwise(sorted(names)) if first == second}

@@ -106,8 +106,8 @@ class _Instances:
         self._by_image: dict[str, list[Row]] = {}
         for path in instance_files(root):
             content = read_file(path)
-            names = {number: str(one["name"]) for number, one in by_id(content.categories).items()}
-            for one in content.annotations:
+            names = {number: str(one["name"]) for number, one in by_id(content["categories"]).items()}
+            for one in content["annotations"]:
                 name = names.get(str(one.get("category_id")))
                 if name and isinstance(one.get("bbox"), list) and len(one["bbox"]) == 4:
                     self._by_image.setdefault(str(one["image_id"]), []).append({**one, "category": name})

@@ -187,9 +187,9 @@ def _mdetr(path: Path) -> Iterator[ExpressionRow | Problem]:
         raise VilamError(f"{path}: not named as MDETR's files are: finetune_refcoco_val.json")
     dataset, split = _set_and_split(named[1], named[2])
     content = read_file(path)
-    boxes = {str(one["image_id"]): one for one in content.annotations}
-    names = by_id(content.categories)
-    for number, row in enumerate(content.images, start=1):
+    boxes = {str(one["image_id"]): one for one in content["annotations"]}
+    names = by_id(content["categories"])
+    for number, row in enumerate(content["images"], start=1):
         location = f"{path}: image {number}"
         try:
             one, name = boxes[str(row["id"])], Path(row["file_name"]).name
@@ -224,9 +224,9 @@ def _grefcoco(path: Path) -> Iterator[GroupRow | Problem]:
 def _instances(path: Path) -> tuple[dict[str, Row], dict[str, Row]]:
     """Images and annotations by id, from the ``instances.json`` beside a file; annotations with their category."""
     content = read_file(path.with_name("instances.json"))
-    names = {number: str(one["name"]) for number, one in by_id(content.categories).items()}
-    known = [one for one in content.annotations if str(one.get("category_id")) in names]
-    return by_id(content.images), by_id({**one, "category": names[str(one["category_id"])]} for one in known)
+    names = {number: str(one["name"]) for number, one in by_id(content["categories"]).items()}
+    known = [one for one in content["annotations"] if str(one.get("category_id")) in names]
+    return by_id(content["images"]), by_id({**one, "category": names[str(one["category_id"])]} for one in known)
 
 
 def _list(path: Path, content: object) -> list[Any]:
