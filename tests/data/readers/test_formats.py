@@ -11,7 +11,7 @@ import pytest
 import samples
 from reading import write_image
 
-from vilam.data.readers import FORMATS, find_recipe
+from vilam.data.readers import FORMATS, find_formats, find_recipe
 from vilam.data.readers.formats import Format
 from vilam.data.recipes import FormatName
 from vilam.errors import VilamError
@@ -93,3 +93,10 @@ def test_other_formats_of_a_folder_are_said(tmp_path: Path, caplog: pytest.LogCa
     with caplog.at_level("INFO", "vilam"):
         assert find_recipe("auto", tmp_path, tmp_path)[0].name == "labelme"
     assert "read as labelme; also COCO: prepare.source: coco" in caplog.text
+
+
+def test_what_is_packed_is_to_be_unpacked(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    (tmp_path / "annotations.json.gz").write_bytes(b"")
+    with pytest.raises(VilamError, match=r"no format that is known: unpack annotations\.json\.gz"):
+        find_formats(tmp_path)

@@ -182,3 +182,30 @@ def test_keypoints_have_a_box_and_are_turned(tmp_path: Path) -> None:
     assert isinstance(row, RawRecord)
     assert row.record.regions[0].keypoints[:2] == ((50.0, 35.0, 2), (30.0, 25.0, 1))
     assert row.record.regions[0].box_xyxy == (30.0, 25.0, 50.0, 35.0)
+
+
+@pytest.mark.parametrize("with_size", [True, False])
+def test_turned_pictures_of_a_set_are_in_one_frame(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, with_size: bool
+) -> None:
+    """A picture that is turned by 90 degrees tells by its size, or by a box, and half a turn goes with it."""
+    box = (10.0, 5.0, 55.0, 15.0)
+    size = SIZE if with_size else None
+    paths = {tag: tagged(tmp_path / f"{tag}.png", tag) for tag in (2, 3, 6)}
+    items = [Item(path, path.name, "train", "1", [Shape("cell", box)], size=size) for path in paths.values()]
+    found = {record.image_id: record.regions[0].box_xyxy for record in records(*items)[0]}
+    assert found == {"2": (5.0, 5.0, 50.0, 15.0), "3": (5.0, 25.0, 50.0, 35.0), "6": (25.0, 10.0, 35.0, 55.0)}
+    assert "orientation tag" not in caplog.text
+
+
+def test_a_set_of_both_frames_tells_nothing_of_half_a_turn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shapes = [Shape("cell", (10.0, 5.0, 30.0, 15.0))]
+    sizes = {"a": (6, SIZE), "b": (6, SIZE[::-1]), "c": (3, SIZE)}
+    items = [
+        Item(tagged(tmp_path / f"{name}.png", tag), name, "train", "1", shapes, size=(size[0], size[1]))
+        for name, (tag, size) in sizes.items()
+    ]
+    (*_, half) = records(*items)[0]
+    assert (
+        half.regions[0].box_xyxy == (10.0, 5.0, 30.0, 15.0) and "of 1 pictures with an orientation tag" in caplog.text
+    )

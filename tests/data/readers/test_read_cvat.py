@@ -186,3 +186,12 @@ def test_a_broken_file_is_one_line(tmp_path: Path, content: str, message: str) -
     with pytest.raises(VilamError, match=message) as error:
         opened(CVAT, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_that_tells_no_version_is_known_by_its_images(tmp_path: Path, project: Path) -> None:
+    box = '<box label="car" xtl="10" ytl="12" xbr="26" ybr="16"/>'
+    text = f"<annotations>{image(tmp_path, box)}</annotations>"
+    (tmp_path / "cvat.xml").write_text(text)
+    recipe, root = find_recipe("auto", tmp_path, project)
+    assert recipe.name == "cvat"
+    assert read(CVAT, root)[0][0].regions[0].box_xyxy == (10, 12, 26, 16)

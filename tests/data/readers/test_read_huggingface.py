@@ -168,3 +168,16 @@ def test_a_broken_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(VilamError, match=r"metadata\.jsonl: cannot be read") as error:
         opened(READER, root)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("with_size", [True, False])
+def test_boxes_of_stored_pixels_lie_on_the_turned_picture(tmp_path: Path, with_size: bool) -> None:
+    told = {"width": 40, "height": 30} if with_size else {}
+    boxes = [[20.0, 10.0, 8.0, 6.0], [32.0, 2.0, 8.0, 5.0]]
+    write(tmp_path, {**row(boxes=boxes), **told})
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the right side is shown below
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png", exif=exif)
+    (record,), problems = read(READER, tmp_path)
+    assert problems == [] and (record.width, record.height) == (30, 40)
+    assert [region.box_xyxy for region in record.regions] == [(14, 20, 20, 28), (23, 32, 28, 40)]

@@ -73,3 +73,9 @@ def test_no_other_line_is_taken_for_one(text: str) -> None:
 def test_the_folder_is_recognised(tmp_path: Path) -> None:
     recipe, folder = find_recipe("auto", write(tmp_path, line()), PROJECT)
     assert (recipe.title, folder) == ("KITTI", tmp_path)
+
+
+def test_a_category_may_be_several_words(tmp_path: Path) -> None:
+    (record,), problems = read(READER, write(tmp_path, line("Person sitting") + line("red car")[:-1] + " 0.9\n"))
+    assert problems == [] and [region.category for region in record.regions] == ["Person sitting", "red car"]
+    assert {region.box_xyxy for region in record.regions} == {(4, 5, 20, 15)}

@@ -160,3 +160,9 @@ def test_what_is_left_of_a_file_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "notes.json").write_text("")
     records, (problem,) = read(READER, tmp_path)
     assert len(records) == 1 and problem.startswith("b.json: not readable as JSON")
+
+
+def test_a_file_that_names_itself_has_the_picture_beside_it(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    (record,), problems = read(READER, write(tmp_path, shape("rectangle", (1, 2), (9, 8)), imagePath="a.json"))
+    assert problems == [] and record.regions[0].box_xyxy == (1, 2, 9, 8)

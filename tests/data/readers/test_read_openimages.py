@@ -80,3 +80,9 @@ def test_the_folder_is_recognised(tmp_path: Path) -> None:
         assert (recipe.title, folder) == ("Open Images", tmp_path)
     with pytest.raises(VilamError, match="no annotation file"):
         opened(READER, tmp_path / "train")
+
+
+def test_ids_may_have_the_suffix_of_the_picture(tmp_path: Path) -> None:
+    write_image(tmp_path / "train" / "a.b (1).png")
+    (record,), problems = read(READER, write(tmp_path, row("a.b (1).png")))
+    assert problems == [] and record.regions[0].box_xyxy == pytest.approx((10, 3, 20, 27))

@@ -304,3 +304,34 @@ def test_files_with_a_suffix_in_capitals_and_in_utf_16_are_read(tmp_path: Path) 
     records, problems = _rows(root)
     assert problems == [] and len(records) == 3
     assert voc.recognises(root) is not None
+
+
+def test_lists_beside_a_folder_of_the_files_are_found_by_names(tmp_path: Path) -> None:
+    """As in Oxford's pets: annotations/xmls/a.xml, and annotations/trainval.txt with numbers behind each name."""
+    for name in "abc":
+        _file(tmp_path / "annotations" / "xmls" / f"{name}.xml")
+        write_image(tmp_path / "images" / f"{name}.jpg")
+    (tmp_path / "annotations" / "trainval.txt").write_text("# name class species breed\na 1 1 1\n")
+    (tmp_path / "annotations" / "val.txt").write_text("b 1 1 1\n")
+    (tmp_path / "annotations" / "test.txt").write_text("c 1 2 1\n")
+    records, problems = _rows(tmp_path)
+    found = {row.record.image_id[-1]: row.record.split for row in records}
+    assert problems == [] and found == {"a": "train", "b": "val", "c": "test"}
+
+
+def test_objects_of_labelmes_web_tool(tmp_path: Path) -> None:
+    """A deleted object is none, a mask has a box of its own, and pixels are counted from 0."""
+    points = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in ((2, 3), (9, 3), (9, 8), (2, 8)))
+    box = "<box><xmin>20</xmin><ymin>10</ymin><xmax>30</xmax><ymax>16</ymax></box>"
+    objects = (
+        f"<object><name>cell</name><deleted>0</deleted><polygon>{points}</polygon></object>"
+        f"<object><name>cell</name><deleted>1</deleted><polygon>{points}</polygon></object>"
+        f"<object><name>bead</name><deleted>0</deleted><segm>{box}<mask>a.png</mask></segm></object>"
+    )
+    _file(tmp_path / "a.xml", objects, "<imagesize><nrows>30</nrows><ncols>40</ncols></imagesize>")
+    write_image(tmp_path / "a.jpg")
+    (row,), problems = _rows(tmp_path)
+    assert problems == [] and [(one.category, one.box_xyxy) for one in row.record.regions] == [
+        ("cell", (2, 3, 9, 8)),
+        ("bead", (20, 10, 30, 16)),
+    ]

@@ -204,3 +204,51 @@ def test_files_of_windows_are_read(tmp_path: Path) -> None:
     path.write_bytes(path.read_text().encode("utf-16"))
     records, problems = read(YOLO, root)
     assert problems == [] and len(records[0].regions) == 1
+
+
+NAMES = {
+    "Roboflow's Darknet": ("{split}", "{split}", "train/_darknet.labels"),
+    "Darknet": ("images/{split}", "labels/{split}", "coco.names"),
+    "the list of labelImg": ("{split}", "{split}", "train/predefined_classes.txt"),
+    "labelImg beside the labels": ("images/{split}", "labels/{split}", "labels/train/classes.txt"),
+    "supervision": ("{split}/images", "{split}/labels", "data.yaml"),
+    "supervision, a file for each split": ("{split}/images", "{split}/labels", "train/data.yaml"),
+    "capitals": ("Images/{split}", "Labels/{split}", "classes.txt"),
+}
+
+
+@pytest.mark.parametrize("way", NAMES)
+def test_names_alone_are_found_where_tools_write_them(tmp_path: Path, way: str) -> None:
+    images, labels, file = NAMES[way]
+    for split in ("train", "valid", "test"):
+        write_image(tmp_path / images.format(split=split) / f"{split}.png")
+        text = tmp_path / labels.format(split=split) / f"{split}.txt"
+        text.parent.mkdir(parents=True, exist_ok=True)
+        text.write_text("1 0.5 0.5 0.25 0.2\n")
+    names = "names: [cell, bead]\nnc: 2\n" if file.endswith(".yaml") else "cell\nbead\n"
+    (tmp_path / file).write_text(names)
+    found = recognises(tmp_path)
+    assert found is not None and found.root == tmp_path
+    records, problems = read({"kind": "yolo", "data": found.reader.data}, tmp_path)  # type: ignore[union-attr]
+    assert problems == [] and [record.split for record in records] == ["train", "val", "test"]
+    assert {(region.category, region.box_xyxy) for record in records for region in record.regions} == {
+        ("bead", (15.0, 12.0, 25.0, 18.0))
+    }
+
+
+def test_folders_that_name_the_classes_in_another_order_are_refused(tmp_path: Path) -> None:
+    for split, names in {"train": "cell\nbead", "val": "bead\ncell"}.items():
+        write_image(tmp_path / split / "a.png")
+        (tmp_path / split / "a.txt").write_text("1 0.5 0.5 0.25 0.2\n")
+        (tmp_path / split / "classes.txt").write_text(names)
+    with pytest.raises(VilamError, match="name other classes, or in another order"):
+        opened({"kind": "yolo", "data": "train/classes.txt"}, tmp_path)
+
+
+def test_a_path_above_the_file_gives_names_below_the_root(tmp_path: Path) -> None:
+    root = write(tmp_path / "set", {**FOLDERS, "path": "../set"}, train_a="0 0.5 0.5 0.2 0.2", val_a="", test_a="")
+    assert [record.image_id for record in read(YOLO, root)[0]] == [
+        "images/train/train_a",
+        "images/val/val_a",
+        "images/test/test_a",
+    ]

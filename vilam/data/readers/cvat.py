@@ -79,8 +79,10 @@ def _files(root: Path) -> list[Path]:
 
 
 def _is_cvat(file: Path) -> bool:
+    if file.suffix != ".xml":
+        return False
     head = head_of(file)
-    return file.suffix == ".xml" and "<annotations>" in head and re.search(r"<version>\s*1\.\d", head) is not None
+    return re.search(r"<annotations>\s*(<version>\s*1\.\d|<meta>|<image\s)", head) is not None
 
 
 def _declare(tree: ET.Element, labels: _Labels) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vilam.data.orientation import orientation, turned_size
+from vilam.data.orientation import UPRIGHT, orientation
 from vilam.data.readers.box_order import box_order
 from vilam.data.readers.dividing import split_of_folders, usual
 from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
@@ -50,7 +50,7 @@ NUMBERS = ("category_id", "class_id", "label_id")
 CROWDS = ("is_crowd", "iscrowd")
 EXPRESSIONS = ("caption", "description", "expression", "phrase")
 MEASURED = 200
-"""Pictures that are opened to learn their sides, at most, if no column tells them."""
+"""Pictures whose sides are compared with their boxes, at most; they are opened if no column tells the sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +158,19 @@ def _item(
     if find is None:
         name = str(named or f"{under(root, file).removesuffix('.parquet')}/{number:06d}")
         own = _split_of_file(root, file) if split == ALL else split
-        return Item(partial(picture, file, number), name, own, location, captions=captions)
+        return Item(partial(picture, file, number), name, own, location, size=_told_size(row), captions=captions)
     if not isinstance(named, str):
         raise ValueError("no file_name")
     path = find([named])
     own = split_of_folders(under(root, path)) if split == ALL else split
     own = _split_of_file(root, file) if own == ALL else own
-    return Item(path, under(root, path), own, location, captions=captions)
+    return Item(path, under(root, path), own, location, size=_told_size(row), captions=captions)
+
+
+def _told_size(row: Row) -> tuple[int, int] | None:
+    """Width and height that a row's columns tell; None if they do not."""
+    width, height = (str(row.get(name)) for name in ("width", "height"))
+    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None
 
 
 def _split_of_file(root: Path, file: Path) -> str:
@@ -190,10 +196,12 @@ def _measured(
 
 
 def _size(item: Item) -> tuple[int, int] | None:
-    """Width and height of the upright picture; None if it cannot be opened, which its row will tell."""
+    """Width and height in which boxes are; None if they are not told, and the picture is turned or cannot be opened."""
+    if item.size is not None:
+        return item.size
     try:
         with Image.open(item.image if isinstance(item.image, Path) else BytesIO(item.image())) as image:
-            return turned_size(image.size, orientation(image))
+            return image.size if orientation(image) == UPRIGHT else None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 

@@ -74,12 +74,19 @@ def _opened(content: bytes) -> Image.Image:
 
 def size_of(path: Path) -> tuple[int, int] | None:
     """Width and height of the upright picture, from the head of a file; None if it is no picture."""
+    picture = without_content(path)
+    return None if picture is None else (picture.width, picture.height)
+
+
+def without_content(path: Path) -> Picture | None:
+    """A picture without its content, from the head of a file; None if it is no picture."""
     try:
         with Image.open(path) as image:
             tag = orientation(image)
-            return turned_size(_stored_size(image, tag), tag)
-    except (OSError, SyntaxError, ValueError):
+            stored = _stored_size(image, tag)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
+    return Picture(b"", *turned_size(stored, tag), stored, tag)
 
 
 def _stored_size(image: Image.Image, tag: int) -> tuple[int, int]:

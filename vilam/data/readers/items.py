@@ -19,7 +19,7 @@ from vilam.data.kinds import BOX, BROKEN, MISSING, OUTLINE, RING, SIZE, UNREADAB
 from vilam.data.masks import mask_to_polygons, rle_to_mask
 from vilam.data.orientation import UPRIGHT, turned
 from vilam.data.readers.dividing import divided, split_name
-from vilam.data.readers.images import Picture, read_picture
+from vilam.data.readers.images import Picture, read_picture, without_content
 from vilam.data.readers.naming import picture_ids, without_suffix
 from vilam.data.readers.source import ALL, MALFORMED, Problem, RawRecord, Source, split_order, tidy
 from vilam.data.recipes import Recipe, Window
@@ -34,6 +34,8 @@ _ERRORS = (*MALFORMED, OSError, SyntaxError, RecursionError)
 MIN_POINTS = 3
 Lost = tuple[str, str]
 """The kind of what is lost, and a message."""
+LOOKED_AT = 300
+"""Pictures of a set that are looked at to learn in which frame its coordinates are."""
 SLACK = 1.0
 """Pixels by which a box may lie outside of its picture and still fit it."""
 
@@ -157,7 +159,8 @@ def source_of(listing: Listing, recipe: Recipe, together: str | None = None, win
     ids = picture_ids(names, splits)
     there = tuple(sorted(dict.fromkeys(splits), key=split_order))
     ordered = (index for split in there for index, own in enumerate(splits) if own == split)
-    rows = _Reading(recipe, window, licence).all_rows((listing.items[i], ids[i], splits[i]) for i in ordered)
+    reading = _Reading(recipe, window, licence, _frame_of_set(listing.items))
+    rows = reading.all_rows((listing.items[i], ids[i], splits[i]) for i in ordered)
     problems = (one if one.split in there else replace(one, split=there[0]) for one in listing.problems)
     return Source(
         recipe.name,
@@ -184,8 +187,8 @@ def _name(category: str) -> str:
 class _Reading:
     """Opens pictures and puts their annotations on them."""
 
-    def __init__(self, recipe: Recipe, window: Window | None, licence: str) -> None:
-        self.recipe, self.window, self.licence = recipe, window, licence
+    def __init__(self, recipe: Recipe, window: Window | None, licence: str, is_upright: bool | None) -> None:
+        self.recipe, self.window, self.licence, self.is_upright = recipe, window, licence, is_upright
         self._guessed: Counter[str] = Counter()
 
     def all_rows(self, items: Iterable[tuple[Item, str, str]]) -> Iterator[RawRecord | Problem]:
@@ -213,7 +216,7 @@ class _Reading:
         except (*_ERRORS, VilamError) as error:
             yield Problem(split, item.location, f"cannot be read: {one_line(error)}", UNREADABLE)
             return
-        frame = _frame(item, picture, [shape for shape in shapes if isinstance(shape, Shape)])
+        frame = _frame(item, picture, [shape for shape in shapes if isinstance(shape, Shape)], self.is_upright)
         if frame is None:
             sides = f"{picture.width}x{picture.height}"
             told = "x".join(map(str, item.size or ()))
@@ -266,8 +269,32 @@ class _Reading:
         )
 
 
-def _frame(item: Item, picture: Picture, shapes: Sequence[Shape]) -> _Frame | None:
-    """In which frame the coordinates are: of the upright picture, or of the stored pixels; None if neither fits."""
+def _frame_of_set(items: Sequence[Item]) -> bool | None:
+    """Whether a set's coordinates are of upright pictures, as those whose sides change show; None if they do not."""
+    sample = items[:: max(1, len(items) // LOOKED_AT)]
+    told = {one for item in sample if (one := _told_frame(item)) is not None}
+    return told.pop() if len(told) == 1 else None
+
+
+def _told_frame(item: Item) -> bool | None:
+    """Whether a picture's size or boxes show that they are of the upright picture; None if they do not tell."""
+    picture = without_content(item.image) if isinstance(item.image, Path) else None
+    if picture is None or picture.stored == (picture.width, picture.height):
+        return None
+    try:
+        shapes = item.shapes() if item.size is None and callable(item.shapes) else item.shapes
+    except (*_ERRORS, VilamError):
+        return None
+    listed = [] if callable(shapes) else [shape for shape in shapes if isinstance(shape, Shape)]
+    frame = _frame(item, picture, listed, None) if item.size or listed else None
+    return None if frame is None or frame.guessed else frame.tag == UPRIGHT
+
+
+def _frame(item: Item, picture: Picture, shapes: Sequence[Shape], is_upright: bool | None) -> _Frame | None:
+    """In which frame the coordinates are: of the upright picture, or of the stored pixels; None if neither fits.
+
+    is_upright: what other pictures of the set show, where this one does not tell; None if they do not either.
+    """
     upright, stored = (picture.width, picture.height), picture.stored
     if item.size is not None and item.size not in (upright, stored):
         if item.whole is None or not any(_alike(item.size, size) for size in (upright, stored)):
@@ -281,6 +308,8 @@ def _frame(item: Item, picture: Picture, shapes: Sequence[Shape]) -> _Frame | No
     fits = [is_upright for is_upright, frame in frames.items() if frame.fits(shapes)]
     if len(fits) == 1:
         return frames[fits[0]]
+    if is_upright is not None:
+        return frames[is_upright]
     if not shapes:
         return frames[item.upright]
     return replace(frames[item.upright], guessed="turned picture" if item.upright else "stored pixels")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 from vilam.data.readers.dividing import usual
@@ -23,8 +23,10 @@ from vilam.errors import VilamError
 
 FOLDERS = {"label_2": "image_2", "labels": "images"}
 """The folder of pictures beside each folder of labels; the first pair is KITTI's own."""
-COLUMNS = (15, 16)
-BOX = slice(4, 8)
+NUMBERS = (14, 15)
+"""How many follow the category: without and with a score."""
+BOX = slice(3, 7)
+"""The numbers of the box."""
 DONT_CARE = "dontcare"
 LISTS = ("train", "val", "test")
 
@@ -51,7 +53,7 @@ def open_kitti(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
             found.append(
                 (file, pictures.get(stem, stem.with_suffix(".png")), _split(root, labels.parent, stem.name, listed))
             )
-            names.update((line.split()[0], None) for line in _lines(file) if _is_kitti(line))
+            names.update((_parts(line)[0], None) for line in _lines(file) if _is_kitti(line))
     categories = [name for name in names if name.lower() != DONT_CARE]
     items = [
         Item(image, under(root, image), split, str(file), partial(_shapes, file), unmarked=_unmarked(file, categories))
@@ -78,8 +80,16 @@ def _lines(file: Path) -> Iterable[str]:
 
 
 def _is_kitti(line: str) -> bool:
-    first, *rest = line.split()
-    return len(rest) + 1 in COLUMNS and not _is_number(first) and all(map(_is_number, rest))
+    category, numbers = _parts(line)
+    return bool(category) and len(numbers) in NUMBERS
+
+
+def _parts(line: str) -> tuple[str, list[float]]:
+    """The category, which may be several words, and the numbers behind it."""
+    words = line.split()
+    count = next((place for place, word in enumerate(reversed(words)) if not _is_number(word)), len(words))
+    first = len(words) - count
+    return " ".join(words[:first]), [float(word) for word in words[first:]]
 
 
 def _is_number(text: str) -> bool:
@@ -102,22 +112,23 @@ def _split(root: Path, place: Path, stem: str, listed: Mapping[tuple[Path, str],
 
 
 def _unmarked(file: Path, categories: list[str]) -> tuple[str, ...]:
-    cares = (line.split()[0].lower() for line in _lines(file))
+    cares = (_parts(line)[0].lower() for line in _lines(file))
     return tuple(categories) if DONT_CARE in cares else ()
 
 
 def _shapes(file: Path) -> list[Shape | Problem]:
     found: list[Shape | Problem] = []
     for number, line in enumerate(lines_of(file, keep_empty=True), start=1):
-        columns = line.split()
-        if not columns or columns[0].lower() == DONT_CARE:
+        category, numbers = _parts(line)
+        if not line.strip() or category.lower() == DONT_CARE:
             continue
         if not _is_kitti(line):
-            message = f"{len(columns)} columns: expected a category and 14 or 15 numbers"
-            found.append(Problem("", f"line {number}", message, category=columns[0]))
+            message = f"{len(line.split())} columns: expected a category and 14 or 15 numbers"
+            words = takewhile(lambda word: not _is_number(word), line.split())
+            found.append(Problem("", f"line {number}", message, category=" ".join(words)))
             continue
-        left, top, right, bottom = (float(value) for value in columns[BOX])
-        found.append(Shape(columns[0], (left, top, right, bottom), location=f"line {number}"))
+        left, top, right, bottom = numbers[BOX]
+        found.append(Shape(category, (left, top, right, bottom), location=f"line {number}"))
     return found
 
 

@@ -87,6 +87,7 @@ def _beside(file: Path) -> Iterator[Path]:
 
 def _item(root: Path, file: Path, split: str, content: Row, shapes: Sequence[Row], find: Any) -> Item:
     named = str(content.get("imagePath") or "")
+    named = "" if named.lower().endswith(".json") else named  # some versions name the file itself
     path = (find(named) if named else None) or next((one for one in _beside(file) if one.is_file()), None)
     size = content.get("imageWidth"), content.get("imageHeight")
     sides = (int(size[0]), int(size[1])) if size[0] and size[1] else None

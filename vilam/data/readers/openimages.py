@@ -10,7 +10,7 @@ FiftyOne's layout (SPLIT/labels/detections.csv, SPLIT/metadata/classes.csv, SPLI
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def open_openimages(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         split, missing = _split(root, file) if told == ALL else told, set()
         for number, row in enumerate(_rows(file), start=2):
             try:
-                picture = _picture(pictures.get(row["ImageID"].rpartition("/")[2], []), root, split)
+                picture = _picture(pictures.get(_id(row), []), root, split)
                 if picture is None:
                     missing.add(row["ImageID"])
                     continue
@@ -128,6 +128,11 @@ def _class_names(tables: list[Path]) -> dict[str, str]:
 
 def _split(root: Path, file: Path) -> str:
     return next(filter(None, map(usual, file.stem.split("-"))), split_of_folders(under(root, file)))
+
+
+def _id(row: Mapping[str, str]) -> str:
+    """The id of a row's picture: its name without folders and suffix."""
+    return stem_path(Path(row["ImageID"]), "").name
 
 
 def _picture(found: list[Path], root: Path, split: str) -> Path | None:

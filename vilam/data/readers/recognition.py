@@ -9,7 +9,7 @@ from vilam.data.readers.formats import Format, Found
 from vilam.data.recipes import UNKNOWN, Recipe
 from vilam.errors import VilamError
 
-DEEP = 3
+DEEP = 6
 """Folders in each other that are looked into, such as an archive leaves them."""
 MANY = 20
 """Folders in a folder that are looked into to say where a data set lies."""
@@ -58,6 +58,8 @@ def advice(path: Path, formats: Sequence[Format]) -> str:
     for folder in (*around, *_folders(path)[:MANY]):
         for _, one in _recognised(folder, formats):
             return f"{one.title} is in {folder}: set prepare.root to that"
+    if path.is_dir() and (packed := sorted(one for one in path.iterdir() if one.suffix.lower() in ARCHIVES)):
+        return f"unpack {packed[0].name} and what else is packed"
     return "see docs/datasets.md, or write a recipe"
 
 

@@ -4,7 +4,8 @@ An image is the picture with the stem of its XML file, in JPEGImages, images or 
 files, or beside the file itself (labelImg, Roboflow); a picture without XML is not labelled and is no record.
 
 VOC counts pixels from 1, and its boxes include their last pixel: a box becomes (xmin - 1, ymin - 1, xmax, ymax). Label
-Studio, Datumaro and CVAT count from 0; so does a set in which a side is 0. Which of them is said in the log.
+Studio, Datumaro, CVAT and LabelMe's web tool count from 0; so does a set in which a side is 0. Which of them is said in
+the log.
 """
 
 from __future__ import annotations

@@ -69,18 +69,23 @@ def read_voc(path: Path, problems: list[Problem]) -> VocFile | None:
         return None
     if root.tag != "annotation":
         return None
-    objects = tuple(_object(element, f"object {number}") for number, element in enumerate(root.iter("object"), start=1))
+    listed = enumerate(root.iter("object"), start=1)
+    objects = tuple(_object(one, f"object {number}") for number, one in listed if one.findtext("deleted") != "1")
     names = (root.findtext("filename") or "", root.findtext("path") or "")
     tool = root.findtext("owner/name") == "Label Studio" or (
         root.findtext("source/annotation") == root.findtext("source/image") == "Unknown"
     )
+    tool = tool or root.find("imagesize") is not None  # LabelMe's web tool
     return VocFile(path, tuple(filter(None, map(str.strip, names))), _size(root), objects, tool)
 
 
 def _size(root: ET.Element) -> tuple[int, int] | None:
     """Width and height that a file tells; None if it does not."""
+    sides = (
+        ("imagesize/ncols", "imagesize/nrows") if root.find("imagesize") is not None else ("size/width", "size/height")
+    )
     try:
-        width, height = (int(float(_text(root, f"size/{side}"))) for side in ("width", "height"))
+        width, height = (int(float(_text(root, side))) for side in sides)
     except (ValueError, OverflowError):
         return None
     return (width, height) if width > 0 and height > 0 else None
@@ -94,7 +99,8 @@ def _object(element: ET.Element, location: str) -> VocObject:
         ring = _ring(element)
         if element.find("bndbox") is None and ring:
             return VocObject(name, location, None, ring)
-        x1, y1, x2, y2 = (float(_text(element, f"bndbox/{side}")) for side in SIDES)
+        place = "segm/box" if element.find("segm/box") is not None else "bndbox"  # a mask of LabelMe's web tool
+        x1, y1, x2, y2 = (float(_text(element, f"{place}/{side}")) for side in SIDES)
         if x1 == x2 or y1 == y2:
             raise ValueError(f"box of no area: {x1:g} {y1:g} {x2:g} {y2:g}")
     except ValueError as error:

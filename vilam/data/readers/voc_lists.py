@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,11 +44,12 @@ def read_lists(folder: Path, annotations: Path, files: Iterable[Path]) -> Lists 
     annotations: the folder under which a stem is a path.
     """
     lists = _lists(folder)
-    stems = {path.relative_to(annotations).with_suffix("").as_posix(): path for path in files}
+    stems = _stems(annotations, files)
     splits: dict[Path, str] = {}
     problems: list[Problem] = []
     for name in sorted(lists, key=lambda name: LAST.index(name) + 1 if name in LAST else 0):
-        found = {line: _file(line, stems) for path in lists[name] for line in lines_of(path)}
+        listed = (line for path in lists[name] for line in lines_of(path))
+        found = {line: own for line in listed if (own := _file(line, stems)) or not line.startswith("#")}
         if not any(found.values()):
             logger.warning("%s: none of its images has an annotation file: left out", lists[name][0])
             continue
@@ -60,11 +62,18 @@ def read_lists(folder: Path, annotations: Path, files: Iterable[Path]) -> Lists 
                 splits.setdefault(path, split)
     if not splits:
         return None
-    others = [path for path in stems.values() if path not in splits]
+    others = [path for path in dict.fromkeys(stems.values()) if path not in splits]
     if others and "train" in splits.values():
         logger.info("%s: %d files are in no list and are left out", annotations, len(others))
         return Lists(splits, tuple(problems))
     return Lists({**splits, **dict.fromkeys(others, "train")}, tuple(problems))
+
+
+def _stems(annotations: Path, files: Iterable[Path]) -> dict[str, Path]:
+    """The files by their paths under a folder without suffix, and by their names alone if these are unique."""
+    found = {path.relative_to(annotations).with_suffix("").as_posix(): path for path in files}
+    counts = Counter(path.stem for path in found.values())
+    return {**{path.stem: path for path in found.values() if counts[path.stem] == 1}, **found}
 
 
 def _lists(folder: Path) -> dict[str, list[Path]]:

@@ -3,12 +3,13 @@
 A line is ``class cx cy width height``, or ``class x1 y1 x2 y2 x3 y3 ...`` for an outline of three points or more, such
 as the four corners of an oriented box. Where a file names ``kpt_shape: [K, 2 or 3]``, K keypoints follow the box.
 
-Three files say what the classes and the images are:
+One of three files says what the classes and the images are:
 
 - ``data.yaml`` (Ultralytics, Roboflow, CVAT): ``names``, and for ``train``, ``val`` and ``test`` a folder, a text file
   of paths, or a list of these. Paths of another machine, and Roboflow's ``../train/images``, are found by their end.
 - ``obj.data`` (Darknet, CVAT): the file of the names, and lists of paths, whose labels lie beside the images.
-- ``classes.txt`` (labelImg, Label Studio): the names alone, beside the folders or in ``labels``; splits are folders.
+- ``classes.txt`` (labelImg, Label Studio), ``_darknet.labels`` (Roboflow), ``obj.names`` or the like, or a data.yaml
+  that names no images (supervision): the names alone, beside the folders or in them; splits are folders.
 
 The labels of ``.../images/x.jpg`` are ``.../labels/x.txt``, or lie beside the image; an image without labels has no
 objects, but a split in which no image has labels is not labelled and is left out.
@@ -16,6 +17,7 @@ objects, but a split in which no image has labels is not labelled and is left ou
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +39,16 @@ from vilam.geometry.boxes import cxcywh_to_xyxy
 
 DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "obj.data", "classes.txt")
 """Names of the file that names the classes, the most telling first."""
+NAMES_FILES = ("classes.txt", "names.txt", "class_names.txt", "labels.txt", "predefined_classes.txt")
+"""Text files that hold nothing but the names of the classes, beside those that end in `NAMES_ENDS`."""
+NAMES_ENDS = (".names", ".labels")
+YAML = (".yaml", ".yml")
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LABELS = "labels"
+FOLDERS = {"images": LABELS, "Images": "Labels", "IMAGES": "LABELS", "JPEGImages": LABELS}
+"""The folder of the labels beside each folder of images."""
+DEPTHS = ("*/", "*/*/", "*/*/*/")
+"""Where files of names lie if there is none in the root."""
 NUMBERS = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*(\n|$)")
 """The first line of labels."""
 BOX_VALUES = 4
@@ -58,8 +68,8 @@ class _Data:
 
 
 def recognises(root: Path) -> Found | None:
-    """A data.yaml with names, an obj.data or a classes.txt, in a folder that has images, or such a file itself."""
-    found = [one for file in _data_files(root) if (one := _recognised(file))]
+    """A data.yaml with names, an obj.data or names alone, in a folder that has images, or such a file itself."""
+    found = [one for file in _data_files(root) if (one := _recognised(file, root))]
     return max(found, key=lambda one: one.sureness, default=_nameless(root))
 
 
@@ -75,20 +85,23 @@ def _has_numbers(labels: Path) -> bool:
     return NUMBERS.match(head_of(labels)) is not None
 
 
-def _recognised(file: Path) -> Found | None:
-    root = file.parent.parent if file.parent.name == LABELS else file.parent
+def _recognised(file: Path, root: Path) -> Found | None:
+    if root.is_file():
+        root = file.parent.parent if file.parent.name == LABELS else file.parent
     reader = YoloReader(kind="yolo", data=file.relative_to(root).as_posix())
-    if file.suffix in (".yaml", ".yml"):
-        content = _yaml(file)
-        if not content.keys() & SPLITS.keys() or not content.keys() & {"names", "nc"}:
+    if file.suffix in YAML and (content := _yaml(file)).keys() & SPLITS.keys():
+        if not content.keys() & {"names", "nc"}:
             return None
         title = "Roboflow YOLO" if "roboflow" in content else "YOLO (Ultralytics)"
         has_images = next(_listed(_folders(root, file, content), content), None) is not None
         return Found(title, reader, root, CLEAR if has_images else POSSIBLE)
     if file.suffix == ".data":
         return Found("YOLO (Darknet)", reader, root, CLEAR)
-    if any(_labels(image).is_file() for image in images_below(root)):
-        return Found("YOLO (classes.txt)", reader, root, LIKELY)
+    if file.suffix in YAML and "names" not in content:
+        return None
+    own = (_labels(image) for image in images_below(root))
+    if any(path.is_file() if file.name == "classes.txt" else _has_numbers(path) for path in own):
+        return Found(f"YOLO ({file.name})", reader, root, LIKELY)
     return None
 
 
@@ -160,13 +173,24 @@ def _without_image(images: Iterable[tuple[str, Path]]) -> Iterator[Problem]:
 
 
 def _data_files(root: Path) -> list[Path]:
+    """Files that may name the classes, the most telling first; those in folders only if the root has none."""
     if root.is_file():
-        return [root] if root.name in DATA_FILES or root.suffix in (".yaml", ".yml", ".data") else []
+        return [root] if root.suffix in (*YAML, ".data") or _is_of_names(root) else []
     named = [*(root / name for name in DATA_FILES), root / LABELS / "classes.txt"]
-    others = [
-        path for ending in ("*.yaml", "*.yml", "*.data") for path in sorted(root.glob(ending)) if path not in named
-    ]
-    return [path for path in (*named, *others) if path.is_file()]
+    patterns = (*(f"*{ending}" for ending in (*YAML, ".data", *NAMES_ENDS)), *NAMES_FILES)
+    others = [path for pattern in patterns for path in sorted(root.glob(pattern)) if path not in named]
+    return [path for path in (*named, *others) if path.is_file()] or _names_below(root)
+
+
+def _is_of_names(path: Path) -> bool:
+    return path.name in NAMES_FILES or path.suffix in NAMES_ENDS
+
+
+def _names_below(root: Path) -> list[Path]:
+    """Files of nothing but names in the folders of a root, such as labelImg's and Roboflow's beside the labels."""
+    patterns = (*NAMES_FILES, *(f"*{ending}" for ending in NAMES_ENDS), "data.yaml")
+    found = (path for depth in DEPTHS for pattern in patterns for path in sorted(root.glob(depth + pattern)))
+    return [path for path in found if path.suffix not in YAML or not _yaml(path).keys() & SPLITS.keys()]
 
 
 def _yaml(path: Path) -> dict[str, Any]:
@@ -183,12 +207,23 @@ def _read(root: Path, path: Path) -> _Data:
             f"{root}: no {', '.join(DATA_FILES)} names the classes: check prepare.root, "
             "or write a classes.txt with a name in each line"
         )
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix in YAML:
         return _of_yaml(root, path, read_yaml(path))
     if path.suffix == ".data":
         return _of_darknet(root, path)
     names = dict(enumerate(lines_of(path)))
-    return _Data(names, tuple((split_of_folders(under(root, image)), image) for image in images_below(root)))
+    for other in _names_below(root) if path.parent not in (root, root / LABELS) else ():
+        if _is_of_names(other) and [*lines_of(other)] != [*names.values()]:
+            raise VilamError(
+                f"{path} and {other} name other classes, or in another order: whose numbers are in the labels? "
+                "Bring the labels to one order, and leave one of the files"
+            )
+    return _Data(names, _by_folders(root))
+
+
+def _by_folders(root: Path) -> tuple[tuple[str, Path], ...]:
+    """All images below a root with the splits that their folders name."""
+    return tuple((split_of_folders(under(root, image)), image) for image in images_below(root))
 
 
 def _of_yaml(root: Path, path: Path, content: object) -> _Data:
@@ -201,14 +236,17 @@ def _of_yaml(root: Path, path: Path, content: object) -> _Data:
         raise VilamError(
             f"{path}: expected names as a list, or by number such as 0: cell, and kpt_shape as two numbers"
         ) from None
-    images = list(_listed(_folders(root, path, content), content))
+    images = list(
+        _listed(_folders(root, path, content), content) if content.keys() & SPLITS.keys() else _by_folders(root)
+    )
     about = content.get("roboflow")
     licence = about.get("license") if isinstance(about, dict) else content.get("license")
     return _Data(names, _divided(images), points, values, str(licence or ""))
 
 
 def _folders(root: Path, path: Path, content: Mapping[str, Any]) -> tuple[Path, ...]:
-    return root / str(content.get("path") or ""), path.parent, root
+    told = str(content.get("path") or "")
+    return tuple(Path(os.path.normpath(folder)) for folder in (root / told, path.parent / told, path.parent, root))
 
 
 def _listed(folders: Sequence[Path], content: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
@@ -271,8 +309,9 @@ def _images(folders: Iterable[Path], listed: object) -> Iterator[Path]:
 def _labels(image: Path) -> Path:
     """The file of an image's labels: in the folder ``labels`` beside ``images``, or beside the image."""
     parts = list(image.parts)
-    if "images" in parts:
-        parts[len(parts) - 1 - parts[::-1].index("images")] = LABELS
+    place = next((number for number in range(len(parts) - 2, -1, -1) if parts[number] in FOLDERS), None)
+    if place is not None:
+        parts[place] = FOLDERS[parts[place]]
     return next(
         (path for path in (stem_path(Path(*parts)), stem_path(image)) if path.is_file()), stem_path(Path(*parts))
     )
@@ -324,7 +363,7 @@ def _shape(line: str, data: _Data, location: str) -> Shape:
 FORMAT = Format(
     "yolo",
     "YOLO",
-    "data.yaml, obj.data or classes.txt; images/**, and labels/** or labels beside the images",
+    "data.yaml, obj.data, classes.txt or other names of classes; images/**, and labels/** or labels beside the images",
     "boxes, outlines, corners of oriented boxes, keypoints, splits, Roboflow's licence",
     "the angle of oriented boxes",
     recognises,
