@@ -217,12 +217,12 @@ class _Gathered:
             for split, path, licence in self.store.pictures():
                 yield Head(renamed.get(split, split), under(self.root, path), licence)
 
-        def item(index: int) -> Item:
-            picture = self._picture(numbers[index])
+        def item(number: int) -> Item:
+            picture = self._picture(number)
             picture.split = renamed.get(picture.split, picture.split)
             return item_of(self.root, picture, list(categories))
 
-        items = LazyItems(len(numbers), heads, item)
+        items = LazyItems(numbers, item, heads)
         return Listing(items, list(categories), self._schemas(categories), self.problems)
 
     def _picture(self, number: int) -> Picture:

@@ -17,6 +17,7 @@ from vilam.data.masks import rle_to_mask
 from vilam.data.readers.figures import corners, ellipse, joined, mask_shape, rotated
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.kept import KeptList
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
 from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, MALFORMED, Problem, Source, read_json, wrong
 from vilam.data.recipes import FormatReader, Recipe
@@ -54,7 +55,7 @@ def recognises(root: Path) -> Found | None:
 
 def open_datumaro(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     """Read the JSON files; the pictures are read one by one as the rows are iterated."""
-    items: list[Item] = []
+    items = KeptList[Item]()
     problems: list[Problem] = []
     labels: dict[str, None] = {}
     keypoints: dict[str, KeypointSchema] = {}

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from vilam.data.kinds import BOX, BROKEN, MISSING, OUTLINE, RING, SIZE, UNREADABLE
 from vilam.data.masks import mask_to_polygons, rle_to_mask
 from vilam.data.orientation import UPRIGHT, turned
 from vilam.data.readers.dividing import divided, split_name
 from vilam.data.readers.images import Picture, read_picture, without_content
+from vilam.data.readers.kept import KeptList
 from vilam.data.readers.naming import picture_ids, without_suffix
 from vilam.data.readers.source import ALL, MALFORMED, Problem, RawRecord, Source, split_order, tidy
 from vilam.data.recipes import Recipe, Window
@@ -29,6 +30,8 @@ from vilam.geometry.boxes import Box
 from vilam.geometry.polygons import polygon_box
 
 logger = logging.getLogger(__name__)
+
+Entry = TypeVar("Entry")
 
 _ERRORS = (*MALFORMED, OSError, SyntaxError, RecursionError)
 MIN_POINTS = 3
@@ -101,27 +104,46 @@ class Head(NamedTuple):
     licence: str
 
 
-class LazyItems(Sequence[Item]):
-    """Items that are made when they are read, so that memory does not hold a data set."""
-
-    def __init__(self, count: int, heads: Callable[[], Iterator[Head]], make: Callable[[int], Item]) -> None:
-        """heads: of all items, in their order. make: the item of a number, from 0."""
-        self._numbers, self.heads, self._make = range(count), heads, make
+class Items(Protocol):
+    """Items by number, from 0: a list, or what makes them when they are read, so that memory holds no data set."""
 
     def __len__(self) -> int:
-        """The number of pictures."""
-        return len(self._numbers)
+        """The number of items."""
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
+    def __getitem__(self, number: int, /) -> Item:
+        """The item of a number."""
 
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __iter__(self) -> Iterator[Item]:
+        """All items."""
 
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        """The item of a number, or those of several."""
-        found = self._numbers[index]
-        return self._make(found) if isinstance(found, int) else list(map(self._make, found))
+
+class LazyItems(Generic[Entry]):
+    """Items that are made of entries when they are read."""
+
+    def __init__(
+        self,
+        entries: Sequence[Entry] | KeptList[Entry],
+        make: Callable[[Entry], Item],
+        heads: Callable[[], Iterable[Head]] | None = None,
+    ) -> None:
+        """make: the item of an entry. heads: of all items, in their order, if they are known without making them."""
+        self._entries, self._make, self._heads = entries, make, heads
+
+    def __len__(self) -> int:
+        """The number of items."""
+        return len(self._entries)
+
+    def __getitem__(self, number: int) -> Item:
+        """The item of a number, which is made."""
+        return self._make(self._entries[number])
+
+    def __iter__(self) -> Iterator[Item]:
+        """All items, which are made one by one."""
+        return map(self._make, self._entries)
+
+    def heads(self) -> Iterable[Head]:
+        """The heads of all items."""
+        return self._heads() if self._heads else map(_head, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +153,7 @@ class Listing:
     A problem without a split that has pictures counts for the first split.
     """
 
-    items: Sequence[Item]
+    items: Items
     categories: Sequence[str]
     keypoints: Mapping[str, KeypointSchema] = field(default_factory=dict)
     problems: Sequence[Problem] = ()
@@ -151,7 +173,7 @@ def source_of(listing: Listing, recipe: Recipe, together: str | None = None, win
     official: list[str] = []
     licences: set[str] = set()
     usual = {ALL: ALL}
-    for head in _heads(listing.items):
+    for head in listing.items.heads() if isinstance(listing.items, LazyItems) else map(_head, listing.items):
         names.append(head.name)
         official.append(usual.get(head.split) or usual.setdefault(head.split, split_name(head.split)))
         licences.add(head.licence or licence)
@@ -173,10 +195,8 @@ def source_of(listing: Listing, recipe: Recipe, together: str | None = None, win
     )
 
 
-def _heads(items: Sequence[Item]) -> Iterator[Head]:
-    if isinstance(items, LazyItems):
-        return items.heads()
-    return (Head(item.split, item.name, item.licence) for item in items)
+def _head(item: Item) -> Head:
+    return Head(item.split, item.name, item.licence)
 
 
 def _name(category: str) -> str:
@@ -269,10 +289,10 @@ class _Reading:
         )
 
 
-def _frame_of_set(items: Sequence[Item]) -> bool | None:
+def _frame_of_set(items: Items) -> bool | None:
     """Whether a set's coordinates are of upright pictures, as those whose sides change show; None if they do not."""
-    sample = items[:: max(1, len(items) // LOOKED_AT)]
-    told = {one for item in sample if (one := _told_frame(item)) is not None}
+    sample = range(0, len(items), max(1, len(items) // LOOKED_AT))
+    told = {one for item in map(items.__getitem__, sample) if (one := _told_frame(item)) is not None}
     return told.pop() if len(told) == 1 else None
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from vilam.data.readers.dividing import usual
 from vilam.data.readers.formats import CLEAR, LIKELY, Format, Found
-from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.items import Item, LazyItems, Listing, Shape, source_of
+from vilam.data.readers.kept import KeptList
 from vilam.data.readers.paths import is_image, lines_of, stem_path, under
 from vilam.data.readers.source import ALL, Problem, Source
 from vilam.data.recipes import FormatReader, Recipe
@@ -44,7 +45,7 @@ def recognises(root: Path) -> Found | None:
 def open_kitti(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     """Read the labels; the pictures are read one by one as the rows are iterated."""
     names: dict[str, None] = {}
-    found = []
+    found = KeptList[tuple[Path, Path, str]]()
     listed = _listed(root)
     for labels, images in _folders(root):
         pictures = {stem_path(image, ""): image for image in sorted(images.rglob("*")) if is_image(image)}
@@ -55,11 +56,13 @@ def open_kitti(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
             )
             names.update((_parts(line)[0], None) for line in _lines(file) if _is_kitti(line))
     categories = [name for name in names if name.lower() != DONT_CARE]
-    items = [
-        Item(image, under(root, image), split, str(file), partial(_shapes, file), unmarked=_unmarked(file, categories))
-        for file, image, split in found
-    ]
-    return source_of(Listing(items, categories), recipe, reader.together, reader.window)
+
+    def item(entry: tuple[Path, Path, str]) -> Item:
+        file, image, split = entry
+        own = partial(_unmarked, file, categories)
+        return Item(image, under(root, image), split, str(file), partial(_shapes, file), unmarked=own)
+
+    return source_of(Listing(LazyItems(found, item), categories), recipe, reader.together, reader.window)
 
 
 def _folders(root: Path) -> list[tuple[Path, Path]]:

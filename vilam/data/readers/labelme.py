@@ -20,6 +20,7 @@ from vilam.data.readers.dividing import split_of_folders
 from vilam.data.readers.figures import ellipse, joined, mask_shape, png_to_mask
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.kept import KeptList
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
 from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, MALFORMED, Problem, Source, read_json, wrong
 from vilam.data.readers.wording import is_expression
@@ -49,7 +50,7 @@ def recognises(root: Path) -> Found | None:
 
 def open_labelme(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     """Read the JSON files; the pictures are read one by one as the rows are iterated."""
-    items: list[Item] = []
+    items = KeptList[Item]()
     problems: list[Problem] = []
     names: dict[str, None] = {}
     pictures = Pictures(root)

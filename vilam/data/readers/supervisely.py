@@ -19,6 +19,7 @@ from vilam.data.readers.dividing import split_of_folders, usual
 from vilam.data.readers.figures import mask_shape, png_to_mask
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.kept import KeptList
 from vilam.data.readers.paths import head_of, is_image, under
 from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json, wrong
 from vilam.data.readers.wording import is_expression
@@ -53,7 +54,7 @@ def open_supervisely(root: Path, recipe: Recipe, reader: FormatReader) -> Source
         nodes, keypoints = _graphs(read_json(project / "meta.json")["classes"])
     except MALFORMED as error:
         raise VilamError(f"{project / 'meta.json'}: {error!r}: expected Supervisely's classes") from None
-    items: list[Item] = []
+    items = KeptList[Item]()
     problems: list[Problem] = []
     for file in _files(project):
         try:

@@ -11,7 +11,7 @@ the log.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from vilam.data.kinds import MISSING
 from vilam.data.readers.dividing import split_of_folders
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.kept import KeptList
 from vilam.data.readers.paths import Pictures, is_image, under
 from vilam.data.readers.source import ALL, Problem, Source
 from vilam.data.readers.voc_files import VocFile, VocObject, head_of, read_voc, xml_files
@@ -56,17 +57,17 @@ def open_voc(root: Path, recipe: Recipe) -> Source:
     Raises VilamError if there are none, or if the boxes are shares of the picture.
     """
     problems: list[Problem] = []
-    files = [one for path in xml_files(root) if (one := read_voc(path, problems))]
-    if not files:
+    files = KeptList(one for path in xml_files(root) if (one := read_voc(path, problems)))
+    if not len(files):
         first = f" ({problems[0].location}: {problems[0].message})" if problems else ""
         raise VilamError(f"{root}: no XML file of Pascal VOC in it{first}: check prepare.root")
     broken = [Path(one.location) for one in problems]
     splits = _splits(root, [*(one.path for one in files), *broken], problems)
     pictures = _Pictures(root)
-    items = []
-    for folder, own in _by_set(root, files):
-        from_zero = _counts_from_zero(folder, own)
-        for one in own:
+    items = KeptList[Item]()
+    for folder, own in _by_set(root, files).items():
+        from_zero = _counts_from_zero(folder, map(files.__getitem__, own))
+        for one in map(files.__getitem__, own):
             split = splits.get(one.path)
             picture = pictures.find(one) if split else None
             if split and picture:
@@ -85,13 +86,13 @@ def _annotations_folder(root: Path, path: Path) -> Path:
     return found if found.is_relative_to(root) else path.parent
 
 
-def _by_set(root: Path, files: Sequence[VocFile]) -> Iterator[tuple[Path, list[VocFile]]]:
-    """The files of each set: of each folder with Annotations, and of all other folders together."""
-    sets: dict[Path, list[VocFile]] = {}
-    for one in files:
+def _by_set(root: Path, files: Iterable[VocFile]) -> dict[Path, list[int]]:
+    """The numbers of each set's files: of each folder with Annotations, and of all other folders together."""
+    sets: dict[Path, list[int]] = {}
+    for number, one in enumerate(files):
         folder = _annotations_folder(root, one.path)
-        sets.setdefault(folder if folder.name.lower().startswith("annotation") else root, []).append(one)
-    yield from sets.items()
+        sets.setdefault(folder if folder.name.lower().startswith("annotation") else root, []).append(number)
+    return sets
 
 
 def _splits(root: Path, paths: Sequence[Path], problems: list[Problem]) -> dict[Path, str]:
@@ -154,12 +155,15 @@ class _Pictures:
         return self._stems[folder]
 
 
-def _counts_from_zero(folder: Path, files: Sequence[VocFile]) -> bool:
+def _counts_from_zero(folder: Path, files: Iterable[VocFile]) -> bool:
     """Whether the pixels of a set are counted from 0; raises VilamError if its boxes are shares of the picture."""
-    boxes = [each.corners for one in files for each in one.objects if each.corners]
-    if len(boxes) >= ENOUGH and all(max(box) <= 1 for box in boxes):
+    from_zero, count, largest = False, 0, 0.0
+    for one in files:
+        boxes = [each.corners for each in one.objects if each.corners]
+        from_zero |= one.from_zero or any(min(box) < 1 for box in boxes)
+        count, largest = count + len(boxes), max(largest, *map(max, boxes), 0.0)
+    if count >= ENOUGH and largest <= 1:
         raise VilamError(f"{folder}: bndbox holds shares of the picture (0 to 1), not pixels: convert them to pixels")
-    from_zero = any(min(box) < 1 for box in boxes) or any(one.from_zero for one in files)
     logger.info("%s: pixels are counted from %d", folder, 0 if from_zero else 1)
     return from_zero
 

@@ -29,7 +29,7 @@ from vilam.config import read_yaml
 from vilam.data.kinds import MISSING, UNREADABLE
 from vilam.data.readers.dividing import split_of_folders
 from vilam.data.readers.formats import CLEAR, LIKELY, POSSIBLE, Format, Found
-from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.items import Item, LazyItems, Listing, Shape, source_of
 from vilam.data.readers.paths import find_by_end, head_of, images_below, is_image, lines_of, stem_path, under
 from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, Problem, Source
 from vilam.data.recipes import Recipe, YoloReader
@@ -128,11 +128,12 @@ def open_yolo(root: Path, recipe: Recipe, reader: YoloReader) -> Source:
             "subtract 1 from the classes of the labels, or put a name before the others"
         )
     unlabelled = dict(_unlabelled(data.images))
-    items = [
-        Item(image, under(root, image), split, str(image), partial(_shapes, image, data), whole=1)
-        for split, image in data.images
-        if split not in unlabelled
-    ]
+
+    def item(entry: tuple[str, Path]) -> Item:
+        split, image = entry
+        return Item(image, under(root, image), split, str(image), partial(_shapes, image, data), whole=1)
+
+    items = LazyItems([(split, image) for split, image in data.images if split not in unlabelled], item)
     schema = KeypointSchema.without_sigmas(data.keypoints)
     categories = list(data.names.values())
     keypoints = dict.fromkeys(categories, schema) if data.keypoints else {}
