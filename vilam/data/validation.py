@@ -145,7 +145,10 @@ class Validator:
             keypoints = _keypoints(region, self._keypoints.get(region.category), width, height)
         except ValueError as error:
             problems.append((KEYPOINTS, str(error)))
-        return replace(region, box_xyxy=box, polygons=tuple(rings), keypoints=keypoints), problems
+        good = box, tuple(rings), keypoints
+        if good == (region.box_xyxy, region.polygons, region.keypoints):
+            return region, problems
+        return replace(region, box_xyxy=box, polygons=good[1], keypoints=keypoints), problems
 
 
 def _free_id(region_id: str, taken: Mapping[str, object]) -> str:
@@ -164,6 +167,8 @@ def _box(region: Region, width: int, height: int) -> tuple[float, float, float, 
     if not (box[0] < box[2] and box[1] < box[3]):
         raise ValueError(f"box of no area: {box}")
     clipped = clip_box(box, width, height)
+    if clipped == box:
+        return box
     if not area(clipped) > 0:
         raise ValueError(f"box outside the {width}x{height} image: {box}")
     return clipped
@@ -172,6 +177,8 @@ def _box(region: Region, width: int, height: int) -> tuple[float, float, float, 
 def _ring(ring: Polygon, width: int, height: int) -> Polygon:
     if len(ring) < 3:
         raise ValueError(f"polygon of {len(ring)} points")
+    if all(0 <= x <= width and 0 <= y <= height for x, y in ring):
+        return ring
     return tuple(_clip(point, width, height) for point in ring)
 
 

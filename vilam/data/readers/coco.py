@@ -62,8 +62,8 @@ PICTURE_NAMES = ("file_name", "coco_url", "path")
 """What tells a picture's file, in the order in which it is tried."""
 OUTSIDE = ("annotations", "labels")
 """Names of a folder that holds annotations alone: pictures are beside it."""
-SAMPLED = 20_000
-"""Boxes of a file whose numbers are looked at."""
+SAMPLED = 2000
+"""Boxes of a file whose numbers are looked at, spread over the file."""
 
 
 def recognises(root: Path) -> Found | None:
@@ -186,11 +186,12 @@ class _Gathered:
     def _samples(self, number: int) -> list[Sample]:
         """Numbers of a file's boxes; raises VilamError if they are not COCO's."""
         facts = self.facts[number]
-        rows = ((row, image) for row, image in self.store.annotations(number) if not is_caption(row))
+        step = -(-facts.num_annotations // SAMPLED)
+        rows = ((row, image) for row, image in self.store.annotations(number, step) if not is_caption(row))
         sizes = ((row, size_of(image, facts.tool) if image else None) for row, image in rows if not is_crowd(row))
-        samples = list(islice(filter(None, (sample_of(row, size) for row, size in sizes)), SAMPLED))
+        samples = list(filter(None, (sample_of(row, size) for row, size in sizes)))
         _check(str(facts.file.path), samples)
-        return samples if len(samples) < SAMPLED else []
+        return samples if step == 1 else []
 
     def leave_out_copies(self) -> None:
         """Leave out splits of other names that have nothing but pictures of train, val and test."""
@@ -227,8 +228,9 @@ class _Gathered:
 
     def _picture(self, number: int) -> Picture:
         """A picture with all that the files tell of it."""
-        picture = Picture(*self.store.picture(number))
-        for place in self.store.places(number):
+        split, path, licence, places = self.store.picture(number)
+        picture = Picture(split, path, licence)
+        for place in places:
             facts = self.facts[place.file]
             if place.image:
                 add_image(picture, place.image, facts)

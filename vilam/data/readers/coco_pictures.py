@@ -66,7 +66,7 @@ class Facts:
     """
 
     def __init__(self, file: CocoFile) -> None:
-        self.file, self.tool, self.num_images = file, "", 0
+        self.file, self.tool, self.num_images, self.num_annotations = file, "", 0, 0
         self.categories: list[Row] = []
         self.licences: dict[str, str] = {}
         self.names: dict[str, set[str]] = {}
@@ -97,6 +97,7 @@ class Facts:
 
     def count(self, row: Row) -> None:
         """Take note of an annotation's category and keypoints."""
+        self.num_annotations += 1
         if is_caption(row):
             self.has_captions = True
             return

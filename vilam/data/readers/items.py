@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -199,6 +200,7 @@ def _head(item: Item) -> Head:
     return Head(item.split, item.name, item.licence)
 
 
+@cache
 def _name(category: str) -> str:
     """A category's name as records have it."""
     return tidy(category)
@@ -358,7 +360,14 @@ class _Frame:
         boxes = [shape.box_xyxy for shape in shapes if shape.box_xyxy is not None]
         return self.whole is not None or all(box[2] <= width + SLACK and box[3] <= height + SLACK for box in boxes)
 
+    @property
+    def is_pixels(self) -> bool:
+        """Whether coordinates are those of the upright picture as they are."""
+        return self.whole is None and self.tag == UPRIGHT
+
     def point(self, point: Point) -> Point:
+        if self.is_pixels:
+            return float(point[0]), float(point[1])
         width, height = self.size
         across, down = (1.0, 1.0) if self.whole is None else (width / self.whole, height / self.whole)
         return turned((float(point[0]) * across, float(point[1]) * down), self.size, self.tag)
@@ -370,8 +379,8 @@ class _Frame:
         around = [point for ring in rings for point in ring] or [(x, y) for x, y, v in points if v]
         message = _box_problem(shape)
         if shape.box_xyxy is not None and not message:
-            x1, y1, x2, y2 = shape.box_xyxy
-            box = polygon_box([self.point((x1, y1)), self.point((x2, y2))])
+            (x1, y1), (x2, y2) = self.point(shape.box_xyxy[:2]), self.point(shape.box_xyxy[2:])
+            box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
         elif around:
             box = polygon_box(around)
             lost += [(BOX, f"{message}: the box around its outline is taken")] if message else []
@@ -383,10 +392,14 @@ class _Frame:
     def _rings(self, shape: Shape) -> tuple[tuple[Polygon, ...], list[Lost]]:
         if not shape.polygons and shape.rle is not None:
             return self._of_run_lengths(shape.rle)
-        good = [tuple(self.point(point) for point in ring) for ring in shape.polygons if len(set(ring)) >= MIN_POINTS]
-        short = [len(set(ring)) for ring in shape.polygons if len(set(ring)) < MIN_POINTS]
+        counts = [len(set(ring)) for ring in shape.polygons]
+        good = [
+            tuple(map(self.point, ring))
+            for ring, count in zip(shape.polygons, counts, strict=True)
+            if count >= MIN_POINTS
+        ]
         kind = RING if good else OUTLINE
-        return tuple(good), [(kind, f"a ring of {count} points left out") for count in short]
+        return tuple(good), [(kind, f"a ring of {count} points left out") for count in counts if count < MIN_POINTS]
 
     def _of_run_lengths(self, rle: Mapping[str, Any]) -> tuple[tuple[Polygon, ...], list[Lost]]:
         width, height = self.size
