@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 WAITING = 8
 """Items that wait for each thread, at most."""
-ENOUGH = (96, 96)
+ENOUGH = (48, 48)
 """Pixels of a JPEG that are computed, at least."""
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Image.DecompressionBombError)
 

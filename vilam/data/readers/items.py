@@ -38,7 +38,7 @@ _ERRORS = (*MALFORMED, OSError, SyntaxError, RecursionError)
 MIN_POINTS = 3
 Lost = tuple[str, str]
 """The kind of what is lost, and a message."""
-LOOKED_AT = 300
+LOOKED_AT = 100
 """Pictures of a set that are looked at to learn in which frame its coordinates are."""
 SLACK = 1.0
 """Pixels by which a box may lie outside of its picture and still fit it."""

@@ -37,6 +37,9 @@ def stem_path(image: Path, suffix: str = ".txt") -> Path:
 
 def under(root: Path, path: Path) -> str:
     """A path relative to the root with /; the name of a file that lies elsewhere."""
+    own, beginning = path.as_posix(), f"{root.as_posix()}/"
+    if own.startswith(beginning):
+        return own[len(beginning) :]
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
