@@ -258,3 +258,17 @@ def test_predictions_alone_are_refused(tmp_path: Path) -> None:
     root = write(tmp_path, [task(predictions=[annotation(box(0, 0, 50, 50))])])
     with pytest.raises(VilamError, match="no task has been annotated; predictions are not read"):
         read(READER, root)
+
+
+def test_the_split_among_the_data_of_a_task(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name, split in (("a", "train"), ("b", "val"), ("c", "testA")):
+        write_image(tmp_path / "images" / f"{name}.png")
+        task = {"annotations": [{"result": [], "was_cancelled": False}], "total_annotations": 1, "inner_id": 1}
+        (tmp_path / f"{name}.json").write_text(json.dumps([{**task, "data": {"image": f"{name}.png", "split": split}}]))
+    records, problems = read({"kind": "labelstudio"}, tmp_path)
+    assert problems == [] and {one.image_id[-1]: one.split for one in records} == {
+        "a": "train",
+        "b": "val",
+        "c": "testA",
+    }

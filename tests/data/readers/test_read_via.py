@@ -142,6 +142,6 @@ def test_a_broken_file_is_one_line(tmp_path: Path, content: str) -> None:
 
 def test_a_csv_of_another_encoding_is_one_line(tmp_path: Path) -> None:
     head = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
-    (tmp_path / "via.csv").write_bytes(f"{head}\n".encode("utf-16"))
+    (tmp_path / "via.csv").write_bytes(f"{head}\n".encode() + "\u00e9".encode("latin-1"))
     with pytest.raises(VilamError, match=r"via\.csv: not VIA's regions: 'utf-8' codec can't decode byte"):
         opened(READER | {"files": {"all": "via.csv"}}, tmp_path)

@@ -252,3 +252,13 @@ def test_a_path_above_the_file_gives_names_below_the_root(tmp_path: Path) -> Non
         "images/val/val_a",
         "images/test/test_a",
     ]
+
+
+def test_repeated_names_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n2 0.2 0.2 0.1 0.1\n")
+    (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [cat, dog, 'cat ']\n")
+    (record,), problems = read({"kind": "yolo"}, tmp_path)
+    assert problems == [] and [one.category for one in record.regions] == ["cat", "cat"]
+    assert "data.yaml: classes 0, 2 are all named cat: they become one category" in caplog.text

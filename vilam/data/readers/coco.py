@@ -224,7 +224,7 @@ class _Gathered:
             return item_of(self.root, picture, list(categories))
 
         items = LazyItems(numbers, item, heads)
-        return Listing(items, list(categories), self._schemas(categories), self.problems)
+        return Listing(items, list(categories), self._schemas(categories), self.problems, renamed=self.found.renamed)
 
     def _picture(self, number: int) -> Picture:
         """A picture with all that the files tell of it."""

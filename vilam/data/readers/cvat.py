@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,7 @@ def open_cvat(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
 
     Raises VilamError for a file that is not CVAT's, and for an export of films.
     """
-    labels, items = _Labels(), []
+    labels, items, renamed = _Labels(), list[Item](), dict[str, Path]()
     for split, file in files_of(root, reader, filter(_is_cvat, _files(root))):
         tree = read_xml(file)
         if tree.find("image") is None and tree.find("track") is not None:
@@ -69,8 +69,10 @@ def open_cvat(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         if split == ALL:  # Datumaro writes a file for each split
             split = usual(file.stem) or ALL
         folders = [file.parent / folder for folder in (*reader.images, "images", "")]
-        items += _items(tree, split, file, root, folders, labels)
-    listing = Listing(items, labels.names, labels.keypoints)
+        pictures = Pictures(file.parent)
+        items += _items(tree, split, file, root, partial(pictures.first, folders=folders), labels)
+        renamed |= pictures.renamed
+    listing = Listing(items, labels.names, labels.keypoints, renamed=renamed)
     return source_of(listing, recipe, reader.together, reader.window)
 
 
@@ -120,17 +122,16 @@ def _bones(drawing: str, points: Sequence[str]) -> tuple[tuple[int, int], ...]:
 
 
 def _items(
-    tree: ET.Element, split: str, file: Path, root: Path, folders: Sequence[Path], labels: _Labels
+    tree: ET.Element, split: str, file: Path, root: Path, find: Callable[..., Path], labels: _Labels
 ) -> list[Item]:
     subset = tree.findtext("meta/task/subset", "")
     subsets = {image.get("subset", subset) for image in tree.iterfind("image")}
-    pictures = Pictures(file.parent)
     found = []
     for image in tree.iterfind("image"):
         name = image.get("name", "")
         own = image.get("subset", subset)
         names = [place + name + end for place in (f"{own}/", "") for end in FRAME_SUFFIXES]
-        path = pictures.first(names, folders, (subsets - {own}).__contains__)
+        path = find(names, foreign=(subsets - {own}).__contains__)
         told = split if split != ALL else own
         official = ALL if told.lower() in DEFAULT else told
         location = f"{file}: image {name}"

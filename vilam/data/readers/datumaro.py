@@ -78,7 +78,8 @@ def open_datumaro(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
                 items.append(_item(root, official, f"{file}: item {row['id']}", row, names, find))
             except MALFORMED as error:
                 problems.append(Problem(official, f"{file}: item {number}", f"cannot be read: {wrong(error)}"))
-    return source_of(Listing(items, list(labels), keypoints, problems), recipe, reader.together, reader.window)
+    listing = Listing(items, list(labels), keypoints, problems, renamed=pictures.renamed)
+    return source_of(listing, recipe, reader.together, reader.window)
 
 
 def _files(root: Path) -> list[Path]:

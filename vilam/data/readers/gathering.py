@@ -144,7 +144,8 @@ class Gathering:
         """All pictures; ``categories``: those that come first, in this order."""
         drafts = list(self._drafts.values())
         used = dict.fromkeys([*categories, *(name for one in drafts for name in one.categories)])
-        return Listing([one.item(tuple(used)) for one in drafts], tuple(used), problems=self.problems)
+        items = [one.item(tuple(used)) for one in drafts]
+        return Listing(items, tuple(used), problems=self.problems, renamed=self._pictures.renamed)
 
     def _find(self, file: Path, split: str, name: str) -> Path:
         """The image's file: beside the rows, in the usual folders, or the only one of its name below the root."""

@@ -116,7 +116,7 @@ def open_huggingface(root: Path, recipe: Recipe, reader: FormatReader) -> Source
         crowds = tuple(shape.category for shape, one in shapes if one.is_crowd)
         single = [shape for shape, one in shapes if not one.is_crowd]
         items[number] = replace(items[number], shapes=single, unmarked=crowds, whole=whole)
-    listing = Listing(_unique(items), list(categories), problems=problems)
+    listing = Listing(_unique(items), list(categories), problems=problems, renamed=pictures.renamed)
     return source_of(listing, recipe, reader.together, reader.window)
 
 

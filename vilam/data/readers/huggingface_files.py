@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from vilam.data.readers.parquet_pictures import picture_in
-from vilam.data.readers.paths import head_of
+from vilam.data.readers.paths import head_of, open_text
 from vilam.data.readers.source import MALFORMED
 from vilam.errors import VilamError, one_line
 
@@ -68,10 +68,10 @@ def rows(file: Path) -> Iterator[Row]:
             for batch in table.iter_batches(columns=columns):
                 yield from batch.to_pylist()
         elif file.suffix == ".jsonl":
-            with file.open(encoding="utf-8-sig") as lines:
+            with open_text(file, errors="strict") as lines:
                 yield from (json.loads(line) for line in lines if line.strip())
         else:
-            with file.open(encoding="utf-8-sig", newline="") as lines:
+            with open_text(file, newline="", errors="strict") as lines:
                 yield from csv.DictReader(lines)
     except _ERRORS as error:
         raise VilamError(f"{file}: cannot be read: {one_line(error)}: download or write it again") from None
@@ -132,7 +132,7 @@ def _features(root: Path, own: Iterable[Path]) -> Iterator[Any]:
             yield _features_of_schema(file)
     for path in (path for depth in DEPTHS[:2] for name in NAMES_IN for path in sorted(root.glob(depth + name))):
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = open_text(path).read()
             front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
             yield json.loads(text) if path.suffix == ".json" else yaml.safe_load(front[1]) if front else {}
         except (OSError, ValueError, RecursionError, yaml.YAMLError):

@@ -151,7 +151,7 @@ class LazyItems(Generic[Entry]):
 class Listing:
     """What a format's reader finds: items, categories (each once, in the file's order), and rows that are no item.
 
-    A problem without a split that has pictures counts for the first split.
+    A problem without a split that has pictures counts for the first split. renamed: see `Pictures`.
     """
 
     items: Items
@@ -159,6 +159,7 @@ class Listing:
     keypoints: Mapping[str, KeypointSchema] = field(default_factory=dict)
     problems: Sequence[Problem] = ()
     licence: str = ""
+    renamed: Mapping[str, Path] = field(default_factory=dict)
 
 
 def source_of(listing: Listing, recipe: Recipe, together: str | None = None, window: Window | None = None) -> Source:
@@ -178,6 +179,10 @@ def source_of(listing: Listing, recipe: Recipe, together: str | None = None, win
         names.append(head.name)
         official.append(usual.get(head.split) or usual.setdefault(head.split, split_name(head.split)))
         licences.add(head.licence or licence)
+    if listing.renamed:
+        name, path = next(iter(listing.renamed.items()))
+        told = "%s: %d pictures have another name than the annotations tell: %s is read for %s"
+        logger.warning(told, recipe.title, len(listing.renamed), path.name, name)
     splits = divided(official, list(map(without_suffix, names)), together)
     ids = picture_ids(names, splits)
     there = tuple(sorted(dict.fromkeys(splits), key=split_order))

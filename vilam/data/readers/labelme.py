@@ -66,7 +66,8 @@ def open_labelme(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
             problems.append(Problem(official, str(file), str(error).removeprefix(f"{file}: ")))
         except MALFORMED as error:
             problems.append(Problem(official, str(file), f"cannot be read: {wrong(error)}"))
-    return source_of(Listing(items, list(names), problems=problems), recipe, reader.together, reader.window)
+    listing = Listing(items, list(names), problems=problems, renamed=pictures.renamed)
+    return source_of(listing, recipe, reader.together, reader.window)
 
 
 def _is_labelme(file: Path) -> bool:

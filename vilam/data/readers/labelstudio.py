@@ -6,7 +6,7 @@ its upper left corner, in pixels, not in per cents. A brush is a stream of run l
 Of a task's annotations one is taken: the ground truth, else the last one that was not cancelled; predictions and drafts
 are none. A task without annotations is no picture of the set, an annotation without regions is a picture without
 objects. Results of one id are one region. A text beside a region is an expression, a text alone is a caption of the
-picture. Keypoints belong to the region that they name as their parent.
+picture. Keypoints belong to the region that they name as their parent. ``split`` among the data of a task is its split.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ MARKS = (
 )
 """Keys of Label Studio; a file with three of them at its beginning is one of its exports."""
 WHOLE = 100.0
+SPLIT = "split"
+"""What is beside a picture in a task's data to tell its split, as `vilam publish` writes it."""
 
 
 def recognises(root: Path) -> Found | None:
@@ -63,7 +65,8 @@ def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source
     """Read the tasks and list their pictures, which are read one by one as the rows are iterated."""
     items: list[Item] = []
     problems: list[Problem] = []
-    find = partial(Pictures(root).first, folders=[root / folder for folder in (*reader.images, "images", "")])
+    pictures = Pictures(root)
+    find = partial(pictures.first, folders=[root / folder for folder in (*reader.images, "images", "")])
     names: dict[str, None] = {}
     points: dict[str, dict[str, None]] = {}
     for split, file in files_of(root, reader, filter(_is_export, _files(root))):
@@ -86,7 +89,7 @@ def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source
     schemas = {name: KeypointSchema.without_sigmas(tuple(own)) for name, own in points.items()}
     if not items and not problems:
         raise VilamError(f"{root}: no task has been annotated; predictions are not read: annotate, and export again")
-    listing = Listing(items, list(names), schemas, problems)
+    listing = Listing(items, list(names), schemas, problems, renamed=pictures.renamed)
     return source_of(listing, recipe, reader.together, reader.window)
 
 
@@ -102,7 +105,8 @@ def _is_export(file: Path) -> bool:
 def _items(
     root: Path, split: str, location: str, data: Row, regions: Mapping[str, Region], find: Callable[[list[str]], Path]
 ) -> list[tuple[Item, list[Region]]]:
-    """The pictures of a task with their regions; several if its data name several."""
+    """The pictures of a task with their regions; several if its data name several; the split that its data tell."""
+    split = str(data.get(SPLIT) or ALL) if split == ALL else split
     shown = [(key, number, text) for key, own in data.items() for number, text in enumerate(pictures_of(own))]
     found = []
     for key, number, text in shown:

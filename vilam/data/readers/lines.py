@@ -8,6 +8,7 @@ from pathlib import Path
 from vilam.data.readers.dividing import of_recipe
 from vilam.data.readers.images import read_image
 from vilam.data.readers.naming import picture_ids, without_suffix
+from vilam.data.readers.paths import lines_of
 from vilam.data.readers.source import Problem, RawRecord, Source, files_beside, need_files_beside, split_order
 from vilam.data.recipes import LinesReader, Recipe
 from vilam.data.records import ImageRecord, Region
@@ -50,7 +51,7 @@ def _rows(
     regions: list[Region] = []
     count = 0
     for file in files_beside(root, labels, path):
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(lines_of(file, keep_empty=True), start=1):
             count += 1  # over all files: ids of regions are unique
             if number <= reader.skip or not line.strip():
                 continue

@@ -12,7 +12,6 @@ The slices in which an object is largest become pictures, with all objects that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +58,8 @@ def recognises(root: Path) -> Found | None:
     if not all((folder / name).is_dir() for name in FOLDERS[0][:2]):
         return None
     try:
-        content = json.loads((folder / DATA_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(folder / DATA_FILE)
+    except VilamError:
         return None
     if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
         return None

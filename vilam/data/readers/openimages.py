@@ -18,7 +18,7 @@ from vilam.data.kinds import MISSING
 from vilam.data.readers.dividing import split_of_folders, usual
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
-from vilam.data.readers.paths import files_of, head_of, images_below, literal, stem_path, under
+from vilam.data.readers.paths import files_of, head_of, images_below, literal, open_text, stem_path, under
 from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
@@ -109,7 +109,7 @@ def _columns(file: Path) -> set[str]:
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:
     try:
-        with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        with open_text(file, newline="") as lines:
             heads = [name.strip() for name in next(csv.reader(lines), [])]
             yield from csv.DictReader(lines, heads, restval="")
     except (OSError, csv.Error) as error:
@@ -121,7 +121,7 @@ def _class_names(tables: list[Path]) -> dict[str, str]:
     names: dict[str, str] = {}
     for path in tables:
         if head_of(path).startswith(("/m/", "/g/", "/t/", "LabelName,DisplayName")):
-            with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+            with open_text(path, newline="") as lines:
                 names.update((row[0], row[1]) for row in csv.reader(lines) if len(row) == 2)
     return names
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import codecs
 import glob
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from vilam.data.pixels import MEDICAL
+from vilam.data.readers.naming import without_suffix
 from vilam.data.readers.source import ALL, IMAGE_SUFFIXES
 from vilam.data.recipes import FormatReader
 from vilam.errors import VilamError
@@ -72,42 +75,80 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def folded(name: str) -> str:
+    """A file's name as it is compared: case, decoding (%20) and composition of its characters make no difference."""
+    return unicodedata.normalize("NFC", unquote(name)).casefold()
+
+
+Foreign = Callable[[str], bool]
+"""Whether pictures in a folder of this name are of another part of the set, and must not be taken."""
+
+
 class Pictures:
-    """The pictures below a folder, found by the paths and addresses that annotations name."""
+    """The pictures below a folder, found by the paths and addresses that annotations name.
+
+    renamed: names of annotations with the pictures that were taken for them although their names differ: in case or
+    spelling, or in the suffix, such as a.jpg for a.png.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._by_name: dict[str, list[Path]] | None = None
+        self._is_listed = False
+        self._by_name: dict[str, list[Path]] = {}
+        self._by_stem: dict[str, list[Path]] = {}
+        self.renamed: dict[str, Path] = {}
 
-    def find(
-        self, name: str, folders: Sequence[Path], foreign: Callable[[str], bool] = lambda folder: False
-    ) -> Path | None:
+    def find(self, name: str, folders: Sequence[Path], foreign: Foreign = lambda folder: False) -> Path | None:
         """The picture in one of the folders, or else the only one of its name below the root; None if there is none.
 
-        name: a path, perhaps of another machine, or an address. foreign: whether pictures in a folder of this name are
-        of another part of the set, and must not be taken.
+        name: a path, perhaps of another machine, or an address. If no picture has the name, the only one is taken that
+        has it in another spelling, or with another suffix.
         """
+        return self._exact(name, folders, foreign) or self._alike(name, folders, foreign)
+
+    def first(self, names: Sequence[str], folders: Sequence[Path], foreign: Foreign = lambda folder: False) -> Path:
+        """The picture of the first of the names that is there (see `find`); if none is, where it should be."""
+        found = (way(name, folders, foreign) for way in (self._exact, self._alike) for name in names)
+        return next((path for path in found if path is not None), folders[0] / names[0])
+
+    def _exact(self, name: str, folders: Sequence[Path], foreign: Foreign) -> Path | None:
         for text in _readings(name):
             found = find_by_end(folders, text)
             if found is not None and found.is_file():
                 return found
-        same = [path for path in self._named(name) if not any(map(foreign, path.parent.relative_to(self._root).parts))]
-        return same[0] if len(same) == 1 else None
+        self._list()
+        return self._only([self._by_name.get(_last(text), []) for text in _readings(name)], name, folders, foreign)
 
-    def first(
-        self, names: Sequence[str], folders: Sequence[Path], foreign: Callable[[str], bool] = lambda folder: False
-    ) -> Path:
-        """The picture of the first of the names that is there (see `find`); if none is, where it should be."""
-        found = (self.find(name, folders, foreign) for name in names)
-        return next((path for path in found if path is not None), folders[0] / names[0])
+    def _alike(self, name: str, folders: Sequence[Path], foreign: Foreign) -> Path | None:
+        own = [folded(_last(text)) for text in _readings(name)]
+        stems = [self._by_stem.get(without_suffix(one), []) for one in own]
+        spelled = [[path for path in found if folded(path.name) in own] for found in stems]
+        found = self._only([*spelled, *stems], name, folders, foreign)
+        if found is not None and is_image(Path(_last(name))):
+            self.renamed[name] = found
+        return found
 
-    def _named(self, name: str) -> list[Path]:
-        if self._by_name is None:
-            self._by_name = {}
+    def _only(
+        self, listed: Sequence[Sequence[Path]], name: str, folders: Sequence[Path], foreign: Foreign
+    ) -> Path | None:
+        """The only picture of the first list that has some, or the only one there in the folders; else None."""
+        found = next(filter(None, listed), ())
+        own = [path for path in found if not any(map(foreign, path.parent.relative_to(self._root).parts))]
+        last = PurePosixPath(name.replace("\\", "/")).parent.name
+        near = [path for path in own if path.parent in folders or (last and path.parent.name == last)]
+        return next((some[0] for some in (own, near) if len(some) == 1), None)
+
+    def _list(self) -> None:
+        """List the pictures, once."""
+        if not self._is_listed:
+            self._is_listed = True
             for path in images_below(self._root):
-                self._by_name.setdefault(path.name.lower(), []).append(path)
-        ends = dict.fromkeys(text.replace("\\", "/").rpartition("/")[2].lower() for text in _readings(name))
-        return next((found for end in ends if (found := self._by_name.get(end))), [])
+                self._by_name.setdefault(path.name, []).append(path)
+                self._by_stem.setdefault(without_suffix(folded(path.name)), []).append(path)
+
+
+def _last(name: str) -> str:
+    return name.strip().replace("\\", "/").rpartition("/")[2]
 
 
 def _readings(name: str) -> Iterator[str]:
@@ -119,28 +160,45 @@ def _readings(name: str) -> Iterator[str]:
         yield from parse_qs(address.query).get("d", [])
 
 
-def _text(content: bytes, errors: str) -> str:
-    """The text of a file in UTF-8, or in UTF-16 as Windows writes it with a mark at the beginning."""
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if wide else "utf-8-sig", errors="replace" if wide else errors)
+def encoding_of(path: Path) -> str:
+    """The encoding of a text file: UTF-8, or what the mark at its beginning says (UTF-16 or 32, as Windows writes it).
+
+    Raises OSError if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return _encoding(file.read(len(codecs.BOM_UTF32_LE)))
+
+
+def _encoding(head: bytes) -> str:
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+
+
+def open_text(path: Path, newline: str | None = None, errors: str = "replace") -> TextIO:
+    """A text file to be read in its `encoding_of`; newline and errors as `open` has them."""
+    return path.open(encoding=encoding_of(path), errors=errors, newline=newline)
 
 
 def lines_of(path: Path, keep_empty: bool = False) -> Iterator[str]:
     """The lines of a text file without spaces around them; raises VilamError if it cannot be read."""
     try:
-        lines = _text(path.read_bytes(), "surrogateescape").splitlines()
+        content = path.read_bytes()
     except OSError as error:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
+    encoding = _encoding(content)
+    lines = content.decode(encoding, "surrogateescape" if encoding == "utf-8-sig" else "replace").splitlines()
     return (line.strip() for line in lines if keep_empty or line.strip())
 
 
-def head_of(path: Path) -> str:
-    """The beginning of a text file, for `recognises`; "" if it cannot be read."""
+def head_of(path: Path, size: int = HEAD) -> str:
+    """The first bytes of a text file, for `recognises`; "" if it cannot be read."""
     try:
         with path.open("rb") as file:
-            return _text(file.read(HEAD), "replace")
+            content = file.read(size)
     except OSError:
         return ""
+    return content.decode(_encoding(content), "replace")
 
 
 def literal(name: str) -> str:

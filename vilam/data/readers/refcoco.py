@@ -91,12 +91,13 @@ def open_refcoco(root: Path, recipe: Recipe, reader: RefcocoReader) -> Source:
         raise VilamError(
             f"{root}: no rows of {wanted} in refs.jsonl, refcoco*_*.json, refcoco*/refs(*).p and the like{first}"
         )
-    items = list(_items(root, images, problems))
+    pictures = Pictures(root)
+    items = list(_items(root, pictures, images, problems))
     if not items:
         raise VilamError(f"{root}: none of {len(images)} images is there: {images[0].name} is missing in images")
     used = {_category(ref) for image in images for ref in image.refs.values()}
     keypoints = {"person": PERSON} if "person" in used else {}
-    return source_of(Listing(items, sorted(used), keypoints, problems), recipe)
+    return source_of(Listing(items, sorted(used), keypoints, problems, renamed=pictures.renamed), recipe)
 
 
 class _Instances:
@@ -161,8 +162,8 @@ def _without_held_out(images: list[_Image]) -> list[_Image]:
     return [image for image in images if image.split != "train" or image.name not in held_out]
 
 
-def _items(root: Path, images: Sequence[_Image], problems: list[Problem]) -> Iterator[Item]:
-    pictures, folders = Pictures(root), [root / folder for folder in FOLDERS]
+def _items(root: Path, pictures: Pictures, images: Sequence[_Image], problems: list[Problem]) -> Iterator[Item]:
+    folders = [root / folder for folder in FOLDERS]
     for image in images:
         source = image.content or _path(pictures, folders, image.name)
         if source is None:
@@ -178,7 +179,8 @@ def _path(pictures: Pictures, folders: Sequence[Path], name: str) -> Path | None
     """The file of an image: under its own name, or under that of COCO 2017, which is its number."""
     number = _number(name)
     names = [name] if number is None else [name, f"{number:012d}.jpg"]
-    return next((path for one in names if (path := pictures.find(one, folders))), None)
+    found = pictures.first(names, folders)
+    return found if found.is_file() else None
 
 
 def _shapes(image: _Image, source: Path | Callable[[], bytes]) -> list[Shape | Problem]:

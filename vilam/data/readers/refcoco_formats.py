@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from vilam.data.readers.coco_files import read_file
-from vilam.data.readers.paths import lines_of
+from vilam.data.readers.paths import lines_of, open_text
 from vilam.data.readers.pickles import read_pickle
 from vilam.data.readers.refcoco_parquet import parquet_files, parquet_rows, parquet_set
 from vilam.data.readers.source import Problem, read_json, tidy
@@ -118,7 +118,7 @@ def sets_in(root: Path) -> set[str]:
         found |= {SET_NAMES[named[1]]} if named else set()
     found |= {SET_NAMES[parquet_set(root)]} if parquet_files(root) else set()
     if (root / LINES).is_file() and '"bbox_xywh_original_pixels"' in _head(root / LINES):
-        text = (root / LINES).read_text(encoding="utf-8", errors="replace")
+        text = open_text(root / LINES).read()
         found |= {_of_stem(name)[0] for name in set(re.findall(r'"split": ?"([^"]+)"', text))}
     return found
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from vilam.data.readers.dividing import NAMES
 from vilam.data.readers.formats import LIKELY, Found
-from vilam.data.readers.paths import literal, named_files
+from vilam.data.readers.paths import head_of, literal, named_files, open_text
 from vilam.data.readers.source import ALL, Problem, read_json, whole_characters
 from vilam.data.recipes import FormatName, FormatReader
 from vilam.errors import VilamError, one_line
@@ -38,8 +38,7 @@ def head_rows(path: Path) -> Iterator[Row]:
     """The first rows of a file, whether it holds a row in each line or a list; none if it is another file."""
     decoder = json.JSONDecoder()
     try:
-        with path.open("rb") as file:
-            text = file.read(HEAD).decode("utf-8-sig", errors="replace").lstrip()
+        text = head_of(path, HEAD).lstrip()
         text = text[1:] if text.startswith("[") else text
         while text := text.lstrip(" \t\r\n,"):
             row, end = decoder.raw_decode(text)
@@ -67,7 +66,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row | Problem]]:
 
 def _is_lines(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_text(path) as file:
             return isinstance(json.loads(file.readline(HEAD)), dict)
     except (OSError, ValueError, RecursionError):
         return False
@@ -75,7 +74,7 @@ def _is_lines(path: Path) -> bool:
 
 def _lines(path: Path) -> Iterator[tuple[str, Row | Problem]]:
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
+        with open_text(path) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield _line(line, f"{path}, line {number}")

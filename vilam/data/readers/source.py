@@ -98,6 +98,11 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except OSError as error:
         raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
+    except UnicodeDecodeError as error:
+        raise VilamError(
+            f"{path}: byte {error.start + 1} is not {error.encoding.upper()}: save the file in UTF-8, for instance "
+            "by iconv -f latin1 -t utf-8"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise VilamError(f"{path}: not readable as JSON: {error}") from None
 

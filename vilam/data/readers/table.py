@@ -17,6 +17,7 @@ import pandas as pd
 from vilam.data.readers.dividing import of_recipe
 from vilam.data.readers.images import read_image
 from vilam.data.readers.naming import picture_ids, without_suffix
+from vilam.data.readers.paths import encoding_of
 from vilam.data.readers.source import Problem, RawRecord, Source, split_of, split_order, tidy
 from vilam.data.recipes import Recipe, TableReader
 from vilam.data.records import Expression, ImageRecord, Region
@@ -81,7 +82,7 @@ def _read(path: Path, reader: TableReader) -> list[Row]:
 def read_table(path: Path, separator: str, columns: Sequence[str]) -> list[Row]:
     """The rows, all values as text; raises VilamError if the file or a column is missing."""
     try:
-        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding_of(path))
     except FileNotFoundError:
         raise VilamError(f"{path}: not found: check prepare.root and the recipe's files") from None
     except (ValueError, OSError) as error:

@@ -22,7 +22,7 @@ from vilam.data.readers.dividing import split_of_folders
 from vilam.data.readers.figures import ellipse
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
-from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
+from vilam.data.readers.paths import Pictures, files_of, head_of, literal, open_text, under
 from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json, wrong
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
@@ -66,7 +66,8 @@ def open_via(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
             location = f"{file}: {name}"
             items.append(Item(path, under(root, path), own, location, partial(_shapes, picture["regions"], key)))
     names = dict.fromkeys(_category(_attributes(region), key) for region in regions)
-    return source_of(Listing(items, [name for name in names if name]), recipe, reader.together, reader.window)
+    listing = Listing(items, [name for name in names if name], renamed=finder.renamed)
+    return source_of(listing, recipe, reader.together, reader.window)
 
 
 def _files(root: Path) -> list[Path]:
@@ -119,7 +120,7 @@ def _listed(regions: Any) -> list[Row]:
 def _of_csv(file: Path) -> dict[str, Row]:
     csv.field_size_limit(MOST_CSV)
     found: dict[str, Row] = {}
-    with file.open(encoding="utf-8-sig", newline="") as lines:
+    with open_text(file, newline="", errors="strict") as lines:
         for row in csv.DictReader(lines):
             name = row.get("filename") or row.get("#filename") or ""
             regions = found.setdefault(name, {"regions": []})["regions"]

@@ -20,7 +20,7 @@ from vilam.data.readers.dividing import split_of_folders
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.kept import KeptList
-from vilam.data.readers.paths import Pictures, is_image, under
+from vilam.data.readers.paths import Pictures, folded, is_image, under
 from vilam.data.readers.source import ALL, Problem, Source
 from vilam.data.readers.voc_files import VocFile, VocObject, head_of, read_voc, xml_files
 from vilam.data.readers.voc_lists import LISTS, read_lists
@@ -77,7 +77,7 @@ def open_voc(root: Path, recipe: Recipe) -> Source:
                 message = f"its image {one.pictures[0] if one.pictures else one.path.stem} is not found"
                 problems.append(Problem(split, str(one.path), message, MISSING))
     names = {each.category for one in files if one.path in splits for each in one.objects if each.category}
-    return source_of(Listing(items, sorted(names), problems=problems), recipe)
+    return source_of(Listing(items, sorted(names), problems=problems, renamed=pictures.renamed), recipe)
 
 
 def _annotations_folder(root: Path, path: Path) -> Path:
@@ -118,6 +118,7 @@ class _Pictures:
 
     def __init__(self, root: Path) -> None:
         self._root, self._anywhere = root, Pictures(root)
+        self.renamed = self._anywhere.renamed
         self._stems: dict[Path, dict[str, list[Path]]] = {}
 
     def find(self, one: VocFile) -> Path | None:
@@ -126,9 +127,10 @@ class _Pictures:
         named = [Path(name.replace("\\", "/")).name for name in one.pictures]
         for stem in dict.fromkeys([one.path.stem, *(Path(name).stem for name in named)]):
             for folder in folders:
-                found = self._listed(folder).get(stem.lower(), [])
-                if found:
-                    return next((path for path in found if path.name in named), found[0])
+                if found := self._listed(folder).get(folded(stem), []):
+                    picture = next((path for path in found if path.name in named), found[0])
+                    self.renamed.update((name, picture) for name in named[:1] if picture.name not in named)
+                    return picture
         return next((path for name in one.pictures if (path := self._anywhere.find(name, folders))), None)
 
     def _folders(self, path: Path) -> Iterator[Path]:
@@ -151,7 +153,7 @@ class _Pictures:
             self._stems[folder] = {}
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 if is_image(path):
-                    self._stems[folder].setdefault(path.stem.lower(), []).append(path)
+                    self._stems[folder].setdefault(folded(path.stem), []).append(path)
         return self._stems[folder]
 
 

@@ -17,6 +17,7 @@ objects, but a split in which no image has labels is not labelled and is left ou
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,17 +26,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vilam.config import read_yaml
+from vilam.config import parse_yaml
 from vilam.data.kinds import MISSING, UNREADABLE
 from vilam.data.readers.dividing import split_of_folders
 from vilam.data.readers.formats import CLEAR, LIKELY, POSSIBLE, Format, Found
 from vilam.data.readers.items import Item, LazyItems, Listing, Shape, source_of
-from vilam.data.readers.paths import find_by_end, head_of, images_below, is_image, lines_of, stem_path, under
-from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, Problem, Source
+from vilam.data.readers.paths import find_by_end, head_of, images_below, is_image, lines_of, open_text, stem_path, under
+from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, Problem, Source, tidy
 from vilam.data.recipes import Recipe, YoloReader
 from vilam.data.records import KeypointSchema
 from vilam.errors import VilamError
 from vilam.geometry.boxes import cxcywh_to_xyxy
+
+logger = logging.getLogger(__name__)
 
 DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml", "obj.data", "classes.txt")
 """Names of the file that names the classes, the most telling first."""
@@ -127,6 +130,7 @@ def open_yolo(root: Path, recipe: Recipe, reader: YoloReader) -> Source:
             f"{path}: classes are counted from 1: no label is of class 0, and class {len(data.names)} has no name: "
             "subtract 1 from the classes of the labels, or put a name before the others"
         )
+    _tell_repeated_names(path, data.names)
     unlabelled = dict(_unlabelled(data.images))
 
     def item(entry: tuple[str, Path]) -> Item:
@@ -139,6 +143,16 @@ def open_yolo(root: Path, recipe: Recipe, reader: YoloReader) -> Source:
     keypoints = dict.fromkeys(categories, schema) if data.keypoints else {}
     problems = [*unlabelled.values(), *_without_image(data.images)]
     return source_of(Listing(items, categories, keypoints, problems, data.licence), recipe)
+
+
+def _tell_repeated_names(path: Path, names: Mapping[int, str]) -> None:
+    """Say which numbers have the same name, and are one category."""
+    numbers: dict[str, list[str]] = {}
+    for number, name in names.items():
+        numbers.setdefault(tidy(name), []).append(str(number))
+    for name, own in numbers.items():
+        if len(own) > 1:
+            logger.warning("%s: classes %s are all named %s: they become one category", path, ", ".join(own), name)
 
 
 def _counts_from_one(data: _Data) -> bool:
@@ -194,9 +208,18 @@ def _names_below(root: Path) -> list[Path]:
     return [path for path in found if path.suffix not in YAML or not _yaml(path).keys() & SPLITS.keys()]
 
 
+def _parsed(path: Path) -> Any:
+    """The content of a YAML file; raises VilamError if it cannot be read."""
+    try:
+        with open_text(path) as file:
+            return parse_yaml(file.read(), path)
+    except OSError as error:
+        raise VilamError(f"{path}: {error.strerror}: check prepare.root") from None
+
+
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        content = read_yaml(path)
+        content = _parsed(path)
     except VilamError:
         return {}
     return content if isinstance(content, dict) else {}
@@ -209,7 +232,7 @@ def _read(root: Path, path: Path) -> _Data:
             "or write a classes.txt with a name in each line"
         )
     if path.suffix in YAML:
-        return _of_yaml(root, path, read_yaml(path))
+        return _of_yaml(root, path, _parsed(path))
     if path.suffix == ".data":
         return _of_darknet(root, path)
     names = dict(enumerate(lines_of(path)))
