@@ -100,3 +100,20 @@ def test_what_is_packed_is_to_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "annotations.json.gz").write_bytes(b"")
     with pytest.raises(VilamError, match=r"no format that is known: unpack annotations\.json\.gz"):
         find_formats(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("train/_annotations.createml.json", "CreateML is not read: export it as COCO"),
+        ("train/cells.tfrecord", "TFRecord is not read"),
+        ("train/data-00000-of-00001.arrow", r"write each split with Dataset\.to_parquet"),
+        ("train/labelTxt/a.txt", "convert it to YOLO's oriented boxes"),
+        ("labels/a.txt", "no picture lies in it"),
+    ],
+)
+def test_what_is_not_read_is_said(tmp_path: Path, file: str, told: str) -> None:
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text("0 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(VilamError, match=told):
+        find_formats(tmp_path)

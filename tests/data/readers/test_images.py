@@ -124,3 +124,31 @@ def test_the_stored_size_is_told_beside_the_upright_one(tmp_path: Path, suffix: 
     picture = read_picture(path)
     assert (picture.stored, picture.tag) == ((40, 30), tag)
     assert size_of(path) == (picture.width, picture.height) == ((30, 40) if tag > 4 else (40, 30))
+
+
+@pytest.mark.parametrize("tag", [1, 6])
+def test_several_jpegs_in_one_file_are_the_first(tmp_path: Path, tag: int) -> None:
+    """MPO, as telephones write it under the suffix of a JPEG."""
+    path, exif = tmp_path / "a.jpg", Image.Exif()
+    exif[0x0112] = tag
+    first = Image.new("RGB", (40, 30), (200, 0, 0))
+    others = [Image.new("RGB", (40, 30))]
+    first.save(path, format="MPO", save_all=True, append_images=others, exif=exif)
+    picture = read_picture(path)
+    with Image.open(BytesIO(picture.content)) as image:
+        assert image.format == "JPEG" and image.size == ((30, 40) if tag == 6 else (40, 30))
+        assert image.getpixel((20, 15))[0] > 190  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"", "an empty file"),
+        (b"<html>", "no picture of a known kind"),
+    ],
+)
+def test_what_lies_in_place_of_a_picture_is_said(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(OSError, match=told):
+        read_picture(tmp_path / "a.jpg")

@@ -181,3 +181,15 @@ def test_boxes_of_stored_pixels_lie_on_the_turned_picture(tmp_path: Path, with_s
     (record,), problems = read(READER, tmp_path)
     assert problems == [] and (record.width, record.height) == (30, 40)
     assert [region.box_xyxy for region in record.regions] == [(14, 20, 20, 28), (23, 32, 28, 40)]
+
+
+def test_parquet_may_name_pictures_that_lie_in_files(tmp_path: Path) -> None:
+    """As Dataset.to_parquet writes pictures that were not embedded: without content, with paths of the writer."""
+    write_image(tmp_path / "images" / "a.png")
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    image = pa.array([{"bytes": None, "path": "/home/somebody/images/a.png"}], kind)
+    table = pa.table({"image": image, "objects": [{"bbox": WIDE, "category": ["ring", "ring"]}]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    (record,), problems = read(READER, tmp_path)
+    assert problems == [] and record.image_id == "images/a"
+    assert [region.box_xyxy for region in record.regions] == [(20, 10, 28, 16), (2, 3, 32, 23)]

@@ -86,8 +86,16 @@ def _leaves(table: Any) -> list[str]:
 
 
 def has_pictures(file: Path) -> bool:
-    """Whether a Parquet file holds pictures."""
-    return file.suffix == ".parquet" and _picture_column(pq.read_schema(file)) is not None
+    """Whether a Parquet file holds pictures, and not their paths alone, as Dataset.to_parquet writes them."""
+    column = _picture_column(pq.read_schema(file)) if file.suffix == ".parquet" else None
+    return column is not None and not _are_empty(pq.read_metadata(file), (column, f"{column}.bytes"))
+
+
+def _are_empty(metadata: Any, columns: Sequence[str]) -> bool:
+    """Whether all values of the first of these columns are null, as a Parquet file's statistics tell."""
+    place = next(number for number in range(metadata.num_columns) if metadata.schema.column(number).path in columns)
+    chunks = [metadata.row_group(group).column(place) for group in range(metadata.num_row_groups)]
+    return all(chunk.statistics and chunk.statistics.null_count == chunk.num_values for chunk in chunks)
 
 
 def _picture_column(schema: pa.Schema) -> str | None:

@@ -19,6 +19,9 @@ from vilam.data.records import Levels
 from vilam.errors import VilamError, one_line
 
 KEPT = ("PNG", "JPEG")
+AS_JPEG = ("JPEG", "MPO")
+"""MPO: several JPEGs in one, as telephones write them; the first is the picture."""
+LFS = b"version https://git-lfs.github.com"
 EIGHT_BITS = ("L", "RGB")
 QUALITY = 95
 """Of the JPEG of a turned picture."""
@@ -69,7 +72,9 @@ def _opened(content: bytes) -> Image.Image:
     try:
         return Image.open(BytesIO(content))
     except UnidentifiedImageError:
-        raise OSError("no picture of a known kind: save it as JPEG or PNG") from None
+        if content.startswith(LFS):
+            raise OSError("a pointer of Git LFS, no picture: git lfs pull") from None
+        raise OSError("no picture of a known kind: save it as JPEG or PNG" if content else "an empty file") from None
 
 
 def size_of(path: Path) -> tuple[int, int] | None:
@@ -101,7 +106,7 @@ def _upright(content: bytes, width: int, height: int) -> Picture:
 def _encoded_upright(image: Image.Image) -> tuple[bytes, int, int]:
     """A turned JPEG is written as a JPEG of high quality, since its PNG would be many times as large."""
     turned = ImageOps.exif_transpose(image)
-    if image.format == "JPEG":
+    if image.format in AS_JPEG:
         file = BytesIO()
         turned.save(file, "JPEG", quality=QUALITY, subsampling=0, icc_profile=image.info.get("icc_profile"))
         return file.getvalue(), turned.width, turned.height

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vilam.data.readers.formats import Format, Found
+from vilam.data.readers.paths import images_below
 from vilam.data.recipes import UNKNOWN, Recipe
 from vilam.errors import VilamError
 
@@ -15,6 +16,13 @@ MANY = 20
 """Folders in a folder that are looked into to say where a data set lies."""
 PARTS = ("images", "labels", "annotations", "train", "valid", "val", "test")
 """Names of folders that are a part of a data set."""
+UNREAD = {
+    "*.createml.json": "CreateML is not read: export it as COCO, YOLO or Pascal VOC",
+    "*.tfrecord*": "TFRecord is not read: export it as COCO, YOLO or Pascal VOC",
+    "*.arrow": "Arrow files of save_to_disk are not read: write each split with Dataset.to_parquet",
+    "labelTxt/*.txt": "DOTA's labelTxt is not read: convert it to YOLO's oriented boxes",
+}
+"""What to do with files of other formats, by their names."""
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
@@ -60,6 +68,11 @@ def advice(path: Path, formats: Sequence[Format]) -> str:
             return f"{one.title} is in {folder}: set prepare.root to that"
     if path.is_dir() and (packed := sorted(one for one in path.iterdir() if one.suffix.lower() in ARCHIVES)):
         return f"unpack {packed[0].name} and what else is packed"
+    for pattern, told in UNREAD.items():
+        if any(next(path.glob(above + pattern), None) for above in ("", "*/", "*/*/")):
+            return told
+    if path.is_dir() and not images_below(path):
+        return "no picture lies in it: put the pictures beside their annotations, or in images"
     return "see docs/datasets.md, or write a recipe"
 
 
