@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 import samples
 from reading import write_image
 
-from vilam.data.readers import FORMATS, find_formats, find_recipe
+from vilam.data.readers import FORMATS, RawRecord, find_formats, find_recipe, open_files
 from vilam.data.readers.formats import Format
+from vilam.data.readers.recognition import recipe_of
 from vilam.data.recipes import FormatName
 from vilam.errors import VilamError
 
@@ -117,3 +119,23 @@ def test_what_is_not_read_is_said(tmp_path: Path, file: str, told: str) -> None:
     (tmp_path / file).write_text("0 0.5 0.5 0.2 0.2\n")
     with pytest.raises(VilamError, match=told):
         find_formats(tmp_path)
+
+
+def test_a_folder_or_file_of_annotations_stands_for_the_set_above(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    (tmp_path / "annotations").mkdir()
+    rows = tmp_path / "annotations" / "rows.jsonl"
+    instance = {"bbox": [1, 2, 9, 8], "label": 0, "category": "cell"}
+    rows.write_text(json.dumps({"filename": "a.png", "detection": {"instances": [instance]}}))
+    for path in (rows, rows.parent):
+        ((each, found),) = find_formats(path)
+        assert (each.name, found.root) == ("odvg", tmp_path)
+        (row,) = open_files(recipe_of(each, found), found.root).rows
+        assert isinstance(row, RawRecord) and row.record.regions[0].box_xyxy == (1, 2, 9, 8)
+
+
+def test_a_file_of_a_set_tells_the_folder(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "a.xml").write_text("<annotation><filename>a.png</filename></annotation>")
+    with pytest.raises(VilamError, match=re.escape(f"Pascal VOC is in {tmp_path}: set prepare.root to that")):
+        find_formats(tmp_path / "a.xml")

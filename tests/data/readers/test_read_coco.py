@@ -329,6 +329,23 @@ def test_files_of_one_split_are_put_together(tmp_path: Path) -> None:
     assert opened(AUTO, tmp_path).keypoints["person"].skeleton == ((0, 1),)
 
 
+@pytest.mark.parametrize("with_val", [True, False])
+def test_a_list_of_a_part_finds_its_pictures_in_the_folder_of_the_whole(tmp_path: Path, with_val: bool) -> None:
+    """As minival2014: its pictures are in val2014, whose own file may be there too."""
+    for tag, names in {"train2014": ["a"], "val2014": ["b", "c"]}.items():
+        for name in names:
+            write_image(tmp_path / tag / f"{name}.png", colour=ord(name))
+    _file(tmp_path / "annotations" / "instances_train2014.json", [{"id": 1, "file_name": "a.png"}], [_cell()])
+    _file(tmp_path / "annotations" / "instances_minival2014.json", [{"id": 1, "file_name": "b.png"}], [_cell()])
+    if with_val:
+        both = [{"id": 1, "file_name": "b.png"}, {"id": 2, "file_name": "c.png"}]
+        _file(tmp_path / "annotations" / "instances_val2014.json", both, [_cell(), _cell(2, id=2)])
+    records, problems = _rows(tmp_path)
+    own = {row.record.image_id: row.record.split for row in records}
+    held_out = {"val2014/b": "test", "val2014/c": "test"} if with_val else {"val2014/b": "minival2014"}
+    assert problems == [] and own == {"train2014/a": "train", **held_out}
+
+
 def _copied(root: Path, name: str, change: Callable[[dict[str, Any]], None]) -> Path:
     """A set with train and val in one folder of pictures, and a changed copy of the file of train."""
     for number in (1, 2):

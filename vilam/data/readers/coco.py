@@ -289,7 +289,9 @@ class _Gathered:
         return list(dict.fromkeys([*self.images, *own, file.path.parent, *bases]))
 
     def _foreign(self, file: CocoFile) -> Callable[[str], bool]:
-        """Whether a folder is of another split than a file's."""
+        """Whether a folder is of another split than a file's; none is that for a list of parts of others (minival)."""
+        if file.split not in USUAL:
+            return lambda folder: False
         others = {other.split for other in self.files} & {*USUAL} - {file.split}
         tags = {other.tag.lower() for other in self.files if other.split != file.split} - {""}
         return lambda folder: folder.lower() in tags or usual(folder) in others

@@ -33,7 +33,7 @@ from vilam.data.readers.labelstudio_tasks import (
     tasks_of,
     work_of,
 )
-from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
+from vilam.data.readers.paths import Pictures, files_of, head_of, place_of, under
 from vilam.data.readers.source import ALL, MALFORMED, OBJECT, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema, Point, Polygon
@@ -54,8 +54,8 @@ def recognises(root: Path) -> Found | None:
     if root.is_file():
         if not _is_export(root):
             return None
-        reader = FormatReader(kind="labelstudio", files={ALL: literal(root.name)})
-        return Found("Label Studio JSON", reader, root.parent, CLEAR)
+        folder, pattern = place_of(root)
+        return Found("Label Studio JSON", FormatReader(kind="labelstudio", files={ALL: pattern}), folder, CLEAR)
     if not any(map(_is_export, _files(root))):
         return None
     return Found("Label Studio JSON", FormatReader(kind="labelstudio"), root, CLEAR)

@@ -18,7 +18,7 @@ from vilam.data.kinds import MISSING
 from vilam.data.readers.dividing import split_of_folders, usual
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
-from vilam.data.readers.paths import files_of, head_of, images_below, literal, open_text, stem_path, under
+from vilam.data.readers.paths import files_of, head_of, images_below, open_text, place_of, stem_path, under
 from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
@@ -49,8 +49,9 @@ class _Marks:
 def recognises(root: Path) -> Found | None:
     """A CSV file with the columns of Open Images' boxes, in a folder or up to two below it, or such a file itself."""
     if root.is_file():
-        reader = FormatReader(kind="openimages", files={ALL: literal(root.name)})
-        return Found("Open Images", reader, root.parent, CLEAR) if _columns(root) >= BOXES else None
+        folder, pattern = place_of(root)
+        reader = FormatReader(kind="openimages", files={ALL: pattern})
+        return Found("Open Images", reader, folder, CLEAR) if _columns(root) >= BOXES else None
     if root.is_dir() and any(_columns(path) >= BOXES for path in _tables(root)):
         return Found("Open Images", FormatReader(kind="openimages"), root, CLEAR)
     return None

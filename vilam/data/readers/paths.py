@@ -17,6 +17,8 @@ from vilam.data.readers.source import ALL, IMAGE_SUFFIXES
 from vilam.data.recipes import FormatReader
 from vilam.errors import VilamError
 
+ALONE = ("annotations", "annotation", "ann")
+"""Names of folders that hold annotations alone, in lower case: the pictures lie beside them."""
 HEAD = 1 << 16
 """Bytes of a file that are read to recognise it."""
 
@@ -30,6 +32,12 @@ def images_below(folder: Path) -> list[Path]:
     """All pictures in a folder and the folders in it, in the order of their paths."""
     found = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
     return sorted(path for path in found if is_image(path))
+
+
+def place_of(file: Path) -> tuple[Path, str]:
+    """The folder of the set that a file of annotations is of, above one of annotations alone, and its pattern there."""
+    folder = file.parent.parent if file.parent.name.lower() in ALONE else file.parent
+    return folder, glob.escape(file.relative_to(folder).as_posix())
 
 
 def stem_path(image: Path, suffix: str = ".txt") -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vilam.data.readers.formats import Format, Found
-from vilam.data.readers.paths import images_below
+from vilam.data.readers.paths import ALONE, images_below
 from vilam.data.recipes import UNKNOWN, Recipe
 from vilam.errors import VilamError
 
@@ -14,7 +14,10 @@ DEEP = 6
 """Folders in each other that are looked into, such as an archive leaves them."""
 MANY = 20
 """Folders in a folder that are looked into to say where a data set lies."""
-PARTS = ("images", "labels", "annotations", "train", "valid", "val", "test")
+PARTS = (
+    *("images", "img", "image_2", "jpegimages", "imagesets", "labels", "label_2", "annotations", "ann"),
+    *("train", "valid", "val", "test"),
+)
 """Names of folders that are a part of a data set."""
 UNREAD = {
     "*.createml.json": "CreateML is not read: export it as COCO, YOLO or Pascal VOC",
@@ -29,10 +32,12 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 def recognise(path: Path, formats: Sequence[Format]) -> list[tuple[Format, Found]]:
     """The formats that a folder or file may be of, the surest first; raises VilamError if it does not exist.
 
-    A folder in which there is nothing else than one folder stands for that.
+    A folder in which there is nothing else than one folder stands for that, and one of annotations alone for that above.
     """
     if not path.exists():
         raise VilamError(f"{path}: no such folder or file: set prepare.root to the data set's folder")
+    if path.is_dir() and path.name.lower() in ALONE and not images_below(path):
+        path = path.parent
     found = next(filter(None, (_recognised(folder, formats) for folder in _unpacked(path))), [])
     return sorted(found, key=lambda pair: -pair[1].sureness)
 
@@ -60,9 +65,10 @@ def advice(path: Path, formats: Sequence[Format]) -> str:
     """What to do with a path that is of no format: where one lies near it, or where to read on."""
     if path.is_file() and path.suffix.lower() in ARCHIVES:
         return "unpack the archive, and set prepare.root to its folder"
-    around = [path.parent] if path.name.lower() in PARTS else []
-    if around and path.parent.name.lower() in PARTS:
-        around = [path.parent.parent, path.parent]
+    around = [path.parent] if path.is_file() else []
+    if path.name.lower() in PARTS:
+        above = [path.parent, path.parent.parent]
+        around = above[::-1] if path.parent.name.lower() in PARTS else above
     for folder in (*around, *_folders(path)[:MANY]):
         for _, one in _recognised(folder, formats):
             return f"{one.title} is in {folder}: set prepare.root to that"

@@ -11,7 +11,7 @@ from typing import Any
 
 from vilam.data.readers.dividing import NAMES
 from vilam.data.readers.formats import LIKELY, Found
-from vilam.data.readers.paths import head_of, literal, named_files, open_text
+from vilam.data.readers.paths import head_of, named_files, open_text, place_of
 from vilam.data.readers.source import ALL, Problem, read_json, whole_characters
 from vilam.data.recipes import FormatName, FormatReader
 from vilam.errors import VilamError, one_line
@@ -134,8 +134,8 @@ def recognised(root: Path, kind: FormatName, title: str, is_own: Callable[[Row],
     if root.is_file():
         if root.suffix not in (".json", ".jsonl") or not _has(root, is_own):
             return None
-        reader = FormatReader(kind=kind, files={split_of_file(root): literal(root.name)})
-        return Found(title, reader, root.parent, LIKELY)
+        folder, pattern = place_of(root)
+        return Found(title, FormatReader(kind=kind, files={split_of_file(root): pattern}), folder, LIKELY)
     if any(_has(path, is_own) for path in row_files(root)[:FEW]):
         return Found(title, FormatReader(kind=kind), root, LIKELY)
     return None
