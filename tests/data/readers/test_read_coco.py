@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from reading import opened, read, write_image
 
@@ -344,6 +345,31 @@ def test_a_list_of_a_part_finds_its_pictures_in_the_folder_of_the_whole(tmp_path
     own = {row.record.image_id: row.record.split for row in records}
     held_out = {"val2014/b": "test", "val2014/c": "test"} if with_val else {"val2014/b": "minival2014"}
     assert problems == [] and own == {"train2014/a": "train", **held_out}
+
+
+def test_masks_of_cvat_are_no_crowds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Datumaro, with which CVAT exports, writes an empty info, and iscrowd: 1 for every mask."""
+    mask = np.zeros((30, 40), np.uint8, order="F")
+    mask[6:26, 4:24] = 1
+    rle = {"size": [30, 40], "counts": coco_mask.encode(mask)["counts"].decode()}
+    info = dict.fromkeys(("contributor", "date_created", "description", "url", "version", "year"), "")
+    write_image(tmp_path / "images" / "a.png")
+    rows = [_cell(iscrowd=1, segmentation=rle), _cell(id=2)]
+    _file(tmp_path / "annotations" / "instances_default.json", [{"file_name": "a.png"}], rows, info=info)
+    labels = [{"id": 1, "image_id": 1, "category_id": 1}]
+    _file(tmp_path / "annotations" / "labels_default.json", [{"file_name": "a.png"}], labels, info=info)
+    ((row,), problems) = _rows(tmp_path)
+    assert problems == [] and row.record.unmarked == ()
+    assert [one.box_xyxy for one in row.record.regions] == [(4, 6, 24, 26)] * 2
+    assert polygons_to_mask(row.record.regions[0].polygons, 40, 30).sum() == mask.sum()
+    assert "iscrowd of 1 annotations is not regarded" in caplog.text
+
+
+def test_a_file_of_crowds_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_image(tmp_path / "a.png")
+    _file(tmp_path / "cells.json", [{"file_name": "a.png"}], [_cell(iscrowd=1), _cell(id=2, iscrowd=1)])
+    assert [row.record.regions for row in _rows(tmp_path)[0]] == [()]
+    assert "2 of 2 annotations are crowds, which are no objects: if they are, set iscrowd to 0" in caplog.text
 
 
 def _copied(root: Path, name: str, change: Callable[[dict[str, Any]], None]) -> Path:

@@ -132,8 +132,12 @@ class _Gathered:
         Raises VilamError if no picture is there, or if boxes are not COCO's.
         """
         samples = []
+        have_places = any(facts.has_places for facts in self.facts)
         for number, facts in enumerate(self.facts):
-            if facts.is_labelled:
+            facts.tell_crowds()
+            if facts.is_of_labels and have_places:
+                logger.info("%s: labels of whole pictures: left out", facts.file.path)
+            elif facts.is_labelled:
                 self._find_pictures(number)
                 samples += self._samples(number)
         are_labelled = any(facts.used for facts in self.facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -15,10 +16,15 @@ from vilam.data.readers.json_parts import Part
 from vilam.data.readers.paths import under
 from vilam.data.readers.source import MALFORMED, Problem, tidy
 
+logger = logging.getLogger(__name__)
+
 Row = dict[str, Any]
 
 STORED_SIZES = "Label Studio"
 """Its sizes are of the stored pixels, and its boxes of the upright picture."""
+DATUMARO = "Datumaro"
+"""Of which CVAT makes its exports: iscrowd says of an object that its outline is a mask."""
+PLACES = ("bbox", "segmentation", "keypoints")
 
 
 @dataclass(slots=True)
@@ -62,7 +68,8 @@ class Facts:
     """What is known of one file beside its images and annotations.
 
     names: those that each category id has: one, unless the file is broken. used: category ids of objects. keypoints:
-    the number of keypoints by category id.
+    the number of keypoints by category id. num_crowds: annotations with iscrowd. has_places: whether any annotation has
+    a place in its picture; else they are labels of whole pictures.
     """
 
     def __init__(self, file: CocoFile) -> None:
@@ -72,12 +79,27 @@ class Facts:
         self.names: dict[str, set[str]] = {}
         self.used: set[str] = set()
         self.keypoints: dict[str, int] = {}
-        self.has_captions = False
+        self.has_captions = self.has_places = False
+        self.num_crowds = 0
 
     @property
     def is_labelled(self) -> bool:
         """Whether there are annotations."""
         return bool(self.used) or self.has_captions
+
+    @property
+    def is_of_labels(self) -> bool:
+        """Whether its annotations are labels of whole pictures, such as Datumaro's labels_train.json."""
+        return bool(self.used) and not self.has_places and not self.has_captions
+
+    def tell_crowds(self) -> None:
+        """Say what is done with annotations that are said to be crowds."""
+        if self.num_crowds and self.tool == DATUMARO:
+            told = "%s: iscrowd of %d annotations is not regarded: CVAT and Datumaro set it for every mask"
+            logger.warning(told, self.file.path, self.num_crowds)
+        elif 2 * self.num_crowds > self.num_annotations:
+            told = "%s: %d of %d annotations are crowds, which are no objects: if they are, set iscrowd to 0"
+            logger.warning(told, self.file.path, self.num_crowds, self.num_annotations)
 
     @cached_property
     def marked(self) -> frozenset[str]:
@@ -93,7 +115,8 @@ class Facts:
         elif part.name == "licenses":
             self.licences[key_of(row.get("id"))] = str(row.get("name") or row.get("url") or "")
         elif isinstance(row, dict):
-            self.tool = str(row.get("contributor", ""))
+            is_empty = {"contributor", "date_created"} <= row.keys() and not any(row.values())
+            self.tool = DATUMARO if is_empty else str(row.get("contributor", ""))
 
     def count(self, row: Row) -> None:
         """Take note of an annotation's category and keypoints."""
@@ -103,6 +126,8 @@ class Facts:
             return
         category = key_of(row.get("category_id"))
         self.used.add(category)
+        self.num_crowds += is_crowd(row)
+        self.has_places = self.has_places or any(row.get(place) for place in PLACES)
         points = row.get("keypoints")
         if isinstance(points, list) and len(points) % 3 == 0 and any(points):
             self.keypoints.setdefault(category, len(points) // 3)
@@ -139,6 +164,8 @@ def add_annotation(picture: Picture, row: Row, facts: Facts) -> None:
     if is_caption(row):
         picture.captions.append(str(row["caption"]))
         return
+    if facts.tool == DATUMARO:
+        row = {**row, "iscrowd": 0}
     own = facts.names.get(key_of(row.get("category_id")), set())
     if _add_known(picture, row, own, facts.file):
         return

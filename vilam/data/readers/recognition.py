@@ -32,7 +32,7 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 def recognise(path: Path, formats: Sequence[Format]) -> list[tuple[Format, Found]]:
     """The formats that a folder or file may be of, the surest first; raises VilamError if it does not exist.
 
-    A folder in which there is nothing else than one folder stands for that, and one of annotations alone for that above.
+    A folder in which there is nothing else than one folder stands for that; one of annotations alone for that above it.
     """
     if not path.exists():
         raise VilamError(f"{path}: no such folder or file: set prepare.root to the data set's folder")
