@@ -193,3 +193,9 @@ def test_parquet_may_name_pictures_that_lie_in_files(tmp_path: Path) -> None:
     (record,), problems = read(READER, tmp_path)
     assert problems == [] and record.image_id == "images/a"
     assert [region.box_xyxy for region in record.regions] == [(20, 10, 28, 16), (2, 3, 32, 23)]
+
+
+@pytest.mark.parametrize("objects", [{"bbox": WIDE}, [{"bbox": box} for box in WIDE]])
+def test_boxes_without_a_column_of_categories_are_of_one_category(tmp_path: Path, objects: Any) -> None:
+    (record,), problems = read(READER, write(tmp_path, {"file_name": "a.png", "objects": objects}))
+    assert problems == [] and [region.category for region in record.regions] == ["object", "object"]

@@ -145,3 +145,11 @@ def test_a_csv_of_another_encoding_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "via.csv").write_bytes(f"{head}\n".encode() + "\u00e9".encode("latin-1"))
     with pytest.raises(VilamError, match=r"via\.csv: not VIA's regions: 'utf-8' codec can't decode byte"):
         opened(READER | {"files": {"all": "via.csv"}}, tmp_path)
+
+
+def test_regions_without_any_attribute_are_of_one_category(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As in sets of one class, such as the balloons of Mask R-CNN's sample."""
+    bare = {"shape_attributes": RECT, "region_attributes": {}}
+    regions, problems = regions_of(tmp_path, bare, bare)
+    assert problems == [] and [(one.category, one.box_xyxy) for one in regions] == [("object", (4, 5, 10, 12))] * 2
+    assert "its regions have no attributes: all are of the category object" in caplog.text

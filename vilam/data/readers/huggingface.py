@@ -39,7 +39,7 @@ from vilam.data.readers.huggingface_files import (
 )
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, literal, under
-from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
+from vilam.data.readers.source import ALL, MALFORMED, OBJECT, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
 from vilam.geometry.boxes import TO_XYXY, Box
@@ -121,23 +121,26 @@ def open_huggingface(root: Path, recipe: Recipe, reader: FormatReader) -> Source
 
 
 def _objects(row: Row) -> Iterator[_Object]:
-    """The objects of a row; raises ValueError or KeyError if boxes and categories do not fit."""
+    """The objects of a row, of `OBJECT` if there is no column of categories; raises ValueError if lists do not fit."""
     held = next((row[name] for name in OBJECTS if row.get(name) is not None), None)
     if held is None:
         held = row if any(row.get(name) for name in BOXES) else {}
     if isinstance(held, str):
         held = json.loads(held)
+    columns: set[str] = set()
     if isinstance(held, dict):
+        columns = {name for name, own in held.items() if isinstance(own, list)}
         held = _transposed(held)
     for one in held:
         x, y, z, t = (float(value) for value in next((one[name] for name in BOXES if name in one), ()))
         known = [name for name in (*CATEGORIES, *NUMBERS) if one.get(name) is not None]
         chosen = next((name for name in known if isinstance(one[name], str)), next(iter(known), None))
-        if chosen is None or not isinstance(one[chosen], str | int):
+        category = OBJECT if not {*CATEGORIES, *NUMBERS} & {*one, *columns} else one[chosen] if chosen else None
+        if not isinstance(category, str | int):
             raise ValueError("a box without a category")
         is_crowd = any(one.get(name) in (1, True) for name in CROWDS)
         texts = tuple(one[name] for name in EXPRESSIONS if isinstance(one.get(name), str))
-        yield _Object((x, y, z, t), one[chosen], is_crowd, texts)
+        yield _Object((x, y, z, t), category, is_crowd, texts)
 
 
 def _transposed(columns: Row) -> list[Row]:

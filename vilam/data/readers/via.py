@@ -23,7 +23,7 @@ from vilam.data.readers.figures import ellipse
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, open_text, under
-from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, read_json, wrong
+from vilam.data.readers.source import ALL, MALFORMED, OBJECT, Problem, Source, read_json, wrong
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
@@ -55,7 +55,10 @@ def open_via(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     regions = [region for _, _, pictures, _ in files for picture in pictures.values() for region in picture["regions"]]
     options = [name for *_, named in files for name in named]
     key = _category_key([_attributes(region) for region in regions], options)
-    logger.info("%s: the category of a region is its attribute %r", root, key)
+    if key:
+        logger.info("%s: the category of a region is its attribute %r", root, key)
+    else:
+        logger.warning("%s: its regions have no attributes: all are of the category %s", root, OBJECT)
     finder = Pictures(root)
     items = []
     for split, file, pictures, _ in files:
@@ -157,7 +160,8 @@ def _category_key(regions: Sequence[Mapping[str, str]], options: Iterable[str]) 
 
 
 def _category(attributes: Mapping[str, str], key: str) -> str:
-    return attributes.get(key, "")
+    """The category of a region; `OBJECT` if the regions of the set have no attributes, as those of one class."""
+    return attributes.get(key, "") if key else OBJECT
 
 
 def _shapes(regions: Sequence[Row], key: str) -> list[Shape | Problem]:
@@ -171,7 +175,7 @@ def _each(regions: Sequence[Row], key: str) -> Iterator[Shape | Problem]:
         texts = [text for field, text in attributes.items() if field != key and is_expression(field, text)]
         try:
             if not name:
-                raise ValueError(f"a region without {key or 'attributes'}")
+                raise ValueError(f"a region without {key}")
             yield _shape(region["shape_attributes"], name, tuple(texts), location)
         except MALFORMED as error:
             yield Problem("", location, wrong(error), category=name)
