@@ -425,6 +425,26 @@ def qwen(root: Path) -> None:
     write_json(root / "train.json", rows)
 
 
+def tensorflow_csv(root: Path) -> None:
+    for split in SPLITS:
+        lines = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+        for own, name, things in in_splits():
+            if own == split:
+                picture(root / split / f"{name}.png", name)
+                lines += [f"{name}.png,{WIDTH},{HEIGHT},{one.name},{','.join(map(str, one.box))}" for one in things]
+        (root / split / "_annotations.csv").write_text("\n".join(lines))
+
+
+def retinanet_csv(root: Path) -> None:
+    lines = []
+    for name, things in PICTURES.items():
+        picture(root / "images" / f"{name}.png", name)
+        lines += [f"images/{name}.png,{','.join(map(str, one.box))},{one.name}" for one in things]
+        lines += [] if things else [f"images/{name}.png,,,,,"]
+    (root / "annotations.csv").write_text("\n".join(lines))
+    (root / "classes.csv").write_text("".join(f"{name},{number}\n" for number, name in enumerate(NAMES)))
+
+
 def via_csv(root: Path) -> None:
     with io.StringIO() as text:
         head = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
@@ -445,11 +465,11 @@ WITH_CATEGORIES: dict[str, Callable[[Path], None]] = {
     one.__name__: one
     for one in (
         *(yolo, coco, voc, cvat, labelstudio, labelme, via, via_csv, datumaro, supervisely, kitti, openimages),
-        *(imagefolder, parquet_objects, paligemma, florence2, odvg),
+        *(tensorflow_csv, retinanet_csv, imagefolder, parquet_objects, paligemma, florence2, odvg),
     )
 }
 """Formats that name categories."""
-UNLISTED = {"openimages": {"five"}}
+UNLISTED = {"openimages": {"five"}, "tensorflow_csv": {"five"}}
 """Pictures without objects that a format does not list."""
 WITH_WORDS: dict[str, Callable[[Path], None]] = {one.__name__: one for one in (ms_swift, llava, qwen)}
 """Formats whose objects have words and no category; pictures without objects are not in them."""

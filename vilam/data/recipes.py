@@ -316,6 +316,7 @@ class ParquetReader(Section):
 
 
 FormatName = Literal[
+    "csv",
     "cvat",
     "datumaro",
     "dicom",

@@ -10,6 +10,7 @@ from vilam.config import PrepareSettings
 from vilam.data.readers import (
     coco,
     conversations,
+    csv_boxes,
     cvat,
     datumaro,
     dicom,
@@ -78,6 +79,7 @@ FORMATS: tuple[Format, ...] = (
     refcoco.FORMAT,
     coco.FORMAT,
     conversations.FORMAT,
+    csv_boxes.FORMAT,
     cvat.FORMAT,
     datumaro.FORMAT,
     dicom.FORMAT,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from vilam.errors import VilamError
 from vilam.geometry.boxes import TO_XYXY, Box, BoxOrder
 
 ALLOWED = 0.1
 """The share of boxes that may be wrong in the order that is taken."""
+MARGIN = 0.01
+"""The share of boxes by which an order must be better than another to be told from it."""
 SLACK = 0.01
 """The share of a side by which a box may stick out of its picture."""
 
@@ -29,6 +31,16 @@ def box_order(boxes: Iterable[tuple[Box, tuple[float, float]]], location: str) -
         f"{location}: boxes such as {first} are neither x, y, width, height nor corners, nor centres, of their "
         "pictures: write them as x, y, width, height in pixels"
     )
+
+
+def best_orders(boxes: Iterable[tuple[Box, tuple[float, float]]], among: Sequence[BoxOrder]) -> list[BoxOrder]:
+    """The orders of some in which the boxes lie best in their pictures: one, if all others are worse for some boxes."""
+    found = list(boxes)
+    wrong = {order: sum(not _fits(TO_XYXY[order](box), size) for box, size in found) for order in among}
+    least = min(wrong.values())
+    if least > ALLOWED * len(found):
+        return []
+    return [order for order in among if wrong[order] <= least + MARGIN * len(found)]
 
 
 def _fits(box: Box, size: tuple[float, float]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vilam.data.readers import csv_boxes
 from vilam.data.readers.formats import Format, Found
 from vilam.data.readers.paths import ALONE, images_below
 from vilam.data.recipes import UNKNOWN, Recipe
@@ -79,7 +80,7 @@ def advice(path: Path, formats: Sequence[Format]) -> str:
             return told
     if path.is_dir() and not images_below(path):
         return "no picture lies in it: put the pictures beside their annotations, or in images"
-    return "see docs/datasets.md, or write a recipe"
+    return csv_boxes.advice(path) or "see docs/datasets.md, or write a recipe"
 
 
 def recipe_of(each: Format, found: Found) -> Recipe:
