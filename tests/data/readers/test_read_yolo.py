@@ -262,3 +262,23 @@ def test_repeated_names_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     (record,), problems = read({"kind": "yolo"}, tmp_path)
     assert problems == [] and [one.category for one in record.regions] == ["cat", "cat"]
     assert "data.yaml: classes 0, 2 are all named cat: they become one category" in caplog.text
+
+
+def test_subsets_of_cvat_are_splits_whatever_their_names(tmp_path: Path) -> None:
+    names = ("train", "Validation", "Test", "Lot 3")
+    for name in names:
+        write_image(tmp_path / "images" / name / f"{name}.png")
+        (tmp_path / "labels" / name).mkdir(parents=True)
+        (tmp_path / "labels" / name / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+        (tmp_path / f"{name}.txt").write_text(f"data/images/{name}/{name}.png\n")
+    lists = "".join(f"{name}: {name}.txt\n" for name in names)
+    (tmp_path / "data.yaml").write_text(f"{lists}path: .\nnames: {{0: cell}}\n")
+    records, problems = read(YOLO, tmp_path)
+    assert problems == [] and [record.split for record in records] == ["train", "val", "test", "Lot_3"]
+
+
+def test_a_confidence_behind_a_box_is_left_out(tmp_path: Path) -> None:
+    (record, *_), problems = read(
+        YOLO, write(tmp_path, FOLDERS, train_a="0 0.5 0.5 0.25 0.2 0.87", val_a="", test_a="")
+    )
+    assert problems == [] and record.regions[0].box_xyxy == pytest.approx((15, 12, 25, 18))

@@ -1,7 +1,8 @@
 """YOLO: a text file for each image with an object in each line; coordinates are fractions of the image's sides.
 
 A line is ``class cx cy width height``, or ``class x1 y1 x2 y2 x3 y3 ...`` for an outline of three points or more, such
-as the four corners of an oriented box. Where a file names ``kpt_shape: [K, 2 or 3]``, K keypoints follow the box.
+as the four corners of an oriented box. Where a file names ``kpt_shape: [K, 2 or 3]``, K keypoints follow the box. A
+confidence behind every box of a file is left out.
 
 One of three files says what the classes and the images are:
 
@@ -28,7 +29,7 @@ from typing import Any
 
 from vilam.config import parse_yaml
 from vilam.data.kinds import MISSING, UNREADABLE
-from vilam.data.readers.dividing import split_of_folders
+from vilam.data.readers.dividing import split_of_folders, usual
 from vilam.data.readers.formats import CLEAR, LIKELY, POSSIBLE, Format, Found
 from vilam.data.readers.items import Item, LazyItems, Listing, Shape, source_of
 from vilam.data.readers.paths import find_by_end, head_of, images_below, is_image, lines_of, open_text, stem_path, under
@@ -46,7 +47,6 @@ NAMES_FILES = ("classes.txt", "names.txt", "class_names.txt", "labels.txt", "pre
 """Text files that hold nothing but the names of the classes, beside those that end in `NAMES_ENDS`."""
 NAMES_ENDS = (".names", ".labels")
 YAML = (".yaml", ".yml")
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LABELS = "labels"
 FOLDERS = {"images": LABELS, "Images": "Labels", "IMAGES": "LABELS", "JPEGImages": LABELS}
 """The folder of the labels beside each folder of images."""
@@ -55,6 +55,8 @@ DEPTHS = ("*/", "*/*/", "*/*/*/")
 NUMBERS = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*(\n|$)")
 """The first line of labels."""
 BOX_VALUES = 4
+SCORED = 6
+"""Words of a line with a class, a box and a confidence, as predictions are saved; they are such if all lines are."""
 SAMPLE = 2000
 """Images whose labels are looked at before all are read."""
 
@@ -92,7 +94,7 @@ def _recognised(file: Path, root: Path) -> Found | None:
     if root.is_file():
         root = file.parent.parent if file.parent.name == LABELS else file.parent
     reader = YoloReader(kind="yolo", data=file.relative_to(root).as_posix())
-    if file.suffix in YAML and (content := _yaml(file)).keys() & SPLITS.keys():
+    if file.suffix in YAML and (content := _yaml(file)) and _splits(content):
         if not content.keys() & {"names", "nc"}:
             return None
         title = "Roboflow YOLO" if "roboflow" in content else "YOLO (Ultralytics)"
@@ -205,7 +207,7 @@ def _names_below(root: Path) -> list[Path]:
     """Files of nothing but names in the folders of a root, such as labelImg's and Roboflow's beside the labels."""
     patterns = (*NAMES_FILES, *(f"*{ending}" for ending in NAMES_ENDS), "data.yaml")
     found = (path for depth in DEPTHS for pattern in patterns for path in sorted(root.glob(depth + pattern)))
-    return [path for path in found if path.suffix not in YAML or not _yaml(path).keys() & SPLITS.keys()]
+    return [path for path in found if path.suffix not in YAML or not _splits(_yaml(path))]
 
 
 def _parsed(path: Path) -> Any:
@@ -260,9 +262,7 @@ def _of_yaml(root: Path, path: Path, content: object) -> _Data:
         raise VilamError(
             f"{path}: expected names as a list, or by number such as 0: cell, and kpt_shape as two numbers"
         ) from None
-    images = list(
-        _listed(_folders(root, path, content), content) if content.keys() & SPLITS.keys() else _by_folders(root)
-    )
+    images = list(_listed(_folders(root, path, content), content) if _splits(content) else _by_folders(root))
     about = content.get("roboflow")
     licence = about.get("license") if isinstance(about, dict) else content.get("license")
     return _Data(names, _divided(images), points, values, str(licence or ""))
@@ -275,7 +275,13 @@ def _folders(root: Path, path: Path, content: Mapping[str, Any]) -> tuple[Path, 
 
 def _listed(folders: Sequence[Path], content: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """The images of each split that a file names."""
-    return ((SPLITS[key], image) for key in content if key in SPLITS for image in _images(folders, content[key]))
+    return ((split, image) for key, split in _splits(content).items() for image in _images(folders, content[key]))
+
+
+def _splits(content: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of a data.yaml that name images, each with its split: usual names, or subsets of CVAT (Lot: Lot.txt)."""
+    named = {key: usual(str(key)) or (str(key) if content[key] == f"{key}.txt" else None) for key in content}
+    return {key: split for key, split in named.items() if split}
 
 
 def _divided(images: Sequence[tuple[str, Path]]) -> tuple[tuple[str, Path], ...]:
@@ -344,7 +350,10 @@ def _labels(image: Path) -> Path:
 def _shapes(image: Path, data: _Data) -> list[Shape | Problem]:
     path = _labels(image)
     found: list[Shape | Problem] = []
-    for number, line in enumerate(lines_of(path, keep_empty=True) if path.is_file() else (), start=1):
+    lines = list(lines_of(path, keep_empty=True)) if path.is_file() else []
+    if {len(line.split()) for line in lines if line} == {SCORED}:
+        lines = [line.rpartition(line.split()[-1])[0] if line else "" for line in lines]
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 found.append(_shape(line, data, f"line {number} of its labels"))
