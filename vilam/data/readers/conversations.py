@@ -11,15 +11,16 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from vilam.data.readers.chats import Turn, images_of, turns_of
 from vilam.data.readers.dialogues import BOX, BOX_KEYS, Mention, mentions
 from vilam.data.readers.formats import Format, Found
-from vilam.data.readers.gathering import Draft, Gathering, are_names
+from vilam.data.readers.gathering import Draft, Gathering, Key, are_names
 from vilam.data.readers.images import size_of
 from vilam.data.readers.items import source_of
+from vilam.data.readers.kept import IN_MEMORY, KeptList
 from vilam.data.readers.row_files import Row, annotation_files, read_rows, recognised
 from vilam.data.readers.source import OBJECT, Problem, Source
 from vilam.data.readers.units import Size, scaled, unit_of
@@ -31,8 +32,8 @@ logger = logging.getLogger(__name__)
 MARKS = ("<box>", "<|box_start|>")
 PER_CENT = "{<"
 
-Chat = tuple[Draft, list[Mention], str]
-"""A picture, what is said about it, and the location."""
+Chat = tuple[Key, list[Mention], str]
+"""The key of a picture, what is said about it, and the location."""
 
 
 def recognises(root: Path) -> Found | None:
@@ -46,13 +47,14 @@ def open_conversations(root: Path, recipe: Recipe, reader: FormatReader) -> Sour
     Raises VilamError if it cannot be told what the numbers count.
     """
     gathering, chats, notations = _read(root, reader)
-    boxes = [(draft.image, box) for draft, found, _ in chats for one in found for box in one.boxes]
+    boxes = KeptList((gathering.again(key).image, box) for key, found, _ in chats for one in found for box in one.boxes)
     unit: str = reader.coordinates or ("hundredths" if PER_CENT in notations else "")
-    sizes = cache(size_of)
-    if not unit and boxes:
+    sizes = lru_cache(IN_MEMORY)(size_of)
+    if not unit and len(boxes):
         unit = unit_of(boxes, bool(notations.intersection(MARKS)), sizes, root)
     as_categories = are_categories(one for _, found, _ in chats for one in found)
-    for draft, found, location in chats:
+    for key, found, location in chats:
+        draft = gathering.again(key)
         for one in found:
             scaled_boxes = [_scaled(box, unit, sizes(draft.image)) for box in one.boxes]
             add_mention(draft, one, scaled_boxes, as_categories, location)
@@ -78,9 +80,10 @@ def add_mention(draft: Draft, one: Mention, boxes: Sequence[Box], as_categories:
         draft.say(one.text, numbers)
 
 
-def _read(root: Path, reader: FormatReader) -> tuple[Gathering, list[Chat], set[str]]:
+def _read(root: Path, reader: FormatReader) -> tuple[Gathering, KeptList[Chat], set[str]]:
     """All rows with boxes, and the notations that they use."""
-    gathering, chats, without, notations = Gathering(root, reader), [], 0, set[str]()
+    gathering, chats = Gathering(root, reader), KeptList[Chat]()
+    without, notations = 0, set[str]()
     for split, path in annotation_files(root, reader, is_chat):
         for location, row in read_rows(path):
             if isinstance(row, Problem):
@@ -95,7 +98,8 @@ def _read(root: Path, reader: FormatReader) -> tuple[Gathering, list[Chat], set[
             try:
                 if len(images) > 1:
                     raise ValueError(f"{len(images)} images: in which of them boxes are is not told")
-                chats.append((gathering.picture(path, split, next(iter(images), None), location), found, location))
+                picture = gathering.picture(path, split, next(iter(images), None), location)
+                chats.append((picture.key, found, location))
             except ValueError as error:
                 gathering.problem(split, location, str(error))
     if without:

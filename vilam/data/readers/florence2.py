@@ -47,7 +47,8 @@ def recognises(root: Path) -> Found | None:
 def open_florence2(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     """Read all rows; the images are read one by one as the rows are iterated."""
     gathering, pairs = read_pairs(root, reader, _is_own, _matters)
-    for draft, prefix, suffix, location in pairs:
+    for key, prefix, suffix, location in pairs:
+        draft = gathering.again(key)
         draft.whole = WHOLE
         task, words = _task(prefix)
         answer = MARKS.sub("", suffix).strip()

@@ -6,10 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from vilam.data.readers.dividing import NAMES, split_name
-from vilam.data.readers.items import Item, Listing, Shape, Words
+from vilam.data.readers.items import Item, LazyItems, Listing, Shape, Words
+from vilam.data.readers.kept import IN_MEMORY, KeptDict
 from vilam.data.readers.paths import Pictures, under
 from vilam.data.readers.source import OBJECT, Problem
 from vilam.data.recipes import FormatReader
@@ -38,6 +41,10 @@ def as_box(values: object) -> Box:
     if not all(map(math.isfinite, (x1, y1, x2, y2))):
         raise ValueError(f"box is not a number: {str(values)[:60]}")
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+
+
+Key = tuple[str, str]
+"""The split and name of a picture."""
 
 
 @dataclass(slots=True)
@@ -89,6 +96,11 @@ class Draft:
             self._words[text, numbers] = None
 
     @property
+    def key(self) -> Key:
+        """By which its `Gathering` gives it again."""
+        return self.split, self.name
+
+    @property
     def categories(self) -> Iterator[str]:
         """The category of each object."""
         return (shape.category for shape in self._shapes)
@@ -115,12 +127,15 @@ class Draft:
 
 
 class Gathering:
-    """The pictures of a data set by split and file, in the order of the rows, and the rows that are no good."""
+    """The pictures of a data set by split and file, in the order of the rows, and the rows that are no good.
+
+    All but the last drafts are on disk: one is asked for, filled, and asked for again later by its key.
+    """
 
     def __init__(self, root: Path, reader: FormatReader) -> None:
         self._root, self._reader = root, reader
-        self._drafts: dict[tuple[str, str], Draft] = {}
-        self._found: dict[tuple[str, Path, str], Path] = {}
+        self._drafts = KeptDict[Draft]()
+        self._image = lru_cache(IN_MEMORY)(self._find)
         self._pictures = Pictures(root)
         self.problems: list[Problem] = []
 
@@ -130,11 +145,13 @@ class Gathering:
             raise ValueError("no image is named")
         if len(name) > LONGEST:
             raise ValueError(f"the image is no file: {name[:40]}…")
-        key = split, file.parent, name
-        image = self._found.get(key) or self._find(file, split, name)
-        self._found[key] = image
+        image = self._image(file.parent, split, name)
         own = under(self._root, image)
-        return self._drafts.setdefault((split, own), Draft(image, own, split, location))
+        return self._drafts.setdefault(f"{split}\n{own}", lambda: Draft(image, own, split, location))
+
+    def again(self, key: Key) -> Draft:
+        """The picture of a key."""
+        return self._drafts["\n".join(key)]
 
     def problem(self, split: str, location: str, message: str) -> None:
         """A row, or a part of it, that is left out."""
@@ -142,14 +159,12 @@ class Gathering:
 
     def listing(self, categories: Iterable[str] = ()) -> Listing:
         """All pictures; ``categories``: those that come first, in this order."""
-        drafts = list(self._drafts.values())
-        used = dict.fromkeys([*categories, *(name for one in drafts for name in one.categories)])
-        items = [one.item(tuple(used)) for one in drafts]
+        used = dict.fromkeys(chain(categories, (name for one in self._drafts for name in one.categories)))
+        items = LazyItems(self._drafts, lambda draft: draft.item(tuple(used)))
         return Listing(items, tuple(used), problems=self.problems, renamed=self._pictures.renamed)
 
-    def _find(self, file: Path, split: str, name: str) -> Path:
+    def _find(self, above: Path, split: str, name: str) -> Path:
         """The image's file: beside the rows, in the usual folders, or the only one of its name below the root."""
-        above = file.parent
         places = [self._root / folder for folder in self._reader.images]
         places += [above, above / "images", self._root, self._root / "images", above.parent, above.parent / "images"]
         others = {one for one in NAMES if one != split} if split in NAMES else set()

@@ -21,7 +21,7 @@ from vilam.data.masks import mask_to_polygons, rle_to_mask
 from vilam.data.orientation import UPRIGHT, turned
 from vilam.data.readers.dividing import divided, split_name
 from vilam.data.readers.images import Picture, read_picture, without_content
-from vilam.data.readers.kept import KeptList
+from vilam.data.readers.kept import KeptDict, KeptList
 from vilam.data.readers.naming import picture_ids, without_suffix
 from vilam.data.readers.source import ALL, MALFORMED, Problem, RawRecord, Source, split_order, tidy
 from vilam.data.recipes import Recipe, Window
@@ -123,7 +123,7 @@ class LazyItems(Generic[Entry]):
 
     def __init__(
         self,
-        entries: Sequence[Entry] | KeptList[Entry],
+        entries: Sequence[Entry] | KeptList[Entry] | KeptDict[Entry],
         make: Callable[[Entry], Item],
         heads: Callable[[], Iterable[Head]] | None = None,
     ) -> None:

@@ -59,17 +59,19 @@ class KeptDict(Generic[Value]):
         self._count = 0
 
     def setdefault(self, key: str, new: Callable[[], Value]) -> Value:
-        """The value of a key, which may be changed until another one is asked for; made by ``new`` if there is none."""
-        own = key.encode("utf-8", "surrogatepass")
-        if own not in self._used:
-            found = self._database.execute("SELECT value FROM kept WHERE key = ?", (own,)).fetchone()
-            self._used[own] = pickle.loads(found[0]) if found else new()
-            if not found:
-                self._database.execute("INSERT INTO kept VALUES (?, ?, NULL)", (self._count, own))
-                self._count += 1
-        self._used.move_to_end(own)
-        self._write_down(IN_MEMORY)
-        return self._used[own]
+        """The value of a key, made by ``new`` if there is none.
+
+        It may be changed until `IN_MEMORY` others were asked for.
+        """
+        try:
+            return self[key]
+        except KeyError:
+            own = _bytes(key)
+            self._database.execute("INSERT INTO kept VALUES (?, ?, NULL)", (self._count, own))
+            self._used[own] = new()
+            self._count += 1
+            self._write_down(IN_MEMORY)
+            return self._used[own]
 
     def _write_down(self, left: int) -> None:
         """Take all but the last values out of memory."""
@@ -81,18 +83,35 @@ class KeptDict(Generic[Value]):
         """The number of values."""
         return self._count
 
-    def __getitem__(self, number: int) -> Value:
-        """A copy of a value; raises IndexError if there is none."""
-        self._write_down(0)
-        found = self._database.execute("SELECT value FROM kept WHERE number = ?", (number,)).fetchone()
+    def __getitem__(self, key: str | int) -> Value:
+        """The value of a key, which may be changed as that of `setdefault`, or a copy of the value of a number.
+
+        Raises KeyError or IndexError if there is none.
+        """
+        if isinstance(key, int):
+            self._write_down(0)
+            return self._read("number", key, IndexError(f"no value {key}"))
+        own = _bytes(key)
+        if own not in self._used:
+            self._used[own] = self._read("key", own, KeyError(key))
+            self._write_down(IN_MEMORY)
+        self._used.move_to_end(own)
+        return self._used[own]
+
+    def _read(self, column: str, key: bytes | int, missing: LookupError) -> Value:
+        found = self._database.execute(f"SELECT value FROM kept WHERE {column} = ?", (key,)).fetchone()
         if found is None:
-            raise IndexError(f"no value {number}")
+            raise missing
         value: Value = pickle.loads(found[0])
         return value
 
     def __iter__(self) -> Iterator[Value]:
         """Copies of all values."""
         return map(self.__getitem__, range(len(self)))
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
 
 
 def _pickled(value: object) -> bytes:

@@ -23,8 +23,9 @@ from vilam.data.readers.chats import Turn, images_of, turns_of
 from vilam.data.readers.conversations import add_mention, are_categories
 from vilam.data.readers.dialogues import Mention, mentions
 from vilam.data.readers.formats import CLEAR, Format, Found
-from vilam.data.readers.gathering import Draft, Gathering, as_box
+from vilam.data.readers.gathering import Gathering, Key, as_box
 from vilam.data.readers.items import source_of
+from vilam.data.readers.kept import KeptList
 from vilam.data.readers.row_files import Row, annotation_files, read_rows, recognised
 from vilam.data.readers.source import Problem, Source
 from vilam.data.recipes import FormatReader, Recipe
@@ -47,9 +48,9 @@ class _Object:
 
 @dataclass(frozen=True, slots=True)
 class _Chat:
-    """A row: its pictures, its boxes, and what is said about them."""
+    """A row: the keys of its pictures, its boxes, and what is said about them."""
 
-    drafts: Sequence[Draft]
+    pictures: Sequence[Key]
     objects: Sequence[_Object]
     said: Sequence[Mention]
     location: str
@@ -64,13 +65,13 @@ def recognises(root: Path) -> Found | None:
 def open_ms_swift(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     """Read all rows; the images are read one by one as the rows are iterated."""
     gathering = Gathering(root, reader)
-    chats = list(_read(root, reader, gathering))
+    chats = KeptList(_read(root, reader, gathering))
     as_categories = are_categories(one for chat in chats for one in chat.said)
     for chat in chats:
         try:
-            _add(chat, as_categories)
+            _add(chat, gathering, as_categories)
         except ValueError as error:
-            gathering.problem(chat.drafts[0].split, chat.location, str(error))
+            gathering.problem(chat.pictures[0][0], chat.location, str(error))
     return source_of(gathering.listing(), recipe, reader.together, reader.window)
 
 
@@ -88,12 +89,12 @@ def _read(root: Path, reader: FormatReader, gathering: Gathering) -> Iterator[_C
             if columns is None:
                 continue
             try:
-                drafts = [gathering.picture(path, split, name, location) for name in images_of(row)]
-                if not drafts:
+                pictures = [gathering.picture(path, split, name, location).key for name in images_of(row)]
+                if not pictures:
                     raise ValueError("no image is named")
-                objects, places, lost = _objects(columns, len(drafts))
+                objects, places, lost = _objects(columns, len(pictures))
                 said = mentions(_filled(turns_of(row), columns["ref"], places))
-                yield _Chat(drafts, objects, said, location)
+                yield _Chat(pictures, objects, said, location)
             except ValueError as error:
                 gathering.problem(split, location, str(error))
                 continue
@@ -168,10 +169,11 @@ def _filled(turns: Sequence[Turn], refs: Sequence[Any], places: Sequence[Sequenc
     return [(role, PLACE.sub(fill, text)) for role, text in turns]
 
 
-def _add(chat: _Chat, as_categories: bool) -> None:
+def _add(chat: _Chat, gathering: Gathering, as_categories: bool) -> None:
     """Add the objects of a row to its pictures; raises ValueError if a picture has boxes that count otherwise."""
+    drafts = [gathering.again(key) for key in chat.pictures]
     for one in chat.objects:
-        draft = chat.drafts[one.image]
+        draft = drafts[one.image]
         if draft.whole != one.whole and any(draft.categories):
             raise ValueError("boxes of another bbox_type than in the row before of the same image")
         draft.whole = one.whole
@@ -180,9 +182,9 @@ def _add(chat: _Chat, as_categories: bool) -> None:
         objects = [chat.objects[int(number)] for number in numbers if 0 <= number < len(chat.objects)]
         for image in dict.fromkeys(one.image for one in objects) or ((0,) if mention.text else ()):
             own = [one.box for one in objects if one.image == image]
-            add_mention(chat.drafts[image], mention, own, as_categories, chat.location)
+            add_mention(drafts[image], mention, own, as_categories, chat.location)
     for one in chat.objects:
-        chat.drafts[one.image].add(one.box, location=chat.location)
+        drafts[one.image].add(one.box, location=chat.location)
 
 
 FORMAT = Format(

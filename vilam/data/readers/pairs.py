@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from vilam.data.readers.gathering import Draft, Gathering
+from vilam.data.readers.gathering import Gathering, Key
+from vilam.data.readers.kept import KeptList
 from vilam.data.readers.row_files import Row, annotation_files, read_rows
 from vilam.data.readers.source import Problem
 from vilam.data.recipes import FormatReader
 
-Pair = tuple[Draft, str, str, str]
-"""A picture, the question, the answer, and their location."""
+Pair = tuple[Key, str, str, str]
+"""The key of a picture, the question, the answer, and their location."""
 
 
 def pair_of(row: Row) -> tuple[str, str] | None:
@@ -26,9 +27,9 @@ def pair_of(row: Row) -> tuple[str, str] | None:
 
 def read_pairs(
     root: Path, reader: FormatReader, is_own: Callable[[Row], bool], matters: Callable[[str, str], bool]
-) -> tuple[Gathering, list[Pair]]:
+) -> tuple[Gathering, KeptList[Pair]]:
     """All rows that matter for grounding, by their question and answer; raises VilamError if no file has such rows."""
-    gathering, pairs = Gathering(root, reader), []
+    gathering, pairs = Gathering(root, reader), KeptList[Pair]()
     for split, path in annotation_files(root, reader, is_own):
         for location, row in read_rows(path):
             pair = None if isinstance(row, Problem) else pair_of(row)
@@ -40,7 +41,7 @@ def read_pairs(
                 continue
             try:
                 name = row.get("image") or row.get("image_path")
-                pairs.append((gathering.picture(path, split, name, location), *pair, location))
+                pairs.append((gathering.picture(path, split, name, location).key, *pair, location))
             except ValueError as error:
                 gathering.problem(split, location, str(error))
     return gathering, pairs

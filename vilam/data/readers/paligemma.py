@@ -39,12 +39,16 @@ def recognises(root: Path) -> Found | None:
 def open_paligemma(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     """Read all rows; the images are read one by one as the rows are iterated."""
     gathering, pairs = read_pairs(root, reader, _is_own, _matters)
-    answers = [_objects(suffix) for _, _, suffix, _ in pairs]
-    as_categories = are_names(Counter(name for found, _ in answers for _, name in found))
-    num_outlines = sum(number for _, number in answers)
+    names, num_outlines = Counter[str](), 0
+    for _, _, suffix, _ in pairs:
+        found, outlines = _objects(suffix)
+        names.update(name for _, name in found)
+        num_outlines += outlines
+    as_categories = are_names(names)
     if num_outlines:
         logger.warning("%s: outlines of %d objects (<seg> tokens) left out: their boxes are kept", root, num_outlines)
-    for (draft, prefix, suffix, location), (found, _) in zip(pairs, answers, strict=True):
+    for key, prefix, suffix, location in pairs:
+        draft = gathering.again(key)
         draft.whole = WHOLE
         if CAPTION.match(prefix) and suffix.strip():
             draft.captions.append(suffix)
@@ -52,7 +56,7 @@ def open_paligemma(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         if as_categories and asked and draft.marked is not None:
             draft.marked.update(name.strip() for name in asked[1].split(";"))
         said: dict[str, list[int]] = {}
-        for box, name in found:
+        for box, name in _objects(suffix)[0]:
             number = draft.add(box, name if as_categories and name else OBJECT, location=location)
             said.setdefault(name, []).append(number)
         for text, numbers in () if as_categories else said.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vilam.errors import VilamError
@@ -52,8 +52,8 @@ def scaled(box: Box, unit: str, size: Size) -> Box:
     return box[0] * across, box[1] * down, box[2] * across, box[3] * down
 
 
-def unit_of(boxes: Sequence[Placed], is_marked: bool, size_of: Callable[[Path], Size | None], place: object) -> str:
-    """The unit of a data set's boxes that its numbers show.
+def unit_of(boxes: Iterable[Placed], is_marked: bool, size_of: Callable[[Path], Size | None], place: object) -> str:
+    """The unit of a data set's boxes, which are gone through several times, that its numbers show.
 
     is_marked: whether boxes stand in marks (<box>, <|box_start|>), which are thousandths where numbers allow it.
     place: the data set, for messages. Raises VilamError with what to set in a recipe if the numbers do not tell.
@@ -73,7 +73,7 @@ def unit_of(boxes: Sequence[Placed], is_marked: bool, size_of: Callable[[Path], 
     raise _untold(place, reason, "pixels (Qwen2.5-VL), resized (of its resized picture) or thousandths (Qwen3-VL)")
 
 
-def _of_fractions(boxes: Sequence[Placed], size_of: Callable[[Path], Size | None], place: object) -> str:
+def _of_fractions(boxes: Iterable[Placed], size_of: Callable[[Path], Size | None], place: object) -> str:
     """Fractions of the picture, or of the square around it: the same for square pictures."""
     oblong = [(box, size) for box, size in _sized(boxes, size_of) if size[0] != size[1]]
     if not oblong:
@@ -87,13 +87,13 @@ def _of_fractions(boxes: Sequence[Placed], size_of: Callable[[Path], Size | None
     )
 
 
-def _of_pixels(boxes: Sequence[Placed], size_of: Callable[[Path], Size | None], place: object) -> str:
+def _of_pixels(boxes: Iterable[Placed], size_of: Callable[[Path], Size | None], place: object) -> str:
     if any(not _fits(box, (size,)) for box, size in _sized(boxes, size_of)):
         return _said("resized", "some boxes lie outside of the pictures as they are", place)
     return _said("pixels", "numbers above 1000", place)
 
 
-def _sized(boxes: Sequence[Placed], size_of: Callable[[Path], Size | None]) -> Iterable[tuple[Box, Size]]:
+def _sized(boxes: Iterable[Placed], size_of: Callable[[Path], Size | None]) -> Iterable[tuple[Box, Size]]:
     return ((box, size) for path, box in boxes if (size := size_of(path)) is not None)
 
 
