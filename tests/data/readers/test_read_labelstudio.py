@@ -244,7 +244,7 @@ def test_a_folder_or_the_file_is_recognised(tmp_path: Path) -> None:
     [
         ('{"completed_by": "from_name", "to_name": ', "not readable as JSON"),
         ('["completed_by", "from_name", "to_name"]', "task 1: expected an object"),
-        ('["completed_by", "from_name", ' + "[" * 100_000, "not readable as JSON"),
+        ('[{"completed_by": "from_name", "to_name": ' + "[" * 100_000, "not readable as JSON"),
     ],
 )
 def test_a_broken_file_is_one_line(tmp_path: Path, content: str, message: str) -> None:

@@ -21,7 +21,8 @@ from typing import Any
 from vilam.data.readers.brush import brush_to_mask
 from vilam.data.readers.figures import corners, ellipse, mask_shape, png_to_mask, rotated
 from vilam.data.readers.formats import CLEAR, Format, Found
-from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.items import Item, LazyItems, Listing, Shape, source_of
+from vilam.data.readers.kept import KeptList
 from vilam.data.readers.labelstudio_tasks import (
     INLINE,
     Region,
@@ -63,7 +64,7 @@ def recognises(root: Path) -> Found | None:
 
 def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     """Read the tasks and list their pictures, which are read one by one as the rows are iterated."""
-    items: list[Item] = []
+    kept = KeptList[tuple[Item, list[Region]]]()
     problems: list[Problem] = []
     pictures = Pictures(root)
     find = partial(pictures.first, folders=[root / folder for folder in (*reader.images, "images", "")])
@@ -82,13 +83,14 @@ def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source
                 for _, own in found:
                     _declare(own, names, points)
                 captions = captions_of(results)
+                for item, own in found:
+                    kept.append((replace(item, captions=captions), own))
             except MALFORMED as error:
                 problems.append(Problem(split, location, f"cannot be read: {wrong(error)}"))
-                continue
-            items += [replace(item, shapes=partial(_shapes, own, points), captions=captions) for item, own in found]
     schemas = {name: KeypointSchema.without_sigmas(tuple(own)) for name, own in points.items()}
-    if not items and not problems:
+    if not len(kept) and not problems:
         raise VilamError(f"{root}: no task has been annotated; predictions are not read: annotate, and export again")
+    items = LazyItems(kept, lambda entry: replace(entry[0], shapes=partial(_shapes, entry[1], points)))
     listing = Listing(items, list(names), schemas, problems, renamed=pictures.renamed)
     return source_of(listing, recipe, reader.together, reader.window)
 

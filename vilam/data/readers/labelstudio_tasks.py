@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from vilam.data.readers.kept import KeptDict
 from vilam.data.readers.paths import is_image
-from vilam.data.readers.source import read_json
+from vilam.data.readers.row_files import listed
 from vilam.data.readers.wording import is_expression
 from vilam.errors import VilamError
 
@@ -37,17 +38,18 @@ class Region:
     picture: tuple[str, int] = ("", 0)
 
 
-def tasks_of(file: Path) -> list[tuple[str, Row]]:
-    """The tasks of a file with their locations; of JSON-MIN, which has a row for each annotator, the last of each."""
-    content = read_json(file)
-    found: dict[object, tuple[str, Row]] = {}
-    for number, task in enumerate(content if isinstance(content, list) else [content], start=1):
+def tasks_of(file: Path) -> KeptDict[list[Any]]:
+    """Location and content of each task; of JSON-MIN, which has a row for each annotator, the last of each task."""
+    found = KeptDict[list[Any]]()
+    for number, task in enumerate(listed(file), start=1):
         if not isinstance(task, dict):
             raise VilamError(f"{file}: task {number}: expected an object: export the project as JSON or JSON-MIN")
-        key = str(task.get("id")) if task.get("annotation_id") is not None and "id" in task else number
-        if key not in found or str(task.get("created_at")) >= str(found[key][1].get("created_at")):
-            found[key] = f"{file}: task {task.get('id', number)}", task
-    return list(found.values())
+        is_one_of_several = task.get("annotation_id") is not None and "id" in task
+        key = f"task {task['id']}" if is_one_of_several else f"row {number}"
+        known = found.setdefault(key, lambda: ["", {}])
+        if not known[1] or str(task.get("created_at")) >= str(known[1].get("created_at")):
+            known[:] = f"{file}: task {task.get('id', number)}", task
+    return found
 
 
 def work_of(task: Row) -> tuple[Row, list[Row]] | None:

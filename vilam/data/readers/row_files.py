@@ -11,6 +11,7 @@ from typing import Any
 
 from vilam.data.readers.dividing import NAMES
 from vilam.data.readers.formats import LIKELY, Found
+from vilam.data.readers.json_parts import parts_of
 from vilam.data.readers.paths import head_of, named_files, open_text, place_of
 from vilam.data.readers.source import ALL, Problem, read_json, whole_characters
 from vilam.data.recipes import FormatName, FormatReader
@@ -55,13 +56,22 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row | Problem]]:
     if path.suffix == ".jsonl" or _is_lines(path):
         yield from _lines(path)
         return
-    try:
-        content = _whole_characters(read_json(path))
-    except RecursionError:
-        raise VilamError(f"{path}: lists in lists too deep to be read: check prepare.root") from None
-    for number, row in enumerate(content if isinstance(content, list) else [content], start=1):
+    for number, row in enumerate(listed(path), start=1):
         location = f"{path}, row {number}"
         yield location, row if isinstance(row, dict) else Problem("", location, "expected an object with names")
+
+
+def listed(path: Path) -> Iterator[Any]:
+    """The rows of a file that is a list, one by one, or the only row that it is."""
+    try:
+        for part in parts_of(path):
+            if part.name or not (part.is_row or part.value == []):
+                yield _whole_characters(read_json(path))
+                return
+            if part.is_row:
+                yield _whole_characters(part.value) if HALF in part.text.lower() else part.value
+    except RecursionError:
+        raise VilamError(f"{path}: lists in lists too deep to be read: check prepare.root") from None
 
 
 def _is_lines(path: Path) -> bool:
