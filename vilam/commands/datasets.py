@@ -77,7 +77,9 @@ def _recognised(found: Sequence[tuple[Format, Found]]) -> str:
     """The settings that read a folder or file, and what else it could be."""
     (best, first), *others = found
     lines = [f"set prepare.source: {best.name} (or auto), prepare.root: {first.root}"]
-    lines += [f"could also be {one.title}: prepare.source: {each.name}" for each, one in others]
+    lines += [
+        f"could also be {one.title}: prepare.source: {each.name}, prepare.root: {one.root}" for each, one in others
+    ]
     return "\n".join(lines)
 
 

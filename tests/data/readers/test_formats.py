@@ -139,3 +139,12 @@ def test_a_file_of_a_set_tells_the_folder(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text("<annotation><filename>a.png</filename></annotation>")
     with pytest.raises(VilamError, match=re.escape(f"Pascal VOC is in {tmp_path}: set prepare.root to that")):
         find_formats(tmp_path / "a.xml")
+
+
+def test_formats_of_folders_in_a_folder_are_told_with_their_roots(tmp_path: Path) -> None:
+    samples.coco(tmp_path / "coco")
+    samples.yolo(tmp_path / "yolo")
+    found = {each.name: one.root for each, one in find_formats(tmp_path)}
+    assert found == {"coco": tmp_path, "yolo": tmp_path / "yolo"}
+    samples.yolo(tmp_path / "alone")
+    assert {each.name for each, _ in find_formats(tmp_path / "alone")} == {"yolo"}

@@ -209,3 +209,27 @@ def test_a_set_of_both_frames_tells_nothing_of_half_a_turn(tmp_path: Path, caplo
     assert (
         half.regions[0].box_xyxy == (10.0, 5.0, 30.0, 15.0) and "of 1 pictures with an orientation tag" in caplog.text
     )
+
+
+def test_width_and_height_the_other_way_round(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A picture without a tag whose boxes lie in it as it is: they are read, and that is said."""
+    path = write_image(tmp_path / "a.png", (60, 40))
+    box, ring = (35.0, 5.0, 58.0, 20.0), ((41.0, 1.0), (50.0, 1.0), (50.0, 9.0))
+    item = Item(path, "a.png", ALL, "a", [Shape("cell", box), Shape("cell", polygons=(ring,))], size=(40, 60))
+    (record,), problems = records(item)
+    assert problems == [] and (record.width, record.height) == (60, 40)
+    assert [one.box_xyxy for one in record.regions] == [box, (41.0, 1.0, 50.0, 9.0)]
+    assert "tell width and height of 1 pictures the other way round" in caplog.text
+
+
+def test_boxes_of_a_turned_picture_without_a_tag_are_refused(tmp_path: Path) -> None:
+    """A box below the picture shows that the set was annotated on turned pictures, whatever fits by chance."""
+    paths = [write_image(tmp_path / f"{name}.png", (60, 40)) for name in "ab"]
+    boxes = [(1.0, 1.0, 9.0, 9.0), (1.0, 45.0, 9.0, 58.0)]
+    items = [
+        Item(path, path.name, ALL, path.stem, [Shape("cell", box)], size=(40, 60))
+        for path, box in zip(paths, boxes, strict=True)
+    ]
+    told = "the image is 60x40, the annotation says 40x60"
+    found, problems = records(*items)
+    assert found == [] and sorted(problems) == [f"a: {told}", f"b: {told}"]

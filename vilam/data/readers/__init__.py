@@ -37,7 +37,7 @@ from vilam.data.readers.genome import open_genome
 from vilam.data.readers.lines import open_lines
 from vilam.data.readers.masks import open_masks
 from vilam.data.readers.parquet import open_parquet
-from vilam.data.readers.recognition import advice, recipe_of, recognise
+from vilam.data.readers.recognition import advice, in_folders, recipe_of, recognise
 from vilam.data.readers.refcoco import open_refcoco
 from vilam.data.readers.scenes import open_scenes
 from vilam.data.readers.shapes import open_shapes
@@ -114,11 +114,14 @@ def open_source(settings: PrepareSettings, seed: int, project: Path) -> Source:
 
 
 def find_formats(path: Path) -> list[tuple[Format, Found]]:
-    """The formats that a folder or file may be of, the surest first; raises VilamError if it is of none."""
+    """The formats that a folder or file may be of, the surest first, and those of the folders in it.
+
+    Raises VilamError if it is of none.
+    """
     found = recognise(path, FORMATS)
     if not found:
         raise VilamError(f"{path}: no format that is known: {advice(path, FORMATS)}")
-    return found
+    return [*found, *in_folders(path, found, FORMATS)]
 
 
 def find_recipe(source: str, path: Path, project: Path) -> tuple[Recipe, Path]:
@@ -142,7 +145,8 @@ def find_recipe(source: str, path: Path, project: Path) -> tuple[Recipe, Path]:
     else:
         found = find_formats(path)
     for each, one in found[1:]:
-        logger.info("%s: read as %s; also %s: prepare.source: %s", path, found[0][1].title, one.title, each.name)
+        told = "%s: read as %s; also %s: prepare.source: %s, prepare.root: %s"
+        logger.info(told, path, found[0][1].title, one.title, each.name, one.root)
     return recipe_of(*found[0]), found[0][1].root
 
 

@@ -187,7 +187,7 @@ def source_of(listing: Listing, recipe: Recipe, together: str | None = None, win
     ids = picture_ids(names, splits)
     there = tuple(sorted(dict.fromkeys(splits), key=split_order))
     ordered = (index for split in there for index, own in enumerate(splits) if own == split)
-    reading = _Reading(recipe, window, licence, _frame_of_set(listing.items))
+    reading = _Reading(recipe, window, licence, _frame_of_set(listing.items), _fit_as_they_are(listing.items))
     rows = reading.all_rows((listing.items[i], ids[i], splits[i]) for i in ordered)
     problems = (one if one.split in there else replace(one, split=there[0]) for one in listing.problems)
     return Source(
@@ -214,14 +214,24 @@ def _name(category: str) -> str:
 class _Reading:
     """Opens pictures and puts their annotations on them."""
 
-    def __init__(self, recipe: Recipe, window: Window | None, licence: str, is_upright: bool | None) -> None:
+    def __init__(
+        self, recipe: Recipe, window: Window | None, licence: str, is_upright: bool | None, are_exchanged: bool
+    ) -> None:
         self.recipe, self.window, self.licence, self.is_upright = recipe, window, licence, is_upright
+        self.are_exchanged = are_exchanged
         self._guessed: Counter[str] = Counter()
+        self._exchanged = 0
 
     def all_rows(self, items: Iterable[tuple[Item, str, str]]) -> Iterator[RawRecord | Problem]:
         """The rows of items with their ids and splits; says at the end in which frame turned pictures were read."""
         for item, image_id, split in items:
             yield from self.rows(item, image_id, split)
+        if self._exchanged:
+            logger.warning(
+                "%s: the annotations tell width and height of %d pictures the other way round; all boxes lie in the "
+                "pictures as they are, and are read so",
+                *(self.recipe.name, self._exchanged),
+            )
         for frame, count in self._guessed.items():
             logger.warning(
                 "%s: of %d pictures with an orientation tag, nothing tells whether coordinates are of the turned "
@@ -244,11 +254,12 @@ class _Reading:
             yield Problem(split, item.location, f"cannot be read: {one_line(error)}", UNREADABLE)
             return
         frame = _frame(item, picture, [shape for shape in shapes if isinstance(shape, Shape)], self.is_upright)
-        if frame is None:
+        if frame is None or (frame.is_exchanged and not self.are_exchanged):
             sides = f"{picture.width}x{picture.height}"
             told = "x".join(map(str, item.size or ()))
             yield Problem(split, item.location, f"the image is {sides}, the annotation says {told}", SIZE)
             return
+        self._exchanged += frame.is_exchanged
         self._guessed.update([frame.guessed] if frame.guessed else [])
         regions: dict[int, Region] = {}
         unmarked = set(item.unmarked() if callable(item.unmarked) else item.unmarked)
@@ -303,6 +314,25 @@ def _frame_of_set(items: Items) -> bool | None:
     return told.pop() if len(told) == 1 else None
 
 
+def _fit_as_they_are(items: Items) -> bool:
+    """Whether no picture of a sample has boxes that leave it where the annotation exchanges its width and height."""
+    sample = range(0, len(items), max(1, len(items) // LOOKED_AT))
+    return all(map(_fits_as_it_is, map(items.__getitem__, sample)))
+
+
+def _fits_as_it_is(item: Item) -> bool:
+    """False if the annotation tells a picture's width and height the other way round, and boxes that leave it."""
+    picture = without_content(item.image) if isinstance(item.image, Path) and item.size and item.whole is None else None
+    if picture is None or picture.tag != UPRIGHT or item.size != (picture.height, picture.width):
+        return True
+    try:
+        shapes = item.shapes() if callable(item.shapes) else item.shapes
+    except (*_ERRORS, VilamError):
+        return True
+    own = [shape for shape in shapes if isinstance(shape, Shape)]
+    return _frame(item, picture, own, None) is not None
+
+
 def _told_frame(item: Item) -> bool | None:
     """Whether a picture's size or boxes show that they are of the upright picture; None if they do not tell."""
     picture = without_content(item.image) if isinstance(item.image, Path) else None
@@ -324,6 +354,9 @@ def _frame(item: Item, picture: Picture, shapes: Sequence[Shape], is_upright: bo
     """
     upright, stored = (picture.width, picture.height), picture.stored
     if item.size is not None and item.size not in (upright, stored):
+        if item.whole is None and picture.tag == UPRIGHT and item.size == upright[::-1]:
+            frame = _Frame(upright, UPRIGHT, None, is_exchanged=True)
+            return frame if frame.fits(shapes) else None
         if item.whole is None or not any(_alike(item.size, size) for size in (upright, stored)):
             return None
         item = replace(item, size=upright if _alike(item.size, upright) else stored)
@@ -351,18 +384,21 @@ def _alike(told: tuple[int, int], size: tuple[int, int]) -> bool:
 class _Frame:
     """The picture in which coordinates are: its size in pixels, the tag that turns it, the unit (see `Item`).
 
-    guessed: which frame this is, if the format's convention decided; "" if the annotations did.
+    guessed: which frame this is, if the format's convention decided; "" if the annotations did. is_exchanged: whether
+    the annotation tells width and height of a picture without a tag the other way round.
     """
 
     size: tuple[int, int]
     tag: int
     whole: float | None
     guessed: str = ""
+    is_exchanged: bool = False
 
     def fits(self, shapes: Sequence[Shape]) -> bool:
-        """Whether all boxes in pixels lie in the picture."""
+        """Whether all boxes and outlines in pixels lie in the picture."""
         width, height = self.size
         boxes = [shape.box_xyxy for shape in shapes if shape.box_xyxy is not None]
+        boxes += [polygon_box(ring) for shape in shapes if shape.box_xyxy is None for ring in shape.polygons if ring]
         return self.whole is not None or all(box[2] <= width + SLACK and box[3] <= height + SLACK for box in boxes)
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vilam.data.readers import csv_boxes
+from vilam.data.readers.dividing import usual
 from vilam.data.readers.formats import Format, Found
 from vilam.data.readers.paths import ALONE, images_below
 from vilam.data.recipes import UNKNOWN, Recipe
@@ -41,6 +42,18 @@ def recognise(path: Path, formats: Sequence[Format]) -> list[tuple[Format, Found
         path = path.parent
     found = next(filter(None, (_recognised(folder, formats) for folder in _unpacked(path))), [])
     return sorted(found, key=lambda pair: -pair[1].sureness)
+
+
+def in_folders(
+    path: Path, known: Sequence[tuple[Format, Found]], formats: Sequence[Format]
+) -> Iterator[tuple[Format, Found]]:
+    """Other formats than the known ones, in the folders of a folder that are no parts of a data set."""
+    names = {each.name for each, _ in known}
+    for folder in _folders(path)[:MANY]:
+        if folder.name.lower() not in PARTS and usual(folder.name) is None:
+            for each, one in _recognised(folder, [each for each in formats if each.name not in names]):
+                names.add(each.name)
+                yield each, one
 
 
 def _recognised(path: Path, formats: Sequence[Format]) -> list[tuple[Format, Found]]:
