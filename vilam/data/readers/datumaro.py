@@ -17,9 +17,10 @@ from vilam.data.masks import rle_to_mask
 from vilam.data.readers.figures import corners, ellipse, joined, mask_shape, rotated
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.json_parts import parts_of
 from vilam.data.readers.kept import KeptList
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, under
-from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, MALFORMED, Problem, Source, read_json, wrong
+from vilam.data.readers.source import ALL, IMAGE_SUFFIXES, MALFORMED, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import KeypointSchema, Point
 from vilam.errors import VilamError
@@ -61,12 +62,7 @@ def open_datumaro(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     keypoints: dict[str, KeypointSchema] = {}
     pictures = Pictures(root)
     for split, file in files_of(root, reader, filter(_is_datumaro, _files(root))):
-        content = read_json(file)
-        try:
-            names = _names(content["categories"])
-            rows = list(content["items"])
-        except MALFORMED as error:
-            raise VilamError(f"{file}: {error!r}: expected Datumaro's categories and items: export it again") from None
+        names, rows = _content(file)
         labels.update(dict.fromkeys(names.labels))
         keypoints.update(names.keypoints)
         official = _split(file) if reader.files is None else split
@@ -80,6 +76,23 @@ def open_datumaro(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
                 problems.append(Problem(official, f"{file}: item {number}", f"cannot be read: {wrong(error)}"))
     listing = Listing(items, list(labels), keypoints, problems, renamed=pictures.renamed)
     return source_of(listing, recipe, reader.together, reader.window)
+
+
+def _content(file: Path) -> tuple[_Names, KeptList[Any]]:
+    """The categories and items of a file; raises VilamError if it has none."""
+    rows, found = KeptList[Any](), dict[str, Any]()
+    for part in parts_of(file):
+        if part.is_row and part.name == "items":
+            rows.append(part.value)
+        elif not part.is_row:
+            found[part.name] = part.value
+    try:
+        names = _names(found["categories"])
+        if not isinstance(found["items"], list):
+            raise TypeError("items is no list")
+    except MALFORMED as error:
+        raise VilamError(f"{file}: {error!r}: expected Datumaro's categories and items: export it again") from None
+    return names, rows
 
 
 def _files(root: Path) -> list[Path]:
