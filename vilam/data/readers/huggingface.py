@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
@@ -37,7 +37,8 @@ from vilam.data.readers.huggingface_files import (
     picture,
     rows,
 )
-from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.items import Item, LazyItems, Listing, Shape, source_of
+from vilam.data.readers.kept import KeptList
 from vilam.data.readers.paths import Pictures, files_of, literal, under
 from vilam.data.readers.source import ALL, MALFORMED, OBJECT, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
@@ -63,6 +64,10 @@ class _Object:
     texts: tuple[str, ...] = ()
 
 
+_Read = tuple[Item, list[_Object]]
+"""A picture and its objects, as a row has them."""
+
+
 def recognises(root: Path) -> Found | None:
     """A metadata or Parquet file whose rows have boxes, in a folder or up to two below it, or such a file itself."""
     is_own = root.is_file() and (root.name in METADATA or root.suffix == ".parquet")
@@ -81,42 +86,39 @@ def open_huggingface(root: Path, recipe: Recipe, reader: FormatReader) -> Source
 
     Raises VilamError if the boxes are in no known order, or categories are numbers that no file names.
     """
-    items: list[Item] = []
-    objects: list[list[_Object]] = []
+    kept = KeptList[_Read]()
     problems: list[Problem] = []
     pictures = Pictures(root)
     own = files_of(root, reader, filter(has_boxes, files(root)))
     for split, file in own:
         folders = [file.parent, *(root / folder for folder in reader.images), root]
-        is_held = has_pictures(file)
+        find = None if has_pictures(file) else partial(pictures.first, folders=folders)
         for number, row in enumerate(rows(file)):
-            location = f"{file}: row {number + 1}"
             try:
-                objects.append(list(_objects(row)))
-                items.append(
-                    _item(root, split, file, number, row, None if is_held else partial(pictures.first, folders=folders))
-                )
+                kept.append((_item(root, split, file, number, row, find), list(_objects(row))))
             except MALFORMED as error:
-                problems.append(Problem(split, location, f"cannot be read: {wrong(error)}"))
-                objects = objects[: len(items)]
-    whole = 1.0 if _are_fractions(objects) else None
-    measured = list(_measured(items, objects, whole))
+                problems.append(Problem(split, f"{file}: row {number + 1}", f"cannot be read: {wrong(error)}"))
+    whole = 1.0 if _are_fractions(one.box for _, found in kept for one in found) else None
+    measured = list(_measured(kept, whole))
     convert = TO_XYXY[box_order(measured, str(root)) if measured else "xywh"]
     names = class_names(root, (file for _, file in own))
-    categories: dict[str, None] = {}
-    for number, found in enumerate(objects):
+    categories = dict.fromkeys(_category(one, names, root) for _, found in kept for one in found)
+    twice = _repeated(kept)
+
+    def item(number: int) -> Item:
+        item, found = kept[number]
+        named = [(one, _category(one, names, root)) for one in found]
         shapes = [
-            (
-                Shape(_category(one, names, root), convert(one.box), expressions=one.texts, location=f"object {place}"),
-                one,
-            )
-            for place, one in enumerate(found, start=1)
+            Shape(category, convert(one.box), expressions=one.texts, location=f"object {place}")
+            for place, (one, category) in enumerate(named, start=1)
+            if not one.is_crowd
         ]
-        categories.update(dict.fromkeys(shape.category for shape, _ in shapes))
-        crowds = tuple(shape.category for shape, one in shapes if one.is_crowd)
-        single = [shape for shape, one in shapes if not one.is_crowd]
-        items[number] = replace(items[number], shapes=single, unmarked=crowds, whole=whole)
-    listing = Listing(_unique(items), list(categories), problems=problems, renamed=pictures.renamed)
+        crowds = tuple(category for one, category in named if one.is_crowd)
+        name = f"{number:06d}/{item.name}" if (item.split, item.name) in twice else item.name
+        return replace(item, name=name, shapes=shapes, unmarked=crowds, whole=whole)
+
+    items = LazyItems(range(len(kept)), item)
+    listing = Listing(items, list(categories), problems=problems, renamed=pictures.renamed)
     return source_of(listing, recipe, reader.together, reader.window)
 
 
@@ -182,20 +184,20 @@ def _split_of_file(root: Path, file: Path) -> str:
     return next(filter(None, map(usual, words)), split_of_folders(under(root, file)))
 
 
-def _are_fractions(objects: Sequence[Sequence[_Object]]) -> bool:
-    values = [value for found in objects for one in found for value in one.box]
-    return bool(values) and max(values) <= 1 + 1e-6 and any(0 < value < 1 for value in values)
+def _are_fractions(boxes: Iterable[Box]) -> bool:
+    largest, is_fraction = 0.0, False
+    for box in boxes:
+        largest, is_fraction = max(largest, *box), is_fraction or any(0 < value < 1 for value in box)
+    return is_fraction and largest <= 1 + 1e-6
 
 
-def _measured(
-    items: Sequence[Item], objects: Sequence[Sequence[_Object]], whole: float | None
-) -> Iterator[tuple[Box, tuple[float, float]]]:
+def _measured(kept: KeptList[_Read], whole: float | None) -> Iterator[tuple[Box, tuple[float, float]]]:
     """Boxes with the sides of their pictures, spread over the set."""
-    filled = [number for number, found in enumerate(objects) if found]
-    for number in filled[:: max(1, len(filled) // MEASURED)]:
-        size = (1.0, 1.0) if whole else _size(items[number])
+    filled = [number for number, (_, found) in enumerate(kept) if found]
+    for item, found in map(kept.__getitem__, filled[:: max(1, len(filled) // MEASURED)]):
+        size = (1.0, 1.0) if whole else _size(item)
         if size is not None:
-            yield from ((one.box, size) for one in objects[number])
+            yield from ((one.box, size) for one in found)
 
 
 def _size(item: Item) -> tuple[int, int] | None:
@@ -221,15 +223,10 @@ def _category(one: _Object, names: Sequence[str], root: Path) -> str:
     return names[number]
 
 
-def _unique(items: Sequence[Item]) -> list[Item]:
-    """The items, with their row in names that several pictures of Parquet files have."""
-    counts = Counter((item.split, item.name) for item in items)
-    held = [not isinstance(item.image, Path) and counts[item.split, item.name] > 1 for item in items]
-    places = range(len(items))
-    return [
-        replace(item, name=f"{number:06d}/{item.name}") if is_double else item
-        for item, is_double, number in zip(items, held, places, strict=True)
-    ]
+def _repeated(kept: KeptList[_Read]) -> set[tuple[str, str]]:
+    """Splits and names that several pictures of Parquet files have."""
+    counts = Counter((item.split, item.name) for item, _ in kept if not isinstance(item.image, Path))
+    return {name for name, count in counts.items() if count > 1}
 
 
 FORMAT = Format(
