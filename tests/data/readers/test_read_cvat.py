@@ -177,7 +177,7 @@ def test_a_folder_or_the_file_is_recognised(tmp_path: Path) -> None:
             '<!DOCTYPE a [<!ENTITY b "c">]><annotations>\n<version>1.1</version></annotations>',
             "declares a document type",
         ),
-        ('<annotations>\n<version>1.1</version><track id="0"/></annotations>', "tracks of a film"),
+        ('<annotations>\n<version>1.1</version><track id="0"/></annotations>', "no pictures of the film's frames"),
         ("<other/>", "no annotation file"),
     ],
 )
@@ -195,3 +195,62 @@ def test_a_file_that_tells_no_version_is_known_by_its_images(tmp_path: Path, pro
     recipe, root = find_recipe("auto", tmp_path, project)
     assert recipe.name == "cvat"
     assert read(CVAT, root)[0][0].regions[0].box_xyxy == (10, 12, 26, 16)
+
+
+FILM = """
+<track id="0" label="car" source="manual">
+  <box frame="0" outside="0" occluded="0" keyframe="1" xtl="1.00" ytl="2.00" xbr="11.00" ybr="12.00" z_order="0"></box>
+  <box frame="1" outside="0" occluded="0" keyframe="0" xtl="3.00" ytl="2.00" xbr="13.00" ybr="12.00" z_order="0"></box>
+  <box frame="2" outside="1" occluded="0" keyframe="1" xtl="3.00" ytl="2.00" xbr="13.00" ybr="12.00" z_order="0"></box>
+</track>
+<track id="1" label="car" source="manual">
+  <polygon frame="1" outside="0" occluded="1" keyframe="1" points="20,5;30,5;30,9" z_order="0"></polygon>
+</track>
+<track id="2" label="hand" source="manual">
+  <skeleton frame="3" keyframe="1" z_order="0">
+    <points label="wrist" keyframe="1" outside="0" occluded="0" points="8.00,9.00"></points>
+    <points label="thumb" keyframe="1" outside="1" occluded="0" points="0.00,0.00"></points>
+  </skeleton>
+</track>"""
+SIDES = "<original_size><width>40</width><height>30</height></original_size>"
+
+
+def film(root: Path, numbers: range, tracks: str = FILM, name: str = "frame_{:06d}.PNG") -> Path:
+    for number in numbers:
+        write_image(root / "images" / name.format(number))
+    about = f"<start_frame>0</start_frame><stop_frame>4</stop_frame><mode>interpolation</mode>{SIDES}"
+    return write(root, tracks, meta=about)
+
+
+def test_tracks_of_a_film_are_objects_of_its_frames(tmp_path: Path, project: Path) -> None:
+    recipe, root = find_recipe("auto", film(tmp_path, range(5)), project)
+    assert recipe.title == "CVAT for video 1.1"
+    records, problems = read(CVAT, root)
+    boxes = {int(one.image_id[-6:]): [(each.category, each.box_xyxy) for each in one.regions] for one in records}
+    assert problems == [] and boxes == {
+        0: [("car", (1, 2, 11, 12))],
+        1: [("car", (3, 2, 13, 12)), ("car", (20, 5, 30, 9))],
+        2: [],
+        3: [("hand", (8, 9, 8, 9))],
+        4: [],
+    }
+
+
+def test_frames_without_pictures_are_counted(tmp_path: Path) -> None:
+    records, problems = read(CVAT, film(tmp_path, range(0, 5, 2)))
+    assert len(records) == 3
+    assert problems == ["annotations.xml: pictures of 2 frames with objects not found, the first: frame 1"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "tracks", "message"),
+    [
+        (range(0), FILM, "no pictures of the film's frames: export it with «Save images»"),
+        (range(1, 6), FILM, "its frames are counted from 0, their pictures from 1"),
+        (range(5), FILM.replace("<box f", "<box x", 1), "a box of track 0 without a frame"),
+        (range(5), FILM.replace('<track id="1"', '<track id="1" task_id="7"'), "export each task alone"),
+    ],
+)
+def test_a_film_that_cannot_be_read_is_one_line(tmp_path: Path, numbers: range, tracks: str, message: str) -> None:
+    with pytest.raises(VilamError, match=message):
+        opened(CVAT, film(tmp_path, numbers, tracks))

@@ -153,3 +153,53 @@ def test_regions_without_any_attribute_are_of_one_category(tmp_path: Path, caplo
     regions, problems = regions_of(tmp_path, bare, bare)
     assert problems == [] and [(one.category, one.box_xyxy) for one in regions] == [("object", (4, 5, 10, 12))] * 2
     assert "its regions have no attributes: all are of the category object" in caplog.text
+
+
+def project_of_via3(*shapes: list[float], kind: int = 2) -> dict[str, Any]:
+    attributes = {
+        "1": {"aname": "remark", "anchor_id": "FILE1_Z0_XY1", "type": 1, "options": {}},
+        "2": {"aname": "part", "anchor_id": "FILE1_Z0_XY1", "type": 4, "options": {"0": "valve", "1": "gauge"}},
+    }
+    rows = {
+        f"1_{number}": {"vid": "1", "flg": 0, "z": [], "xy": xy, "av": {"1": "", "2": "1"}}
+        for number, xy in enumerate(shapes)
+    }
+    return {
+        "project": {"pid": "x", "rev": "1", "pname": "parts", "vid_list": ["1", "2"]},
+        "config": {"file": {"loc_prefix": {"1": ""}}},
+        "attribute": attributes,
+        "file": {
+            str(i): {"fid": i, "fname": f"{name}.png", "type": kind, "loc": 1} for i, name in ((1, "a"), (2, "b"))
+        },
+        "metadata": {**rows, "2_x": {"vid": "2", "flg": 0, "z": [], "xy": [], "av": {"1": "of the file"}}},
+        "view": {"1": {"fid_list": [1]}, "2": {"fid_list": ["2"]}},
+    }
+
+
+def test_a_project_of_version_3(tmp_path: Path) -> None:
+    shapes = [
+        [2, 4, 5, 6, 7],
+        [3, 20, 15, 4.5],
+        [4, 20, 15, 3, 8],
+        [7, 1, 1, 9, 1, 9, 8],
+        [8, 3, 9, 12, 2, 20, 11, 13, 17],
+        [9, 25, 15, 20, 20, 15, 15],
+        [1, 3, 3],
+        [6, 1, 1, 2, 2],
+        [2, 4],
+    ]
+    write_image(tmp_path / "b.png")
+    root = write(tmp_path, project_of_via3(*shapes), "parts.json")
+    assert find_recipe("auto", root, PROJECT)[0].name == "via"
+    records, problems = read(READER, root)
+    by_name = {one.image_id: one for one in records}
+    boxes = [(4, 5, 10, 12), (15.5, 10.5, 24.5, 19.5), (17, 7, 23, 23), (1, 1, 9, 8), (3, 2, 20, 17), (15, 10, 25, 20)]
+    assert [one.box_xyxy for one in by_name["a"].regions] == [pytest.approx(box) for box in boxes]
+    assert {one.category for one in by_name["a"].regions} == {"gauge"} and by_name["b"].regions == ()
+    told = ["region 7: a point is no object", "region 8: a polyline is no object", "region 9: unknown shape"]
+    assert [line.partition(", ")[2].startswith(one) for line, one in zip(problems, told, strict=True)] == [True] * 3
+
+
+def test_a_project_of_films_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(VilamError, match=r"parts\.json: not VIA's regions: a project of films or sounds"):
+        opened(READER, write(tmp_path, project_of_via3(kind=4), "parts.json"))

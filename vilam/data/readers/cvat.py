@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: annotations.xml, and the pictures in images/.
+"""CVAT for images 1.1, and for video 1.1 (cvat_tracks.py): annotations.xml, and the pictures in images/.
 
 An ``image`` element holds a task's picture with its ``width`` and ``height``, and its shapes: ``box`` (corners in
 pixels, with a ``rotation`` in degrees about its centre), ``polygon``, ``ellipse``, ``mask`` (run lengths row by row in
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from vilam.data.readers.cvat_tracks import add_frames
 from vilam.data.readers.dividing import usual
 from vilam.data.readers.figures import corners, ellipse, joined, mask_shape, rotated, runs_to_mask
 from vilam.data.readers.formats import CLEAR, Format, Found
@@ -26,7 +27,6 @@ from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.data.records import Keypoint, KeypointSchema
-from vilam.errors import VilamError
 
 FRAME_SUFFIXES = ("", ".PNG", ".png", ".jpg")
 """What CVAT adds to the name of a film's frame."""
@@ -50,21 +50,23 @@ def recognises(root: Path) -> Found | None:
     for file in files:
         if _is_cvat(file):
             pattern = {ALL: literal(file.name)} if root.is_file() else None
+            head = head_of(file)
+            title = f"CVAT for {'video' if '<track ' in head and '<image ' not in head else 'images'} 1.1"
             folder = file.parent if root.is_file() else root
-            return Found("CVAT for images 1.1", FormatReader(kind="cvat", files=pattern), folder, CLEAR)
+            return Found(title, FormatReader(kind="cvat", files=pattern), folder, CLEAR)
     return None
 
 
 def open_cvat(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
     """Read the XML files and list their pictures, which are read one by one as the rows are iterated.
 
-    Raises VilamError for a file that is not CVAT's, and for an export of films.
+    Raises VilamError for a file that is not CVAT's, and for an export of films without pictures of their frames.
     """
-    labels, items, renamed = _Labels(), list[Item](), dict[str, Path]()
+    labels, items, problems, renamed = _Labels(), list[Item](), list[Problem](), dict[str, Path]()
     for split, file in files_of(root, reader, filter(_is_cvat, _files(root))):
         tree = read_xml(file)
         if tree.find("image") is None and tree.find("track") is not None:
-            raise VilamError(f"{file}: tracks of a film: export it as «CVAT for images 1.1»")
+            problems += add_frames(tree, file)
         _declare(tree, labels)
         if split == ALL:  # Datumaro writes a file for each split
             split = usual(file.stem) or ALL
@@ -72,7 +74,7 @@ def open_cvat(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         pictures = Pictures(file.parent)
         items += _items(tree, split, file, root, partial(pictures.first, folders=folders), labels)
         renamed |= pictures.renamed
-    listing = Listing(items, labels.names, labels.keypoints, renamed=renamed)
+    listing = Listing(items, labels.names, labels.keypoints, problems, renamed=renamed)
     return source_of(listing, recipe, reader.together, reader.window)
 
 
@@ -218,10 +220,11 @@ def _keypoints(element: ET.Element, schemas: Mapping[str, KeypointSchema]) -> tu
 
 FORMAT = Format(
     "cvat",
-    "CVAT for images 1.1",
-    "annotations.xml (several tasks: FOLDER/annotations.xml) and images/, or images/SUBSET",
+    "CVAT for images 1.1 and for video 1.1",
+    "annotations.xml (several tasks: FOLDER/annotations.xml) and images/, or images/SUBSET; "
+    "pictures of the frames of films",
     "boxes, outlines, masks, ellipses, skeletons as keypoints, groups as one object, subsets, texts that are words",
-    "the angle of turned boxes, tags, attributes, polylines, points alone, cuboids, z_order",
+    "the angle of turned boxes, tags, attributes, polylines, points alone, cuboids, z_order, tracks as such",
     recognises,
     open_cvat,
 )

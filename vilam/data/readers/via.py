@@ -1,4 +1,4 @@
-"""VGG Image Annotator (VIA) 1 and 2: region data as JSON or CSV, or a project's JSON, beside the pictures.
+"""VGG Image Annotator (VIA): region data of VIA 1 and 2 as JSON or CSV, or a project's JSON, beside the pictures.
 
 A region is a rectangle, a circle, an ellipse (``theta`` in radians) or a polygon, in pixels of the picture as the
 browser showed it. Lines and points are no objects. Its category is one of its attributes: the one that is called class,
@@ -24,6 +24,8 @@ from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
 from vilam.data.readers.paths import Pictures, files_of, head_of, literal, open_text, under
 from vilam.data.readers.source import ALL, MALFORMED, OBJECT, Problem, Source, read_json, wrong
+from vilam.data.readers.via3 import is_via3
+from vilam.data.readers.via3 import pictures_of as via3_pictures
 from vilam.data.readers.wording import is_expression
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
@@ -93,7 +95,11 @@ def _is_via(file: Path) -> bool:
     head = head_of(file)
     if file.suffix == ".csv":
         return "region_shape_attributes" in head.partition("\n")[0]
-    return '"_via_' in head or ('"shape_attributes"' in head and '"region_attributes"' in head)
+    return (
+        '"_via_' in head
+        or ('"vid_list"' in head and '"pname"' in head)
+        or ('"shape_attributes"' in head and '"region_attributes"' in head)
+    )
 
 
 def _pictures_of(file: Path) -> tuple[dict[str, Row], list[str]]:
@@ -102,6 +108,8 @@ def _pictures_of(file: Path) -> tuple[dict[str, Row], list[str]]:
         if file.suffix == ".csv":
             return _of_csv(file), []
         content = read_json(file)
+        if is_via3(content):
+            return via3_pictures(content)
         rows = content.get("_via_img_metadata", content).values()
         declared = content.get("_via_attributes", {}).get("region", {})
         options = [name for name, one in declared.items() if one.get("type") in ("dropdown", "radio", "checkbox")]
@@ -203,9 +211,10 @@ def _shape(values: Row, name: str, texts: tuple[str, ...], location: str) -> Sha
 FORMAT = Format(
     "via",
     "VGG Image Annotator",
-    "a JSON or CSV file of VIA 1 or 2 (via_region_data.json, via_project.json) beside the pictures or above them",
+    "a JSON or CSV file of VIA 1 or 2 (via_region_data.json, via_project.json), or a project of VIA 3, beside the "
+    "pictures or above them",
     "boxes, outlines, circles, ellipses, one attribute as category, others that are words as expressions",
-    "points, lines, attributes of files, VIA 3 and films",
+    "points, lines, attributes of files, films",
     recognises,
     open_via,
 )
