@@ -38,7 +38,7 @@ FORMATS: dict[str, str] = {
     "ms_swift": "ms-swift: `--dataset SPLIT.jsonl`, started in the folder, since paths of images are relative to it.",
     "odvg": "MM-Grounding-DINO, Open-GroundingDINO: SPLIT_od.jsonl with label_map.json for detection, SPLIT_vg.jsonl "
     "for phrases; images/ is the image root.",
-    "yolo": "Ultralytics YOLO: `data=data.yaml`; outlines where objects have them, else boxes.",
+    "yolo": "Ultralytics YOLO: `data=data.yaml`; keypoints or outlines where objects have them, else boxes.",
 }
 """How each of the other formats is used, for the card."""
 LIMITS = """\

@@ -19,7 +19,7 @@ from reading import PROJECT
 
 from vilam.data.readers import find_recipe, open_files
 from vilam.data.readers.source import RawRecord
-from vilam.data.records import DatasetCard, Expression, Group, ImageRecord, Region
+from vilam.data.records import DatasetCard, Expression, Group, ImageRecord, Keypoint, KeypointSchema, Region
 from vilam.data.writers import WRITERS
 
 SIZE = (160, 90)
@@ -242,3 +242,43 @@ def test_label_studio_is_read_back(records: list[ImageRecord]) -> None:
         found = read_back(Path(folder))
     for record in records:
         same(objects(found[record.image]), objects(record))
+
+
+POSE = KeypointSchema.without_sigmas(("nose", "tail"), ((0, 1),))
+POINTS: tuple[Keypoint, ...] = ((20.0, 30.0, 2), (100.5, 80.25, 1))
+
+
+def posed() -> list[ImageRecord]:
+    """In every split a fox with keypoints, and a hare with an outline."""
+    box, ring = (10.0, 20.0, 110.0, 85.0), ((1.0, 2.0), (9.0, 2.0), (9.0, 8.0))
+    fox = Region("fox", box, "red fox", (), POINTS)
+    hare = Region("hare", (1.0, 2.0, 9.0, 8.0), "hare", (ring,))
+    facts = *SIZE, "set", "CC0", (), (fox, hare)
+    return [ImageRecord(split, split, picture(number), *facts) for number, split in enumerate(SPLITS)]
+
+
+def test_yolo_keypoints(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write("yolo", tmp_path, posed(), replace(CARD, keypoints={"red fox": POSE}))
+    content = yaml.safe_load((tmp_path / "data.yaml").read_text())
+    assert content["kpt_shape"] == [2, 3] and content["kpt_names"][0] == ["nose", "tail"]
+    for path in tmp_path.glob("labels/*/*.txt"):
+        fox, hare = (line.split() for line in path.read_text().splitlines())
+        assert len(fox) == len(hare) == 5 + 2 * 3  # Ultralytics takes no other number of columns
+        assert [float(one) for one in fox[5:]] == pytest.approx([20 / 160, 30 / 90, 2, 100.5 / 160, 80.25 / 90, 1])
+        assert [float(one) for one in hare[5:]] == [0] * 6
+    for record in read_back(tmp_path).values():
+        found = {region.category: region for region in record.regions}
+        assert found["hare"].keypoints == () and found["hare"].box_xyxy == pytest.approx((1, 2, 9, 8), abs=1e-4)
+        assert found["red fox"].box_xyxy == pytest.approx((10, 20, 110, 85), abs=1e-4)
+        assert [value for point in found["red fox"].keypoints for value in point] == pytest.approx(
+            [value for point in POINTS for value in point], abs=1e-4
+        )
+    assert caplog.text.count("boxes with keypoints, which Ultralytics trains without outlines") == 1
+
+
+def test_keypoints_of_several_kinds_are_left_out_of_yolo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    other = KeypointSchema.without_sigmas(("ear",))
+    write("yolo", tmp_path, posed(), replace(CARD, keypoints={"red fox": POSE, "hare": other}))
+    assert "kpt_shape" not in yaml.safe_load((tmp_path / "data.yaml").read_text())
+    assert "one kind of them for all classes: red fox has 2, hare has 1" in caplog.text
+    assert all(any(region.polygons for region in record.regions) for record in read_back(tmp_path).values())

@@ -1,8 +1,8 @@
-"""Projects of VIA 3 (``project``, ``file``, ``view``, ``attribute``, ``metadata``) as the pictures and regions of VIA 2.
+"""Projects of VIA 3 (file, view, attribute, metadata) as the pictures and regions of VIA 2.
 
 A row of ``metadata`` names a view, which shows one file. Its ``xy`` begins with the number of a shape; coordinates are
-pixels. Its ``av`` has a value for each attribute by number: a text, or the numbers of options. Rows without ``xy`` are of
-whole files; films and sounds are left out.
+pixels. Its ``av`` has a value for each attribute by number: a text, or the numbers of options. Rows without ``xy`` are
+of whole files; films and sounds are left out.
 """
 
 from __future__ import annotations
