@@ -17,6 +17,8 @@ from vilam.errors import VilamError
 
 TEXTS = {**samples.WITH_CATEGORIES, **samples.WITH_WORDS}
 del TEXTS["parquet_objects"]
+RENAMED = TEXTS.keys() - {"yolo", "kitti", "supervisely", "openimages"}
+"""Formats whose files name pictures."""
 CAFE = "caf\u00e9.png"
 
 
@@ -64,7 +66,7 @@ def test_a_name_without_suffix_is_no_other_name(tmp_path: Path) -> None:
     assert pictures.find("7", [tmp_path]) == path and pictures.renamed == {}
 
 
-@pytest.mark.parametrize("name", ["coco", "voc", "labelme", "via", "cvat", "ms_swift", "paligemma"])
+@pytest.mark.parametrize("name", sorted(RENAMED))
 def test_every_reader_says_it_once(name: str, tmp_path: Path, project: Path, caplog: pytest.LogCaptureFixture) -> None:
     TEXTS[name](tmp_path)
     pictures = sorted(tmp_path.rglob("*.png"))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from reading import opened, read, write_image
 
-from vilam.data.readers import find_recipe
+from vilam.data.readers import RawRecord, find_recipe
 from vilam.data.readers.csv_boxes import recognises
+from vilam.data.readers.kept import IN_MEMORY
 from vilam.data.records import ImageRecord
 from vilam.errors import VilamError
 
@@ -123,3 +124,11 @@ def test_tables_of_other_formats_are_left_to_them(tmp_path: Path) -> None:
     assert recognises(tmp_path) is None
     table(tmp_path, "filename,region_shape_attributes,region_attributes,class,x1,y1,x2,y2\n")
     assert recognises(tmp_path) is None
+
+
+def test_more_pictures_than_are_in_memory(tmp_path: Path) -> None:
+    """Boxes of pictures that are on disk already are kept too."""
+    names = [f"{number}.png" for number in range(IN_MEMORY + 5)]
+    rows = [f"{name},cell,1,2,3,4\n" for name in names]
+    table(tmp_path, "image,class,xmin,ymin,xmax,ymax\n" + "".join(rows), pictures=tuple(names))
+    assert sum(len(row.record.regions) for row in opened(CSV, tmp_path).rows if isinstance(row, RawRecord)) == len(rows)

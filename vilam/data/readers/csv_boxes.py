@@ -17,9 +17,10 @@ from pathlib import Path
 from vilam.data.readers.box_order import best_orders
 from vilam.data.readers.csv_columns import SUFFIXES, Columns, columns_of, heads_of
 from vilam.data.readers.formats import LIKELY, POSSIBLE, Format, Found
-from vilam.data.readers.gathering import Draft, Gathering
+from vilam.data.readers.gathering import Gathering, Key
 from vilam.data.readers.images import size_of
 from vilam.data.readers.items import source_of
+from vilam.data.readers.kept import KeptList
 from vilam.data.readers.paths import files_of, literal, open_text
 from vilam.data.readers.row_files import split_of_file
 from vilam.data.readers.source import ALL, MALFORMED, Source, wrong
@@ -40,8 +41,8 @@ NOTHING = ("", "[]")
 
 Row = tuple[int, list[str]]
 """The number of its line, and its fields."""
-Placed = tuple[Draft, str, Box, str]
-"""A box: its picture, its category, its numbers in the order of the file, its location."""
+Placed = tuple[Key, str, Box, str]
+"""A box: the key of its picture, its category, its numbers in the order of the file, its location."""
 
 
 def recognises(root: Path) -> Found | None:
@@ -69,7 +70,7 @@ def open_csv(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         columns = columns_of(file)
         if columns is None:
             raise VilamError(f"{file}: {advice(file)}")
-        _add(file, columns, list(_placed(gathering, split, file, columns, known)))
+        _add(gathering, file, columns, KeptList(_placed(gathering, split, file, columns, known)))
     return source_of(gathering.listing(_class_names(root)), recipe, reader.together, reader.window)
 
 
@@ -125,7 +126,7 @@ def _placed(gathering: Gathering, split: str, file: Path, columns: Columns, know
             draft.size = draft.size or _size(row, columns)
             text = " ".join(row[one] for one in columns.box).strip()
             if text not in NOTHING:
-                yield draft, category, _numbers(text, category), location
+                yield draft.key, category, _numbers(text, category), location
         except MALFORMED as error:
             gathering.problem(own, f"{file}: {location}", wrong(error))
 
@@ -142,21 +143,26 @@ def _size(row: Sequence[str], columns: Columns) -> tuple[int, int] | None:
     return (int(sides[0]), int(sides[1])) if sides and all(map(str.isdecimal, sides)) else None
 
 
-def _add(file: Path, columns: Columns, placed: Sequence[Placed]) -> None:
+def _add(gathering: Gathering, file: Path, columns: Columns, placed: KeptList[Placed]) -> None:
     """Add the boxes of a table to their pictures."""
-    is_fractions = bool(placed) and all(max(numbers) <= 1 for _, _, numbers, _ in placed)
-    convert = TO_XYXY[_order(file, columns, placed, is_fractions)]
-    for draft, category, numbers, location in placed:
+    is_fractions = all(max(numbers) <= 1 for _, _, numbers, _ in placed)
+    convert = TO_XYXY[_order(gathering, file, columns, placed, is_fractions)]
+    for key, category, numbers, location in placed:
+        draft = gathering.again(key)
         draft.whole = 1.0 if is_fractions else None
         draft.add(convert(numbers), category, location=location)
 
 
-def _order(file: Path, columns: Columns, placed: Sequence[Placed], is_fractions: bool) -> BoxOrder:
+def _order(
+    gathering: Gathering, file: Path, columns: Columns, placed: KeptList[Placed], is_fractions: bool
+) -> BoxOrder:
     """What the numbers of boxes are, by the heads or by the pictures; raises VilamError if neither tells."""
-    if len(columns.orders) == 1 or not placed:
+    if len(columns.orders) == 1 or not len(placed):
         return columns.orders[0]
-    sample = placed[:: -(-len(placed) // SAMPLE)]
-    sized = ((numbers, (1, 1) if is_fractions else size_of(draft.image)) for draft, _, numbers, _ in sample)
+    sample = (placed[number] for number in range(0, len(placed), -(-len(placed) // SAMPLE)))
+    sized = [
+        (numbers, (1, 1) if is_fractions else size_of(gathering.again(key).image)) for key, _, numbers, _ in sample
+    ]
     best = best_orders([(numbers, size) for numbers, size in sized if size], columns.orders)
     if len(best) == 1:
         logger.info("%s: boxes are read as %s, as they lie in their pictures", file, best[0])
