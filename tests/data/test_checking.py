@@ -9,6 +9,7 @@ import pytest
 from reading import opened, write_image
 
 from vilam.cli import app
+from vilam.config import Settings
 from vilam.data.checking import Findings, check_dataset
 from vilam.errors import VilamError
 
@@ -29,7 +30,7 @@ def write(root: Path, train: str, test: str, **colours: int) -> Path:
 
 
 def checked(reader: dict[str, Any], root: Path) -> Findings:
-    return check_dataset(opened(reader, root), 0.05, ["test"])
+    return check_dataset(opened(reader, root), Settings())
 
 
 def test_images_regions_and_categories_are_counted(tmp_path: Path) -> None:

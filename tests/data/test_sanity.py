@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from vilam.data.readers.source import RawRecord
-from vilam.data.records import ImageRecord, Region
-from vilam.data.sanity import Statistics, category_notes, split_notes
+from vilam.data.records import Expression, ImageRecord, Region
+from vilam.data.sanity import Statistics, category_notes
 from vilam.geometry.boxes import Box
 
 
-def notes(boxes: list[Box], size: tuple[int, int] = (100, 80)) -> list[tuple[str, bool]]:
+def notes(boxes: list[Box], size: tuple[int, int] = (100, 80), refuses_long: bool = False) -> list[tuple[str, bool]]:
     regions = tuple(Region(str(number), box, "cell") for number, box in enumerate(boxes))
     statistics = Statistics()
     statistics.add(RawRecord(ImageRecord("a", "train", b"", *size, "set", "CC0", (), regions), "row"))
-    return [(note.text, note.blocks) for note in statistics.notes()]
+    return [(note.text, note.blocks) for note in statistics.notes(refuses_long)]
 
 
 def uniform(count: int = 60) -> list[Box]:
@@ -58,11 +58,22 @@ def test_boxes_of_the_whole_picture() -> None:
     assert "cover the whole picture" in text and not blocks
 
 
-@pytest.mark.parametrize(("size", "odd"), [((4000, 20), True), ((3999, 20), False), ((20, 5000), True)])
-def test_long_pictures(size: tuple[int, int], odd: bool) -> None:
-    assert [text for text, _ in notes([], size)] == (
-        ["1 pictures are 200 times as long as wide or more, such as a: Qwen-VL refuses them: cut them"] if odd else []
-    )
+@pytest.mark.parametrize(("size", "odd"), [((4001, 20), True), ((4000, 20), False), ((20, 5000), True)])
+@pytest.mark.parametrize(
+    ("refuses_long", "who"), [(False, "Qwen-VL would refuse them"), (True, "the model of params.yaml refuses them")]
+)
+def test_long_pictures(size: tuple[int, int], odd: bool, refuses_long: bool, who: str) -> None:
+    text = f"1 pictures are more than 200 times as long as wide, such as a: {who}: cut them"
+    assert notes([], size, refuses_long) == ([(text, refuses_long)] if odd else [])
+
+
+def test_long_expressions() -> None:
+    texts = tuple(Expression("a" * length, "phrase", "human") for length in (1000, 1001, 2000))
+    region = Region("0", (1, 1, 9, 9), "cell", (), (), texts)
+    statistics = Statistics()
+    statistics.add(RawRecord(ImageRecord("a", "train", b"", 100, 80, "set", "CC0", (), (region,)), "row"))
+    (note,) = statistics.notes()
+    assert note.text.startswith("2 expressions have more than 1000 characters, such as one of a: ") and not note.blocks
 
 
 def test_large_pictures() -> None:
@@ -82,29 +93,3 @@ def test_categories(counts: dict[str, int], parts: list[str]) -> None:
     found = list(category_notes(Counter(counts)))
     assert len(found) == len(parts) and not any(note.blocks for note in found)
     assert all(part in note.text for part, note in zip(parts, found, strict=True))
-
-
-GOOD = {"train": 9, "val": 2, "test": 3}
-
-
-@pytest.mark.parametrize(
-    ("images", "regions", "evaluated", "message"),
-    [
-        (GOOD, GOOD, ["test"], None),
-        (GOOD, GOOD, ["tets"], "evaluate.splits names tets, there are train, val, test: set evaluate.splits: [test]"),
-        ({"train": 9}, {"train": 9}, ["test"], "evaluate.splits names test, there are train: hold some pictures out"),
-        (GOOD | {"val": 0}, GOOD | {"val": 0}, ["test"], "split val has no picture: add some, or leave the split out"),
-        (GOOD, GOOD | {"train": 0}, ["test"], "no object in train: nothing can be trained on"),
-        (GOOD, GOOD | {"test": 0}, ["test"], "no object in test: nothing can be evaluated: set evaluate.splits"),
-        (
-            GOOD | {"fold 1": 1},
-            GOOD | {"fold 1": 1},
-            ["test"],
-            "split 'fold 1': rename it, with letters, digits and _ only",
-        ),
-    ],
-)
-def test_splits(images: dict[str, int], regions: dict[str, int], evaluated: list[str], message: str | None) -> None:
-    assert [(note.text, note.blocks) for note in split_notes(images, regions, evaluated)] == (
-        [] if message is None else [(message, True)]
-    )

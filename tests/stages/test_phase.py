@@ -10,6 +10,7 @@ import pytest
 import toy
 
 from vilam.data.instructions import read_instructions, write_instructions
+from vilam.data.store import write_dataset
 from vilam.layout import Layout
 from vilam.stages import phase as module
 from vilam.tasks import TASKS
@@ -26,6 +27,20 @@ def test_the_validation_set_has_one_question_per_task_and_image(project):
     assert len({each.image_id for each in chosen}) == 2 and {each.split for each in chosen} == {"val"}
     assert len({(each.image_id, each.task) for each in chosen}) == len(chosen)
     assert {each.task for each in chosen} == set(TASKS)
+
+
+@pytest.mark.parametrize(("empty", "split"), [((), "val"), (("val",), "test"), (("val", "test"), "train")])
+def test_a_split_without_objects_is_not_validated_on(tmp_path, empty, split):
+    root = toy.write_settings(tmp_path)
+    records = [record.with_regions(()) if record.split in empty else record for record in toy.scenes()]
+    write_dataset(records, toy.card(), root / "data" / "records", 100)
+    kept = [each for each in toy.instructions() if each.split not in empty]
+    write_instructions(root / "data" / "instructions", kept)
+    data = module.Data.open(Layout(root), set(TASKS), 2)
+    assert (
+        {each.split for each in data.validation} == {split} == {data.held_out[each].split for each in data.held_out.ids}
+    )
+    assert module.validation_split(data.records.card) == ("val" if split == "val" else None)
 
 
 def test_write_history_writes_what_was_measured_and_the_last_numbers(tmp_path):

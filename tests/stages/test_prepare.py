@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from vilam.config import Settings, load_settings
+from vilam.commands.datasets import check
+from vilam.config import Settings, load_settings, read_yaml, yaml_text
 from vilam.data.card import read_card
 from vilam.data.store import RecordStore, read_records
 from vilam.errors import VilamError
@@ -34,7 +36,7 @@ def _coco(root: Path, **bad: Any) -> Path:
     (root / "images").mkdir(parents=True)
     images, annotations = [], []
     for number in range(30):
-        Image.new("RGB", (20, 20)).save(root / "images" / f"{number}.png")
+        Image.new("RGB", (20, 20), (number, 0, 0)).save(root / "images" / f"{number}.png")
         images.append({"id": number, "file_name": f"{number}.png", "width": 20, "height": 20})
         annotations.append({"id": number, "image_id": number, "category_id": 1, "bbox": [2, 2, 9, 9]})
     annotations[0] |= bad
@@ -114,22 +116,116 @@ def test_too_many_bad_rows_stop_the_stage_and_keep_the_old_records(project: Path
     assert list(read_records(tmp_path / "data" / "records")) == before
 
 
-def test_an_empty_split_is_reported(project: Path, tmp_path: Path) -> None:
-    root = _coco(tmp_path / "coco")
-    content = json.loads((root / "instances.json").read_text())
+def _empty_split(content: Any, root: Path) -> None:
     one = {"images": content["images"][:1], "annotations": content["annotations"][:1]}
     (root / "instances_test.json").write_text(json.dumps(content | one))
     (root / "images" / "0.png").write_bytes(b"no picture")
-    with pytest.raises(VilamError, match="no image in it"):
-        prepare.run(_settings(project, source="coco", root=root), tmp_path)
 
 
-def test_a_set_without_objects_is_told(project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def _no_object(content: Any, root: Path) -> None:
+    content["annotations"] = []
+
+
+def _no_object_in_test(content: Any, root: Path) -> None:
+    content["annotations"][0]["bbox"] = [2, 2, 0, 9]
+    for split in ("test", "val"):
+        own = {name: [content[name].pop(0)] for name in ("images", "annotations")}
+        (root / f"instances_{split}.json").write_text(json.dumps(content | own))
+
+
+def _corners(content: Any, root: Path) -> None:
+    """Centre and size read as corner and size: some leave the picture."""
+    for number, one in enumerate(content["annotations"]):
+        one["bbox"] = [12, 12, 16, 3] if number % 2 else [2, 2, 9, 9]
+
+
+def _bad_boxes(content: Any, root: Path) -> None:
+    for one in content["annotations"]:
+        one["bbox"] = [2, 2, 0, 9]
+
+
+def _all_in_train(content: Any, root: Path) -> None:
+    for number in range(30):
+        Image.new("RGB", (20, 20)).save(root / "images" / f"{number}.png")
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        (_empty_split, {}, "split test has no picture: add some, or leave the split out"),
+        (_no_object, {}, "no picture has an object"),
+        (_no_object_in_test, {}, "no object in test: nothing can be evaluated there"),
+        (_corners, {}, "boxes leave their picture"),
+        (
+            _bad_boxes,
+            {},
+            r"more than prepare\.max_invalid = 0\.05 allows: 30 of 30 objects are bad \(box\), the first: ",
+        ),
+        (_all_in_train, {}, "every picture of test is in train too"),
+        (None, {"evaluate": {"splits": ["tets"]}}, "evaluate.splits names tets, there are train, val, test"),
+        (None, {"evaluate": {"tasks": ["rec_mask"]}}, "nothing in test to ask rec_mask about"),
+        (None, {"prepare": {"unseen": ["cup"]}}, "prepare.unseen: all 1 categories are held out"),
+        (None, {"prepare": {"absent_categories": 1, "source": "own.yaml"}}, "not every object of own is marked"),
+    ],
+)
+def test_what_check_calls_not_ready_stops_the_stage_in_the_same_words(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Any, Path], None] | None,
+    settings: dict[str, Any],
+    message: str,
+) -> None:
     root = _coco(tmp_path / "coco")
     content = json.loads((root / "instances.json").read_text())
-    (root / "instances.json").write_text(json.dumps(content | {"annotations": []}))
-    prepare.run(_settings(project, source="coco", root=root), tmp_path)
-    assert "coco: no picture has an object" in caplog.text
+    if change is not None:
+        change(content, root)
+    (root / "instances.json").write_text(json.dumps(content))
+    recipe = (project / "configs" / "datasets" / "coco.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(recipe.replace("exhaustive: true", "exhaustive: false"))
+    own = {"source": "coco", "root": str(root), **settings.get("prepare", {})}
+    content = read_yaml(project / "params.yaml") | {"prepare": own, "evaluate": settings.get("evaluate", {})}
+    (tmp_path / "params.yaml").write_text(yaml_text(content))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VilamError, match=message) as stopped:
+        prepare.run(load_settings(tmp_path / "params.yaml"), tmp_path)
+    with pytest.raises(VilamError, match=message) as told:
+        check(str(own["source"]), root, tmp_path)
+    words = str(stopped.value).removeprefix("coco: ")
+    assert str(told.value) in (words, f"{root}: not ready to train: {words}")
+    assert not (tmp_path / "data" / "records").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "stops"),
+    [({}, False), ({"checkpoint": "Qwen/Qwen2.5-VL-3B-Instruct"}, True), ({"fine_tune_from": "qwen"}, True)],
+)
+def test_a_picture_that_the_model_refuses_stops_the_stage(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: dict[str, str], stops: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = _coco(tmp_path / "coco")
+    content = json.loads((root / "instances.json").read_text())
+    content["images"][3] |= {"width": 2010, "height": 10}
+    (root / "instances.json").write_text(json.dumps(content))
+    Image.new("RGB", (2010, 10), (3, 0, 0)).save(root / "images" / "3.png")
+    (tmp_path / "qwen").mkdir()
+    (tmp_path / "qwen" / "config.json").write_text('{"model_type": "qwen3_vl"}')
+    params = read_yaml(project / "params.yaml")
+    params |= {"prepare": {"source": "coco", "root": str(root)}, "model": model, "train": {"cycle": {"mode": "none"}}}
+    (tmp_path / "params.yaml").write_text(yaml_text(params))
+    if not stops:
+        prepare.run(load_settings(tmp_path / "params.yaml"), tmp_path)
+        check("coco", root, tmp_path)
+        return
+    for run in (
+        lambda: prepare.run(load_settings(tmp_path / "params.yaml"), tmp_path),
+        lambda: check("coco", root, tmp_path),
+    ):
+        with pytest.raises(
+            VilamError, match=r"more than 200 times as long as wide, such as images/3: the model of params\.yaml"
+        ):
+            run()
 
 
 def test_a_missing_folder_is_reported(project: Path, tmp_path: Path) -> None:

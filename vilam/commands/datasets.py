@@ -8,12 +8,13 @@ from pathlib import Path
 from vilam.config import Settings, load_settings
 from vilam.data.checking import COUNTED, Findings, check_dataset
 from vilam.data.invalid import Invalid
-from vilam.data.readers import AUTO, FORMATS, find_formats, find_recipe, open_files
+from vilam.data.readers import AUTO, FORMATS, find_formats, find_recipe, open_recipe
 from vilam.data.readers.formats import Format, Found
 from vilam.data.readers.recognition import recipe_of
 from vilam.data.recipes import UNKNOWN, read_recipe, recipe_files
 from vilam.data.scenes import LICENCE
 from vilam.errors import VilamError
+from vilam.inference.limits import refuses_long
 from vilam.layout import Layout, shipped
 
 SHOWN = 20
@@ -54,12 +55,12 @@ def check(source: str, path: Path, root: Path) -> None:
     """
     found = find_formats(path) if source == AUTO else []
     recipe, folder = (recipe_of(*found[0]), found[0][1].root) if found else find_recipe(source, path, root)
-    opened = open_files(recipe, folder)
+    opened = open_recipe(recipe, folder)
     print(f"{recipe.title}, {_number(len(opened.splits), 'split')}, {_number(opened.num_images, 'picture')}")
     if found:
         print(_recognised(found))
     settings = _settings(root)
-    findings = check_dataset(opened, settings.prepare.max_invalid, settings.evaluate.splits)
+    findings = check_dataset(opened, settings, refuses_long(settings.model, root))
     print("\n" + _report(findings))
     if not findings.is_ready:
         first = next(note.text for note in findings.notes if note.blocks)

@@ -4,6 +4,7 @@ from vilam.config.reading import check_settings, checked, complete, load_setting
 from vilam.config.schema import (
     PHASES,
     RECIPE_SUFFIXES,
+    TASK_NAMES,
     ActivateSettings,
     Count,
     CycleSettings,
@@ -26,6 +27,7 @@ from vilam.config.schema import (
 __all__ = [
     "PHASES",
     "RECIPE_SUFFIXES",
+    "TASK_NAMES",
     "ActivateSettings",
     "Count",
     "CycleSettings",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from vilam.config import Settings
 from vilam.data.invalid import Invalid
 from vilam.data.near_copies import fingerprint
 from vilam.data.readers.source import Source
 from vilam.data.records import TRAIN, ImageRecord
-from vilam.data.sanity import Note, category_notes, split_notes
+from vilam.data.rules import Kept, notes
+from vilam.data.sanity import Note
+from vilam.data.selection import add_category_groups, unseen_categories, without_unseen
 from vilam.data.sharing import SharedPictures
 from vilam.data.validation import Validator
 from vilam.progress import Progress
@@ -52,33 +54,27 @@ class Findings:
         return not any(note.blocks for note in self.notes)
 
 
-def check_dataset(source: Source, max_invalid: float, evaluated: Sequence[str]) -> Findings:
-    """Read every row of a data set, for ``prepare.max_invalid`` and ``evaluate.splits``."""
+def check_dataset(source: Source, settings: Settings, refuses_long: bool = False) -> Findings:
+    """Read every row of a data set, for the settings of a project; refuses_long: see `notes` of vilam/data/rules.py.
+
+    Raises VilamError if `prepare` cannot do with this set what the settings ask.
+    """
+    prepare, seed = settings.prepare, settings.seed
+    unseen = unseen_categories(source.categories, prepare.unseen, seed)
     validator = Validator(source.categories, source.keypoints, math.inf, source.name, lambda line: None)
     counts = {split: Counter(dict.fromkeys(COUNTED, 0)) for split in source.splits}
-    categories = Counter(dict.fromkeys(source.categories, 0))
-    pictures = SharedPictures()
+    kept, pictures = Kept(source.splits), SharedPictures()
     with Progress(source.num_images, "check", "images") as progress:
         for record, own in validator.inspect(source.rows, fingerprint):
             counts[record.split].update(_counted(record))
-            categories.update(region.category for region in record.regions)
+            grouped = add_category_groups(iter([record]), source, unseen, prepare.absent_categories, seed)
+            for chosen in without_unseen(grouped, unseen):
+                kept.add(chosen)
             pictures.add(record.split, record.image_id, record.image, own)
             progress.advance()
-    images, regions = ({split: own[name] for split, own in counts.items()} for name in ("images", "regions"))
-    notes = (
-        *_bad_row_notes(validator.invalid, max_invalid),
-        *split_notes(images, regions, evaluated),
-        *validator.statistics.notes(),
-        *category_notes(categories),
-    )
-    return Findings(counts, categories, validator.invalid, pictures.copies(), list(pictures.near_copies()), list(notes))
-
-
-def _bad_row_notes(invalid: Invalid, max_invalid: float) -> Iterator[Note]:
-    if excess := invalid.excess(max_invalid):
-        yield Note(f"{excess}: prepare stops there: fix them, or raise prepare.max_invalid", True)
-    for name in invalid.lost_categories:
-        yield Note(f"all {invalid.lost[name]} objects of {name} are bad: none is left")
+    found = list(notes(validator, kept, settings, refuses_long))
+    categories = Counter({**dict.fromkeys(source.categories, 0), **validator.invalid.kept})
+    return Findings(counts, categories, validator.invalid, pictures.copies(), list(pictures.near_copies()), found)
 
 
 def _counted(record: ImageRecord) -> dict[str, int]:

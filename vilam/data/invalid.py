@@ -76,9 +76,9 @@ class Invalid:
             bound = max(max_invalid * total, min(ALLOWED, total // 2)) if is_fraction else max_invalid
             is_known = is_whole or not is_fraction or (count >= EARLY and 2 * count > total)
             if count > bound and is_known:
-                return self._too_many(kind, total)
+                what = f"{count} of {total} {'pictures' if kind in OF_PICTURES else 'objects'} are bad ({kind})"
+                return (
+                    f"more than prepare.max_invalid = {max_invalid:g} allows: {what}, the first: "
+                    f"{self.lines[kind][0]}: fix them or raise prepare.max_invalid"
+                )
         return ""
-
-    def _too_many(self, kind: str, total: int) -> str:
-        what = "pictures" if kind in OF_PICTURES else "objects"
-        return f"{self.kinds[kind]} of {total} {what} are bad ({kind}), the first: {self.lines[kind][0]}"

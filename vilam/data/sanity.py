@@ -1,14 +1,13 @@
-"""Nonsense that the numbers of a whole set tell: wrong units, wrong corners, empty splits, one class of nearly all."""
+"""Nonsense that the numbers of a whole set tell: wrong units, wrong corners, odd pictures, one class of nearly all."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vilam.data.readers.source import RawRecord
-from vilam.data.records import TRAIN
 from vilam.geometry.boxes import Box
 
 MOST = 0.5
@@ -22,8 +21,10 @@ SLACK, SLACK_FRACTION = 2.0, 0.02
 WHOLE = 0.98
 """The fraction of the picture that a box covers if it means the picture."""
 ONE_CLASS = 0.99
-MAX_ASPECT = 200
-"""Length in widths from which Qwen-VL refuses a picture."""
+LONG = 200
+"""Length in widths above which some models, such as Qwen-VL, refuse a picture."""
+WORDY = 1000
+"""Characters of an expression above which training on it is slow and takes gigabytes."""
 PIXELS = 50_000_000
 """Four times what Qwen2.5-VL sees of a picture, at most (12.8 million pixels)."""
 
@@ -43,16 +44,18 @@ class Statistics:
         self.boxes = self.tiny = self.fractions = self.overrun = self.whole = 0
         self.long: list[str] = []
         self.large: list[str] = []
+        self.wordy: list[str] = []
 
     def add(self, row: RawRecord) -> None:
         """Count a picture and its boxes."""
         width, height, name = row.record.width, row.record.height, row.record.image_id
-        if max(width, height) >= MAX_ASPECT * min(width, height):
+        if max(width, height) > LONG * min(width, height):
             self.long.append(name)
         if width * height > PIXELS:
             self.large.append(name)
         for region in row.record.regions:
             self._add_box(region.box_xyxy, width, height)
+            self.wordy += (name for expression in region.expressions if len(expression.text) > WORDY)
 
     def _add_box(self, box: Box, width: int, height: int) -> None:
         x1, y1, x2, y2 = box
@@ -62,8 +65,8 @@ class Statistics:
         self.overrun += any((_over(x2, width), _over(y2, height), _over(width - x1, width), _over(height - y1, height)))
         self.whole += (min(x2, width) - max(x1, 0)) * (min(y2, height) - max(y1, 0)) >= WHOLE * width * height
 
-    def notes(self) -> Iterator[Note]:
-        """What is odd about boxes and pictures."""
+    def notes(self, refuses_long: bool = False) -> Iterator[Note]:
+        """What is odd about boxes and pictures; refuses_long: whether the model refuses pictures above `LONG`."""
         if self.fractions > MOST * self.boxes:
             yield Note(
                 f"{self.fractions} of {self.boxes} boxes lie in the first pixels: coordinates are fractions of 0 to 1 "
@@ -81,14 +84,21 @@ class Statistics:
         if self.boxes >= FEW and self.whole > MOST * self.boxes:
             yield Note(f"{self.whole} of {self.boxes} boxes cover the whole picture: are they labels of pictures?")
         if self.long:
+            who = "the model of params.yaml refuses them" if refuses_long else "Qwen-VL would refuse them"
             yield Note(
-                f"{len(self.long)} pictures are {MAX_ASPECT} times as long as wide or more, such as {self.long[0]}: "
-                "Qwen-VL refuses them: cut them"
+                f"{len(self.long)} pictures are more than {LONG} times as long as wide, such as {self.long[0]}: "
+                f"{who}: cut them",
+                refuses_long,
             )
         if self.large:
             yield Note(
                 f"{len(self.large)} pictures have more than {PIXELS // 10**6} million pixels, such as {self.large[0]}: "
                 "every model shrinks them, small objects vanish: cut them into tiles"
+            )
+        if self.wordy:
+            yield Note(
+                f"{len(self.wordy)} expressions have more than {WORDY} characters, such as one of {self.wordy[0]}: "
+                "training on them is slow and takes much memory: shorten them"
             )
 
 
@@ -112,26 +122,3 @@ def category_notes(categories: Counter[str]) -> Iterator[Note]:
     for names in alike.values():
         if len(names) > 1:
             yield Note(f"categories {' and '.join(map(repr, names))} differ only in case, spaces or marks: one name?")
-
-
-def split_notes(images: dict[str, int], regions: dict[str, int], evaluated: Sequence[str]) -> Iterator[Note]:
-    """What does not work with these splits; images, regions: their number by split. evaluated: ``evaluate.splits``."""
-    if not sum(regions.values()):
-        yield Note(
-            "no picture has an object: are the annotations in the folder, under the names of the pictures?", True
-        )
-        return
-    for split, count in images.items():
-        if not re.fullmatch(r"\w+", split):
-            yield Note(f"split {split!r}: rename it, with letters, digits and _ only", True)
-        if not count:
-            yield Note(f"split {split} has no picture: add some, or leave the split out", True)
-    if not regions.get(TRAIN):
-        yield Note("no object in train: nothing can be trained on", True)
-    filled = [split for split, count in regions.items() if count]
-    held_out = [split for split in filled if split != TRAIN]
-    if missing := [split for split in evaluated if split not in images]:
-        instead = f"set evaluate.splits: [{', '.join(held_out[-1:])}]" if held_out else "hold some pictures out"
-        yield Note(f"evaluate.splits names {', '.join(missing)}, there are {', '.join(images)}: {instead}", True)
-    elif not any(split in filled for split in evaluated):
-        yield Note(f"no object in {', '.join(evaluated)}: nothing can be evaluated: set evaluate.splits", True)

@@ -114,7 +114,7 @@ class _Shards:
 
     def __init__(self, split: str, folder: Path, shard_size: int) -> None:
         if not re.fullmatch(r"\w+", split):
-            raise VilamError(f"split {split!r}: a split's name has letters, digits and _ only")
+            raise VilamError(f"split {split!r}: rename it, with letters, digits and _ only")
         self.split, self.folder, self.shard_size = split, folder, shard_size
         self.counts = {"num_images": 0, "num_regions": 0, "num_expressions": 0}
         self.rows: list[dict[str, Any]] = []

@@ -38,7 +38,7 @@ class Validator:
 
         report: called with the line of a bad row. threads: that decode pictures; None for one for each core.
         """
-        self._categories, self._keypoints = frozenset(categories), keypoints
+        self.categories, self._known, self._keypoints = categories, frozenset(categories), keypoints
         self._max_invalid, self._source, self._threads = max_invalid, source, threads
         self._image_ids: set[str] = set()
         self._report, self.invalid, self.statistics = report, Invalid(report), Statistics()
@@ -84,10 +84,7 @@ class Validator:
 
     def _stop(self, excess: str) -> None:
         if excess:
-            raise VilamError(
-                f"{self._source}: more than prepare.max_invalid = {self._max_invalid:g} allows: {excess}: "
-                "fix them or raise prepare.max_invalid"
-            )
+            raise VilamError(f"{self._source}: {excess}")
 
     def _image_problem(self, row: RawRecord, picture: Decoded) -> Problem | None:
         record = row.record
@@ -127,7 +124,7 @@ class Validator:
     def _region(self, region: Region, record: ImageRecord) -> tuple[Region | None, list[tuple[str, str]]]:
         """What is good of a region, clipped to its image, None if nothing is; kind and message of all that is bad."""
         width, height = record.width, record.height
-        if region.category not in self._categories:
+        if region.category not in self._known:
             return None, [(CATEGORY, f"unknown category {region.category!r}")]
         try:
             box = _box(region, width, height)

@@ -40,15 +40,22 @@ class Data:
     def open(cls, layout: Layout, tasks: set[str], validation_images: int) -> Data:
         """Opens the data of these tasks; raises VilamError if they are missing or damaged."""
         records = RecordStore(layout.records, TRAIN)
-        split = validation_split(records.card) or records.card.splits[-1]
+        split = validation_split(records.card) or _with_regions(records.card)[-1]
         instructions = list(read_instructions(layout.instructions, TRAIN, tasks))
         validation = validation_set(read_instructions(layout.instructions, split, tasks), validation_images)
         return cls(records, RecordStore(layout.records, split), instructions, validation)
 
 
 def validation_split(card: DatasetCard) -> str | None:
-    """The split to choose settings and thresholds on; None if there is none, for the test split is not for that."""
-    return next((name for name in card.splits if name.startswith("val")), None)
+    """The split to choose settings and thresholds on; None if there is none, for the test split is not for that.
+
+    One without a region does not count.
+    """
+    return next((name for name in _with_regions(card) if name.startswith("val")), None)
+
+
+def _with_regions(card: DatasetCard) -> list[str]:
+    return [name for name in card.splits if card.counts.get(name, {}).get("num_regions", 1)]
 
 
 def checkpoints_for(stage: str, settings: Settings, layout: Layout, *parts: object) -> Checkpoints:

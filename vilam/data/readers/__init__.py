@@ -72,7 +72,17 @@ from vilam.layout import named
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["FORMATS", "Problem", "RawRecord", "Source", "find_formats", "find_recipe", "open_files", "open_source"]
+__all__ = [
+    "FORMATS",
+    "Problem",
+    "RawRecord",
+    "Source",
+    "find_formats",
+    "find_recipe",
+    "open_files",
+    "open_recipe",
+    "open_source",
+]
 
 FORMATS: tuple[Format, ...] = (
     yolo.FORMAT,
@@ -106,7 +116,11 @@ def open_source(settings: PrepareSettings, seed: int, project: Path) -> Source:
     """The source that the settings name, ``seed`` for generated scenes; raises VilamError if files are missing."""
     if settings.source == "scenes":
         return open_scenes(settings.scenes, seed)
-    recipe, root = find_recipe(settings.source, named(project, settings.root or "."), project)
+    return open_recipe(*find_recipe(settings.source, named(project, settings.root or "."), project))
+
+
+def open_recipe(recipe: Recipe, root: Path) -> Source:
+    """The data set of a recipe in a folder, with what the recipe says of it; raises VilamError if files are missing."""
     source = open_files(recipe, root)
     window = recipe.reader.window if isinstance(recipe.reader, FileReader) else None
     levels = Levels(window.low, window.high, window.offset) if window else source.levels
