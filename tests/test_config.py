@@ -175,6 +175,8 @@ def test_the_warm_up_may_last_as_long_as_the_phase() -> None:
         ("prepare.domain", "A chest", "prepare.domain: expected a sentence with its end, such as A chest. (found"),
         ("prepare.domain", "See [0, 1].", "prepare.domain: expected a sentence without square brackets"),
         ("prepare.absent_categories", -1, "prepare.absent_categories: Input should be greater than or equal to 0"),
+        ("seed", 2**63, "seed: Input should be less than 9223372036854775808 (found 9223372036854775808)"),
+        ("prepare.scenes.num_images", {}, "prepare.scenes.num_images: Dictionary should have at least 1 item"),
         ("train.steps", 0, "train.steps: Input should be greater than or equal to 1 (found 0)"),
         ("train.steps", "many", "train.steps: Input should be a valid integer"),
         ("train.steps", 10, "train: warmup_steps 20 is above steps 10: set it to fewer"),

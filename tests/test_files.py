@@ -52,6 +52,22 @@ def test_file_at_the_path_of_the_folder_is_reported(tmp_path: Path) -> None:
         write_atomically(tmp_path / "a" / "b", "x")
 
 
+def test_a_folder_that_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    code = (
+        "import sys, pathlib; from vilam.files import replace_folder\n"
+        "with replace_folder(pathlib.Path(sys.argv[1])) as new: (new / 'theirs').touch()"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    with replace_folder(folder) as new:
+        (new / "own").touch()
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert f"VilamError: {folder}: another process is writing it: wait for it, or end it" in done.stderr
+    assert [file.name for file in folder.iterdir()] == ["own"] and list(tmp_path.iterdir()) == [folder]
+    subprocess.run(command, check=True)
+    assert [file.name for file in folder.iterdir()] == ["theirs"] and list(tmp_path.iterdir()) == [folder]
+
+
 def test_replace_folder_creates_and_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "folder"
     for content in ("first", "second"):

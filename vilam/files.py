@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
@@ -46,26 +47,56 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     file systems) get two renames. A process killed between these two leaves the old folder beside its name, and
     `recover` gives the name back; the functions that open data sets, instructions and models call it first.
 
-    One process at a time may replace a folder. Raises VilamError if the new folder cannot be written.
+    Raises VilamError if the new folder cannot be written, or another process is writing it.
     """
     new, old = _beside(folder, "partial"), _beside(folder, "old")
     try:
-        recover(folder)
-        _remove_leftovers(folder)
-        new.mkdir(parents=True)
-        yield new
-        if not folder.is_dir():
-            new.rename(folder)
-        elif not _exchange(new, folder):
-            folder.rename(old)
-            new.rename(folder)
+        with _claimed(folder):
+            yield new
+            if not folder.is_dir():
+                new.rename(folder)
+            elif not _exchange(new, folder):
+                folder.rename(old)
+                new.rename(folder)
     except (OSError, SafetensorError) as error:
         raise VilamError(
             f"{folder}: could not be written ({_reason(error)}): free space or fix its permissions"
         ) from error
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Make the empty folder beside ``folder`` and lock it, so that no other process takes it for a leftover."""
+    new = _beside(folder, "partial")
+    if new.is_dir():
+        with _locked(new, folder):
+            pass
+    recover(folder)
+    _remove_leftovers(folder)
+    new.mkdir(parents=True)
+    with _locked(new, folder):
+        try:
+            yield
+        finally:
+            recover(folder)
+            _remove_leftovers(folder)
+
+
+@contextmanager
+def _locked(new: Path, folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder; it ends with the process. Raises VilamError if another process holds it."""
+    descriptor = os.open(new, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems have no locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise VilamError(f"{folder}: another process is writing it: wait for it, or end it") from None
+        yield
     finally:
-        recover(folder)
-        _remove_leftovers(folder)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing is not enough: a forked worker has the file open too
+        os.close(descriptor)
 
 
 def recover(folder: Path) -> None:

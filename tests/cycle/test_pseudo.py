@@ -54,6 +54,20 @@ def lettered(request: Any) -> str:
     )
 
 
+def test_a_part_of_a_crowded_image_is_described_at_a_time(monkeypatch):
+    scripted.script(monkeypatch, lettered, truth)
+    monkeypatch.setattr("vilam.cycle.pseudo.MOST", 2)
+    labeler = PseudoLabeler(scripted.settings(), {"rec_box": 1.0}, seed=1)
+    source = max(scripted.sources(undescribed=True), key=lambda one: len(one.undescribed))
+    assert len(source.undescribed) > 2
+    parts = []
+    for iteration in range(20):
+        ((*examples,),), _ = labeler.examples(toy.with_grammars(), [source], iteration)
+        parts.append({each.instruction.region_id for each in examples})
+    assert {len(part) for part in parts} == {2}
+    assert set.union(*parts) == {region.region_id for region in source.undescribed}
+
+
 def test_reg_then_rec_asks_for_the_generated_expression_and_answers_the_region(monkeypatch):
     scripted.script(monkeypatch, lettered, truth)
     for source, examples in zip(scripted.sources(), make(reg_then_rec=0.25), strict=True):

@@ -9,7 +9,7 @@ import toy
 
 from vilam.config import Settings
 from vilam.data.records import Group, ImageRecord, Region
-from vilam.data.rules import Kept, notes, split_notes
+from vilam.data.rules import Kept, notes
 from vilam.data.validation import Validator
 
 BOX = (1.0, 1.0, 9.0, 9.0)
@@ -32,7 +32,8 @@ def kept(objects: dict[str, list[int]], **parts: Any) -> Kept:
 
 
 def blocking(counted: Kept, **changes: Any) -> list[str]:
-    found = list(split_notes(counted, toy.settings(**changes)))
+    validator = Validator((), {}, 0.05, "set", lambda line: None)
+    found = list(notes(validator, counted, toy.settings(**changes), False))
     assert all(note.blocks for note in found)
     return [note.text for note in found]
 
@@ -51,14 +52,14 @@ SET_TEST = "set evaluate.splits: [test]"
         (
             GOOD | {"testA": [1], "testB": [1, 0], "test": []},
             ["val"],
-            "split test has no picture: add some, or leave the split out",
+            "split test: no image in it: add some, or leave the split out",
         ),
         (
             {"train": [1], "val": [1], "testA": [1], "testB": [1, 0]},
             ["test"],
             "evaluate.splits names test, there are train, val, testA, testB: set evaluate.splits: [testA, testB]",
         ),
-        (GOOD | {"val": []}, ["test"], "split val has no picture: add some, or leave the split out"),
+        (GOOD | {"val": []}, ["test"], "split val: no image in it: add some, or leave the split out"),
         (
             GOOD | {"test": [0]},
             ["test"],
@@ -128,6 +129,26 @@ def test_a_test_split_that_is_in_train_too() -> None:
     assert blocking(shared) == ["every picture of test is in train too: hold other pictures out"]
     assert blocking(shared, evaluate__splits=["test", "more"]) == []
     assert blocking(shared, evaluate__model="models/train") == []
+
+
+@pytest.mark.parametrize(
+    ("objects", "changes", "later"),
+    [
+        ({"test": [1]}, {}, True),
+        (GOOD, {"evaluate__splits": ["testA"]}, True),
+        (GOOD, {"evaluate__splits": ["train"]}, True),
+        (GOOD, {"evaluate__tasks": ["rec_mask"]}, True),
+        (GOOD, {"train__tasks": {"rec_mask": 1}}, True),
+        ({"train": [0], "test": [0]}, {}, False),
+        (GOOD | {"val": []}, {}, False),
+    ],
+)
+def test_what_only_training_and_evaluation_need_can_be_prepared(
+    objects: dict[str, list[int]], changes: dict[str, Any], later: bool
+) -> None:
+    validator = Validator((), {}, 0.05, "set", lambda line: None)
+    (note,) = notes(validator, kept(objects), toy.settings(**changes), False)
+    assert note.blocks and note.later == later
 
 
 def test_what_blocks_is_first() -> None:

@@ -270,6 +270,12 @@ def test_a_drawing_of_an_unknown_format_is_refused(folder, tmp_path):
         command.predict(str(folder / "model"), folder / "scene.png", "locate", "it", None, tmp_path / "drawn.what")
 
 
+def test_a_drawing_in_a_folder_that_does_not_exist_is_refused(folder, tmp_path):
+    path = tmp_path / "none" / "x.png"
+    with pytest.raises(VilamError, match=r"none/x\.png: no folder .*/none: make it, or name a file elsewhere"):
+        command.predict(str(folder / "model"), folder / "scene.png", "locate", "it", None, path)
+
+
 def test_the_command_line_prints_and_saves(folder, tmp_path, monkeypatch, capsys):
     words = ["vilam", "predict", str(folder / "scene.png"), "--model", str(folder / "model"), "--locate", "the circle"]
     monkeypatch.setattr(sys, "argv", [*words, "--save", str(tmp_path / "answer.png")])

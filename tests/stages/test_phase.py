@@ -11,7 +11,9 @@ import toy
 
 from vilam.data.instructions import read_instructions, write_instructions
 from vilam.data.store import write_dataset
+from vilam.errors import VilamError
 from vilam.layout import Layout
+from vilam.stages import activate
 from vilam.stages import phase as module
 from vilam.tasks import TASKS
 from vilam.training.loop import History
@@ -41,6 +43,35 @@ def test_a_split_without_objects_is_not_validated_on(tmp_path, empty, split):
         {each.split for each in data.validation} == {split} == {data.held_out[each].split for each in data.held_out.ids}
     )
     assert module.validation_split(data.records.card) == ("val" if split == "val" else None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, None),
+        ({"evaluate__splits": ["tets"]}, "scenes: evaluate.splits names tets, there are train, val, test: set"),
+        ({"evaluate__tasks": ["presence"]}, "scenes: nothing in test to ask presence about: nothing can be evaluated"),
+        ({"train__tasks": {"rec_every": 1}}, "scenes: nothing in train to ask rec_every about: set train.tasks to"),
+        ({"model__checkpoint": "Qwen/Qwen3-VL-2B-Instruct"}, None),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_stop_before_training(project, changes, message):
+    settings = toy.settings(**changes)
+    if message is None:
+        module.check_use(settings, project)
+        return
+    for run in (module.check_use, lambda own, layout: activate.run(own, layout.root)):
+        with pytest.raises(VilamError) as stopped:
+            run(settings, project)
+        assert str(stopped.value).startswith(message)
+
+
+def test_pictures_that_another_model_than_that_of_prepare_refuses(tmp_path):
+    root = toy.write_project(tmp_path, model__checkpoint="Qwen/Qwen3-VL-2B-Instruct")
+    records = [replace(record, width=9801) if record.split == "val" else record for record in toy.scenes()]
+    write_dataset(records, toy.card(), root / "data" / "records", 100)
+    with pytest.raises(VilamError, match=r"3 pictures are more than 200 times as long as wide.* the model of params"):
+        module.check_use(toy.settings(model__checkpoint="Qwen/Qwen3-VL-2B-Instruct"), Layout(root))
 
 
 def test_write_history_writes_what_was_measured_and_the_last_numbers(tmp_path):

@@ -126,13 +126,6 @@ def _no_object(content: Any, root: Path) -> None:
     content["annotations"] = []
 
 
-def _no_object_in_test(content: Any, root: Path) -> None:
-    content["annotations"][0]["bbox"] = [2, 2, 0, 9]
-    for split in ("test", "val"):
-        own = {name: [content[name].pop(0)] for name in ("images", "annotations")}
-        (root / f"instances_{split}.json").write_text(json.dumps(content | own))
-
-
 def _corners(content: Any, root: Path) -> None:
     """Centre and size read as corner and size: some leave the picture."""
     for number, one in enumerate(content["annotations"]):
@@ -152,9 +145,8 @@ def _all_in_train(content: Any, root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "settings", "message"),
     [
-        (_empty_split, {}, "split test has no picture: add some, or leave the split out"),
+        (_empty_split, {}, "split test: no image in it: add some, or leave the split out"),
         (_no_object, {}, "no picture has an object"),
-        (_no_object_in_test, {}, "no object in test: nothing can be evaluated there"),
         (_corners, {}, "boxes leave their picture"),
         (
             _bad_boxes,
@@ -162,8 +154,6 @@ def _all_in_train(content: Any, root: Path) -> None:
             r"more than prepare\.max_invalid = 0\.05 allows: 30 of 30 objects are bad \(box\), the first: ",
         ),
         (_all_in_train, {}, "every picture of test is in train too"),
-        (None, {"evaluate": {"splits": ["tets"]}}, "evaluate.splits names tets, there are train, val, test"),
-        (None, {"evaluate": {"tasks": ["rec_mask"]}}, "nothing in test to ask rec_mask about"),
         (None, {"prepare": {"unseen": ["cup"]}}, "prepare.unseen: all 1 categories are held out"),
         (None, {"prepare": {"absent_categories": 1, "source": "own.yaml"}}, "not every object of own is marked"),
     ],
@@ -194,6 +184,22 @@ def test_what_check_calls_not_ready_stops_the_stage_in_the_same_words(
     words = str(stopped.value).removeprefix("coco: ")
     assert str(told.value) in (words, f"{root}: not ready to train: {words}")
     assert not (tmp_path / "data" / "records").exists()
+
+
+def test_what_only_training_and_evaluation_need_is_a_warning(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = _coco(tmp_path / "coco")
+    params = read_yaml(project / "params.yaml")
+    params |= {"prepare": {"source": "coco", "root": str(root)}, "evaluate": {"splits": ["tets"]}}
+    (tmp_path / "params.yaml").write_text(yaml_text(params))
+    prepare.run(load_settings(tmp_path / "params.yaml"), tmp_path)
+    words = "evaluate.splits names tets, there are train, val, test: set evaluate.splits: [test]"
+    assert f"coco: {words}" in caplog.text and read_card(tmp_path / "data" / "records").counts["train"]
+    with pytest.raises(VilamError) as told:
+        check("coco", root, tmp_path)
+    assert str(told.value) == f"{root}: not ready to train: {words}"
 
 
 @pytest.mark.parametrize(

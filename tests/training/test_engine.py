@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 import toy
 
 from vilam.errors import VilamError
-from vilam.training.engine import deepspeed_config, learning_rate, parameter_groups
+from vilam.training.engine import check_config, deepspeed_config, learning_rate, parameter_groups
 
 
 def settings(**changes: Any) -> Any:
@@ -52,7 +53,12 @@ def test_settings_fill_in_the_deepspeed_config(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "world", "message"),
-    [(None, 1, "not found"), ("{", 1, "not readable as JSON"), ("{}", 3, "does not divide over 3")],
+    [
+        (None, 1, "not found"),
+        ("{", 1, "not readable as JSON"),
+        ("[1]", 1, r"mine\.json: no names and values: set deepspeed to a file of configs/deepspeed"),
+        ("{}", 3, "does not divide over 3"),
+    ],
 )
 def test_impossible_settings_are_reported_in_one_line(tmp_path, monkeypatch, content, world, message):
     monkeypatch.setenv("WORLD_SIZE", str(world))
@@ -60,6 +66,19 @@ def test_impossible_settings_are_reported_in_one_line(tmp_path, monkeypatch, con
         (tmp_path / "mine.json").write_text(content)
     with pytest.raises(VilamError, match=message) as caught:
         deepspeed_config(settings(deepspeed="mine.json"), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_deepspeed_files_is_reported():
+    with pytest.raises(VilamError, match=r"configs/deepspeed: Is a directory: set deepspeed to a file of"):
+        deepspeed_config(settings(deepspeed="configs/deepspeed"), toy.PROJECT)
+
+
+def test_a_config_that_deepspeed_refuses_is_reported_in_one_line():
+    config = {"train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1}
+    check_config({**config, "zero_optimization": {"stage": 2}}, Path("mine.json"))
+    with pytest.raises(VilamError, match=r"mine\.json: DeepSpeed refuses it: .*stage.*: correct the file") as caught:
+        check_config({**config, "zero_optimization": {"stage": 7}}, Path("mine.json"))
     assert "\n" not in str(caught.value)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from vilam.data.card import CARD, read_card
 from vilam.data.opening import open_picture
 from vilam.data.records import DatasetCard, Levels
-from vilam.errors import VilamError
+from vilam.errors import VilamError, first_line
 from vilam.evaluation.drawing import draw, fit
 from vilam.geometry.boxes import Box
 from vilam.inference.resolve import registered_model
@@ -101,5 +101,9 @@ def save_drawing(image: Image.Image, found: GroundingResult, box: Box | None, la
     try:
         doubt = ", uncertain" if found.uncertain else ""
         draw(enlarged, reading, f"{label} {found.confidence:.2f}{doubt}", scale=scale).save(path)
-    except (OSError, ValueError) as error:
+    except FileNotFoundError:
+        raise VilamError(f"{path}: no folder {path.parent}: make it, or name a file elsewhere") from None
+    except OSError as error:
+        raise VilamError(f"{path}: could not be written ({first_line(error)}): name a file elsewhere") from None
+    except ValueError as error:
         raise VilamError(f"{path}: could not be written ({error}): name a .png or .jpg file") from None

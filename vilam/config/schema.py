@@ -79,7 +79,7 @@ Sentence = Annotated[str, AfterValidator(_is_sentence)]
 class ScenesSettings(Described):
     """Generated scenes."""
 
-    num_images: dict[str, Count] = {"train": 10000, "val": 200, "test": 400}
+    num_images: Annotated[dict[str, Count], Field(min_length=1)] = {"train": 10000, "val": 200, "test": 400}
     """Images of each split."""
     image_size: Annotated[int, Field(ge=32, le=1024)] = 96
     """Width and height of a scene, in pixels."""
@@ -515,8 +515,8 @@ class RegisterSettings(Described):
 class Settings(Described):
     """All of params.yaml."""
 
-    seed: Number = 42
-    """Seed of everything that is random."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
+    """Seed of everything that is random; below 2 to the power of 63."""
     prepare: PrepareSettings = PrepareSettings()
     synthesize: SynthesizeSettings = SynthesizeSettings()
     model: ModelSettings = ModelSettings()

@@ -22,11 +22,13 @@ from vilam.cycle.round_trip import (
 from vilam.cycle.shortening import ranked, with_other_forms
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
-from vilam.draws import seed_of
+from vilam.draws import seed_of, some
 from vilam.inference.model import Model
 from vilam.tasks import TASKS
 
 ByTask = Mapping[str, Sequence[Instruction]]
+MOST = 100
+"""Regions of an image that are described at a time, at most: an aerial image may have thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class PseudoLabeler:
         own, card = self.settings, model.card
         records = [source.record for source in sources]
         rngs = [source.rng(self.seed, 3, iteration) for source in sources]
-        regions = self._regions(sources)
+        regions = self._regions(sources, iteration)
         samples = self._samples(model, records, regions, iteration)
         tried = with_other_forms(model, records, regions, samples, own.min_iou, own.max_tokens)
         for (i, region), of_region, round_trips in zip(regions, samples, tried, strict=True):
@@ -76,11 +78,18 @@ class PseudoLabeler:
             made[i] += self._rec_then_reg(records[i], query.region, words, found, own.rec_then_reg, rngs[i])
         return made, [each for of_region in samples for each in of_region]
 
-    def _regions(self, sources: Sequence[Source]) -> list[BatchRegion]:
-        """The regions that the model describes: those without true expressions, which are better than its own."""
+    def _regions(self, sources: Sequence[Source], iteration: int) -> list[BatchRegion]:
+        """The regions that the model describes: those without true expressions, which are better than its own.
+
+        Of a crowded image only `MOST`, others each time.
+        """
         if self.settings.reg_then_rec == self.settings.self_training == 0:
             return []
-        return [(i, region) for i, source in enumerate(sources) for region in source.undescribed]
+        return [(i, region) for i, source in enumerate(sources) for region in self._chosen(source, iteration)]
+
+    def _chosen(self, source: Source, iteration: int) -> Sequence[Region]:
+        regions = source.undescribed
+        return regions if len(regions) <= MOST else some(regions, MOST, source.rng(self.seed, 7, iteration))
 
     def _samples(
         self, model: Model, records: Sequence[ImageRecord], regions: Sequence[BatchRegion], iteration: int

@@ -31,10 +31,15 @@ PIXELS = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is odd about a set, where, and what to do. blocks: whether training or evaluation cannot work with it."""
+    """What is odd about a set, where, and what to do.
+
+    blocks: whether training or evaluation cannot work with it. later: whether it can still be prepared, for other
+    settings or for publication, so that `activate` is the first stage that it stops.
+    """
 
     text: str
     blocks: bool = False
+    later: bool = False
 
 
 class Statistics:

@@ -162,7 +162,7 @@ def _write_shards(
         for split, one in shards.items():
             one.finish()
             if not one.counts["num_images"]:
-                raise VilamError(f"split {split}: no image in it: check the source's files and prepare's settings")
+                raise VilamError(f"split {split}: no image in it: add some, or leave the split out")
     finally:
         for one in shards.values():
             one.close()

@@ -21,7 +21,7 @@ from vilam.layout import Layout
 from vilam.models.build import LoadedModel, build_model, build_tokenizer
 from vilam.models.hf import ABOUT
 from vilam.models.vilam.tokenization import add_answer_prefix
-from vilam.stages.phase import Data, checkpoints_for, train_stage
+from vilam.stages.phase import Data, check_use, checkpoints_for, train_stage
 
 TEXTS = 200_000
 """Number of instructions that a tokenizer is trained on, at most."""
@@ -30,6 +30,7 @@ TEXTS = 200_000
 def run(settings: Settings, root: Path) -> None:
     """Train on captions with coordinates; write models/activate, metrics/activate.json and the loss curve."""
     layout, phase = Layout(root), settings.activate
+    check_use(settings, layout)
     resolved = _resolved(settings, root)
     if launch("activate", phase, root):
         return

@@ -13,10 +13,16 @@ import torch
 
 from vilam.config import OptimiserSettings, Settings
 from vilam.cycle.cycle import Cycle
-from vilam.data.instructions import Instruction, read_instructions
+from vilam.data.card import read_card
+from vilam.data.instructions import Instruction, read_counts, read_instructions
+from vilam.data.readers.source import RawRecord
 from vilam.data.records import TRAIN, DatasetCard
-from vilam.data.store import RecordStore, content_hashes
+from vilam.data.rules import use_notes
+from vilam.data.sanity import Statistics
+from vilam.data.store import RecordStore, content_hashes, read_records
+from vilam.errors import VilamError
 from vilam.files import checksum, write_atomically
+from vilam.inference.limits import refuses_long
 from vilam.inference.model import Model
 from vilam.launch import rank
 from vilam.layout import Layout
@@ -44,6 +50,23 @@ class Data:
         instructions = list(read_instructions(layout.instructions, TRAIN, tasks))
         validation = validation_set(read_instructions(layout.instructions, split, tasks), validation_images)
         return cls(records, RecordStore(layout.records, split), instructions, validation)
+
+
+def check_use(settings: Settings, layout: Layout) -> None:
+    """Raises VilamError if the data do not fit what settings of training and evaluation say, before a model is made.
+
+    `prepare` only warned of it, or had other settings.
+    """
+    card, counts = read_card(layout.records), read_counts(layout.instructions)
+    found = list(use_notes({split: counts.get(split, {}) for split in card.splits}, settings))
+    if refuses_long(settings.model, layout.root):
+        statistics = Statistics()
+        for record in read_records(layout.records, images=False):
+            statistics.add(RawRecord(record, ""))
+        found += statistics.notes(True)
+    for note in found:
+        if note.blocks:
+            raise VilamError(f"{card.name}: {note.text}")
 
 
 def validation_split(card: DatasetCard) -> str | None:

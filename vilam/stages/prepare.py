@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 def run(settings: Settings, root: Path) -> None:
     """Read, check and write the source of settings.prepare; changes nothing if it raises VilamError.
 
-    What `vilam datasets check` calls not ready to train raises VilamError, in the same words.
+    What `vilam datasets check` calls not ready to train raises VilamError, in the same words; what concerns training
+    and evaluation alone is a warning here, and stops `activate`.
     """
     layout, prepare = Layout(root), settings.prepare
     source = open_source(prepare, settings.seed, root)
@@ -63,6 +64,6 @@ def _ready(
         kept.add(record)
         yield record
     for note in noted():
-        if note.blocks:
+        if note.blocks and not note.later:
             raise VilamError(f"{name}: {note.text}")
         logger.warning("%s: %s", name, note.text)

@@ -28,8 +28,8 @@ from vilam.tasks.synthesis import render, render_groups
 def run(settings: Settings, root: Path) -> None:
     """Read data/records; write data/instructions, metrics/synthesize.json and metrics/plots/synthesize_*.csv.
 
-    Raises VilamError if the records are missing or broken, the teacher does not exist, the disk is full, or train has
-    no instruction. Data without a split train are for evaluation only.
+    Raises VilamError if the records are missing or broken, the teacher does not exist, the disk is full, or there is
+    nothing to ask about. Data without a split train are for evaluation only.
     """
     layout = Layout(root)
     card = read_card(layout.records)
@@ -37,7 +37,7 @@ def run(settings: Settings, root: Path) -> None:
     if descriptions is None:  # only the first process writes
         return
     rendered = _rendered(layout.records, card, descriptions, settings)
-    write_instructions(layout.instructions, _with_train(rendered, layout) if TRAIN in card.splits else rendered)
+    write_instructions(layout.instructions, _some(rendered, layout))
     table = read_table(layout.instructions)
     write_atomically(layout.plot("synthesize_counts"), _counts(table).to_csv(index=False))
     write_atomically(layout.plot("synthesize_lengths"), _lengths(table).to_csv(index=False))
@@ -74,14 +74,14 @@ def _rendered(folder: Path, card: DatasetCard, descriptions: Descriptions, setti
         yield from render_groups(described, GROUP_TASKS.values(), settings.seed)
 
 
-def _with_train(instructions: Iterable[Instruction], layout: Layout) -> Iterator[Instruction]:
-    """The same instructions; raises VilamError at the end if none was of the split train."""
+def _some(instructions: Iterable[Instruction], layout: Layout) -> Iterator[Instruction]:
+    """The same instructions; raises VilamError at the end if there was none."""
     found = False
     for instruction in instructions:
-        found = found or instruction.split == TRAIN
+        found = True
         yield instruction
     if not found:
-        raise VilamError(f"{layout.records}: no region to ask about in train: check prepare's source and splits")
+        raise VilamError(f"{layout.records}: no region to ask about: check prepare's source and splits")
 
 
 def _counts(table: pd.DataFrame) -> pd.DataFrame:

@@ -22,13 +22,14 @@ from vilam.launch import launch, rank
 from vilam.layout import Layout
 from vilam.models.build import load_model
 from vilam.models.device import autocast, precision
-from vilam.stages.phase import Data, checkpoints_for, train_stage, validation_split
+from vilam.stages.phase import Data, check_use, checkpoints_for, train_stage, validation_split
 from vilam.training.checkpoint import Checkpoints
 
 
 def run(settings: Settings, root: Path) -> None:
     """Train models/activate further in one MLflow run; write models/train, metrics/train.json and the loss curve."""
     layout, own = Layout(root), settings.train
+    check_use(settings, layout)
     if launch("train", own, root):
         return
     from vilam.tracking.runs import open_run

@@ -11,15 +11,16 @@ import math
 import os
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vilam.config import OptimiserSettings
-from vilam.errors import VilamError
+from vilam.errors import LONGEST, VilamError, one_line
 from vilam.launch import world_size
 from vilam.layout import named
 from vilam.models.device import precision
@@ -74,8 +75,12 @@ def deepspeed_config(settings: OptimiserSettings, root: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise VilamError(f"{path}: not found: set deepspeed to a file of configs/deepspeed") from None
+    except OSError as error:
+        raise VilamError(f"{path}: {error.strerror}: set deepspeed to a file of configs/deepspeed") from None
     except ValueError as error:
         raise VilamError(f"{path}: not readable as JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise VilamError(f"{path}: no names and values: set deepspeed to a file of configs/deepspeed")
     if settings.batch_size % world_size():
         raise VilamError(f"batch_size {settings.batch_size} does not divide over {world_size()} processes")
     config["train_micro_batch_size_per_gpu"] = settings.batch_size // world_size()
@@ -87,10 +92,22 @@ def deepspeed_config(settings: OptimiserSettings, root: Path) -> dict[str, Any]:
     return config
 
 
+def check_config(config: Mapping[str, Any], file: Path) -> None:
+    """Raises VilamError if DeepSpeed refuses the config."""
+    from deepspeed.runtime.config import DeepSpeedConfig
+
+    try:
+        DeepSpeedConfig(deepcopy(config))
+    except Exception as error:  # each of its parts has its own way to refuse values
+        raise VilamError(f"{file}: DeepSpeed refuses it: {one_line(error)[:LONGEST]}: correct the file") from error
+
+
 def start_engine(model: torch.nn.Module, settings: OptimiserSettings, root: Path) -> Any:
     """The DeepSpeed engine around a model; frozen weights get no optimiser state."""
     import deepspeed
 
+    config = deepspeed_config(settings, root)
+    check_config(config, settings.deepspeed)
     optimiser = torch.optim.AdamW(
         parameter_groups(model, settings.weight_decay),
         lr=settings.learning_rate,
@@ -104,7 +121,7 @@ def start_engine(model: torch.nn.Module, settings: OptimiserSettings, root: Path
             model=model,
             optimizer=optimiser,
             lr_scheduler=scheduler,
-            config=deepspeed_config(settings, root),
+            config=config,
             dist_init_required=False,
         )
     return engine

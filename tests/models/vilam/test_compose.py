@@ -24,6 +24,28 @@ GPT_NEO = {"num_layers": 2, "hidden_size": 32, "num_heads": 2, "attention_types"
 
 
 @pytest.mark.parametrize(
+    "part_config",
+    [
+        ("language", "llama", {**toy.LLAMA, "rope_theta": 5000.0, "tie_word_embeddings": True}),
+        (
+            "language",
+            "gpt2",
+            {"n_layer": 1, "hidden_size": 32, "num_attention_heads": 2, "max_position_embeddings": 512},
+        ),
+        (
+            "vision",
+            "vit",
+            {**SMALL, "intermediate_size": 32, "image_size": 48, "patch_size": 16, "hidden_dropout_prob": 0},
+        ),
+    ],
+)
+def test_settings_under_any_name_that_transformers_reads_are_known(part_config):
+    name, kind, config = part_config
+    made = toy.settings(**{f"model__{name}": part(kind, config), "model__attention": "eager"}).model
+    assert build_model(made, build_tokenizer(made, ["a word"] * 9), 0) is not None
+
+
+@pytest.mark.parametrize(
     ("changes", "problem"),
     [
         ({"language": part("nonsense", {})}, "model.language: nonsense"),
@@ -32,6 +54,18 @@ GPT_NEO = {"num_layers": 2, "hidden_size": 32, "num_heads": 2, "attention_types"
         ({"language": part("gpt_neo", GPT_NEO), "attention": "eager"}, "cannot pack"),
         ({"language": part("mamba", {"num_hidden_layers": 1, "hidden_size": 32}), "attention": "eager"}, "cannot pack"),
         ({"language": part("bloom", {"n_layer": 1, "hidden_size": 32, "n_head": 2}), "attention": "eager"}, "pack"),
+        (
+            {"language": part("llama", {**toy.LLAMA, "num_attention_heads": 4, "num_key_value_heads": 3})},
+            "model.language: the sizes of llama do not fit each other: ",
+        ),
+        (
+            {"language": part("llama", {**toy.LLAMA, "hiden_size": 32})},
+            "model.language.config.hiden_size: llama has no such setting: check its spelling",
+        ),
+        (
+            {"vision": part("vilam_tower", {"hidden_size": [8]})},
+            "model.vision.config.hidden_size: vilam_tower has no such setting: check its spelling",
+        ),
         ({"vision": part("vilam_tower", {"hidden_sizes": [9], "strides": [1]})}, "model: its parts"),
         (
             {"vision": part(None, {}, "no/such/folder")},

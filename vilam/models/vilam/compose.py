@@ -84,6 +84,7 @@ def compose_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: 
         raise VilamError(f"model: its parts cannot be made as params.yaml says: {first_line(error)}") from error
     _check_packing(model)
     _check_image_size(model)
+    _check_language(model)
     for part, tower, loader in (
         ("vision", settings.vision, AutoModel),
         ("language", settings.language, AutoModelForCausalLM),
@@ -144,6 +145,19 @@ def _check_image_size(model: VilamForConditionalGeneration) -> None:
     model.train()
 
 
+def _check_language(model: VilamForConditionalGeneration) -> None:
+    """Some sizes, such as numbers of heads that do not divide, are refused only as a text is read."""
+    size, text = model.config.image_size, torch.tensor([[0, 1]])
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(pixel_values=torch.zeros(1, 3, size, size), input_ids=text, segments=torch.ones_like(text))
+    except Exception as error:  # each architecture has its own way to refuse sizes
+        name = model.config.text_config.model_type
+        raise VilamError(f"model.language: the sizes of {name} do not fit each other: {first_line(error)}") from error
+    model.train()
+
+
 def _vocabulary(tokenizer: GroundingTokenizer) -> dict[str, Any]:
     """The config of a language model from scratch for its tokenizer; coordinates have embeddings of their own."""
     return {
@@ -158,10 +172,15 @@ def _tower_config(part: str, tower: TowerSettings, forced: dict[str, Any]) -> An
     if tower.checkpoint is not None:
         return _load(part, tower.checkpoint, AutoConfig.from_pretrained)
     try:
-        return AutoConfig.for_model(tower.model_type, **{**tower.config, **forced})
+        config = AutoConfig.for_model(tower.model_type, **{**tower.config, **forced})
+        default = AutoConfig.for_model(tower.model_type)
     except Exception as error:  # each architecture has its own way to refuse values
         problem = first_line(error.__cause__ or error)
         raise VilamError(f"model.{part}: {tower.model_type} with {tower.config}: {problem}") from error
+    for name in tower.config:  # transformers keeps what it does not know as an attribute that nothing reads
+        if hasattr(config, name) and not hasattr(default, name):
+            raise VilamError(f"model.{part}.config.{name}: {tower.model_type} has no such setting: check its spelling")
+    return config
 
 
 def _load(part: str, checkpoint: str, loader: Any) -> Any:
