@@ -66,6 +66,9 @@ MISTAKES = {
     "unknown model type": "put model.vision.model_type=vitt; vilam activate",
     "sizes that do not fit": "put model.language.config.hidden_size=130 "
     "model.language.config.num_attention_heads=4; vilam activate",
+    "unknown split, before training": "put evaluate.splits=[tets]; vilam activate",
+    "an unknown key of a part's config": "put model.language.config.hiden_size=8; vilam activate",
+    "`predict --save` in a folder that does not exist": f"{PREDICT} --save none/x.png",
     "no such DeepSpeed file": "put activate.deepspeed=configs/none.json; vilam activate",
     "a model to fine-tune that does not exist": "put model.fine_tune_from=nowhere; vilam activate",
     "a model to fine-tune with other coordinates": f"{OLD} put model.fine_tune_from=models/old {TEXT}; vilam activate",
@@ -124,6 +127,7 @@ ELSEWHERE = {
     "tests/models/backbones/test_features.py": ("patches do not divide the image",),
     "tests/models/vilam/test_compose.py": (
         *("checkpoint out of reach", "package not installed", "tokenizer of another model"),
+        "heads that do not divide",
     ),
     "tests/stages/test_evaluate.py": ("`register` after another model was evaluated",),
     "tests/stages/test_hf.py": (
@@ -132,15 +136,21 @@ ELSEWHERE = {
         *("a checkpoint without its processor's settings", "4 bits without bitsandbytes"),
         "a file of the checkpoint truncated or missing",
     ),
-    "tests/stages/test_prepare.py": ("too many of these", "empty split"),
+    "tests/stages/test_phase.py": ("a task that the data have nothing for",),
+    "tests/stages/test_prepare.py": (
+        *("too many of these", "empty split", "no object at all", "boxes as corners in YOLO"),
+        *("every picture of test is in train too", "a picture that the model refuses"),
+    ),
     "tests/test_dvc.py": ("typo in a section", "a second `dvc repro`"),  # DVC's own lines
     "tests/test_files.py": (
         *("full disk, `prepare`", "full disk, `synthesize`", "full disk, the model", "full disk, a metric or table"),
+        "`prepare` while another one runs",
     ),
     "tests/test_team.py": ("`serve`, the port is taken",),
     "tests/tracking/test_rebase.py": ("the project was moved or copied",),
     "tests/tracking/test_runs.py": ("full disk, MLflow", "locked database"),
     "tests/tracking/test_sharing.py": ("`predict`, nothing is registered in a clone",),
+    "tests/training/test_engine.py": ("a DeepSpeed file with wrong values",),
     "tests/training/test_checkpoint.py": ("damaged checkpoint", "full disk, a checkpoint"),
 }
 """Mistakes that other tests make, by file."""
