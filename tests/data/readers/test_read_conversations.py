@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reading import PROJECT, read, write_image
+from transformers.models.kosmos2.processing_kosmos2 import clean_text_and_extract_entities_with_bboxes
 
 from vilam.data.readers import find_recipe
 from vilam.data.readers.units import resized, scaled
@@ -204,3 +205,20 @@ def test_it_is_recognised_and_chats_without_boxes_are_not(tmp_path: Path) -> Non
     assert recipe.title.startswith("Conversations") and found == root and not recipe.exhaustive
     with pytest.raises(VilamError, match="no format that is known"):
         find_recipe("auto", write(tmp_path / "none", chat("What is it?", "A fox.")), PROJECT)
+
+
+def test_patches_of_kosmos_2(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The processor of transformers decodes the same text to the same boxes."""
+    patches = "<object><patch_index_0044><patch_index_0863></object>"
+    pairs = ("<patch_index_0003><patch_index_0005>", "<patch_index_0100><patch_index_0900>")
+    others = f"<object>{'</delimiter_of_multi_objects/>'.join(pairs)}</object>"
+    text = f"<grounding> There is<phrase> a snowman</phrase>{patches} by<phrase> two fires</phrase>{others}."
+    _, entities = clean_text_and_extract_entities_with_bboxes(text, num_patches_per_side=32)
+    expected = {name: [(x1 * 200, y1 * 100, x2 * 200, y2 * 100) for x1, y1, x2, y2 in own] for name, _, own in entities}
+    record = record_of(CHATS, write(tmp_path, chat("<image>\nDescribe it.", text), size=(200, 100)))
+    found = {one.text: [region.box_xyxy] for region in record.regions for one in region.expressions}
+    found |= {one.text: [region.box_xyxy for region in record.members(one)] for one in record.groups}
+    assert found.keys() == expected.keys() == {"a snowman", "two fires"}
+    for name, boxes in expected.items():
+        assert [value for box in found[name] for value in box] == pytest.approx([v for box in boxes for v in box])
+    assert "a grid of 32 x 32 patches: each is off by a 64th of a side at most" in caplog.text

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from vilam.data.readers import kosmos
 from vilam.data.readers.chats import Turn, images_of, turns_of
 from vilam.data.readers.dialogues import BOX, BOX_KEYS, Mention, mentions
 from vilam.data.readers.formats import Format, Found
@@ -30,7 +31,8 @@ from vilam.geometry.boxes import Box
 logger = logging.getLogger(__name__)
 
 MARKS = ("<box>", "<|box_start|>")
-PER_CENT = "{<"
+UNITS = {"{<": "hundredths", kosmos.MARK: "fractions"}
+"""Notations that tell what their numbers count."""
 
 Chat = tuple[Key, list[Mention], str]
 """The key of a picture, what is said about it, and the location."""
@@ -48,7 +50,9 @@ def open_conversations(root: Path, recipe: Recipe, reader: FormatReader) -> Sour
     """
     gathering, chats, notations = _read(root, reader)
     boxes = KeptList((gathering.again(key).image, box) for key, found, _ in chats for one in found for box in one.boxes)
-    unit: str = reader.coordinates or ("hundredths" if PER_CENT in notations else "")
+    unit: str = reader.coordinates or next((one for mark, one in UNITS.items() if mark in notations), "")
+    if kosmos.MARK in notations:
+        logger.warning("%s: boxes are of a grid of 32 x 32 patches: each is off by a 64th of a side at most", root)
     sizes = lru_cache(IN_MEMORY)(size_of)
     if not unit and len(boxes):
         unit = unit_of(boxes, bool(notations.intersection(MARKS)), sizes, root)
@@ -90,7 +94,7 @@ def _read(root: Path, reader: FormatReader) -> tuple[Gathering, KeptList[Chat], 
                 gathering.problem(split, location, row.message)
                 continue
             turns, images = turns_of(row), images_of(row)
-            found = mentions(turns)
+            found = mentions([(role, kosmos.without_patches(text)) for role, text in turns])
             if not found:
                 without += 1
                 continue
@@ -108,11 +112,11 @@ def _read(root: Path, reader: FormatReader) -> tuple[Gathering, KeptList[Chat], 
 
 
 def _has_box(text: str) -> bool:
-    return BOX.search(text) is not None or any(f'"{key}"' in text for key in BOX_KEYS)
+    return BOX.search(text) is not None or kosmos.MARK in text or any(f'"{key}"' in text for key in BOX_KEYS)
 
 
 def _notations(turns: Iterable[Turn]) -> set[str]:
-    return {mark for mark in (*MARKS, PER_CENT) for _, text in turns if mark in text}
+    return {mark for mark in (*MARKS, *UNITS) for _, text in turns if mark in text}
 
 
 def _scaled(box: Box, unit: str, size: Size | None) -> Box:
@@ -122,7 +126,7 @@ def _scaled(box: Box, unit: str, size: Size | None) -> Box:
 
 FORMAT = Format(
     "conversations",
-    "Conversations with boxes in the text (Qwen-VL, LLaVA)",
+    "Conversations with boxes in the text (Qwen-VL, LLaVA, Kosmos-2)",
     "*.json or *.jsonl with messages or conversations and image or images; the images below",
     "boxes, expressions (of one or several objects, or of none), labels of JSON answers as categories",
     "the rest of what is said; points; pictures that nobody asks for boxes in",
