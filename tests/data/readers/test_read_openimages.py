@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from reading import PROJECT, opened, read, write_image
 
 from vilam.data.readers import find_recipe
@@ -86,3 +88,37 @@ def test_ids_may_have_the_suffix_of_the_picture(tmp_path: Path) -> None:
     write_image(tmp_path / "train" / "a.b (1).png")
     (record,), problems = read(READER, write(tmp_path, row("a.b (1).png")))
     assert problems == [] and record.regions[0].box_xyxy == pytest.approx((10, 3, 20, 27))
+
+
+MASKS = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
+
+
+def test_masks_are_joined_to_their_boxes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A mask of half the picture's size; the second has no PNG, the third no box of its numbers."""
+    write_image(tmp_path / "train" / "aa.png")
+    write(tmp_path, row(box="0.1,0.3,0.1,0.3"), row(), row(label="/m/3"))
+    pixels = np.zeros((15, 20), np.uint8)
+    pixels[2:13, 5:10] = 255
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "masks" / "aa_m1_0a.png")
+    rows = ["aa_m1_0a.png,aa,/m/1,0a,0.25,0.500001,0.1,0.9,0.8,", "aa_m3_0b.png,aa,/m/3,0b,0.25,0.5,0.1,0.9,0.8,"]
+    rows += ["aa_m1_0a.png,aa,/m/1,0c,0.6,0.9,0.1,0.9,0.8,", "bb_m1_0a.png,bb,/m/1,0c,0.6,0.9,0.1,0.9,0.8,"]
+    (tmp_path / "train-annotations-object-segmentation.csv").write_text(MASKS + "\n".join(rows))
+    (record,), problems = read(READER, tmp_path)
+    assert problems == [] and [len(one.polygons) for one in record.regions] == [0, 1, 0]
+    (ring,) = record.regions[1].polygons
+    xs, ys = zip(*ring, strict=True)
+    assert (min(xs), min(ys), max(xs), max(ys)) == pytest.approx((10, 4, 20, 26))
+    assert record.regions[1].box_xyxy == pytest.approx((10, 3, 20, 27))
+    assert "2 masks of pictures that are here have no PNG or no box" in caplog.text
+
+
+def test_a_mask_that_is_no_picture_costs_only_itself(tmp_path: Path) -> None:
+    write_image(tmp_path / "train" / "aa.png")
+    write(tmp_path, row())
+    (tmp_path / "aa_m1_0a.png").write_bytes(b"no picture")
+    (tmp_path / "train-annotations-object-segmentation.csv").write_text(
+        f"{MASKS}aa_m1_0a.png,aa,/m/1,0a,0.25,0.5,0.1,0.9,0.8,\n"
+    )
+    (record,), (problem,) = read(READER, tmp_path)
+    assert len(record.regions) == 1 and "outline left out: aa_m1_0a.png: a mask that is no picture" in problem

@@ -10,18 +10,23 @@ FiftyOne's layout (SPLIT/labels/detections.csv, SPLIT/metadata/classes.csv, SPLI
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from vilam.data.kinds import MISSING
 from vilam.data.readers.dividing import split_of_folders, usual
 from vilam.data.readers.formats import CLEAR, Format, Found
 from vilam.data.readers.items import Item, Listing, Shape, source_of
+from vilam.data.readers.openimages_masks import COLUMNS, box_of, number_of, with_masks
 from vilam.data.readers.paths import files_of, head_of, images_below, open_text, place_of, stem_path, under
 from vilam.data.readers.source import ALL, MALFORMED, Problem, Source, wrong
 from vilam.data.recipes import FormatReader, Recipe
 from vilam.errors import VilamError
+
+logger = logging.getLogger(__name__)
 
 BOXES = {"ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax"}
 """Columns of a file of boxes."""
@@ -37,13 +42,15 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class _Marks:
-    """What rows say of a picture: its boxes, and categories by id that are groups, or known to be absent."""
+    """What rows say of a picture: its boxes, and categories by id that are groups, or known to be absent; masks by the
+    number of their box."""
 
     location: str
     shapes: list[Shape | Problem] = field(default_factory=list)
     groups: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)
     marked: set[str] = field(default_factory=set)
+    masks: dict[int, Path] = field(default_factory=dict)
 
 
 def recognises(root: Path) -> Found | None:
@@ -84,6 +91,8 @@ def open_openimages(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
         if missing and file in boxes:
             message = f"{len(missing)} images not found, the first: {min(missing, key=str)}"
             problems.append(Problem(split, str(file), message, MISSING))
+    for file in (path for path in tables if _columns(path) >= COLUMNS):
+        _find_masks(file, _split(root, file), marks, pictures, root, names)
     categories = list(dict.fromkeys(name for one in marks.values() for name in sorted(one.marked | one.groups)))
     items = [
         Item(
@@ -91,13 +100,41 @@ def open_openimages(root: Path, recipe: Recipe, reader: FormatReader) -> Source:
             under(root, path),
             splits[path],
             one.location,
-            one.shapes,
+            partial(with_masks, one.shapes, one.masks),
             whole=1,
             unmarked=_unmarked(one, categories),
         )
         for path, one in marks.items()
     ]
     return source_of(Listing(items, categories, problems=problems), recipe, reader.together, reader.window)
+
+
+def _find_masks(
+    file: Path,
+    split: str,
+    marks: Mapping[Path, _Marks],
+    pictures: Mapping[str, list[Path]],
+    root: Path,
+    names: Mapping[str, str],
+) -> None:
+    """Give the masks of a file to their boxes, and say how many have none, or are not here."""
+    lost = 0
+    for row in _rows(file):
+        picture = _picture(pictures.get(_id(row), []), root, split)
+        if picture is None or picture not in marks:
+            continue
+        shapes, name = marks[picture].shapes, names.get(row["LabelName"], row["LabelName"])
+        mask = next(iter(pictures.get(stem_path(Path(row["MaskPath"]), "").name, [])), None)
+        try:
+            number = number_of(shapes, name, box_of(row))
+        except ValueError:
+            number = None
+        if mask is None or number is None:
+            lost += 1
+        else:
+            marks[picture].masks[number] = mask
+    if lost:
+        logger.warning("%s: %d masks of pictures that are here have no PNG or no box, and are left out", file, lost)
 
 
 def _tables(root: Path) -> Iterator[Path]:
@@ -169,9 +206,10 @@ def _unmarked(marks: _Marks, categories: list[str]) -> tuple[str, ...]:
 FORMAT = Format(
     "openimages",
     "Open Images",
-    "SPLIT-annotations-bbox.csv, class-descriptions-boxable.csv, SPLIT/*.jpg; also FiftyOne's layout",
-    "boxes, splits, categories that people verified to be absent",
-    "boxes of groups, masks, relations, narratives, labels of machines, flags of boxes",
+    "SPLIT-annotations-bbox.csv, class-descriptions-boxable.csv, SPLIT/*.jpg; "
+    "SPLIT-annotations-object-segmentation.csv and its PNGs; also FiftyOne's layout",
+    "boxes, masks, splits, categories that people verified to be absent",
+    "boxes of groups, relations, narratives, labels of machines, flags of boxes",
     recognises,
     open_openimages,
 )
