@@ -77,14 +77,51 @@ def test_large_sets_are_divided_8_to_1_to_1() -> None:
 def test_copies_frames_and_slices_stay_together() -> None:
     names = [f"a/{film}_{kind}.rf.{copy:032x}" for film in range(20) for kind in ("jpg",) for copy in range(3)]
     names += [f"film{film}_frame_{number:05d}" for film in range(20) for number in range(5)]
-    names += [f"case{case}/slice{number}" for case in range(3) for number in range(2)]  # no name before the number
     splits = dict(zip(names, divided([(ALL, name) for name in names]), strict=True))
     for names_together in (names[:60], names[60:160]):
         by_group: dict[str, set[str]] = {}
         for name in names_together:
             by_group.setdefault(group(name), set()).add(splits[name])
         assert len(by_group) == 20 and all(len(own) == 1 for own in by_group.values())
-    assert {group(name) for name in names[160:]} == {*names[160:]}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "owner"),
+    [
+        ("clips/kitchen{owner}/frame_{number:05d}", "clips/kitchen{owner}"),
+        ("CT-{owner}/SLICE{number}", "CT-{owner}"),
+        ("Video{owner}_{number:05d}", "/Video{owner}"),
+        ("day2/seq_{owner}-{number}", "day2/seq_{owner}"),
+        ("Patient {owner}/{number:03d}", "Patient {owner}"),
+        ("cases/case_{owner}/left/cam_{number}", "cases/case_{owner}"),
+        ("sub-{owner}/scan_1/scan_1_slice{number}", "sub-{owner}"),
+    ],
+)
+def test_frames_and_slices_are_known_by_their_folder_or_by_what_is_numbered(pattern: str, owner: str) -> None:
+    pictures = [(one, number) for one in range(20) for number in range(4)]
+    names = [pattern.format(owner=one, number=number) for one, number in pictures]
+    assert [*map(group, names)] == [owner.format(owner=one) for one, _ in pictures]
+    by_owner: dict[int, set[str]] = {}
+    for (one, _), split in zip(pictures, divided([(ALL, name) for name in names]), strict=True):
+        by_owner.setdefault(one, set()).add(split)
+    assert all(len(own) == 1 for own in by_owner.values()) and set.union(*by_owner.values()) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "frame_0001",
+        "images/000001",
+        "apple/image_0001",
+        "apple/img3",
+        "case_0001",
+        "series/0001",
+        "suitcase1_2",
+        "2024-05",
+    ],
+)
+def test_numbers_alone_do_not_keep_pictures_together(name: str) -> None:
+    assert group(name) == name
 
 
 def test_the_frames_of_one_film_are_divided() -> None:

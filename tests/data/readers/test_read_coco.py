@@ -529,6 +529,23 @@ def test_numbers_that_are_no_coco_boxes_are_refused(
     assert "x.json" in str(error.value) and "\n" not in str(error.value)
 
 
+def test_corners_that_fit_the_picture_are_known_by_the_areas(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    places = [(x, y, w, h) for x in (1, 3, 5) for y in (2, 4) for w, h in ((9, 8), (12, 6))]
+    boxes = [{"bbox": [x, y, x + w, y + h], "area": w * h} for x, y, w, h in places]
+    rows = [_cell(1, id=n, segmentation=[], **box) for n, box in enumerate(boxes)]
+    _file(tmp_path / "x.json", [{"file_name": "a.png"}], rows)
+    with pytest.raises(VilamError, match="bbox holds x1, y1, x2, y2, not x, y, width, height"):
+        opened(AUTO, tmp_path)
+
+
+def test_areas_of_outlines_do_not_make_boxes_corners(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    rows = [_cell(1, id=n, bbox=[n, 2, 9, 8], area=30, segmentation=[]) for n in range(12)]
+    _file(tmp_path / "x.json", [{"file_name": "a.png"}], rows)
+    assert len(read(AUTO, tmp_path)[0][0].regions) == 12
+
+
 @pytest.mark.parametrize(
     "content",
     [

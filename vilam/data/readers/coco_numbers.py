@@ -1,7 +1,7 @@
 """Whether the numbers of a COCO file are what COCO means by them: x, y, width and height in pixels.
 
 A single box does not tell; all boxes of a file do: shares of the picture are never above 1, and corners, or a centre,
-that are read as x, y, width and height lie beyond the picture or beside their own outlines.
+that are read as x, y, width and height lie beyond the picture, beside their own outlines, or have another area.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ SHARES = "multiply x and width by the picture's width, y and height by its heigh
 MOST, SOME = 0.98, 0.05
 SLACK = 2.0
 """Pixels by which a box may differ from its outline's, or lie outside of its picture."""
+AREA_SLACK = 0.02
+"""Fraction of the told area by which a box's own may differ."""
 
 CONVENTIONS: dict[str, BoxOrder] = {
     "x, y, width, height": "xywh",
@@ -30,7 +32,7 @@ CONVENTIONS: dict[str, BoxOrder] = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The four numbers of a bbox, the sides of its picture, and the box around its outline.
+    """The four numbers of a bbox, the sides of its picture, the box around its outline, and the area in square pixels.
 
     None: the file does not tell.
     """
@@ -38,6 +40,7 @@ class Sample:
     bbox: tuple[float, float, float, float]
     size: tuple[int, int] | None
     outline: Box | None = None
+    area: float | None = None
 
 
 def fault_of(samples: Iterable[Sample]) -> str | None:
@@ -49,7 +52,7 @@ def fault_of(samples: Iterable[Sample]) -> str | None:
         return f"bbox holds shares of the picture (0 to 1), not pixels: {SHARES}"
     own, *others = CONVENTIONS
     for name in others:
-        if _by_outline(listed, name) or _by_picture(listed, name):
+        if _by_outline(listed, name) or _by_picture(listed, name) or _by_area(listed, name):
             return f"bbox holds {name}, not {own}: convert it"
     return None
 
@@ -62,6 +65,11 @@ def _by_outline(samples: list[Sample], name: str) -> bool:
 def _by_picture(samples: list[Sample], name: str) -> bool:
     """Whether the boxes lie in their pictures as this convention reads them, and not as COCO does."""
     return _explains([one for one in samples if one.size is not None], name, _lies_in)
+
+
+def _by_area(samples: list[Sample], name: str) -> bool:
+    """Whether the boxes have their told areas as this convention reads them, and not as COCO does."""
+    return _explains([one for one in samples if one.area is not None], name, _has_area)
 
 
 def _explains(samples: list[Sample], name: str, fits: Callable[[Sample, str], bool]) -> bool:
@@ -86,11 +94,19 @@ def _lies_in(sample: Sample, name: str) -> bool:
     return -SLACK <= x1 < x2 <= width + SLACK and -SLACK <= y1 < y2 <= height + SLACK
 
 
+def _has_area(sample: Sample, name: str) -> bool:
+    x1, y1, x2, y2 = TO_XYXY[CONVENTIONS[name]](sample.bbox)
+    told = sample.area or 0.0
+    return x1 < x2 and y1 < y2 and abs((x2 - x1) * (y2 - y1) - told) <= AREA_SLACK * told
+
+
 def sample_of(row: dict[str, Any], size: tuple[int, int] | None) -> Sample | None:
     """The numbers of a bbox with an area, for the statistics of its file."""
     try:
         x, y, width, height = (float(value) for value in row["bbox"])
-        return Sample((x, y, width, height), size, _around(row.get("segmentation"))) if width and height else None
+        bbox, area = (x, y, width, height), row.get("area")
+        told = None if area is None else float(area)
+        return Sample(bbox, size, _around(row.get("segmentation")), told) if width and height else None
     except MALFORMED:
         return None
 

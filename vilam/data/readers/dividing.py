@@ -25,6 +25,14 @@ SIBLING = re.compile(r"^(.*)\.rf\.[0-9a-zA-Z]+$")
 """Roboflow's names of augmented copies: the name of the picture comes first."""
 FRAME = re.compile(r"^(.+?)[-_ .]*(?:frame|slice|img|image)[-_ ]?\d+$", re.IGNORECASE)
 """Names of the frames of a film and the slices of a scan: its name comes first."""
+PLAIN_FRAME = re.compile(r"^(?:frame|slice)[-_ ]?\d+$", re.IGNORECASE)
+"""Names of frames and slices that do not name their film or scan, which is the folder then."""
+OWNER = r"(?:video|vid|film|clip|sequence|seq|patient|subject|sub|case|scan|series|volume|vol)[-_ ]?\d+"
+"""Numbered films, scans and patients."""
+OF_OWNER = re.compile(rf"^((?:.*[^a-z])?{OWNER})[-_ .]+\d+$", re.IGNORECASE)
+"""Numbered pictures of one of these."""
+OWNER_FOLDER = re.compile(rf"^((?:.*?/)??{OWNER})(?:/|$)", re.IGNORECASE)
+"""The first folder of one of these, in a path of folders."""
 
 
 def split_name(name: str) -> str:
@@ -52,11 +60,11 @@ def group(name: str, together: str | None = None) -> str:
     if together is not None:
         return group_of(name, together)
     folder, _, own = name.rpartition("/")
-    found = SIBLING.match(own)
-    if found:
+    if found := OWNER_FOLDER.match(folder):
+        return found[1]
+    if found := SIBLING.match(own) or FRAME.match(own) or OF_OWNER.match(own):
         return f"{folder}/{found[1]}"
-    found = FRAME.match(own)
-    return f"{folder}/{found[1]}" if found else name
+    return folder if folder and PLAIN_FRAME.match(own) else name
 
 
 def divided(splits: Sequence[str], names: Sequence[str], together: str | None = None) -> list[str]:
