@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -32,7 +31,7 @@ from vilam.data.validation import Validator
 PICTURES, SIZE, OBJECTS, ROUNDS = 1000, (640, 480), 7, 5
 SMALL, FEW, MANY = (64, 64), 4_000, 64_000
 DIFFERENT = 50
-"""Pictures of different content; the others are copies."""
+"""Pictures of different pixels; the others are copies with a comment."""
 PREPARE = r"""
 import re, sys
 from pathlib import Path
@@ -52,7 +51,9 @@ def write_set(folder: Path, count: int, size: tuple[int, int]) -> Path:
     for number in range(count):
         path = folder / "images" / f"{number:08d}.jpg"
         if number >= DIFFERENT:
-            shutil.copyfile(folder / "images" / f"{number % DIFFERENT:08d}.jpg", path)
+            copied = (folder / "images" / f"{number % DIFFERENT:08d}.jpg").read_bytes()
+            comment = str(number).encode()  # no two pictures of a set are the same
+            path.write_bytes(copied[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2) + comment + copied[2:])
             continue
         soft = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
         noise = rng.normal(0, 12, (height, width, 3))

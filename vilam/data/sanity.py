@@ -67,7 +67,10 @@ class Statistics:
         self.boxes += 1
         self.tiny += x2 - x1 < 1 and y2 - y1 < 1
         self.fractions += max(box) <= 2 and min(width, height) > 2  # from 0 to 1, and a width added
-        self.overrun += any((_over(x2, width), _over(y2, height), _over(width - x1, width), _over(height - y1, height)))
+        if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
+            self.overrun += any(
+                (_over(x2, width), _over(y2, height), _over(width - x1, width), _over(height - y1, height))
+            )
         self.whole += (min(x2, width) - max(x1, 0)) * (min(y2, height) - max(y1, 0)) >= WHOLE * width * height
 
     def notes(self, refuses_long: bool = False) -> Iterator[Note]:

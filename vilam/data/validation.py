@@ -13,6 +13,7 @@ from PIL import Image
 from vilam.data.decoding import Decoded, decode, in_order
 from vilam.data.invalid import MAX_LINES, Invalid
 from vilam.data.kinds import BOX, BROKEN, CATEGORY, KEYPOINTS, OUTLINE, RING, SIZE, TWICE
+from vilam.data.readers.kept import KeptSet
 from vilam.data.readers.source import Problem, RawRecord
 from vilam.data.records import ImageRecord, Keypoint, KeypointSchema, Point, Polygon, Region
 from vilam.data.sanity import Statistics
@@ -40,7 +41,7 @@ class Validator:
         """
         self.categories, self._known, self._keypoints = categories, frozenset(categories), keypoints
         self._max_invalid, self._source, self._threads = max_invalid, source, threads
-        self._image_ids: set[str] = set()
+        self._image_ids = KeptSet()
         self._report, self.invalid, self.statistics = report, Invalid(report), Statistics()
 
     @property
@@ -88,15 +89,14 @@ class Validator:
 
     def _image_problem(self, row: RawRecord, picture: Decoded) -> Problem | None:
         record = row.record
-        if record.image_id in self._image_ids:
-            return Problem(record.split, row.location, f"image id {record.image_id} appears twice", TWICE)
         if picture.error:
             return Problem(record.split, row.location, picture.error, BROKEN)
         if picture.size != (record.width, record.height):
             sides = "x".join(map(str, picture.size))
             message = f"the image is {sides}, the annotation says {record.width}x{record.height}"
             return Problem(record.split, row.location, message, SIZE)
-        self._image_ids.add(record.image_id)
+        if not self._image_ids.add(record.image_id):
+            return Problem(record.split, row.location, f"image id {record.image_id} appears twice", TWICE)
         return None
 
     def _without_bad_parts(self, row: RawRecord) -> ImageRecord:
@@ -159,13 +159,13 @@ def _free_id(region_id: str, taken: Mapping[str, object]) -> str:
 
 def _box(region: Region, width: int, height: int) -> tuple[float, float, float, float]:
     box = region.box_xyxy
+    if 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height:
+        return box
     if not all(map(math.isfinite, box)):
         raise ValueError(f"box is not a number: {box}")
     if not (box[0] < box[2] and box[1] < box[3]):
         raise ValueError(f"box of no area: {box}")
     clipped = clip_box(box, width, height)
-    if clipped == box:
-        return box
     if not area(clipped) > 0:
         raise ValueError(f"box outside the {width}x{height} image: {box}")
     return clipped

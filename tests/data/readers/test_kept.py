@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vilam.data.readers import kept
-from vilam.data.readers.kept import KeptDict, KeptList
+from vilam.data.readers.kept import KeptDict, KeptList, KeptSet
 
 _VALUES = st.lists(st.tuples(st.text(max_size=3), st.floats(allow_nan=False) | st.binary(max_size=9)), max_size=20)
 
@@ -35,6 +35,12 @@ def test_values_of_a_dict_may_be_changed(rows: list[tuple[str, int]]) -> None:
     assert list(found) == list(expected.values()) and len(found) == len(expected)
     with pytest.raises(IndexError):
         found[len(expected)]
+
+
+@given(st.lists(st.text(max_size=2)))
+def test_a_set_tells_what_is_new(names: list[str]) -> None:
+    found = KeptSet()
+    assert [found.add(name) for name in names] == [name not in names[:number] for number, name in enumerate(names)]
 
 
 def test_what_is_too_deep_is_told() -> None:

@@ -51,6 +51,8 @@ class Picture:
 
 def key_of(value: object) -> str:
     """An id as it is compared: 7, 7.0 and "7" are the same."""
+    if type(value) is int:
+        return str(value)
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 

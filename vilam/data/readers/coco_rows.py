@@ -71,7 +71,8 @@ def parse_keypoints(flat: list[float] | None) -> tuple[Keypoint, ...]:
 
 def is_crowd(annotation: Annotation) -> bool:
     """Whether an annotation is of many objects at once; false for 0, "0", "false", null and the like."""
-    return str(annotation.get("iscrowd", "")).strip().lower() not in NO_CROWD
+    told = annotation.get("iscrowd", 0)
+    return told != 0 and str(told).strip().lower() not in NO_CROWD
 
 
 def box_of(annotation: Annotation) -> Box | None:

@@ -417,12 +417,11 @@ class _Frame:
         """The object in pixels of the upright picture, and what of it is lost; raises ValueError if it has no box."""
         rings, lost = self._rings(shape)
         points = tuple((*self.point((x, y)), int(v)) for x, y, v in shape.keypoints)
-        around = [point for ring in rings for point in ring] or [(x, y) for x, y, v in points if v]
         message = _box_problem(shape)
         if shape.box_xyxy is not None and not message:
             (x1, y1), (x2, y2) = self.point(shape.box_xyxy[:2]), self.point(shape.box_xyxy[2:])
             box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
-        elif around:
+        elif around := [point for ring in rings for point in ring] or [(x, y) for x, y, v in points if v]:
             box = polygon_box(around)
             lost += [(BOX, f"{message}: the box around its outline is taken")] if message else []
         else:

@@ -1,4 +1,4 @@
-"""Lists and dicts that are kept in temporary files, so that memory does not grow with a data set."""
+"""Lists, dicts and sets that are kept in temporary files, so that memory does not grow with a data set."""
 
 from __future__ import annotations
 
@@ -108,6 +108,18 @@ class KeptDict(Generic[Value]):
     def __iter__(self) -> Iterator[Value]:
         """Copies of all values."""
         return map(self.__getitem__, range(len(self)))
+
+
+class KeptSet:
+    """Names that were seen."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("")
+        self._database.execute("CREATE TABLE kept (key BLOB PRIMARY KEY) WITHOUT ROWID")
+
+    def add(self, key: str) -> bool:
+        """Keep a name; false if it is there."""
+        return self._database.execute("INSERT OR IGNORE INTO kept VALUES (?)", (_bytes(key),)).rowcount > 0
 
 
 def _bytes(key: str) -> bytes:
