@@ -71,7 +71,7 @@ def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
             "absent_categories": None,
             "domain": None,
             "shard_size": 1,
-            "scenes": {"image_size": 32, "num_images": {}},
+            "scenes": {"image_size": 32, "num_images": {"train": 1}},
         }
     )
     with pytest.raises(VilamError, match=r"no such folder: set prepare\.root to the folder of bccd"):
