@@ -226,6 +226,17 @@ def test_find_scores_masks_and_keypoints(monkeypatch, task):
             assert overlap(one.box_xyxy, region.box_xyxy) > 0.7
 
 
+def test_a_box_is_compared_with_every_region_as_the_task_scores_it(monkeypatch):
+    record = images(1)[0]
+    chosen, region = TASKS["rec_box"], record.regions[0]
+    answer = "[100, 50, 820, 900]"
+    monkeypatch.setattr(module, "generate", lambda *a: [Answer(answer, (1,), 0.5) for _ in a[2]])
+    (found,) = find(toy.with_grammars(), toy.pixels(1), [record], [rec_query(chosen, 0, [record], (0, region), "it")])
+    reading = chosen.parse(answer, record.width, record.height)
+    own, *others = (chosen.score(reading, record, each, toy.card())["iou"] for each in record.regions)
+    assert own > 0 and (found.iou, found.other_iou) == (own, max(others))
+
+
 def test_bounding_box_surrounds_polygons_and_points():
     assert bounding_box(Reading(box_xyxy=(1.0, 2.0, 3.0, 4.0))) == (1.0, 2.0, 3.0, 4.0)
     assert bounding_box(Reading(points=((5.0, 1.0), (2.0, 8.0), (3.0, 3.0)))) == (2.0, 1.0, 5.0, 8.0)

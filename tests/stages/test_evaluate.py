@@ -240,6 +240,15 @@ def test_only_the_first_images_are_evaluated(root):
     assert evaluate.instructions_of(Layout(root), replace_max(own, 99)) == every
 
 
+def test_images_that_were_trained_on_do_not_count_among_the_first(root):
+    own = toy.settings().evaluate
+    ids = list(dict.fromkeys(each.image_id for each in evaluate.instructions_of(Layout(root), replace_max(own, 99))))
+    chosen = evaluate.instructions_of(Layout(root), replace_max(own, 1), {ids[0]})
+    assert {each.image_id for each in chosen} == {ids[1]}
+    with pytest.raises(VilamError, match="every image of the split 'test' was trained on"):
+        evaluate.instructions_of(Layout(root), own, {*ids})
+
+
 def test_the_first_images_of_each_split_are_evaluated(root):
     questions = {
         split: evaluate.instructions_of(Layout(root), replace_max(toy.settings(evaluate__splits=split).evaluate, 1))

@@ -15,7 +15,7 @@ import numpy as np
 
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
 from vilam.draws import seed_of
-from vilam.geometry.boxes import Box
+from vilam.geometry.boxes import Box, iou
 from vilam.inference.generate import Answer, Request, generate
 from vilam.inference.model import Model
 from vilam.models.interface import ImageBatch
@@ -185,9 +185,18 @@ def _found(card: DatasetCard, record: ImageRecord, query: Query, answer: Answer)
     box = None if reading is None else bounding_box(reading)
     if reading is None or box is None:
         return Found(query.question, answer.text, answer.ids)
-    scores = {each.region_id: _score(task, reading, record, each, card) for each in record.regions}
+    scores = _scores(task, reading, record, card)
     own = scores.pop(query.region.region_id)
     return Found(query.question, answer.text, answer.ids, box, own, max(scores.values(), default=0.0))
+
+
+def _scores(task: GroundingTask, reading: Reading, record: ImageRecord, card: DatasetCard) -> dict[str, float]:
+    """The answer's overlap with each region of the image, by the region's id."""
+    if task is REC and reading.box_xyxy is not None:  # all boxes at once: an image may have thousands
+        values = iou([reading.box_xyxy], [each.box_xyxy for each in record.regions])[0].tolist()
+    else:
+        values = [_score(task, reading, record, each, card) for each in record.regions]
+    return dict(zip((each.region_id for each in record.regions), values, strict=True))
 
 
 def _score(task: GroundingTask, reading: Reading, record: ImageRecord, region: Region, card: DatasetCard) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,9 +60,7 @@ def _evaluate(resolved: Mapping[str, ResolvedModel], settings: Settings, layout:
     records = RecordStore(layout.records, *chosen.splits)
     loaded = {stage: opened(model) for stage, model in resolved.items()}
     leaked = leaked_images(records, frozenset().union(*(each.seen for each in loaded.values())))
-    instructions = [each for each in instructions_of(layout, chosen) if each.image_id not in leaked]
-    if not instructions:
-        raise VilamError(f"evaluate: every image of {_named(chosen)} was trained on: choose another split")
+    instructions = instructions_of(layout, chosen, leaked)
     if chosen.model is None:
         for each in loaded.values():
             keep_features(each.network, settings.model)
@@ -174,17 +172,26 @@ def _open_run(
     return open_run(layout.root, f"{facts['model']} on {facts['data']}", params=params, tags=tags)
 
 
-def instructions_of(layout: Layout, settings: EvaluateSettings) -> list[Instruction]:
-    """The instructions of the evaluated tasks on the first ``max_images`` images of each split."""
-    chosen = [each for split in settings.splits for each in _of_split(split, layout, settings)]
+def instructions_of(
+    layout: Layout, settings: EvaluateSettings, leaked: Collection[str] = frozenset()
+) -> list[Instruction]:
+    """The instructions of the evaluated tasks on the first ``max_images`` images of each split, without leaked ones.
+
+    Raises VilamError if there are none.
+    """
+    chosen = [each for split in settings.splits for each in _of_split(split, layout, settings, leaked)]
+    if not chosen and leaked:
+        raise VilamError(f"evaluate: every image of {_named(settings)} was trained on: choose another split")
     if not chosen:
         raise VilamError(f"evaluate: {_named(settings)} has no instructions: choose another split")
     return chosen
 
 
-def _of_split(split: str, layout: Layout, settings: EvaluateSettings) -> Iterator[Instruction]:
+def _of_split(split: str, layout: Layout, settings: EvaluateSettings, leaked: Collection[str]) -> Iterator[Instruction]:
     images: set[str] = set()
     for instruction in read_instructions(layout.instructions, split, set(settings.tasks or ALL_TASKS)):
+        if instruction.image_id in leaked:
+            continue
         images.add(instruction.image_id)
         if len(images) > settings.max_images:
             return

@@ -85,10 +85,9 @@ def _asked(version: Version, rows: pd.DataFrame, settings: Settings, layout: Lay
     records = RecordStore(layout.records, *settings.evaluate.splits)
     ids = {*rows["instruction_id"]}
     leaked = leaked_images(records, model.seen)
+    every = settings.evaluate.model_copy(update={"max_images": len(records)})
     asked = [
-        each
-        for each in instructions_of(layout, settings.evaluate)
-        if each.instruction_id in ids and each.image_id not in leaked
+        each for each in instructions_of(layout, every) if each.instruction_id in ids and each.image_id not in leaked
     ]
     if not asked:
         return pd.DataFrame({"question_id": []})
