@@ -57,6 +57,14 @@ def test_a_failure_prints_the_progress_so_far(now: list[float]) -> None:
     assert stream.getvalue().splitlines()[-1] == "read: 1/3, 1.0 it/s, 0:02 left"
 
 
+def test_what_was_left_out_is_no_time_left(now: list[float]) -> None:
+    stream = io.StringIO()
+    with Progress(3, "read", stream=stream) as bar:
+        now[0] += 2.0
+        bar.advance(2)
+    assert stream.getvalue().splitlines()[-1] == "read: 2/3, 1.0 it/s, 0:02 taken"
+
+
 def test_a_terminal_shows_a_bar_with_the_fields() -> None:
     stream = Terminal()
     with Progress(2, "train", "images", stream=stream) as bar:

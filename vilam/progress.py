@@ -70,7 +70,7 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         elif self._printed_done != self._done:
-            self._print_line()
+            self._print_line(has_ended=kind is None)
 
     def _rate(self) -> float:
         return (self._done - self._start) / max(time.monotonic() - self._began, 1e-9)
@@ -79,11 +79,13 @@ class Progress:
         rate = [f"{self._rate():.1f} {self._unit or 'it'}/s"] if self._done > self._start else []
         return ", ".join(rate + [f"{name} {_short(value)}" for name, value in self._fields.items()])
 
-    def _print_line(self) -> None:
+    def _print_line(self, has_ended: bool = False) -> None:
         self._printed, self._printed_done = time.monotonic(), self._done
-        left = (self._total - self._done) / self._rate() if self._start < self._done < self._total else 0.0
-        ends = [f"{clock(left)} left"] if left else []
-        ends += [f"{clock(self._printed - self._began)} taken"] if self._done >= self._total else []
+        ends = []
+        if has_ended or self._done >= self._total:
+            ends = [f"{clock(self._printed - self._began)} taken"]
+        elif self._done > self._start:
+            ends = [f"{clock((self._total - self._done) / self._rate())} left"]
         details = ", ".join([part for part in [self._details()] if part] + ends)
         line = f"{self._description}: {self._done}/{self._total}" + (f" {self._unit}" if self._unit else "")
         print(f"{line}, {details}" if details else line, file=self._stream, flush=True)

@@ -37,8 +37,9 @@ def test_a_recipe_elsewhere_is_found_by_its_path(tmp_path: Path) -> None:
         ({"licence": None}, "licence: Field required"),
         ({"speed": 3}, "speed: no such setting"),
         ({"reader": {"kind": "ouija"}}, "reader: Input tag 'ouija'"),
-        ({"reader": {"kind": "table"}}, "reader.table.files: Field required"),
-        ({"reader": {"kind": "masks", "images": {"all": "*"}, "mask": "*"}}, "set one of category"),
+        ({"reader": {"kind": "table"}}, "yaml: reader.files: Field required"),
+        ({"reader": {"kind": "masks", "images": {"all": "*"}, "mask": "*"}}, "yaml: reader: set one of category"),
+        ({"reader": {"kind": "masks", "images": "*", "mask": "*"}}, "yaml: reader.images: Input should be a valid"),
     ],
 )
 def test_an_invalid_recipe_is_one_line(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -85,3 +86,11 @@ def test_an_unknown_licence_is_read_from_the_folder(tmp_path: Path, content: str
     (tmp_path / "LICENSE").write_text(content)
     assert opened("voc", tmp_path).licences == (licence,)
     assert open_files(read_recipe("bccd", PROJECT), tmp_path).licences == ("MIT",)
+
+
+def test_numbers_may_be_keys_of_names(tmp_path: Path) -> None:
+    reader = {"kind": "masks", "images": {"all": "*"}, "mask": "*", "values": {1: "crack", "2": "pore"}}
+    assert read_recipe(str(write(tmp_path / "welds.yaml", reader=reader)), PROJECT).reader.values == {  # type: ignore[union-attr]
+        "1": "crack",
+        "2": "pore",
+    }

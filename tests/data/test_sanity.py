@@ -86,6 +86,10 @@ def test_large_pictures() -> None:
         ({"cat": 5, "dog": 5}, []),
         ({"cat": 990, "dog": 10}, ["990 of 1000 objects are of cat"]),
         ({"cat": 5, "dog": 5, "cow": 0}, ["1 categories have no object: cow"]),
+        (
+            {"cat": 5, "dog": 5, **dict.fromkeys(("a", "b", "c", "d", "e", "f"), 0)},
+            ["6 categories have no object: a, b, c, d, e, …"],
+        ),
         ({"Hard Hat": 5, "hard-hat": 5, "hardhat ": 3}, ["'Hard Hat' and 'hard-hat' and 'hardhat ' differ only in"]),
     ],
 )

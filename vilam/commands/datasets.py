@@ -45,7 +45,7 @@ def show_recipe(name: str, root: Path) -> None:
     recipe = read_recipe(name, root, [one.name for one in FORMATS])
     for part in ("title", "home", "licence", "layout", "splits", "leakage"):
         print(f"{part:9}{getattr(recipe, part)}")
-    print(f"reader   {recipe.reader.kind}")
+    print(f"reader   {recipe.reader.kind}\nrecipe   {recipe_files(root).get(name, name)}")
 
 
 def check(source: str, path: Path, root: Path) -> None:

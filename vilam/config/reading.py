@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,16 +92,27 @@ def checked(model: type[Block], content: object, source: Path | str) -> Block:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise VilamError("; ".join(_message(source, problem) for problem in error.errors())) from None
+        raise VilamError("; ".join(_message(source, problem, content) for problem in error.errors())) from None
 
 
-def _message(source: Path | str, problem: Mapping[str, Any]) -> str:
-    name = ".".join(str(part) for part in problem["loc"])
+def _message(source: Path | str, problem: Mapping[str, Any], content: object) -> str:
+    name = ".".join(_as_written(problem, content))
     if problem["type"] == "extra_forbidden":
         return unknown(source, name)
     message = str(problem["msg"]).removeprefix("Value error, ")
     found = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
     return f"{source}: {name}: {message}{found}" if name else f"{source}: {message}"
+
+
+def _as_written(problem: Mapping[str, Any], content: Any) -> Iterator[str]:
+    """The keys that lead to a setting in a file, without the tags that pydantic puts between them."""
+    *above, last = problem["loc"] or ("",)
+    for part in above:
+        if isinstance(part, int) or (isinstance(content, Mapping) and part in content):
+            yield str(part)
+            content = content[part]
+    if problem["type"] == "missing" or isinstance(last, int) or (isinstance(content, Mapping) and last in content):
+        yield str(last)
 
 
 def unknown(source: Path | str, name: str) -> str:

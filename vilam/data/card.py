@@ -26,7 +26,10 @@ def read_card(folder: Path) -> DatasetCard:
         content["levels"] = Levels(*content["levels"]) if content.get("levels") else None
         return DatasetCard(categories=categories, keypoints=keypoints, splits=splits, licences=licences, **content)
     except FileNotFoundError:
-        raise VilamError(f"{path}: not found: the data set is missing or half written: run prepare again") from None
+        raise VilamError(
+            f"{path}: not found: the data set is missing or half written: run prepare again, or take an "
+            "experiment over (dvc exp apply)"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise VilamError(f"{path}: not a data set's card ({error!r}): run prepare again") from None
 

@@ -19,14 +19,15 @@ from vilam.data.sharing import SharedPictures
 from vilam.data.validation import Validator
 from vilam.progress import Progress
 
-COUNTED = ("images", "captions", "regions", "polygons", "keypoints", "expressions")
+COUNTED = ("images", "captions", "regions", "polygons", "keypoints", "expressions", "groups")
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """The result of a check.
 
-    counts: of COUNTED, by split; polygons and keypoints count the regions that have them. categories: number of regions
+    counts: of COUNTED, by split; polygons and keypoints count the regions that have them, groups the
+    expressions of several regions or of none. categories: number of regions
     by category. invalid: bad rows. shared: lists of images with the same content in several splits, each as
     ``split/id``. near: pairs of images of two splits that show the same. notes: what else is odd.
     """
@@ -86,5 +87,6 @@ def _counted(record: ImageRecord) -> dict[str, int]:
         sum(bool(region.polygons) for region in regions),
         sum(bool(region.keypoints) for region in regions),
         sum(len(region.expressions) for region in regions),
+        len(record.groups),
     )
     return dict(zip(COUNTED, numbers, strict=True))

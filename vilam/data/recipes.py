@@ -19,7 +19,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from vilam.config import RECIPE_SUFFIXES, Section, Sentence, checked, read_yaml
 from vilam.errors import VilamError
@@ -33,6 +33,16 @@ UNKNOWN = "unknown"
 RefcocoSet = Literal["refcoco", "refcoco_plus", "refcocog_umd", "refcocog_google", "grefcoco"]
 BySplit = Annotated[dict[str, Glob], Field(min_length=1)]
 """Patterns by split; ``all`` is divided 8 : 1 : 1 and ``train+val`` 9 : 1, by a hash of the image's name."""
+
+
+def _with_text_keys(names: object) -> object:
+    if not isinstance(names, dict):
+        return names
+    return {str(key) if type(key) is int else key: name for key, name in names.items()}
+
+
+Names = Annotated[dict[str, Text], BeforeValidator(_with_text_keys)]
+"""Names by what is in a file; YAML reads ``{1: crack}`` as a number, which is its text here."""
 
 
 class Window(Section):
@@ -156,8 +166,8 @@ class TableReader(FileReader):
     box: Literal["xyxy", "xywh", "cxcywh"] = "xyxy"
     unit: Literal["pixels", "fractions"] = "pixels"
     category: Text | None = None
-    categories: dict[str, Text] | None = None
-    split_names: dict[str, Text] | None = None
+    categories: Names | None = None
+    split_names: Names | None = None
     separator: str = ","
 
     @field_validator("images")
@@ -193,7 +203,7 @@ class CategoryTable(Section):
     file: Text
     image: Text
     category: Text
-    categories: dict[str, Text] | None = None
+    categories: Names | None = None
     together: Text | None = None
 
 
@@ -212,7 +222,7 @@ class MasksReader(FileReader):
     mask: Text | dict[str, Text]
     category: Text | None = None
     table: CategoryTable | None = None
-    values: dict[str, Text] | None = None
+    values: Names | None = None
     objects: Literal["parts", "whole"] = "whole"
 
     @model_validator(mode="after")
@@ -245,7 +255,7 @@ class VolumesReader(FileReader):
     images: BySplit
     mask: Text | None = None
     category: Text | None = None
-    values: dict[str, Text] | None = None
+    values: Names | None = None
     nodules: Nodules | None = None
 
     @model_validator(mode="after")

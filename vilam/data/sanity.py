@@ -123,7 +123,8 @@ def category_notes(categories: Counter[str]) -> Iterator[Note]:
     if len(categories) > 1 and most >= ONE_CLASS * total:
         yield Note(f"{most} of {total} objects are of {name}: the others are too few to be learnt")
     if missing := [name for name, count in categories.items() if not count]:
-        yield Note(f"{len(missing)} categories have no object: {', '.join(missing[:FEW])}")
+        shown = ", ".join(missing if len(missing) <= FEW else [*missing[:FEW], "…"])
+        yield Note(f"{len(missing)} categories have no object: {shown}")
     alike: dict[str, list[str]] = defaultdict(list)
     for name in categories:
         alike[re.sub(r"[\W_]+", "", name.casefold())].append(name)

@@ -133,7 +133,10 @@ def load_model(folder: Path) -> LoadedModel:
     """Opens a model folder; raises VilamError if it is missing, incomplete or damaged."""
     recover(folder)
     if not (folder / RUN).is_file():
-        raise VilamError(f"{folder}: no trained model here ({RUN} is missing): run the stage that writes it")
+        raise VilamError(
+            f"{folder}: no trained model here ({RUN} is missing): run the stage that writes it, take an "
+            "experiment over (dvc exp apply), or name another model"
+        )
     _prepare_transformers()
     try:
         network, tokenizer = _load_network(folder)

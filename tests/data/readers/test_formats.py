@@ -68,6 +68,9 @@ def test_an_unknown_folder_is_one_line(tmp_path: Path, project: Path) -> None:
     write_image(tmp_path / "a.png")
     with pytest.raises(VilamError, match=r"no format that is known: see docs/datasets\.md"):
         find_recipe("auto", tmp_path, project)
+    write_image(tmp_path / "masks" / "a.png")
+    with pytest.raises(VilamError, match=r"if masks lie in masks, write a recipe of kind masks"):
+        find_recipe("auto", tmp_path, project)
     with pytest.raises(VilamError, match="no such folder or file"):
         find_recipe("auto", tmp_path / "none", project)
 

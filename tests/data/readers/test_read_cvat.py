@@ -254,3 +254,9 @@ def test_frames_without_pictures_are_counted(tmp_path: Path) -> None:
 def test_a_film_that_cannot_be_read_is_one_line(tmp_path: Path, numbers: range, tracks: str, message: str) -> None:
     with pytest.raises(VilamError, match=message):
         opened(CVAT, film(tmp_path, numbers, tracks))
+
+
+def test_a_missing_picture_is_named_as_in_the_file(tmp_path: Path) -> None:
+    root = write(tmp_path, image(tmp_path, ""), '<image id="1" name="cam 1/b.png" width="40" height="30"/>', meta="")
+    _, (problem,) = read(CVAT, root)
+    assert problem == "annotations.xml: image cam 1/b.png: image file images/cam 1/b.png not found"

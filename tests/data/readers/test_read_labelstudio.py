@@ -175,6 +175,14 @@ def test_the_picture_may_have_its_name_before_the_upload(tmp_path: Path) -> None
     assert problems == [] and record.image_id == "photos/a b"
 
 
+@pytest.mark.parametrize("own", ["photo 1.png", "photo (1).png", "photo_1.png"])
+def test_a_picture_is_found_whose_name_the_upload_changed(tmp_path: Path, own: str) -> None:
+    address = "/data/upload/1/0a1b2c3d-photo_1.png"  # get_valid_filename(own) of Django 5.2
+    write_image(tmp_path / "photos" / "photo_2.png")
+    (record,), problems = read(READER, write(tmp_path, [task(annotation(), image=address)], f"photos/{own}"))
+    assert problems == [] and record.image_id == f"photos/{own.removesuffix('.png')}"
+
+
 def test_a_picture_in_the_task_is_read(tmp_path: Path) -> None:
     picture = base64.b64encode(write_image(tmp_path / "a.png", (40, 20)).read_bytes()).decode()
     content = [task(annotation(box(0, 0, 50, 50)), image=f"data:image/png;base64,{picture}")]

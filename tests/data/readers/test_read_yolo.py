@@ -67,7 +67,7 @@ def test_a_polygon_has_the_box_around_it(tmp_path: Path) -> None:
         ("0 0.1 0.1 0.2 0.2 0.3", "5 numbers: neither"),
         ("0 a b c d", "could not convert string to float"),
         ("cell 0.5 0.5 0.1 0.1", "class 'cell' is no number"),
-        ("0.5 0.5 0.5 0.1 0.1", "unknown class 0.5: 2 classes have names"),
+        ("0.5 0.5 0.5 0.1 0.1", "unknown class 0.5: 2 classes have names, up to 1"),
     ],
 )
 def test_a_bad_line_is_a_problem(tmp_path: Path, line: str, message: str) -> None:
@@ -282,3 +282,36 @@ def test_a_confidence_behind_a_box_is_left_out(tmp_path: Path) -> None:
         YOLO, write(tmp_path, FOLDERS, train_a="0 0.5 0.5 0.25 0.2 0.87", val_a="", test_a="")
     )
     assert problems == [] and record.regions[0].box_xyxy == pytest.approx((15, 12, 25, 18))
+
+
+@pytest.mark.parametrize("folders", [("Train", "Valid", "Test"), ("training", "validation", "testing")])
+def test_a_split_that_leads_nowhere_is_read_from_the_folders_of_its_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, folders: tuple[str, ...]
+) -> None:
+    write(tmp_path, {"train": "../train/images", "val": "../valid/images", "test": "../test/images"})
+    for number, folder in enumerate(folders):
+        write_image(tmp_path / folder / "images" / "a.png", colour=number)
+        (tmp_path / folder / "labels").mkdir()
+        (tmp_path / folder / "labels" / "a.txt").write_text("0 0.5 0.5 0.25 0.2")
+    found = recognises(tmp_path)
+    records, problems = read(YOLO, tmp_path)
+    assert found is not None and found.sureness == CLEAR and problems == []
+    expected = [(split, 1) for split in ("train", "val", "test")]
+    assert [(record.split, len(record.regions)) for record in records] == expected
+    assert "val: ../valid/images leads to no images: 1 images are in folders of its name" in caplog.text
+
+
+def test_a_split_that_lies_nowhere_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data: dict[str, object] = {"train": "images/train", "val": "images/val", "test": "../test/images"}
+    records, _ = read(YOLO, write(tmp_path, data, train_a="", val_a="0 0.5 0.5 0.1 0.1"))
+    assert len(records) == 2
+    assert "test: ../test/images leads to no images: the split is left out" in caplog.text
+    assert "train: images" not in caplog.text
+
+
+@pytest.mark.parametrize(("count", "is_told"), [(2, False), (3, True)])
+def test_another_number_of_classes_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, count: int, is_told: bool
+) -> None:
+    read(YOLO, write(tmp_path, {**FOLDERS, "nc": count}, train_a="", val_a="", test_a=""))
+    assert ("nc is 3, but 2 classes have names" in caplog.text) == is_told

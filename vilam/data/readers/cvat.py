@@ -132,7 +132,7 @@ def _items(
     for image in tree.iterfind("image"):
         name = image.get("name", "")
         own = image.get("subset", subset)
-        names = [place + name + end for place in (f"{own}/", "") for end in FRAME_SUFFIXES]
+        names = [place + name + end for place in ([f"{own}/", ""] if own else [""]) for end in FRAME_SUFFIXES]
         path = find(names, foreign=(subsets - {own}).__contains__)
         told = split if split != ALL else own
         official = ALL if told.lower() in DEFAULT else told

@@ -32,6 +32,7 @@ from vilam.data.readers.labelstudio_tasks import (
     pictures_of,
     regions_of,
     tasks_of,
+    uploaded,
     work_of,
 )
 from vilam.data.readers.paths import Pictures, files_of, head_of, place_of, under
@@ -66,7 +67,7 @@ def open_labelstudio(root: Path, recipe: Recipe, reader: FormatReader) -> Source
     """Read the tasks and list their pictures, which are read one by one as the rows are iterated."""
     kept = KeptList[tuple[Item, list[Region]]]()
     problems: list[Problem] = []
-    pictures = Pictures(root)
+    pictures = Pictures(root, uploaded)
     find = partial(pictures.first, folders=[root / folder for folder in (*reader.images, "images", "")])
     names: dict[str, None] = {}
     points: dict[str, dict[str, None]] = {}

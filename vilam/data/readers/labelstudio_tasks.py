@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from vilam.data.readers.kept import KeptDict
-from vilam.data.readers.paths import is_image
+from vilam.data.readers.paths import folded, is_image
 from vilam.data.readers.row_files import listed
 from vilam.data.readers.wording import is_expression
 from vilam.errors import VilamError
@@ -123,6 +123,14 @@ def pictures_of(value: object) -> list[str]:
     return [
         text for text in texts if isinstance(text, str) and (INLINE.match(text) or is_image(Path(names_of(text)[0])))
     ]
+
+
+def uploaded(name: str) -> str:
+    """A file's name as an upload leaves it, folded: spaces become _, what is no letter, digit, _, - or . is left out.
+
+    Source: Django's ``get_valid_filename``, by which Label Studio stores uploads.
+    """
+    return re.sub(r"[^-\w.]", "", folded(name).strip().replace(" ", "_"))
 
 
 def names_of(text: str) -> list[str]:

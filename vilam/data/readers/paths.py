@@ -99,8 +99,9 @@ class Pictures:
     spelling, or in the suffix, such as a.jpg for a.png.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, spelling: Callable[[str], str] = folded) -> None:
+        """``spelling``: names that it makes equal differ in their spelling alone."""
+        self._root, self._spelling = root, spelling
         self._is_listed = False
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
@@ -128,9 +129,9 @@ class Pictures:
         return self._only([self._by_name.get(_last(text), []) for text in _readings(name)], name, folders, foreign)
 
     def _alike(self, name: str, folders: Sequence[Path], foreign: Foreign) -> Path | None:
-        own = [folded(_last(text)) for text in _readings(name)]
+        own = [self._spelling(_last(text)) for text in _readings(name)]
         stems = [self._by_stem.get(without_suffix(one), []) for one in own]
-        spelled = [[path for path in found if folded(path.name) in own] for found in stems]
+        spelled = [[path for path in found if self._spelling(path.name) in own] for found in stems]
         found = self._only([*spelled, *stems], name, folders, foreign)
         if found is not None and is_image(Path(_last(name))):
             self.renamed[name] = found
@@ -152,7 +153,7 @@ class Pictures:
             self._is_listed = True
             for path in images_below(self._root):
                 self._by_name.setdefault(path.name, []).append(path)
-                self._by_stem.setdefault(without_suffix(folded(path.name)), []).append(path)
+                self._by_stem.setdefault(without_suffix(self._spelling(path.name)), []).append(path)
 
 
 def _last(name: str) -> str:

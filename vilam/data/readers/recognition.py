@@ -28,6 +28,8 @@ UNREAD = {
     "labelTxt/*.txt": "DOTA's labelTxt is not read: convert it to YOLO's oriented boxes",
 }
 """What to do with files of other formats, by their names."""
+MASKS = ("masks", "mask", "groundtruth", "ground_truth", "gt", "segmentation", "segmentations", "annotations", "labels")
+"""Names of folders that may hold masks, in lower case."""
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
@@ -37,7 +39,7 @@ def recognise(path: Path, formats: Sequence[Format]) -> list[tuple[Format, Found
     A folder in which there is nothing else than one folder stands for that; one of annotations alone for that above it.
     """
     if not path.exists():
-        raise VilamError(f"{path}: no such folder or file: set prepare.root to the data set's folder")
+        raise VilamError(f"{path}: no such folder or file: name the data set's folder (prepare.root)")
     if path.is_dir() and path.name.lower() in ALONE and not images_below(path):
         path = path.parent
     found = next(filter(None, (_recognised(folder, formats) for folder in _unpacked(path))), [])
@@ -93,6 +95,8 @@ def advice(path: Path, formats: Sequence[Format]) -> str:
             return told
     if path.is_dir() and not images_below(path):
         return "no picture lies in it: put the pictures beside their annotations, or in images"
+    if masks := next((one for one in _folders(path) if one.name.lower() in MASKS and images_below(one)), None):
+        return f"if masks lie in {masks.name}, write a recipe of kind masks (docs/datasets.md, A data set of your own)"
     return csv_boxes.advice(path) or "see docs/datasets.md, or write a recipe"
 
 

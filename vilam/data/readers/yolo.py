@@ -7,7 +7,8 @@ confidence behind every box of a file is left out.
 One of three files says what the classes and the images are:
 
 - ``data.yaml`` (Ultralytics, Roboflow, CVAT): ``names``, and for ``train``, ``val`` and ``test`` a folder, a text file
-  of paths, or a list of these. Paths of another machine, and Roboflow's ``../train/images``, are found by their end.
+  of paths, or a list of these. Paths of another machine, and Roboflow's ``../train/images``, are found by their end; a
+  split whose paths lead nowhere is read from the folders that have one of its usual names, such as ``Valid``.
 - ``obj.data`` (Darknet, CVAT): the file of the names, and lists of paths, whose labels lie beside the images.
 - ``classes.txt`` (labelImg, Label Studio), ``_darknet.labels`` (Roboflow), ``obj.names`` or the like, or a data.yaml
   that names no images (supervision): the names alone, beside the folders or in them; splits are folders.
@@ -24,7 +25,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vilam.config import parse_yaml
@@ -98,8 +99,7 @@ def _recognised(file: Path, root: Path) -> Found | None:
         if not content.keys() & {"names", "nc"}:
             return None
         title = "Roboflow YOLO" if "roboflow" in content else "YOLO (Ultralytics)"
-        has_images = next(_listed(_folders(root, file, content), content), None) is not None
-        return Found(title, reader, root, CLEAR if has_images else POSSIBLE)
+        return Found(title, reader, root, CLEAR if _leads_to_images(root, file, content) else POSSIBLE)
     if file.suffix == ".data":
         return Found("YOLO (Darknet)", reader, root, CLEAR)
     if file.suffix in YAML and "names" not in content:
@@ -262,7 +262,9 @@ def _of_yaml(root: Path, path: Path, content: object) -> _Data:
         raise VilamError(
             f"{path}: expected names as a list, or by number such as 0: cell, and kpt_shape as two numbers"
         ) from None
-    images = list(_listed(_folders(root, path, content), content) if _splits(content) else _by_folders(root))
+    if isinstance(content.get("nc"), int) and content["nc"] != len(names):
+        logger.warning("%s: nc is %d, but %d classes have names: read by the names", path, content["nc"], len(names))
+    images = list(_of_splits(root, path, content) if _splits(content) else _by_folders(root))
     about = content.get("roboflow")
     licence = about.get("license") if isinstance(about, dict) else content.get("license")
     return _Data(names, _divided(images), points, values, str(licence or ""))
@@ -273,9 +275,32 @@ def _folders(root: Path, path: Path, content: Mapping[str, Any]) -> tuple[Path, 
     return tuple(Path(os.path.normpath(folder)) for folder in (root / told, path.parent / told, path.parent, root))
 
 
+def _of_splits(root: Path, path: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """The images of each split that a data.yaml names, by its paths, or else by the names of folders."""
+    listed = list(_listed(_folders(root, path, content), content))
+    yield from listed
+    known = {image for _, image in listed}
+    there = {split for split, _ in listed}
+    nowhere = {key: split for key, split in _splits(content).items() if content[key] and split not in there}
+    others = [(split, image) for split, image in _by_folders(root) if split in nowhere.values() and image not in known]
+    for key, split in nowhere.items():
+        count = sum(own == split for own, _ in others)
+        told = f"{count} images are in folders of its name, and are read" if count else "the split is left out"
+        logger.warning("%s: %s: %s leads to no images: %s", path, key, content[key], told)
+    yield from others
+
+
+def _leads_to_images(root: Path, path: Path, content: Mapping[str, Any]) -> bool:
+    if next(_listed(_folders(root, path, content), content), None) is not None:
+        return True
+    return any(split in _splits(content).values() and _labels(image).is_file() for split, image in _by_folders(root))
+
+
 def _listed(folders: Sequence[Path], content: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """The images of each split that a file names."""
-    return ((split, image) for key, split in _splits(content).items() for image in _images(folders, content[key]))
+    named = [(split, content[key]) for key, split in _splits(content).items() if content[key]]
+    needs_name = len(named) > 1
+    return ((split, image) for split, paths in named for image in _images(folders, paths, split * needs_name))
 
 
 def _splits(content: Mapping[str, Any]) -> dict[str, str]:
@@ -320,12 +345,12 @@ def _of_darknet(root: Path, path: Path) -> _Data:
     return _Data(dict(enumerate(lines_of(names))), _divided(list(_listed((path.parent, root), content))))
 
 
-def _images(folders: Iterable[Path], listed: object) -> Iterator[Path]:
-    """The images of a folder, of a text file of paths, or of a list of these."""
+def _images(folders: Iterable[Path], listed: object, split: str = "") -> Iterator[Path]:
+    """The images of a folder, of a text file of paths, or of a list of these; split: see `_is_other`."""
     places = tuple(folders)
     for one in listed if isinstance(listed, list) else [listed]:
         found = find_by_end(places, str(one)) if one else None
-        if found is None:
+        if found is None or (split and _is_other(found, str(one), split)):
             continue
         if found.is_file() and found.suffix == ".txt":
             for line in lines_of(found):
@@ -334,6 +359,12 @@ def _images(folders: Iterable[Path], listed: object) -> Iterator[Path]:
             yield found
         else:
             yield from images_below(found)
+
+
+def _is_other(found: Path, told: str, split: str) -> bool:
+    """Whether the end of a path is that of other splits too: ``images`` of ../test/images, without its split."""
+    parts = PurePosixPath(told.replace("\\", "/")).parts
+    return split in map(usual, parts) and split not in map(usual, found.parts[-len(parts) :])
 
 
 def _labels(image: Path) -> Path:
@@ -370,7 +401,7 @@ def _shape(line: str, data: _Data, location: str) -> Shape:
     except ValueError:
         raise ValueError(f"class {first!r} is no number") from None
     if number not in data.names:
-        raise ValueError(f"unknown class {first}: {len(data.names)} classes have names")
+        raise ValueError(f"unknown class {first}: {len(data.names)} classes have names, up to {max(data.names)}")
     category = data.names[int(number)]
     if len(values) == BOX_VALUES:
         return Shape(category, cxcywh_to_xyxy(values[:BOX_VALUES]), location=location)
