@@ -45,6 +45,7 @@ def decode(content: bytes, fingerprint: Callable[[Image.Image], bytes] | None = 
         with Image.open(BytesIO(content)) as image:
             size = image.size
             image.draft(None, ENOUGH)
+            image.decodermaxblock = len(content)  # in one block: between two, a thread waits for the others
             image.load()
             return Decoded(size, fingerprint(image) if fingerprint else b"")
     except UnidentifiedImageError:

@@ -77,3 +77,13 @@ def test_rows_come_before_the_file_is_read_to_its_end(tmp_path: Path, monkeypatc
     path.write_text('{"a": [{"b": 1}, {"b": 2}' + " " * 100 + "broken")
     parts = parts_of(path)
     assert [next(parts).value for _ in range(3)] == [[], {"b": 1}, {"b": 2}]
+
+
+def test_lists_too_deep_to_be_kept_are_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "deep.json"
+    for depth in (99, 100):
+        file.write_text(f'{{"rows": [{"[" * depth}{"]" * depth}], "name": "[[[[{"[" * 200}"}}')
+        assert [part.name for part in parts_of(file)] == ["rows", "rows", "name"]
+    file.write_text(f'{{"rows": [{"[" * 150}{"]" * 150}]}}')
+    with pytest.raises(VilamError, match=r"deep\.json: .*lists in lists too deep"):
+        list(parts_of(file))

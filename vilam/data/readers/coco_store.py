@@ -30,6 +30,9 @@ CREATE INDEX place_pictures ON places (picture);
 """
 """Made when the rows of all files are there."""
 
+TOGETHER = 1000
+"""Rows that are written at a time."""
+
 
 class Place(NamedTuple):
     """What one file tells of a picture. file: its number. image: the picture's row, None if the file has none."""
@@ -48,14 +51,22 @@ class CocoStore:
     def __init__(self) -> None:
         self._database = sqlite3.connect("")  # a temporary file that SQLite deletes
         self._database.executescript(TABLES)
+        self._new: dict[str, list[tuple[int, str, str]]] = {"images": [], "annotations": []}
 
     def add(self, table: str, file: int, key: str, text: str) -> None:
-        """Keep a row of images or annotations, as JSON."""
-        values = file, whole_characters(key), whole_characters(text)
-        self._database.execute(f"INSERT INTO {table} (file, key, json) VALUES (?, ?, ?)", values)
+        """Keep a row of images or annotations, as JSON, to be found after `complete`."""
+        self._new[table].append((file, whole_characters(key), whole_characters(text)))
+        if len(self._new[table]) == TOGETHER:
+            self._write(table)
+
+    def _write(self, table: str) -> None:
+        self._database.executemany(f"INSERT INTO {table} (file, key, json) VALUES (?, ?, ?)", self._new[table])
+        self._new[table].clear()
 
     def complete(self) -> None:
         """Make the rows fast to find: all are there."""
+        for table in self._new:
+            self._write(table)
         self._database.executescript(INDICES)
 
     def images(self, file: int) -> Iterator[tuple[int, str, Row]]:

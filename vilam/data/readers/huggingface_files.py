@@ -88,13 +88,24 @@ def _leaves(table: Any) -> list[str]:
 def has_pictures(file: Path) -> bool:
     """Whether a Parquet file holds pictures, and not their paths alone, as Dataset.to_parquet writes them."""
     column = _picture_column(pq.read_schema(file)) if file.suffix == ".parquet" else None
-    return column is not None and not _are_empty(pq.read_metadata(file), (column, f"{column}.bytes"))
+    if column is None:
+        return False
+    try:
+        return not _are_empty(pq.read_metadata(file), (column, f"{column}.bytes"))
+    except ValueError as error:
+        raise VilamError(f"{file}: cannot be read: {error}: download or write it again") from None
 
 
 def _are_empty(metadata: Any, columns: Sequence[str]) -> bool:
-    """Whether all values of the first of these columns are null, as a Parquet file's statistics tell."""
+    """Whether all values of the first of these columns are null, as a Parquet file's statistics tell.
+
+    Raises ValueError for a damaged footer: pyarrow 25 ends the process when it reads statistics of another type.
+    """
     place = next(number for number in range(metadata.num_columns) if metadata.schema.column(number).path in columns)
+    kind = metadata.schema.column(place).physical_type
     chunks = [metadata.row_group(group).column(place) for group in range(metadata.num_row_groups)]
+    if any(chunk.physical_type != kind for chunk in chunks):
+        raise ValueError("its footer is damaged")
     return all(chunk.statistics and chunk.statistics.null_count == chunk.num_values for chunk in chunks)
 
 

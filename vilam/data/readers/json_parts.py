@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -16,6 +16,8 @@ PIECE = 1 << 18
 TAIL = len("e+")
 """Characters of a number that are taken for what follows it if the text ends there, at most."""
 SPACES = re.compile(r"[ \t\n\r]+")
+DEEPEST = 100
+"""Lists in lists of a value, at most: deeper ones cannot be kept in a file."""
 
 
 class Part(NamedTuple):
@@ -83,6 +85,8 @@ class _Window:
             length, follows = end - self._at, len(self._text) - end
             if follows > TAIL or not self._more():  # a number at the end of the window may go on
                 text = self._text[self._at : self._at + length]
+                if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
+                    raise ValueError("lists in lists too deep to be read")
                 self._at += length
                 return value, text
 
@@ -92,6 +96,18 @@ class _Window:
         piece = self._stream.read(max(PIECE, len(rest)))
         self._text, self._at = rest + piece, 0
         return bool(piece)
+
+
+def _depth(value: Any) -> int:
+    """How many lists and objects of a value are in one another, at most."""
+    depth, inside = 0, [value]
+    while inside := [one for each in inside if isinstance(each, list | dict) for one in _members(each)]:
+        depth += 1
+    return depth
+
+
+def _members(value: list[Any] | dict[str, Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _parts(window: _Window) -> Iterator[Part]:
