@@ -123,6 +123,11 @@ class Layout:
         return self.root / "configs" / "datasets"
 
     @property
+    def conventions(self) -> Path:
+        """The conventions of Hugging Face VLMs."""
+        return self.root / "configs" / "conventions"
+
+    @property
     def lock(self) -> Path:
         """DVC's lock file: the versions of the data and the models."""
         return self.root / "dvc.lock"

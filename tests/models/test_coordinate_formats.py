@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -11,8 +12,12 @@ from hypothesis import strategies as st
 from transformers.models.kosmos2.processing_kosmos2 import coordinate_to_patch_index, patch_index_to_coordinate
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize  # Qwen3-VL uses it too
 
-from vilam.models.coordinate_formats import CELLS, HUNDREDTHS, LOCATIONS, PIXELS, THOUSANDTHS, Frame
+from vilam.models.coordinate_formats import THOUSANDTHS, Frame
+from vilam.models.hf.conventions import read_convention
 
+PIXELS, LOCATIONS, HUNDREDTHS, CELLS = (
+    read_convention(name, Path()).coordinate_format for name in ("qwen2_5_vl", "paligemma", "llava", "kosmos-2")
+)
 FORMATS = dict(thousandths=THOUSANDTHS, pixels=PIXELS, locations=LOCATIONS, hundredths=HUNDREDTHS, cells=CELLS)
 BINS = {THOUSANDTHS: 1000, LOCATIONS: 1023, HUNDREDTHS: 100, CELLS: 32}  # of a side; pixels depend on the frame
 ROUNDING = 1 + 1e-6

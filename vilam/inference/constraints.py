@@ -171,8 +171,7 @@ class GrammarCompiler:
             points.append(self._corner(same=num_numbers))
         if self.tokenizer.first_coordinate is not None:
             return [*self._mark(POINTS), *chain(*points), *self._mark(POINTS_END)]
-        spelled = [self.coordinate_format.point.around([[slot] for slot in point], self._text) for point in points]
-        return self.coordinate_format.points.around(spelled, self._text)
+        return self.coordinate_format.points.around([[[slot] for slot in point] for point in points], self._text)
 
     def _corner(self, margin: int = 0, above: int | None = None, same: int | None = None) -> list[Slot]:
         """The slots of one point; ``above`` and ``same`` are indices of the first number of another point."""

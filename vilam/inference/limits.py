@@ -8,19 +8,21 @@ from pathlib import Path
 
 from vilam.config import ModelSettings
 from vilam.layout import named
+from vilam.models.hf.conventions import convention_files, read_convention
 from vilam.tracking.lookup import find_registered
-
-REFUSE_LONG = ("qwen2_5_vl", "qwen3_vl")
-"""Architectures of vilam/models/hf/architectures.py that refuse a picture above `LONG` of vilam/data/sanity.py."""
 
 
 def refuses_long(settings: ModelSettings, root: Path) -> bool:
-    """Whether the model refuses pictures that are more than `LONG` times as long as wide.
+    """Whether the model refuses pictures that are more than `LONG` (vilam/data/sanity.py) times as long as wide.
 
     False as well if that cannot be told: nothing is downloaded, and a hub's model is known by its name.
     """
     name = settings.fine_tune_from or settings.checkpoint
-    return name is not None and any(kind in _kind(name, root) for kind in REFUSE_LONG)
+    if name is None:
+        return False
+    kind = _kind(name, root)
+    named_in = [each for each in convention_files(root) if each in kind]
+    return any(read_convention(each, root).refuses_long for each in named_in)
 
 
 def _kind(name: str, root: Path) -> str:

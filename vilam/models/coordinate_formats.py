@@ -1,8 +1,9 @@
-"""The coordinate formats of published checkpoints: one table, and the way from the paper's text to each and back.
+"""How checkpoints write coordinates, and the way from the paper's text to each format and back.
 
 Everywhere else in vilam, coordinates are the paper's text (vilam/tasks/answers.py): whole numbers 0-1000 of an image's
 sides. A checkpoint may count something else (pixels of the resized image, 1,024 tokens, cells of a grid), and count it
-in another frame (the square to which the image was padded). The `Frame` says which.
+in another frame (the square to which the image was padded). The `Frame` says which. The formats of published
+checkpoints are in configs/conventions, one file each (vilam/models/hf/conventions.py).
 
 The composed model can also write each coordinate as a token of its own. In this token form a box is ``<box> x y x y``
 and a list of points ``<points> x y x y ... </points>``. The added tokens have ids behind the words: first the three
@@ -14,15 +15,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
 from vilam.data.records import Point
+from vilam.models.place_texts import GAP, PointsTemplate, Template, as_text
 from vilam.tasks.answers import GROUP, SCALE, box_text, group_numbers, points_text, widened
-
-Piece = TypeVar("Piece")
 
 Bounds = tuple[tuple[int, int], tuple[int, int]]
 """The smallest and the largest x, the smallest and the largest y."""
@@ -34,6 +34,9 @@ BOX, POINTS, POINTS_END = 0, 1, 2
 """The marks of the token form, as offsets from the first added token."""
 NUM_MARKS = 3
 """The offset of the first bin of x."""
+BRACKETS = Template.parse("[{x1}, {y1}, {x2}, {y2}]")
+LIST = PointsTemplate("[", Template.parse("[{x}, {y}]"), ", ", "]")
+"""The paper's box and list of points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,50 +74,17 @@ class Frame:
         return min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Brackets:
-    """The texts before, between and after the parts of a group."""
-
-    before: str
-    between: str
-    after: str
-
-    def around(self, parts: Sequence[Sequence[Piece]], write: Callable[[str], Sequence[Piece]]) -> list[Piece]:
-        """The pieces of all parts in order, with what ``write`` makes of the texts around and between them."""
-        between = write(self.between)
-        inner = [piece for i, part in enumerate(parts) for piece in [*(between if i else []), *part]]
-        return [*write(self.before), *inner, *write(self.after)]
-
-    def texts(self, parts: Sequence[Sequence[str]]) -> list[str]:
-        """`around` for pieces that are text themselves."""
-        return self.around(parts, lambda text: [text] if text else [])
-
-    def pattern(self, part: str, more: str) -> str:
-        """A regular expression: ``part``, then further parts, ``more`` of them (a quantifier such as ``{3}`` or ``*``).
-
-        Spaces are optional everywhere, because some tokenizers add or lose them.
-        """
-        before, between, after = (
-            [re.escape(each) for each in text if each != " "] for text in (self.before, self.between, self.after)
-        )
-        gap = r"\s*"
-        repeated = gap.join(["", *between, f"(?:{part})"])
-        return gap.join([*before, f"(?:{part})(?:{repeated}){more}", *after])
-
-
-COMMAS = Brackets("[", ", ", "]")
-SPACES = Brackets("[", " ", "]")
-
-
 @dataclass(frozen=True)
 class CoordinateFormat:
     """How a checkpoint writes coordinates.
 
     unit: what a number counts. ``side``: ``bins`` equal parts of each side of the frame. ``pixel``: pixels of the
     frame. ``cell``: the cells of a grid of ``bins`` x ``bins``, row by row, one number for both coordinates of a point.
-    number: the format string of one number (``{:04d}``); if ``decimal``, of a fraction of 1 instead.
-    order: which coordinate of a point is written first.
-    box, point, points: the texts around and between the numbers of a box, the numbers of a point, the points of a list.
+    number: the format string of one number (``{:04d}``). end: what is written at the end of a side, if that is not
+    ``bins``: 1 for fractions, 100 for percent.
+    rounding: ``round`` to the nearest edge of a bin, or ``floor`` to the bin that holds a coordinate, 0 to bins - 1.
+    reads: the place that a number means, the ``edge`` or the ``centre`` of its bin.
+    box, points: the texts around and between the numbers.
     source: the document that describes it.
     """
 
@@ -122,36 +92,55 @@ class CoordinateFormat:
     bins: int
     number: str
     source: str
-    order: Literal["xy", "yx"] = "xy"
-    decimal: bool = False
-    box: Brackets = COMMAS
-    point: Brackets = COMMAS
-    points: Brackets = COMMAS
+    end: int | None = None
+    rounding: Literal["round", "floor"] = "round"
+    reads: Literal["edge", "centre"] = "edge"
+    box: Template = BRACKETS
+    points: PointsTemplate = LIST
+
+    @property
+    def order(self) -> Literal["xy", "yx"]:
+        """Which coordinate of a point is written first."""
+        return "yx" if self.box.fields[0] == "y1" else "xy"
 
     @property
     def largest(self) -> int:
         """The largest number that can be written in any frame."""
-        return {"side": self.bins, "cell": self.bins**2 - 1, "pixel": LARGEST_PIXEL}[self.unit]
+        return {"side": self._last, "cell": self.bins**2 - 1, "pixel": LARGEST_PIXEL}[self.unit]
+
+    @property
+    def _last(self) -> int:
+        """The largest number of a side that is divided into bins."""
+        return self.bins - 1 if self.unit == "cell" or self.rounding == "floor" else self.bins
 
     def limits(self, frame: Frame) -> tuple[int, int]:
         """The largest numbers of x and of y in a frame; the last column and row if the unit is a cell."""
-        if self.unit == "pixel":
-            return frame.width, frame.height
-        last = self.bins - 1 if self.unit == "cell" else self.bins
-        return last, last
+        return (frame.width, frame.height) if self.unit == "pixel" else (self._last, self._last)
 
     def bounds(self, frame: Frame) -> Bounds:
         """The smallest and the largest number of x, and of y, between which the whole image lies."""
         start, end = frame.fractions((0.0, 0.0)), frame.fractions((1.0, 1.0))
         x, y = (
-            (math.floor(low * limit + ROUNDING), math.ceil(high * limit - ROUNDING))
-            for low, high, limit in zip(start, end, self.limits(frame), strict=True)
+            (math.floor(low * size + ROUNDING), min(self._up(high * size), limit))
+            for low, high, size, limit in zip(start, end, self._sizes(frame), self.limits(frame), strict=True)
         )
         return x, y
 
+    def _sizes(self, frame: Frame) -> tuple[int, int]:
+        """The number of bins, or of pixels, along each side."""
+        return (frame.width, frame.height) if self.unit == "pixel" else (self.bins, self.bins)
+
+    def _up(self, value: float) -> int:
+        """The largest number of a coordinate up to ``value`` bins."""
+        return math.floor(value + ROUNDING) if self.rounding == "floor" else math.ceil(value - ROUNDING)
+
+    def _rounded(self, value: float, limit: int) -> int:
+        """The number of a coordinate of ``value`` bins."""
+        return min(math.floor(value), limit) if self.rounding == "floor" else round(value)
+
     def spell(self, number: int) -> str:
         """A number as text."""
-        return self.number.format(number / self.bins if self.decimal else number)
+        return self.number.format(number if self.end is None else number * self.end / self.bins)
 
     def encode(self, text: str, frame: Frame) -> str:
         """The paper's text -> the same text with every box and list of points in this format."""
@@ -185,9 +174,19 @@ class CoordinateFormat:
             spans = [self._cells(*ends) for ends in zip(start, end, strict=True)]
         else:
             last = frame.fractions((1.0, 1.0))
-            spans = [_span(*ends) for ends in zip(start, end, last, self.limits(frame), strict=True)]
+            sides = zip(start, end, last, self._sizes(frame), self.limits(frame), strict=True)
+            spans = [self._span(*side) for side in sides]
         first, second = (self._ordered(pair) for pair in zip(*spans, strict=True))
-        return self.box.texts([[self.spell(number)] for number in [*first, *second]])
+        return self.box.around([[self.spell(number)] for number in [*first, *second]], as_text)
+
+    def _span(self, start: float, end: float, last: float, size: int, limit: int) -> tuple[int, int]:
+        """The numbers of a span in fractions of the frame; one thinner than a bin is widened to the bin that holds it.
+
+        last: the end of the image in the frame. size: the number of bins. limit: the largest number.
+        """
+        inside = math.floor((start + end) / 2 * size)
+        low, high = self._rounded(start * size, limit), self._rounded(end * size, limit)
+        return widened(low, high, inside, min(self._up(last * size), limit))
 
     def _cells(self, start: float, end: float) -> tuple[int, int]:
         """The first and the last column, or row, of a span in fractions of the frame."""
@@ -204,22 +203,22 @@ class CoordinateFormat:
         return pair if self.order == "xy" else pair[::-1]
 
     def _points_pieces(self, points: Sequence[Point], frame: Frame) -> list[str]:
-        return self.points.texts([self._point_pieces(point, frame) for point in points])
+        numbers = (self._point_numbers(point, frame) for point in points)
+        return self.points.around([[[self.spell(number)] for number in each] for each in numbers], as_text)
 
-    def _point_pieces(self, point: Point, frame: Frame) -> list[str]:
+    def _point_numbers(self, point: Point, frame: Frame) -> Sequence[int]:
         x, y = frame.fractions(point)
         if self.unit == "cell":
-            pair = [self._cell(x), self._cell(y)]
-        else:
-            pair = [round(value * limit) for value, limit in zip((x, y), self.limits(frame), strict=True)]
-        return self.point.texts([[self.spell(number)] for number in self._ordered(pair)])
+            return self._ordered([self._cell(x), self._cell(y)])
+        sides = zip((x, y), self._sizes(frame), self.limits(frame), strict=True)
+        return self._ordered([self._rounded(value * size, limit) for value, size, limit in sides])
 
     def read_box(self, text: str, frame: Frame) -> tuple[float, float, float, float] | None:
         """The corners of a box, in fractions of the image's sides; None if the text is no box."""
         match = re.fullmatch(self._box_pattern, text)
         if match is None:
             return None
-        numbers = list(self._read_numbers(match.group()))
+        numbers = [*map(self._number, match.groups())]
         half = len(numbers) // 2
         if self.unit == "cell":
             first, second = self._corners(numbers[0], numbers[1])
@@ -229,13 +228,13 @@ class CoordinateFormat:
 
     def read_points(self, text: str, frame: Frame) -> list[Point] | None:
         """Points, in fractions of the image's sides; None if the text is no list of points."""
-        match = re.fullmatch(self._points_pattern, text)
-        if match is None:
+        if re.fullmatch(self._points_pattern, text) is None:
             return None
-        numbers = list(self._read_numbers(match.group()))
-        size = 1 if self.unit == "cell" else 2
-        pairs = (numbers[i : i + size] for i in range(0, len(numbers), size))
-        return [frame.image_fractions(self._read_point(pair, frame)) for pair in pairs]
+        begin = re.match(GAP.join(self.points.start(self._space)), text)
+        points = re.compile(self.points.point.pattern(self._number_pattern, self._space))
+        found = points.finditer(text, begin.end() if begin else 0)
+        numbers = ([*map(self._number, match.groups())] for match in found)
+        return [frame.image_fractions(self._read_point(each, frame)) for each in numbers]
 
     def _decoded(self, match: re.Match[str], frame: Frame) -> str:
         text, whole = match.group(), match.string
@@ -261,8 +260,9 @@ class CoordinateFormat:
             row, column = divmod(numbers[0], self.bins)
             return (column + 0.5) / self.bins, (row + 0.5) / self.bins
         x, y = numbers if self.order == "xy" else numbers[::-1]
-        width, height = self.limits(frame)
-        return min(x / width, 1.0), min(y / height, 1.0)
+        width, height = self._sizes(frame)
+        inset = 0.5 if self.reads == "centre" else 0.0
+        return min((x + inset) / width, 1.0), min((y + inset) / height, 1.0)
 
     def _corners(self, first: int, last: int) -> tuple[Point, Point]:
         """The box of two cells: between their centres, or the whole cells if they lie in one row or column."""
@@ -273,61 +273,35 @@ class CoordinateFormat:
             ((right + 1 - inset) / self.bins, (bottom + 1 - inset) / self.bins),
         )
 
-    def _read_numbers(self, text: str) -> Iterator[int]:
-        for spelled in re.findall(self._number_pattern, text):
-            digits = re.sub(r"[^0-9.]", "", spelled)
-            yield round(float(digits) * self.bins) if self.decimal else int(digits)
+    def _number(self, digits: str) -> int:
+        """The number that is written as ``digits``."""
+        return int(digits) if self.end is None else round(float(digits) * self.bins / self.end)
 
     @cached_property
     def _number_pattern(self) -> str:
+        """A regular expression of one number, with a group of its digits."""
         before, after = re.split(r"\{.*\}", self.number)
-        digits = r"[01](?:\.[0-9]+)?" if self.decimal else "[0-9]{1,5}"
-        return re.escape(before) + digits + re.escape(after)
+        whole = "[0-9]{1,5}" if self.end is None else "[01]" if self.end == 1 else f"[0-9]{{1,{len(str(self.end))}}}"
+        digits = whole if self.end is None else rf"{whole}(?:\.[0-9]+)?"
+        return f"{re.escape(before)}({digits}){re.escape(after)}"
+
+    @property
+    def _space(self) -> str:
+        """A regular expression of the space between two numbers: digits alone need it to be told apart."""
+        return r"\s+" if self.number.startswith("{") else GAP
 
     @cached_property
     def _box_pattern(self) -> str:
-        return self.box.pattern(self._number_pattern, "{1}" if self.unit == "cell" else "{3}")
+        return self.box.pattern(self._number_pattern, self._space)
 
     @cached_property
     def _points_pattern(self) -> str:
-        point = self.point.pattern(self._number_pattern, "{0}" if self.unit == "cell" else "{1}")
-        return self.points.pattern(point, "*")
+        return self.points.pattern(self._number_pattern, self._space)
 
     @cached_property
     def _group(self) -> re.Pattern[str]:
         return re.compile(f"(?:{self._points_pattern})|(?:{self._box_pattern})")
 
 
-def _span(start: float, end: float, last: float, limit: int) -> tuple[int, int]:
-    """The numbers of a span in fractions of the frame; one thinner than a bin is widened to the bin that holds it.
-
-    last: the end of the image in the frame. limit: the largest number.
-    """
-    inside = math.floor((start + end) / 2 * limit)
-    return widened(round(start * limit), round(end * limit), inside, math.ceil(last * limit))
-
-
-THOUSANDTHS = CoordinateFormat("side", 1000, "{:d}", "ViLaM (arXiv 2311.12327), and Qwen3-VL's cookbook")
-PIXELS = CoordinateFormat("pixel", 1, "{:d}", "Qwen2.5-VL (arXiv 2502.13923, 2.1.2): absolute, of the resized image")
-LOCATIONS = CoordinateFormat(
-    "side",
-    1023,
-    "<loc{:04d}>",
-    "PaliGemma (arXiv 2407.07726): 1,024 tokens, y before x",
-    order="yx",
-    box=Brackets("", "", ""),
-    point=Brackets("", "", ""),
-    points=SPACES,
-)
-HUNDREDTHS = CoordinateFormat(
-    "side", 100, "{:.2f}", "LLaVA-1.5 (arXiv 2310.03744): fractions of the padded square", decimal=True
-)
-CELLS = CoordinateFormat(
-    "cell",
-    32,
-    "<patch_index_{:04d}>",
-    "Kosmos-2 (arXiv 2306.14824): the first and the last of 32 x 32 cells",
-    box=Brackets("<object>", "", "</object>"),
-    point=Brackets("", "", ""),
-    points=SPACES,
-)
+THOUSANDTHS = CoordinateFormat("side", 1000, "{:d}", "ViLaM (arXiv 2311.12327)")
+"""The paper's, which the composed model writes too."""

@@ -33,7 +33,7 @@ from vilam.inference.model import Model
 from vilam.inference.scoring import Target, log_probabilities
 from vilam.models.build import LoadedModel, build_model, build_tokenizer, load_model, save_model
 from vilam.models.coordinate_formats import CoordinateFormat, Frame
-from vilam.models.hf import architectures
+from vilam.models.hf import conventions
 from vilam.models.hf import folder as hf_folder
 from vilam.models.hf.model import HFImages, HFModel
 from vilam.models.hf.processors import open_processor
@@ -843,7 +843,8 @@ def message(source: Path, **changes: Any) -> str:
 
 
 def test_an_architecture_that_is_not_in_the_table_is_refused(folder, monkeypatch):
-    monkeypatch.delitem(architectures.ARCHITECTURES, "llava")
+    files = conventions.convention_files(Path())
+    monkeypatch.setattr(conventions, "convention_files", lambda root: {k: v for k, v in files.items() if k != "llava"})
     text = message(folder("llava"))
     assert text.startswith("model.checkpoint ") and "the coordinate format of llava is not known" in text
 

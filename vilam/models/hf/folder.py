@@ -75,9 +75,9 @@ def without_crop(image_processor: Any, model_type: str) -> Any:
 
 def open_vlm(source: str, tokenizer: HFTokenizer, lora: Mapping[str, Any] | None) -> Any:
     """The model of a checkpoint, in 4 bits if ``lora`` says so; raises ValueError if weights are missing."""
-    architecture = tokenizer.architecture
+    own = tokenizer.convention
     is_quantized = lora is not None and lora["bits"] is not None
-    settings = {"quantization_config": four_bits((*architecture.vision, *architecture.aligner))} if is_quantized else {}
+    settings = {"quantization_config": four_bits((*own.vision, *own.aligner))} if is_quantized else {}
     vlm, loading = AutoModelForImageTextToText.from_pretrained(
         source, dtype=torch.float32, output_loading_info=True, **settings
     )

@@ -1,7 +1,7 @@
 """Hugging Face VLMs: whole vision-language models of transformers, as they are published.
 
 Each turn is a row of its own, with the question in the model's prompt (its chat template) and the answer in the model's
-coordinate format (vilam/models/hf/architectures.py). Model and processor are those of transformers, so a model that is
+coordinate format (configs/conventions). Model and processor are those of transformers, so a model that is
 trained here opens there.
 """
 
@@ -161,7 +161,7 @@ class HFModel(GroundingModel):
     ) -> None:
         """Answers with transformers' own generation, in which the sampler chooses every token."""
         numbers = list(range(len(questions)))
-        for rows in [[number] for number in numbers] if self.architecture.counts_padding else [numbers]:
+        for rows in [[number] for number in numbers] if self.architecture.convention.counts_padding else [numbers]:
             self._generate(tokenizer, _prompts(tokenizer, images, [questions[i] for i in rows]), rows, sampler)
 
     def _generate(

@@ -31,9 +31,10 @@ class HFTokenizer:
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.architecture = architecture_of(config.model_type)
+        self.convention = self.architecture.convention
         self.coordinate_format = self.architecture.coordinate_format
         # Without a chat template, an answer ends like a text of the language model: for BLIP-2's OPT with a line break.
-        own_end = None if self.architecture.prompt is None else getattr(config.get_text_config(), "eos_token_id", None)
+        own_end = None if self.convention.prompt is None else getattr(config.get_text_config(), "eos_token_id", None)
         self.eos_id = int(self.tokenizer.eos_token_id if own_end is None else own_end)
         self.pad_id = int(self.eos_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id)
         self.vocabulary: dict[str, int] = self.tokenizer.get_vocab()
@@ -45,8 +46,8 @@ class HFTokenizer:
     def prompt(self, question: str, frame: Frame) -> str:
         """The whole text that asks a question; none of its special tokens comes from the question."""
         text = self.coordinate_format.encode(self._without_special_tokens(question), frame)
-        if self.architecture.prompt is not None:
-            return self.architecture.prompt.format(text)
+        if self.convention.prompt is not None:
+            return self.convention.prompt.replace("{}", text)
         content = [{"type": "image"}, {"type": "text", "text": text}]
         messages = [{"role": "user", "content": content}]
         return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
@@ -66,7 +67,7 @@ class HFTokenizer:
 
     def add_answer_prefix(self, answer: str) -> str:
         """An answer as it follows a question."""
-        return answer if answer.startswith("[") else self.architecture.answer_prefix + answer
+        return answer if answer.startswith("[") else self.convention.answer_prefix + answer
 
     def encode_answer(self, answer: str, frame: Frame | None = None) -> list[int]:
         """Ids of an answer with coordinates 0-1000 of the image, and of the end of the sequence."""
