@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 import toy
+from hybrids import HYBRIDS
 from torch import Tensor
 
 from vilam.inference.constraints import GrammarCompiler, Walker
@@ -20,6 +21,7 @@ from vilam.models.vilam.tokenization import GroundingTokenizer
 from vilam.tasks import ALL_TASKS, TASKS
 from vilam.tasks.grammar import Words
 
+PASS_STATES = ("qwen3_5_text", "falcon_h1", "lfm2", "gemma3_text")
 LANGUAGES = {
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 256, "initializer_range": 0.2},
     "opt": {
@@ -32,6 +34,7 @@ LANGUAGES = {
         "init_std": 0.2,
     },
     "qwen2": {**toy.LLAMA, "num_key_value_heads": 1},
+    **{name: {**config, "initializer_range": 0.2} for name, config in HYBRIDS.items() if name in PASS_STATES},
 }
 
 
@@ -93,7 +96,7 @@ def test_answers_are_the_same_without_the_cache(kind):
         assert answer.confidence == pytest.approx(math.exp(total / len(ids)), rel=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "text", "gpt2", "pretrained"])
+@pytest.mark.parametrize("kind", ["mlp", "text", "gpt2", "pretrained", "qwen3_5_text", "gemma3_text"])
 def test_answers_are_the_same_in_a_batch_and_one_by_one(kind):
     model, pixels, requests = with_grammars(kind), toy.pixels(2), ask(kind)
     together = generate(model, pixels, requests)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import toy
+from hybrids import HYBRIDS
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
@@ -86,6 +87,29 @@ def test_packed_instructions_have_the_same_logits_as_alone(aligner, attention):
 def test_packing_works_with_any_language_model(name, coordinates):
     model = toy.model(language=tower(name, LANGUAGES[name]), coordinates=coordinates)
     assert_packed_is_alone(model, batch(3, coordinates))
+
+
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_hybrid_language_models_read_each_instruction_for_itself(name):
+    model = toy.model(language=tower(name, HYBRIDS[name]))
+    assert model.config.sharing == "fork"
+    assert_packed_is_alone(model, batch(3))
+
+
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_forked_gradients_are_those_of_rows(name):
+    model, packed = toy.model(language=tower(name, HYBRIDS[name])).train(), batch(3)
+    gradients = []
+    for sharing in ("fork", "rows"):
+        model.zero_grad()
+        if sharing == "rows":
+            model.enable_gradient_checkpointing()
+        model(**packed.inputs, labels=packed.labels).loss.backward()
+        gradients.append({name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None})
+    forked, rows = gradients
+    assert forked.keys() == rows.keys() and len(rows) > 20
+    size = torch.stack([one.norm() for one in rows.values()]).norm()
+    assert torch.stack([(rows[name] - one).norm() for name, one in forked.items()]).norm() < 1e-4 * size
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])

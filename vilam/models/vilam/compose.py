@@ -16,6 +16,7 @@ from vilam.models.backbones.checkpoints import open_checkpoint, provenance
 from vilam.models.backbones.images import pixel_statistics
 from vilam.models.vilam.config import VilamConfig
 from vilam.models.vilam.model import VilamForConditionalGeneration
+from vilam.models.vilam.reading import PROBED, find_sharing
 from vilam.models.vilam.tokenization import GroundingTokenizer, train_tokenizer
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def compose_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: 
         # Smaller word embeddings move too far in each step of Adam (docs/tiny.md). Tied ones are output weights too.
         torch.nn.init.normal_(model.get_input_embeddings().weight, std=1.0)
     model.match_sizes()
+    _find_sharing(model)
     if settings.language.lora is not None:
         _add_adapters(model, settings.language.lora)
     return model
@@ -126,6 +128,18 @@ def _check_packing(model: VilamForConditionalGeneration) -> None:
     softcap = getattr(model.config.text_config, "attn_logit_softcapping", None)
     if model.config.attention == LEAN and (softcap is not None or name == "gpt_oss"):
         raise VilamError(f"model.attention: {LEAN} does not know the attention of {name}: use eager")
+
+
+def _find_sharing(model: VilamForConditionalGeneration) -> None:
+    """Find how the language model reads packed instructions, none of which may see another."""
+    positions, first = model.image_positions(PROBED[0])
+    model.eval()
+    sharing = find_sharing(model.language.get_decoder(), positions, first)
+    model.train()
+    if sharing is None:
+        name = model.config.text_config.model_type
+        raise VilamError(f"model.language: {name} cannot continue an image prefix: choose one such as llama or qwen2")
+    model.config.sharing = sharing
 
 
 def _check_image_size(model: VilamForConditionalGeneration) -> None:

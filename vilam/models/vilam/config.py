@@ -28,6 +28,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
     grounder: whether boxes and words are tied to patches (see Grounder); token form and mlp only.
     first_token: the token before the image that a pretrained language model needs; None for one from scratch.
     word_size: the root mean square of a pretrained one's word embeddings.
+    sharing: how it reads packed instructions: mask or fork (vilam/models/vilam/reading.py).
     attention: the language model's implementation by transformers' name, or "lean"
     (vilam/models/backbones/attention.py).
     """
@@ -54,6 +55,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         grounder: bool = False,
         first_token: int | None = None,
         word_size: float = 1.0,
+        sharing: str = "mask",
         attention: str = "sdpa",
         **kwargs: Any,
     ) -> None:
@@ -75,6 +77,7 @@ class VilamConfig(PreTrainedConfig):  # type: ignore[misc]
         self.grounder = grounder
         self.first_token = first_token
         self.word_size = word_size
+        self.sharing = sharing
         self.attention = attention
         super().__init__(**kwargs)
 

@@ -18,16 +18,17 @@ from vilam.models.vilam.aligner import make_aligner
 from vilam.models.vilam.config import VilamConfig
 from vilam.models.vilam.coordinates import CoordinateTokens
 from vilam.models.vilam.grounder import REGION_GAIN, Grounder, latest_boxes, patch_weights, running_means
-from vilam.models.vilam.packing import PackedText, packed_mask, packed_offsets
+from vilam.models.vilam.packing import PackedText
+from vilam.models.vilam.reading import Sharing, read_packed, read_rows
 from vilam.models.vilam.soft import SoftTokens, expected_coordinates, straight_through
 
 
 class VilamModel(PreTrainedModel):  # type: ignore[misc]
     """The parts of the composed model, and how they are connected.
 
-    A sequence is an image prefix and the text of packed instructions (see `PackedText`). Each instruction attends to
-    the prefix and to itself, and its positions start again behind the prefix, so that a packed instruction has the
-    same logits as alone.
+    A sequence is an image prefix and the text of packed instructions (see `PackedText`). Each instruction reads the
+    prefix and itself (vilam/models/vilam/reading.py), and its positions start again behind the prefix, so that a packed
+    instruction has the same logits as alone.
 
     Shapes: B images, P image tokens, L text tokens, H hidden size, W features of the vision tower, V words and added
     coordinate tokens. N is any number of tokens.
@@ -94,17 +95,14 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
         """
         embeds = self.embed_text(prefix, text)  # (B, L, H)
         before = self.before_text(prefix)  # (B, P, H), or (B, 1 + P, H) with a first token
-        length = before.shape[1]
-        embeds = torch.cat([before, embeds], dim=1)  # (B, P + L, H)
-        image_positions, first = self.image_positions(length)
-        positions = [image_positions.expand(len(prefix), -1), packed_offsets(text.segments) + first]
-        output = self.language.get_decoder()(
-            inputs_embeds=embeds,
-            attention_mask=packed_mask(text.segments, length, embeds.dtype),  # (B, 1, P + L, P + L)
-            position_ids=torch.cat(positions, dim=1),  # (B, P + L)
-            use_cache=False,
-        )
-        hidden = output.last_hidden_state[:, length:]  # (B, L, H)
+        positions, first = self.image_positions(before.shape[1])
+        decoder = self.language.get_decoder()
+        if self.config.sharing == "mask":
+            hidden = read_packed(decoder, before, embeds, text.segments, positions, first)
+        else:
+            is_cached = not (self.training and self.is_activation_checkpointing)
+            sharing: Sharing = "fork" if is_cached else "rows"
+            hidden = read_rows(decoder, before, embeds, text.segments, positions, first, sharing)
         return self.ground(hidden, prefix, text)  # (B, L, H), (B, L, P)
 
     def before_text(self, prefix: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
+from vilam.models.forking import fork, new_cache
 from vilam.models.vilam.core import VilamModel
 from vilam.models.vilam.packing import PackedText
 
@@ -22,14 +22,14 @@ class Decoding:
         self.model = model
         device = pixel_values.device
         prefix = model.encode_images(pixel_values)  # (B, P, H)
-        self.cache = DynamicCache()
+        self.cache = new_cache(model.language.get_decoder().config)
         before = model.before_text(prefix)
         positions, first = model.image_positions(before.shape[1])
         self.num_before = before.shape[1]
         everything = torch.ones(before.shape[:2], dtype=torch.long, device=device)
         self._decode(before, everything, positions.expand(len(prefix), -1))
         images = torch.tensor([image for image, _ in rows], device=device)
-        self.cache.batch_select_indices(images)
+        fork(self.cache, images)
         self.prefix = prefix[images]  # (R, P, H)
         self.keys = model.grounder.keys(prefix)[images] if model.grounder else None  # (R, P, H)
         self.word_sums: Tensor | None = None
@@ -86,7 +86,7 @@ class Decoding:
         """Feeds the chosen tokens (R,) of the rows to keep, and drops the other rows."""
         rows = torch.tensor(keep, device=tokens.device)
         if len(keep) < len(tokens):
-            self.cache.batch_select_indices(rows)
+            fork(self.cache, rows)
             self.prefix = self.prefix[rows]
             self.keys = None if self.keys is None else self.keys[rows]
             self.word_sums = None if self.word_sums is None else self.word_sums[rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -127,13 +127,24 @@ class VilamForConditionalGeneration(VilamModel, GroundingModel):
         begun = sampler.begin()
         if not sampler.alive:
             return
-        rows = [(questions[i][0], [*tokenizer.encode_question(questions[i][1]), *begun[i]]) for i in sampler.alive]
-        decoding = Decoding(self, images, rows, tokenizer.pad_id)
-        while True:
-            chosen, keep = sampler.choose(list(sampler.alive), decoding.logits)
-            if not sampler.alive:
-                return
-            decoding.advance(chosen, keep)
+        rows = {i: (questions[i][0], [*tokenizer.encode_question(questions[i][1]), *begun[i]]) for i in sampler.alive}
+        for alive in self._groups(rows):
+            decoding = Decoding(self, images, [rows[i] for i in alive], tokenizer.pad_id)
+            while True:
+                chosen, keep = sampler.choose(alive, decoding.logits)
+                if not keep:
+                    break
+                decoding.advance(chosen, keep)
+                alive = [alive[row] for row in keep]
+
+    def _groups(self, rows: Mapping[int, tuple[int, Sequence[int]]]) -> list[list[int]]:
+        """The answers that are decoded together: texts of one length each if padding before them would be read."""
+        if self.config.sharing == "mask":
+            return [[*rows]]
+        groups: dict[int, list[int]] = {}
+        for number, (_, ids) in rows.items():
+            groups.setdefault(len(ids), []).append(number)
+        return [*groups.values()]
 
     def freeze(self) -> None:
         """Stops the gradient of the parts that the config says are frozen, but not that of adapters."""

@@ -49,6 +49,16 @@ def packed_mask(segments: Tensor, prefix: int, dtype: torch.dtype) -> Tensor:
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)
 
 
+def unpacked(segments: Tensor) -> tuple[Tensor, Tensor]:
+    """Each instruction of (B, L) as a row of its own: its image (R,), and the columns (R, M) of its tokens, then -1."""
+    starts = segment_starts(segments)
+    begins = (starts == torch.arange(segments.shape[1], device=segments.device)) & (segments > 0)
+    images, first = begins.nonzero(as_tuple=True)  # (R,) each
+    lengths = ((starts[images] == first.unsqueeze(1)) & (segments[images] > 0)).sum(1)
+    steps = torch.arange(int(lengths.max()), device=segments.device)
+    return images, (first.unsqueeze(1) + steps).masked_fill(steps >= lengths.unsqueeze(1), -1)
+
+
 def padded(rows: Sequence[Sequence[Sequence[float]]], padding: float) -> Tensor:
     """Rows of parts, concatenated and padded on the right, as one tensor (B, L); integers if the padding is one."""
     flat = [[value for part in row for value in part] for row in rows]
