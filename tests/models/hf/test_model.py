@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import re
@@ -21,6 +20,17 @@ import numpy as np
 import pytest
 import torch
 import toy
+from hf_subjects import (
+    LESSONS,
+    SHORT,
+    SIZES,
+    THOUSANDTHS,
+    Subject,
+    lora,
+    noise_images,
+    open_folder,
+    rows_of,
+)
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -29,22 +39,18 @@ from transformers import AutoConfig, AutoModelForImageTextToText, LlamaConfig, L
 from vilam.errors import VilamError
 from vilam.inference.constraints import GrammarCompiler, TokenGrammar, Walker
 from vilam.inference.generate import Answer, Request, generate
-from vilam.inference.model import Model
 from vilam.inference.scoring import Target, log_probabilities
-from vilam.models.build import LoadedModel, build_model, build_tokenizer, load_model, save_model
+from vilam.models.build import LoadedModel, load_model, save_model
 from vilam.models.coordinate_formats import CoordinateFormat, Frame
 from vilam.models.hf import conventions
 from vilam.models.hf import folder as hf_folder
-from vilam.models.hf.model import HFImages, HFModel
+from vilam.models.hf.model import HFModel
 from vilam.models.hf.processors import open_processor
 from vilam.models.hf.tokenizer import HFTokenizer
-from vilam.models.interface import Packed, Turn
+from vilam.models.interface import Turn
 from vilam.tasks import ALL_TASKS
 from vilam.tasks.grammar import Words
 
-SIZES = ((100, 70), (37, 91), (56, 56))
-"""Width and height of the images."""
-THOUSANDTHS = "[100, 200, 300, 400]"
 ASK_BLIP2 = "Question: {} Answer:"
 ASK_QWEN = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>{}<|im_end|>\n<|im_start|>assistant\n"
 PROMPTS = {
@@ -60,60 +66,7 @@ PROMPTS = {
     "kosmos-2": ("<grounding> {}", "<object><patch_index_0195><patch_index_0393></object>"),
 }
 """The whole text that asks a question, and the box THOUSANDTHS of the first image in it; computed by hand."""
-TURNS = (
-    (0, "Where is the red circle?", "[602, 489, 796, 972]"),
-    (0, f"What is in {THOUSANDTHS}?", "the red circle on the left"),
-    (1, "Find a star.", "2 parts: [[100, 100], [900, 120], [480, 800], [100, 100]] and [[5, 6], [70, 8], [5, 6]]"),
-    (2, "Name the category of the large blue square on the right.", "square"),
-    (2, "Locate it.", "[0, 0, 1000, 1000]"),
-)
-LESSONS = (
-    (0, "Where is the red circle?", "[602, 489, 796, 972]"),
-    (0, "Find the blue square.", "[10, 20, 300, 410]"),
-    (1, "Where is the red circle?", "[120, 30, 480, 540]"),
-    (1, "What is in [120, 30, 480, 540]?", "the red circle on the left"),
-)
-LINEAR = {
-    **dict.fromkeys(("blip2-opt", "kosmos-2"), ("v_proj", "fc1", "fc2")),
-    **dict.fromkeys(("blip2-t5", "instructblip-t5"), ("v", "o", "wi_0", "wi_1", "wo")),
-}
-"""The linear layers that get adapters, of models in which they do not have LLaMA's names."""
 every_model = pytest.mark.parametrize("name", hf_checkpoints.HF_CHECKPOINTS)
-
-
-class Subject(NamedTuple):
-    """A model of ours and its tokenizer."""
-
-    model: HFModel
-    tokenizer: HFTokenizer
-
-    def preprocess(self) -> HFImages:
-        """All `noise_images`."""
-        return self.model.preprocess(noise_images())
-
-    def turns(self, triples: tuple[tuple[int, str, str], ...] = TURNS) -> list[list[Turn]]:
-        """By image."""
-        images = self.preprocess()
-        rows: list[list[Turn]] = [[] for _ in range(len(images))]
-        for image, question, answer in triples:
-            ids = self.tokenizer.encode_answer(answer, images.frames[image])
-            rows[image].append(Turn(question, tuple(ids)))
-        return rows
-
-    def for_inference(self) -> Model:
-        """For `generate` and `log_probabilities`, whose requests bring their own grammars."""
-        none = torch.tensor([], dtype=torch.long)
-        return Model(self.model, self.tokenizer, toy.card(), {}, TokenGrammar((), none, none, self.tokenizer.eos_id))
-
-    def pack(self, triples: tuple[tuple[int, str, str], ...] = TURNS) -> Packed:
-        """The tensors that the model takes."""
-        return self.model.pack(self.tokenizer, self.preprocess(), self.turns(triples))
-
-    @torch.no_grad()
-    def logits(self, triples: tuple[tuple[int, str, str], ...] = TURNS) -> Tensor:
-        """Of the answers' tokens, one turn after the other."""
-        packed = self.pack(triples)
-        return self.model(**packed.inputs, labels=packed.labels).logits
 
 
 class Alone:
@@ -157,14 +110,6 @@ def padded(image: Image.Image) -> Image.Image:
     return square
 
 
-@cache
-def noise_images() -> tuple[Image.Image, ...]:
-    """Smooth noise in SIZES."""
-    rng = np.random.default_rng(0)
-    small = [Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)) for _ in SIZES]
-    return tuple(each.resize(size, Image.Resampling.BICUBIC) for each, size in zip(small, SIZES, strict=True))
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder of a checkpoint by its name."""
@@ -182,22 +127,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def alone(folder: Callable[[str], Path]) -> Callable[[str], Alone]:
     """A checkpoint as transformers alone opens it."""
     return cache(lambda name: Alone(name, folder(name)))
-
-
-def open_folder(source: Path, **changes: Any) -> Subject:
-    """Opens a checkpoint to train its aligner, or what ``changes``, as `toy.params` takes them, say."""
-    frozen = {"model__vision__frozen": True, "model__language__frozen": True}
-    settings = toy.settings(model__checkpoint=str(source), **{**frozen, **changes}).model
-    tokenizer = build_tokenizer(settings, ())
-    model = build_model(settings, tokenizer, 0).eval()
-    assert isinstance(tokenizer, HFTokenizer) and isinstance(model, HFModel)
-    return Subject(model, tokenizer)
-
-
-def lora(name: str, **changes: Any) -> dict[str, Any]:
-    """Settings of adapters."""
-    own = {"rank": 8, "alpha": 16, "dropout": 0.0, "targets": [*LINEAR.get(name, ("v_proj", "up_proj", "down_proj"))]}
-    return {"model__language__lora": {**own, **changes}}
 
 
 @pytest.fixture(scope="module")
@@ -510,8 +439,6 @@ MORE = ((0, "words", "Say."), (1, "words", "Write."), (2, "rec_box", "There?"))
 MASK = (1, "rec_mask", "Segment it.")
 MASKED = {"blip2-t5", "llava", "qwen2.5-vl", "paligemma", "kosmos-2"}
 """Models that are asked for a mask, which takes as long as all other answers: one for each coordinate format."""
-SHORT = 8
-"""The longest free answer in tokens."""
 
 
 class Answered(NamedTuple):
@@ -672,7 +599,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(name, adapted, folder):
     """Each layer of the language model computes twice, also if it is frozen beside adapters."""
     torch.manual_seed(1)
     subject = open_folder(folder(name), **(lora(name, dropout=0.5) if adapted else {"model__language__frozen": False}))
-    wanted = gradients(Subject(copy.deepcopy(subject.model), subject.tokenizer))
+    wanted = gradients(rows_of(subject))
     subject.model.enable_gradient_checkpointing()
     calls: Counter[str] = Counter()
     for each, module in subject.model.vlm.named_modules():
@@ -807,7 +734,7 @@ def test_an_exported_model_is_opened_by_transformers_alone(learnt, tmp_path):
     for name in names:
         subject, inputs_folder = learnt(name).subject, tmp_path / "inputs" / name
         exported(subject, tmp_path / name)
-        packed, images = subject.pack(), subject.preprocess()
+        packed, images = rows_of(subject).pack(), subject.preprocess()
         inputs = dict(packed.inputs)
         if "t5" in name:
             start = torch.full((len(packed.labels), 1), subject.model.config.text_config.decoder_start_token_id)
@@ -822,7 +749,7 @@ def test_an_exported_model_is_opened_by_transformers_alone(learnt, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     for name in names:
         subject, alone = learnt(name).subject, load_file(tmp_path / "inputs" / name / "found.safetensors")
-        labels, images = subject.pack().labels != -100, subject.preprocess()
+        labels, images = rows_of(subject).pack().labels != -100, subject.preprocess()
         logits = alone.pop("logits")
         found = logits[labels] if "t5" in name else logits[:, :-1][labels[:, 1:]]
         torch.testing.assert_close(found, subject.logits(), atol=1e-4, rtol=1e-4)

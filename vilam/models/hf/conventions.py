@@ -94,7 +94,8 @@ class Convention(Section):
     patches, or the square that it is ``padded`` to. prompt: the text that asks a question (``{}``) if there is no chat
     template. answer_prefix: the text before an answer's first word. counts_padding: whether generation counts the
     padding before a text among its positions, so that each answer must be generated alone. refuses_long: whether the
-    processor refuses pictures that are more than 200 times as long as wide. vision, aligner: prefixes of the names of
+    processor refuses pictures that are more than 200 times as long as wide. sharing: ``fork`` if questions may share
+    their picture (vilam/models/hf/sharing.py), a row for each otherwise. vision, aligner: prefixes of the names of
     the parts' modules and parameters; the longest match counts, and all others are the language model's.
     """
 
@@ -109,6 +110,7 @@ class Convention(Section):
     answer_prefix: str = ""
     counts_padding: bool = False
     refuses_long: bool = False
+    sharing: Literal["rows", "fork"] = "rows"
     vision: Annotated[Names, Field(min_length=1)]
     aligner: Annotated[Names, Field(min_length=1)]
 

@@ -8,6 +8,7 @@ adapters and writes none of vilam's files.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from vilam.models.hf.processors import open_processor
 from vilam.models.hf.tokenizer import HFTokenizer
 from vilam.models.interface import PARTS, Turn
 from vilam.tasks.answers import SCALE
+
+logger = logging.getLogger(__name__)
 
 SAMPLE_TEXT = "the red circle in 1234567890"
 """A text that any tokenizer must return; transformers makes an empty tokenizer if its files are missing."""
@@ -89,6 +92,9 @@ def open_vlm(source: str, tokenizer: HFTokenizer, lora: Mapping[str, Any] | None
 def make_model(vlm: Any, tokenizer: HFTokenizer, settings: ModelSettings, lora: dict[str, Any] | None) -> HFModel:
     """The model around a checkpoint's, trained as ``settings`` say; raises VilamError if LoRA finds no layer."""
     origins = {part: {"checkpoint": str(settings.checkpoint)} for part in PARTS}
+    if tokenizer.convention.sharing == "rows":
+        name = vlm.config.model_type
+        logger.info("%s: each question is a row with a picture of its own: that they may share it is not proven", name)
     try:
         return HFModel(vlm, tokenizer.processor, settings.frozen_parts, lora, origins)
     except ValueError as error:

@@ -1,13 +1,15 @@
 """Hugging Face VLMs: whole vision-language models of transformers, as they are published.
 
-Each turn is a row of its own, with the question in the model's prompt (its chat template) and the answer in the model's
-coordinate format (configs/conventions). Model and processor are those of transformers, so a model that is
+A question is in the model's prompt (its chat template), and an answer in the model's coordinate format
+(configs/conventions). Questions about a picture share it where that is proven to change nothing (``sharing`` of the
+convention); otherwise each is a row of its own. Model and processor are those of transformers, so a model that is
 trained here opens there.
 """
 
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +17,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoModelForImageTextToText,
     GenerationConfig,
@@ -29,16 +30,14 @@ from vilam.models.backbones.adapters import add_adapters, freeze_all_but_adapter
 from vilam.models.backbones.images import open_image
 from vilam.models.coordinate_formats import Frame
 from vilam.models.hf.architectures import architecture_of
+from vilam.models.hf.rows import batched, forked, padded, with_answer
+from vilam.models.hf.sharing import Reading, decode, groups
 from vilam.models.hf.tokenizer import HFTokenizer, Prompt
 from vilam.models.interface import PARTS, GroundingModel, GroundingOutput, Packed, Sampler, SoftAnswers, Turn
 from vilam.models.losses import IGNORED, Policy, answers_loss
 
-OF_TEXT = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "image_embeds_position_mask"}
-"""The processor's tensors that have a number for each token of a text."""
-AT_ANSWERS = {"attention_mask": 1, "token_type_ids": 1}
-"""Their values at an answer's tokens; 0 in the others."""
-TILED = {"pixel_values": 5, "pixel_attention_mask": 4}
-"""The tensors that hold the tiles of an image if they have this many dimensions."""
+logger = logging.getLogger(__name__)
+
 LONGEST_ANSWER = 4096
 """The limit of generation in tokens; grammars end answers long before."""
 
@@ -98,6 +97,11 @@ class HFModel(GroundingModel):
         """Whether an encoder reads the question and a decoder writes the answer."""
         return bool(self.config.get_text_config().is_encoder_decoder)
 
+    @property
+    def shares(self) -> bool:
+        """Whether packed questions share their picture; gradient checkpointing keeps no cache, which they need."""
+        return self.architecture.convention.sharing == "fork" and not self.uses_gradient_checkpointing
+
     def forward(
         self,
         *,
@@ -118,7 +122,9 @@ class HFModel(GroundingModel):
         assert labels is not None, "a Hugging Face VLM returns the logits of answers only"
         assert soft_answers is None, "only composed models take soft answers"
         answered = labels != IGNORED  # (R, L)
-        if self.has_encoder:
+        if "tails" in inputs:
+            logits = self._read_tails(inputs, answered)  # (N, V)
+        elif self.has_encoder:
             start = self.config.get_text_config().decoder_start_token_id
             before = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
             decoded = before.masked_fill(before == IGNORED, start)
@@ -129,6 +135,15 @@ class HFModel(GroundingModel):
         weights, totals = self.with_defaults(labels, weights, totals, policy)
         loss = answers_loss(logits, answered, labels, weights, None, 0.0, policy, kl) / totals[0]
         return GroundingOutput(loss=loss, logits=logits)
+
+    def _read_tails(self, inputs: dict[str, Tensor], answered: Tensor) -> Tensor:
+        """The logits (N, V) of the answer tokens (R, L) of questions that share their pictures."""
+        heads = {name: value for name, value in inputs.items() if name not in ("tails", "pictures")}
+        reading = Reading(self.vlm, heads, inputs["pictures"])
+        first = int(answered.nonzero()[:, 1].min())
+        kept = answered.shape[1] - first + 1  # padding follows the text, which never sees it
+        logits = reading.read(inputs["tails"], torch.ones_like(inputs["tails"]), kept)
+        return logits[:, :-1][answered[:, first:]]
 
     def loss_totals(self, labels: Tensor, weights: Tensor, policy: Policy | None = None) -> Tensor:
         """Summed weights (2,) of the answers' tokens, and 0: there is no pointing loss."""
@@ -144,30 +159,57 @@ class HFModel(GroundingModel):
         return images.frames
 
     def pack(self, tokenizer: HFTokenizer, images: HFImages, rows: Sequence[Sequence[Turn]]) -> Packed:
-        """One row for each turn with the processor's tensors, padded on the right."""
+        """A row for each turn, padded on the right: all of it, or its tail behind the head that its picture has."""
         questions = [(image, turn.question) for image, turns in enumerate(rows) for turn in turns]
-        prompts = _prompts(tokenizer, images, questions)
         answers = [list(turn.answer) for turns in rows for turn in turns]
+        if self.shares:
+            heads, pictures, tails = _shared(tokenizer, images, questions)
+            pairs = list(zip(tails, answers, strict=True))
+            labels = padded([[IGNORED] * len(tail) + answer for tail, answer in pairs], IGNORED, "right")
+            ids = padded([tail + answer for tail, answer in pairs], tokenizer.pad_id, "right")
+            return Packed({**batched(heads, tokenizer.pad_id, "left"), "tails": ids, "pictures": pictures}, labels)
+        prompts = _prompts(tokenizer, images, questions)
         if self.has_encoder:
-            return Packed(_batched(prompts, tokenizer.pad_id, "right"), _padded(answers, IGNORED, "right"))
-        answered = [_with_answer(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-        labels = [
+            return Packed(batched(prompts, tokenizer.pad_id, "right"), padded(answers, IGNORED, "right"))
+        answered = [with_answer(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        rows_of_labels = [
             [IGNORED] * prompt["input_ids"].shape[1] + answer for prompt, answer in zip(prompts, answers, strict=True)
         ]
-        return Packed(_batched(answered, tokenizer.pad_id, "right"), _padded(labels, IGNORED, "right"))
+        return Packed(batched(answered, tokenizer.pad_id, "right"), padded(rows_of_labels, IGNORED, "right"))
 
     def generate(
         self, tokenizer: HFTokenizer, images: HFImages, questions: Sequence[tuple[int, str]], sampler: Sampler
     ) -> None:
-        """Answers with transformers' own generation, in which the sampler chooses every token."""
+        """Answers behind pictures that are read once, or with transformers' own generation, a row for each question.
+
+        The sampler chooses every token.
+        """
+        if self.architecture.convention.sharing == "fork":
+            self._generate_shared(tokenizer, images, questions, sampler)
+            return
         numbers = list(range(len(questions)))
         for rows in [[number] for number in numbers] if self.architecture.convention.counts_padding else [numbers]:
             self._generate(tokenizer, _prompts(tokenizer, images, [questions[i] for i in rows]), rows, sampler)
 
+    def _generate_shared(
+        self, tokenizer: HFTokenizer, images: HFImages, questions: Sequence[tuple[int, str]], sampler: Sampler
+    ) -> None:
+        """Answers questions behind the heads of their pictures; what an answer must begin with is read with them."""
+        begun = sampler.begin()
+        alive = list(sampler.alive)
+        if not alive:
+            return
+        heads, pictures, tails = _shared(tokenizer, images, [questions[i] for i in alive])
+        texts = [tail + begun[i] for tail, i in zip(tails, alive, strict=True)]
+        inputs = {name: value.to(self.device) for name, value in batched(heads, tokenizer.pad_id, "left").items()}
+        for rows in groups(texts, self.config.get_text_config()):
+            reading = Reading(self.vlm, inputs, pictures[rows].to(self.device))
+            decode(reading, [alive[row] for row in rows], [texts[row] for row in rows], tokenizer.pad_id, sampler)
+
     def _generate(
         self, tokenizer: HFTokenizer, prompts: Sequence[Prompt], rows: Sequence[int], sampler: Sampler
     ) -> None:
-        inputs = _batched(prompts, tokenizer.pad_id, "right" if self.has_encoder else "left")
+        inputs = batched(prompts, tokenizer.pad_id, "right" if self.has_encoder else "left")
         settings = GenerationConfig(
             max_new_tokens=LONGEST_ANSWER,
             do_sample=False,
@@ -212,7 +254,9 @@ class HFModel(GroundingModel):
         return self
 
     def enable_gradient_checkpointing(self) -> None:
-        """Computes the layers' activations again in the backward pass."""
+        """Computes the layers' activations again in the backward pass; questions do not share their picture then."""
+        if self.shares:
+            logger.warning("optimiser.gradient_checkpointing: each question is a row with a picture of its own")
         self.vlm.activation_checkpointing_enable()
         super().enable_gradient_checkpointing()
 
@@ -277,33 +321,22 @@ def _prompts(tokenizer: HFTokenizer, images: HFImages, questions: Sequence[tuple
     return [tokenizer.process(question, images.images[image], images.frames[image]) for image, question in questions]
 
 
-def _with_answer(prompt: Prompt, answer: Sequence[int]) -> Prompt:
-    """A row with an answer after its question."""
-    length = prompt["input_ids"].shape[1]
-    row = dict(prompt)
-    for name in OF_TEXT & prompt.keys():
-        assert prompt[name].shape == (1, length)
-        end = answer if name == "input_ids" else [AT_ANSWERS.get(name, 0)] * len(answer)
-        row[name] = torch.cat([prompt[name], prompt[name].new_tensor([end])], dim=1)
-    return row
+def _shared(
+    tokenizer: HFTokenizer, images: HFImages, questions: Sequence[tuple[int, str]]
+) -> tuple[list[Prompt], Tensor, list[list[int]]]:
+    """The heads of the pictures that questions are about, and of each question its head (R,) and the ids of its tail.
 
-
-def _batched(rows: Sequence[Prompt], pad_id: int, side: str) -> Prompt:
-    """Batches of one row as one batch: texts and the tiles of images are padded, images are concatenated."""
-    batch: Prompt = {}
-    for name in rows[0]:
-        values = [row[name] for row in rows]
-        if name in OF_TEXT or name.startswith("qformer_"):
-            padding = pad_id if name == "input_ids" else 0
-            batch[name] = _padded([each[0].tolist() for each in values], padding, side if name in OF_TEXT else "right")
-        elif name in TILED and values[0].dim() == TILED[name]:
-            batch[name] = pad_sequence([each[0] for each in values], batch_first=True)
-        else:
-            batch[name] = torch.cat(values)
-    return batch
-
-
-def _padded(rows: Sequence[Sequence[int]], padding: int, side: str) -> Tensor:
-    """Rows of ids as one tensor (R, L), padded on a side."""
-    tensors = [torch.tensor(row) for row in rows]
-    return pad_sequence(tensors, batch_first=True, padding_value=padding, padding_side=side)
+    Questions about a picture may be anywhere among the others.
+    """
+    by_image: dict[int, list[int]] = {}
+    for number, (image, _) in enumerate(questions):
+        by_image.setdefault(image, []).append(number)
+    heads, pictures = [], torch.zeros(len(questions), dtype=torch.long)
+    tails: list[list[int]] = [[] for _ in questions]
+    for head, (image, numbers) in enumerate(by_image.items()):
+        own = forked(tokenizer, images.images[image], images.frames[image], [questions[i][1] for i in numbers])
+        heads.append(own.head)
+        pictures[numbers] = head
+        for number, tail in zip(numbers, own.tails, strict=True):
+            tails[number] = tail
+    return heads, pictures, tails

@@ -1,0 +1,102 @@
+"""Several questions behind one picture: the picture is read once, and its cache is forked to a row for each question.
+
+A model type is admitted by its convention (``sharing: fork``) after its logits and gradients were compared with those
+of a row for each question (tests/models/hf/test_sharing.py).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vilam.models.forking import fork, ignores_padding, new_cache, positions
+from vilam.models.hf.rows import padded
+from vilam.models.hf.tokenizer import Prompt
+from vilam.models.interface import Sampler
+
+
+class Reading:
+    """A model that has read the heads of B pictures and continues them in R rows.
+
+    Shapes: P tokens of the heads, which are padded on the left, L new tokens of each row, V tokens of the vocabulary.
+    """
+
+    def __init__(self, vlm: Any, heads: Prompt, rows: Tensor) -> None:
+        """Read the heads; rows (R,): the picture of each row."""
+        self.vlm, self.cache = vlm, new_cache(vlm.config.get_text_config())
+        self._settings = inspect.signature(vlm.forward).parameters.keys()
+        self._counts_by_itself = hasattr(vlm.base_model, "rope_deltas")  # positions in time, height and width
+        mask = heads["attention_mask"]
+        places = {} if self._counts_by_itself else self._places(mask, 0)
+        vlm(**heads, **places, **self._last(1), past_key_values=self.cache, use_cache=True)
+        fork(self.cache, rows)
+        self.mask = mask[rows]
+        self.deltas = vlm.base_model.rope_deltas.to(rows.device)[rows] if self._counts_by_itself else None
+
+    def _last(self, kept: int) -> dict[str, int]:
+        return {"logits_to_keep": kept} if "logits_to_keep" in self._settings else {}
+
+    def _places(self, mask: Tensor, start: int) -> dict[str, Tensor]:
+        if "position_ids" not in self._settings:
+            return {}
+        deltas = self.deltas if self._counts_by_itself else None
+        return {"position_ids": positions(mask, deltas)[..., start:]}
+
+    def read(self, ids: Tensor, mask: Tensor, kept: int = 1) -> Tensor:
+        """Logits (R, K, V) of the token after each of the last K of new tokens (R, L).
+
+        The mask (R, L) is 0 at padding.
+        """
+        start = self.mask.shape[1]
+        self.mask = torch.cat([self.mask, mask.to(self.mask)], dim=1)
+        places = self._places(self.mask, start)
+        output = self.vlm(
+            input_ids=ids,
+            attention_mask=self.mask,
+            **places,
+            **self._last(kept),
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        logits: Tensor = output.logits[:, -kept:]
+        return logits
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some of the rows only."""
+        fork(self.cache, rows)
+        self.mask = self.mask[rows]
+        self.deltas = None if self.deltas is None else self.deltas[rows]
+
+
+def groups(tails: Sequence[Sequence[int]], config: Any) -> list[list[int]]:
+    """The rows that are decoded together: those of one length each if padding before their tails would be read."""
+    if ignores_padding(new_cache(config)):
+        return [[*range(len(tails))]]
+    found: dict[int, list[int]] = {}
+    for row, ids in enumerate(tails):
+        found.setdefault(len(ids), []).append(row)
+    return [*found.values()]
+
+
+def decode(
+    reading: Reading, numbers: Sequence[int], tails: Sequence[Sequence[int]], pad_id: int, sampler: Sampler
+) -> None:
+    """Answers questions, whose numbers the sampler knows, behind their tails; rows that have ended leave the cache."""
+    device = reading.mask.device
+    ids = padded(tails, pad_id, "left").to(device)
+    mask = padded([[1] * len(each) for each in tails], 0, "left").to(device)
+    alive = list(numbers)
+    while True:
+        chosen, keep = sampler.choose(alive, reading.read(ids, mask)[:, -1])
+        if not keep:
+            return
+        if len(keep) < len(alive):
+            rows = torch.tensor(keep, device=device)
+            reading.keep(rows)
+            chosen, alive = chosen[rows], [alive[row] for row in keep]
+        ids = chosen.unsqueeze(1)
+        mask = torch.ones_like(ids)
