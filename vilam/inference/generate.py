@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,8 +110,25 @@ class DecodingState:
         scores = log_probs.gather(1, tokens.unsqueeze(1)).squeeze(1)
         for i, token, score in zip(rows, tokens.tolist(), scores.tolist(), strict=True):
             self._append(i, token, score)
+            self._end(i)
         self.alive = [i for i in self.alive if not self.walkers[i].done]
         return tokens, [row for row, i in enumerate(rows) if not self.walkers[i].done]
+
+    def forced(self, rows: Sequence[int]) -> list[list[int]]:
+        """The tokens with which these answers must go on: their probability is 1, so they need no step of their own."""
+        return [self._take(i, copy(self.walkers[i]).take_forced()) for i in rows]
+
+    def _end(self, index: int) -> None:
+        """End an answer if all that can follow is one text."""
+        walker = copy(self.walkers[index])
+        tokens = walker.take_forced()
+        if walker.done:
+            self._take(index, tokens)
+
+    def _take(self, index: int, tokens: list[int]) -> list[int]:
+        for token in tokens:
+            self._append(index, token, 0.0)
+        return tokens
 
     def answer(self, index: int, text: str) -> Answer:
         """An answer that has ended; the probability of a coordinate of several digits is that of all its digits."""

@@ -122,7 +122,14 @@ class Sampler(Protocol):
         ...
 
     def choose(self, rows: Sequence[int], logits: Tensor) -> tuple[Tensor, list[int]]:
-        """From logits (R, V) of these answers, all alive: their tokens (R,), and which of the R rows continue."""
+        """From logits (R, V) of these answers, all alive: their tokens (R,), and which of the R rows continue.
+
+        An answer that could only go on in one way to its end has ended.
+        """
+        ...
+
+    def forced(self, rows: Sequence[int]) -> list[list[int]]:
+        """The tokens with which each of these answers, all alive, must go on; `choose` is not called for them."""
         ...
 
 

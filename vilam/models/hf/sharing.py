@@ -85,10 +85,12 @@ def groups(tails: Sequence[Sequence[int]], config: Any) -> list[list[int]]:
 def decode(
     reading: Reading, numbers: Sequence[int], tails: Sequence[Sequence[int]], pad_id: int, sampler: Sampler
 ) -> None:
-    """Answers questions, whose numbers the sampler knows, behind their tails; rows that have ended leave the cache."""
+    """Answers questions, whose numbers the sampler knows, behind their tails; rows that have ended leave the cache.
+
+    What must follow a token is read with it, if padding between the rows' tokens changes nothing.
+    """
     device = reading.mask.device
-    ids = padded(tails, pad_id, "left").to(device)
-    mask = padded([[1] * len(each) for each in tails], 0, "left").to(device)
+    ids, mask = _on_the_right(tails, pad_id, device)
     alive = list(numbers)
     while True:
         chosen, keep = sampler.choose(alive, reading.read(ids, mask)[:, -1])
@@ -98,5 +100,12 @@ def decode(
             rows = torch.tensor(keep, device=device)
             reading.keep(rows)
             chosen, alive = chosen[rows], [alive[row] for row in keep]
-        ids = chosen.unsqueeze(1)
-        mask = torch.ones_like(ids)
+        following = sampler.forced(alive) if ignores_padding(reading.cache) else [[] for _ in alive]
+        texts = [[token, *after] for token, after in zip(chosen.tolist(), following, strict=True)]
+        ids, mask = _on_the_right(texts, pad_id, device)
+
+
+def _on_the_right(texts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Texts (R, L), padded on the left, and 1 at their tokens (R, L)."""
+    mask = padded([[1] * len(each) for each in texts], 0, "left")
+    return padded(texts, pad_id, "left").to(device), mask.to(device)
