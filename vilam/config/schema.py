@@ -238,6 +238,10 @@ class ModelSettings(Described):
     """A model of vilam to fine-tune: models:/NAME@ALIAS, models:/NAME/VERSION or a folder."""
     checkpoint: str | None = None
     """A Hugging Face VLM, by hub name or folder; null: a model composed of the parts below."""
+    max_pixels: Count | None = None
+    """With checkpoint: pictures of more pixels are made smaller, such as 1003520; null: as the checkpoint says."""
+    min_pixels: Count | None = None
+    """With checkpoint: pictures of fewer pixels are enlarged; null: as the checkpoint says."""
     image_size: Annotated[int, Field(ge=16)] = 96
     """Images are resized to this square, in pixels."""
     vision: VisionSettings = VisionSettings()
@@ -265,6 +269,14 @@ class ModelSettings(Described):
             raise ValueError(
                 "fine_tune_from names a trained model of vilam: set model.checkpoint or model.fine_tune_from to null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _pixels_are_of_a_whole_model(self) -> Self:
+        if self.checkpoint is None and (self.min_pixels, self.max_pixels) != (None, None):
+            raise ValueError("min_pixels and max_pixels are for a whole model: set model.checkpoint, or them to null")
+        if self.min_pixels is not None and self.max_pixels is not None and self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels {self.min_pixels} is more than max_pixels {self.max_pixels}")
         return self
 
     @model_validator(mode="after")

@@ -67,7 +67,10 @@ def build_tokenizer(settings: ModelSettings, texts: Iterable[str]) -> Tokens:
         return compose_tokenizer(settings, texts)
     from vilam.models.hf import folder as hf_folder
 
-    return open_checkpoint("model.checkpoint", settings.checkpoint, hf_folder.open_tokenizer, FILES)
+    pixels = settings.min_pixels, settings.max_pixels
+    return open_checkpoint(
+        "model.checkpoint", settings.checkpoint, lambda source: hf_folder.open_tokenizer(source, pixels), FILES
+    )
 
 
 def build_model(settings: ModelSettings, tokenizer: Tokens, seed: int) -> GroundingModel:

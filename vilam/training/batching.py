@@ -13,7 +13,7 @@ from vilam.inference.model import Model
 from vilam.models.coordinate_formats import Frame
 from vilam.models.interface import SoftAnswers, Tokens, Turn
 from vilam.models.losses import IGNORED, Policy
-from vilam.models.vilam.packing import padded
+from vilam.models.packing import padded
 from vilam.models.vilam.tokenization import GroundingTokenizer, add_answer_prefix
 
 

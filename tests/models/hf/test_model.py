@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import re
@@ -599,7 +600,8 @@ def test_gradient_checkpointing_gives_the_same_gradients(name, adapted, folder):
     """Each layer of the language model computes twice, also if it is frozen beside adapters."""
     torch.manual_seed(1)
     subject = open_folder(folder(name), **(lora(name, dropout=0.5) if adapted else {"model__language__frozen": False}))
-    wanted = gradients(rows_of(subject))
+    subject = rows_of(subject)  # sharing would draw other dropout
+    wanted = gradients(Subject(copy.deepcopy(subject.model), subject.tokenizer))
     subject.model.enable_gradient_checkpointing()
     calls: Counter[str] = Counter()
     for each, module in subject.model.vlm.named_modules():
@@ -838,3 +840,34 @@ def test_damaged_weights_are_refused(folder, tmp_path):
     file = next((tmp_path / "model").glob("*.safetensors"))
     file.write_bytes(file.read_bytes()[:1000])
     assert message(tmp_path / "model").startswith("model.checkpoint ")
+
+
+# Pixels.
+
+
+@pytest.mark.parametrize("name", ["qwen2.5-vl", "qwen3-vl"])
+def test_a_picture_has_as_many_tokens_as_the_pixels_allow(name, folder, tmp_path):
+    """A photograph of 12 megapixels too, in the saved model as well; its frame is the resized picture."""
+    photograph = Image.new("RGB", (4000, 3000), "red")
+    for most in (64 * 64, 10 * 64 * 64):
+        subject = open_folder(folder(name), model__min_pixels=64 * 64, model__max_pixels=most)
+        save_model(LoadedModel(subject.model, subject.tokenizer, toy.card(), {}), tmp_path / f"{most}")
+        for tokenizer in (subject.tokenizer, load_model(tmp_path / f"{most}").tokenizer):
+            frame = subject.model.preprocess([photograph]).frames[0]
+            grid = tokenizer.process("Where?", photograph, frame)["image_grid_thw"][0]
+            side = subject.model.config.vision_config.patch_size
+            assert most * 0.3 < grid.prod() * side**2 <= most
+            if name == "qwen2.5-vl":
+                assert (frame.width, frame.height) == (int(grid[2]) * side, int(grid[1]) * side)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "problem"),
+    [
+        ("llava", (None, 10_000), "LlavaImageProcessorPil takes no number of pixels"),
+        ("qwen2.5-vl", (10_000_000, None), "10000000 to 12544 pixels: set both"),
+    ],
+)
+def test_pixels_that_cannot_be_are_refused(name, pixels, problem, folder):
+    with pytest.raises(VilamError, match=problem):
+        open_folder(folder(name), model__min_pixels=pixels[0], model__max_pixels=pixels[1])

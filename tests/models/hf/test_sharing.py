@@ -5,6 +5,7 @@ Every convention with ``sharing: fork`` needs a checkpoint here; a model type th
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -88,6 +89,23 @@ def test_logits_and_gradients_are_those_of_rows(model_type, setting, opened):
     rounded, of_rows = measured(subject, torch.bfloat16), measured(rows, torch.bfloat16)
     for found, usual, wanted in zip(rounded, of_rows, exact, strict=True):
         assert distance(found, wanted) < 1.3 * distance(usual, wanted)
+
+
+@pytest.mark.parametrize("setting", range(len(SETTINGS)))
+@pytest.mark.parametrize("model_type", admitted())
+def test_one_sequence_with_a_mask_is_the_same(model_type, setting, opened):
+    """With gradient checkpointing, which keeps no cache."""
+    subject = opened(model_type, setting)
+    masked = Subject(copy.deepcopy(subject.model), subject.tokenizer)
+    masked.model.enable_gradient_checkpointing()
+    masked.model.train()
+    if masked.model.sharing == "rows":
+        pytest.skip("its layers read padding")
+    assert len(masked.pack(MORE).labels) == len(noise_images())
+    pairs = zip(measured(masked, torch.float32), measured(rows_of(subject), torch.float32), strict=True)
+    assert all(distance(found, wanted) < 1e-5 for found, wanted in pairs)
+    rounded = zip(measured(masked, torch.bfloat16), measured(rows_of(subject), torch.bfloat16), strict=True)
+    assert all(distance(found, wanted) < 0.1 for found, wanted in rounded)
 
 
 @pytest.mark.parametrize("model_type", admitted())

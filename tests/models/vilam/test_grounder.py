@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vilam.errors import VilamError
 from vilam.models.vilam.grounder import Grounder, latest_boxes, patch_weights, running_means
-from vilam.models.vilam.packing import PackedText
+from vilam.models.vilam.text import PackedText
 
 BINS = 101
 TEXTS = (

@@ -16,7 +16,7 @@ from vilam.cycle.examples import Example
 from vilam.models.build import LoadedModel, load_model, save_model
 from vilam.models.vilam.grounder import patch_weights
 from vilam.models.vilam.model import VilamForConditionalGeneration, register_auto_classes
-from vilam.models.vilam.packing import PackedText
+from vilam.models.vilam.text import PackedText
 from vilam.training.batching import Batch, collate
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

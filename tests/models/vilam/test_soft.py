@@ -12,8 +12,8 @@ from torch import nn
 from vilam.cycle.examples import Example, FirstLeg
 from vilam.data.instructions import Instruction
 from vilam.models.coordinate_formats import NUM_MARKS
-from vilam.models.vilam.packing import PackedText
 from vilam.models.vilam.soft import SoftTokens, expected_coordinates, straight_through
+from vilam.models.vilam.text import PackedText
 from vilam.tasks import TASKS
 from vilam.training.batching import Batch, collate
 

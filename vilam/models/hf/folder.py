@@ -40,15 +40,17 @@ SAMPLE_TEXT = "the red circle in 1234567890"
 ADAPTERS = "adapters.safetensors"
 
 
-def open_tokenizer(source: str) -> HFTokenizer:
+def open_tokenizer(source: str, pixels: tuple[int | None, int | None] = (None, None)) -> HFTokenizer:
     """The processor of a checkpoint, which does not crop images: objects in the cut parts could not be found.
 
+    pixels: the smallest and the largest number of a picture's pixels; None: as the checkpoint says.
     Raises VilamError if its architecture is not known or its parts do not match.
     """
     config = AutoConfig.from_pretrained(source)
     architecture_of(config.model_type)
     processor = open_processor(source, config.model_type)
     processor.image_processor = without_crop(processor.image_processor, config.model_type)
+    set_pixels(processor.image_processor, *pixels)
     tokenizer = HFTokenizer(processor, config)
     if tokenizer.decode_answer(tokenizer.encode_answer(SAMPLE_TEXT)) != SAMPLE_TEXT:
         raise VilamError("its tokenizer cannot write plain words: put its tokenizer.json beside its config.json")
@@ -74,6 +76,22 @@ def without_crop(image_processor: Any, model_type: str) -> Any:
     if model_type == "llava":
         return LlavaImageProcessorPil(**settings | {"do_pad": True, "size": {"shortest_edge": side["height"]}})
     return type(image_processor)(**settings | {"size": {"height": side["height"], "width": side["width"]}})
+
+
+def set_pixels(image_processor: Any, least: int | None, most: int | None) -> None:
+    """Bound the pixels of a picture, which is resized; raises VilamError if the processor has no such bounds."""
+    given = {"shortest_edge": least, "longest_edge": most}  # numbers of pixels in such a processor, and no edges
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        return
+    if "max_pixels" not in image_processor.valid_kwargs.__annotations__:
+        name = type(image_processor).__name__
+        raise VilamError(f"{name} takes no number of pixels: set model.min_pixels and model.max_pixels to null")
+    size = {**dict(image_processor.size), **changes}
+    if size["shortest_edge"] > size["longest_edge"]:
+        told = f"{size['shortest_edge']} to {size['longest_edge']} pixels"
+        raise VilamError(f"the checkpoint's own bounds make it {told}: set both model.min_pixels and model.max_pixels")
+    image_processor.size = type(image_processor.size)(**size)
 
 
 def open_vlm(source: str, tokenizer: HFTokenizer, lora: Mapping[str, Any] | None) -> Any:

@@ -12,7 +12,7 @@ import copy
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -26,12 +26,14 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from vilam.models import packing
 from vilam.models.backbones.adapters import add_adapters, freeze_all_but_adapters, set_adapters_training
 from vilam.models.backbones.images import open_image
 from vilam.models.coordinate_formats import Frame
+from vilam.models.forking import ignores_padding, new_cache
 from vilam.models.hf.architectures import architecture_of
 from vilam.models.hf.rows import batched, forked, padded, with_answer
-from vilam.models.hf.sharing import Reading, decode, groups
+from vilam.models.hf.sharing import Reading, decode, groups, read_masked
 from vilam.models.hf.tokenizer import HFTokenizer, Prompt
 from vilam.models.interface import PARTS, GroundingModel, GroundingOutput, Packed, Sampler, SoftAnswers, Turn
 from vilam.models.losses import IGNORED, Policy, answers_loss
@@ -98,9 +100,14 @@ class HFModel(GroundingModel):
         return bool(self.config.get_text_config().is_encoder_decoder)
 
     @property
-    def shares(self) -> bool:
-        """Whether packed questions share their picture; gradient checkpointing keeps no cache, which they need."""
-        return self.architecture.convention.sharing == "fork" and not self.uses_gradient_checkpointing
+    def sharing(self) -> Literal["rows", "fork", "mask"]:
+        """How packed questions share their picture: not, by a forked cache, or as one sequence with a mask.
+
+        Gradient checkpointing keeps no cache.
+        """
+        if self.architecture.convention.sharing == "rows" or not self.uses_gradient_checkpointing:
+            return self.architecture.convention.sharing
+        return "mask" if ignores_padding(new_cache(self.config.get_text_config())) else "rows"
 
     def forward(
         self,
@@ -122,8 +129,11 @@ class HFModel(GroundingModel):
         assert labels is not None, "a Hugging Face VLM returns the logits of answers only"
         assert soft_answers is None, "only composed models take soft answers"
         answered = labels != IGNORED  # (R, L)
-        if "tails" in inputs:
+        if "pictures" in inputs:
             logits = self._read_tails(inputs, answered)  # (N, V)
+        elif "segments" in inputs:
+            heads = {name: value for name, value in inputs.items() if name not in ("tails", "segments")}
+            logits = read_masked(self.vlm, heads, inputs["tails"], inputs["segments"])[:, :-1][answered[:, 1:]]
         elif self.has_encoder:
             start = self.config.get_text_config().decoder_start_token_id
             before = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
@@ -159,12 +169,17 @@ class HFModel(GroundingModel):
         return images.frames
 
     def pack(self, tokenizer: HFTokenizer, images: HFImages, rows: Sequence[Sequence[Turn]]) -> Packed:
-        """A row for each turn, padded on the right: all of it, or its tail behind the head that its picture has."""
+        """A row for each turn, padded on the right: all of it, or its tail behind the head that its picture has.
+
+        Or one for each picture, with the tails of all turns.
+        """
         questions = [(image, turn.question) for image, turns in enumerate(rows) for turn in turns]
         answers = [list(turn.answer) for turns in rows for turn in turns]
-        if self.shares:
+        if self.sharing != "rows":
             heads, pictures, tails = _shared(tokenizer, images, questions)
             pairs = list(zip(tails, answers, strict=True))
+            if self.sharing == "mask":
+                return _in_one_sequence(batched(heads, tokenizer.pad_id, "left"), pictures, pairs, tokenizer.pad_id)
             labels = padded([[IGNORED] * len(tail) + answer for tail, answer in pairs], IGNORED, "right")
             ids = padded([tail + answer for tail, answer in pairs], tokenizer.pad_id, "right")
             return Packed({**batched(heads, tokenizer.pad_id, "left"), "tails": ids, "pictures": pictures}, labels)
@@ -254,11 +269,11 @@ class HFModel(GroundingModel):
         return self
 
     def enable_gradient_checkpointing(self) -> None:
-        """Computes the layers' activations again in the backward pass; questions do not share their picture then."""
-        if self.shares:
-            logger.warning("optimiser.gradient_checkpointing: each question is a row with a picture of its own")
+        """Computes the layers' activations again in the backward pass."""
         self.vlm.activation_checkpointing_enable()
         super().enable_gradient_checkpointing()
+        if self.sharing == "rows" and self.architecture.convention.sharing == "fork":
+            logger.warning("optimiser.gradient_checkpointing: each question is a row with a picture of its own")
 
     def new_like(self) -> HFModel:
         """A model of the same shape with random weights."""
@@ -340,3 +355,16 @@ def _shared(
         for number, tail in zip(numbers, own.tails, strict=True):
             tails[number] = tail
     return heads, pictures, tails
+
+
+def _in_one_sequence(
+    heads: Prompt, pictures: Tensor, pairs: Sequence[tuple[list[int], list[int]]], pad_id: int
+) -> Packed:
+    """Heads of B pictures, and behind each the tails with their answers of all its turns, (B, T)."""
+    rows: list[list[tuple[list[int], list[int]]]] = [[] for _ in heads["input_ids"]]
+    for picture, pair in zip(pictures.tolist(), pairs, strict=True):
+        rows[picture].append(pair)
+    tails = packing.padded([[tail + answer for tail, answer in row] for row in rows], pad_id)
+    labels = packing.padded([[[IGNORED] * len(tail) + answer for tail, answer in row] for row in rows], IGNORED)
+    segments = [[[number] * len(tail + answer) for number, (tail, answer) in enumerate(row, 1)] for row in rows]
+    return Packed({**heads, "tails": tails, "segments": packing.padded(segments, 0)}, labels)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from vilam.models.forking import fork, ignores_padding, new_cache, positions
-from vilam.models.hf.rows import padded
+from vilam.models.hf.rows import AT_ANSWERS, OF_TEXT, padded
 from vilam.models.hf.tokenizer import Prompt
 from vilam.models.interface import Sampler
+from vilam.models.packing import packed_mask, packed_offsets
 
 
 class Reading:
@@ -70,6 +71,45 @@ class Reading:
         fork(self.cache, rows)
         self.mask = self.mask[rows]
         self.deltas = None if self.deltas is None else self.deltas[rows]
+
+
+def read_masked(vlm: Any, heads: Prompt, tails: Tensor, segments: Tensor) -> Tensor:
+    """Logits (B, T, V) of the token after each of the tails (B, T) of B pictures, all in one sequence.
+
+    segments (B, T): the number of each token's tail in its row, 1 upwards, 0 for padding. No cache is needed, so that
+    layers can be computed again in the backward pass; only attention that looks at all tokens keeps to the mask.
+    """
+    is_head = heads["attention_mask"]  # (B, P)
+    length = is_head.shape[1]
+    whole = {name: value for name, value in heads.items() if name not in OF_TEXT}
+    for name in OF_TEXT & heads.keys() - {"attention_mask"}:
+        ends = tails if name == "input_ids" else torch.full_like(tails, AT_ANSWERS.get(name, 0))
+        whole[name] = torch.cat([heads[name], ends], dim=1)  # (B, P + T)
+    own, deltas = positions(is_head), None
+    if hasattr(vlm.base_model, "rope_deltas"):
+        others = dict.fromkeys(("inputs_embeds", "video_grid_thw", "past_key_values"))
+        own = vlm.base_model.compute_3d_position_ids(**others, **_known(heads))  # (3, B, P)
+        deltas = vlm.base_model.rope_deltas.to(tails.device)
+    following = packed_offsets(segments) + is_head.sum(1, keepdim=True)
+    behind = following if deltas is None else (following + deltas).expand(3, -1, -1)
+    dtype = vlm.get_input_embeddings().weight.dtype
+    mask = packed_mask(segments, length, dtype)
+    mask[..., :length] = mask[..., :length].masked_fill(is_head[:, None, None, :] == 0, torch.finfo(dtype).min)
+    output = vlm(
+        **whole,
+        attention_mask=mask,
+        position_ids=torch.cat([own, behind], dim=-1),
+        use_cache=False,
+        logits_to_keep=tails.shape[1],
+    )
+    logits: Tensor = output.logits
+    return logits
+
+
+def _known(heads: Prompt) -> Prompt:
+    """What the positions of a picture's tokens are counted from."""
+    names = ("input_ids", "image_grid_thw", "attention_mask", "mm_token_type_ids")
+    return {name: heads[name] for name in names if name in heads}
 
 
 def groups(tails: Sequence[Sequence[int]], config: Any) -> list[list[int]]:

@@ -18,9 +18,9 @@ from vilam.models.vilam.aligner import make_aligner
 from vilam.models.vilam.config import VilamConfig
 from vilam.models.vilam.coordinates import CoordinateTokens
 from vilam.models.vilam.grounder import REGION_GAIN, Grounder, latest_boxes, patch_weights, running_means
-from vilam.models.vilam.packing import PackedText
 from vilam.models.vilam.reading import Sharing, read_packed, read_rows
 from vilam.models.vilam.soft import SoftTokens, expected_coordinates, straight_through
+from vilam.models.vilam.text import PackedText
 
 
 class VilamModel(PreTrainedModel):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vilam.models.forking import fork, new_cache
 from vilam.models.vilam.core import VilamModel
-from vilam.models.vilam.packing import PackedText
+from vilam.models.vilam.text import PackedText
 
 
 class Decoding:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from vilam.models.coordinate_formats import BOX, NUM_MARKS
-from vilam.models.vilam.packing import PackedText, segment_starts
+from vilam.models.packing import segment_starts
+from vilam.models.vilam.text import PackedText
 
 REGION_GAIN = 1.5
 """Weight of the mean image token of a box beside a word of size 1."""

@@ -24,11 +24,12 @@ from vilam.models.interface import (
     Turn,
 )
 from vilam.models.losses import IGNORED, Policy, answers_loss
+from vilam.models.packing import padded
 from vilam.models.vilam.config import VilamConfig, register_backbones
 from vilam.models.vilam.core import VilamModel
 from vilam.models.vilam.decoding import Decoding
 from vilam.models.vilam.grounder import BOX_TOKENS, patch_weights
-from vilam.models.vilam.packing import PackedText, padded
+from vilam.models.vilam.text import PackedText
 from vilam.models.vilam.tokenization import GroundingTokenizer
 from vilam.tasks.answers import SCALE
 

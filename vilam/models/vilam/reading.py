@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vilam.models.forking import fork, ignores_padding, new_cache
-from vilam.models.vilam.packing import packed_mask, packed_offsets, unpacked
+from vilam.models.packing import packed_mask, packed_offsets, unpacked
 
 logger = logging.getLogger(__name__)
 

@@ -3,25 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from vilam.models.vilam.soft import SoftTokens
-
-
-@dataclass(frozen=True, slots=True)
-class PackedText:
-    """The text of packed instructions.
-
-    input_ids (B, L). segments (B, L): the number of each token's instruction in its row, 1 upwards, 0 for padding.
-    soft: tokens whose embeddings carry a gradient, if any.
-    """
-
-    input_ids: Tensor
-    segments: Tensor
-    soft: SoftTokens | None = None
 
 
 def segment_starts(segments: Tensor) -> Tensor:
