@@ -55,7 +55,7 @@ def test_true_answers_about_groups_are_perfect(grouped: Records, card: DatasetCa
     asked = [ask(grouped, "rec_every", group, coordinates=(0.9,) * 4 * (1 + (group == "both"))) for group in groups]
     asked[1] = replace(asked[1], coordinates=())
     found = run(grouped, card, asked).metrics
-    for name in ("f1", "pr_f1", "n_acc", "t_acc", "ap", "ap_0.5", "ap_0.75"):
+    for name in ("f1", "pr_f1", "pr_f1_giou", "n_acc", "t_acc", "ap", "ap_0.5", "ap_0.75"):
         assert found[f"rec_every/{name}"] == pytest.approx(1), name
     assert found["rec_every/total"] == 3 and found["rec_every/invalid"] == 0
 
@@ -64,7 +64,7 @@ def test_wrong_and_unreadable_answers_about_groups_count(grouped: Records, card:
     answers = {"every star": "none", "every cat": "1 box: [0, 0, 10, 10]", "both": "??"}
     asked = [ask(grouped, "rec_every", group, answer, coordinates=(0.5,) * 4) for group, answer in answers.items()]
     found = run(grouped, card, asked).metrics
-    for name in ("f1", "pr_f1", "n_acc", "t_acc", "ap"):
+    for name in ("f1", "pr_f1", "pr_f1_giou", "n_acc", "t_acc", "ap"):
         assert found[f"rec_every/{name}"] == 0, name
     assert found["rec_every/invalid"] == pytest.approx(1 / 3)
 

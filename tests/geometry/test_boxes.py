@@ -1,12 +1,14 @@
-"""Boxes against pycocotools and plain arithmetic."""
+"""Boxes against pycocotools, transformers and plain arithmetic."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
+from transformers.loss.loss_for_object_detection import generalized_box_iou
 
 from vilam.geometry import boxes
 
@@ -19,6 +21,19 @@ def test_iou_equals_that_of_pycocotools() -> None:
     xyxy = np.concatenate([xywh[..., :2], xywh[..., :2] + xywh[..., 2:]], axis=-1)
     expected = coco_mask.iou(xywh[0], xywh[1], [0] * 20)
     np.testing.assert_allclose(boxes.iou(xyxy[0], xyxy[1]), expected, atol=1e-12)
+
+
+def test_the_generalised_iou_equals_that_of_transformers() -> None:
+    corners = np.random.default_rng(0).uniform(0, 50, (2, 20, 2, 2))
+    found, true = np.sort(corners, axis=2).reshape(2, 20, 4)
+    expected = generalized_box_iou(torch.from_numpy(found), torch.from_numpy(true)).numpy()
+    assert expected.min() < -0.5 and expected.max() > 0.3
+    np.testing.assert_allclose(boxes.giou(found, true), expected, atol=1e-12)
+
+
+def test_the_generalised_iou_of_boxes_without_area_is_a_number() -> None:
+    assert boxes.giou([[1, 1, 1, 1]], [[1, 1, 1, 1], [0, 0, 2, 2], [2, 1, 2, 1]]).tolist() == [[0, 0, 0]]
+    assert boxes.giou([[0, 0, 1, 1]], [[3, 0, 4, 1]]).tolist() == [[-0.5]]
 
 
 @settings(max_examples=30, deadline=None)

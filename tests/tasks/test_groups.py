@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
+from transformers.loss.loss_for_object_detection import generalized_box_iou
 
 from vilam.data.records import DatasetCard, Group, ImageRecord, Region
 from vilam.geometry import boxes
@@ -73,7 +75,7 @@ def test_an_invalid_answer_is_not_parsed_and_scores_zero(answer: str) -> None:
     assert EVERY.parse(answer, 1000, 500) is None
     for group in record.groups:  # also for the group without regions
         scores = EVERY.score(Reading(), record, group)
-        assert (scores["f1"], scores["perfect"], scores["existence_correct"]) == (0, 0, 0)
+        assert (scores["f1"], scores["perfect"], scores["perfect_giou"], scores["existence_correct"]) == (0, 0, 0, 0)
         assert PRESENCE.score(Reading(), record, group) == {"correct": 0}
 
 
@@ -107,6 +109,39 @@ def test_f1_is_between_half_and_all_of_the_best_matching_and_independent_of_orde
         assert best / 2 <= value <= best
     assert box_f1(true, found) == pytest.approx(value)
     assert box_f1(true, true) == 1
+
+
+def authors_f1(found: list[boxes.Box], true: list[boxes.Box]) -> float:
+    """What the script of gRefCOCO's authors computes for one expression that means something (mdetr/datasets/refexp.py).
+
+    At most as many rounds as the shorter list has boxes; each takes the best pair and zeroes its row and column.
+    """
+    overlaps = generalized_box_iou(torch.tensor(found).view(-1, 4), torch.tensor(true).view(-1, 4))
+    hits = 0
+    for _ in range(min(len(found), len(true))):
+        value, place = overlaps.flatten().max(0)
+        if value < 0.5:
+            break
+        hits += 1
+        overlaps[int(place) // len(true), :] = 0.0
+        overlaps[:, int(place) % len(true)] = 0.0
+    missed, wrong = len(true) - hits, len(found) - hits
+    return 2 * hits / (2 * hits + wrong + missed)
+
+
+@settings(max_examples=200, deadline=None)
+@given(BOXES, BOXES.filter(bool))
+def test_f1_by_the_generalised_iou_is_that_of_the_authors_script(
+    found: list[boxes.Box], true: list[boxes.Box]
+) -> None:
+    assert box_f1(found, true, boxes.giou) == pytest.approx(authors_f1(found, true) if found else 0)
+
+
+def test_a_box_that_iou_accepts_and_the_generalised_iou_refuses_tells_the_two_apart() -> None:
+    record = replace(image(1), regions=(Region("0", (0.0, 0.0, 100.0, 100.0), "dot"),))
+    shifted = Reading(boxes=((18.0, 18.0, 118.0, 118.0),))  # IoU 0.507, generalised 0.460
+    scores = EVERY.score(shifted, record, Group("0", "dots", ("0",)))
+    assert (scores["f1"], scores["perfect"], scores["perfect_giou"]) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(("text", "probability", "expected"), [("yes", 0.9, 0.9), ("no", 0.9, 0.1), (None, 1.0, 0.5)])

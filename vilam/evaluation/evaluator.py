@@ -31,7 +31,7 @@ class Evaluation:
         content_id (the first image_id with the same content), region_id (of tasks on groups the group's), question,
         expression, expression_kind, expression_length, truth, answer, confidence, invalid, category, seen ("seen",
         "unseen", or "" if no category is held out), size (small, medium, large), references (the region's expressions);
-        the scores of the tasks: iou, intersection, union, oks, pck, correct, exact, cider, f1, perfect,
+        the scores of the tasks: iou, intersection, union, oks, pck, correct, exact, cider, f1, perfect, perfect_giou,
         existence_correct, num_true; NaN in the rows of other tasks;
         error_kind: of rec_box one of `vilam.evaluation.error_kinds.KINDS`, "" in the rows of other tasks;
         of reg_caption with round trips: round_trip_answer, round_trip_iou; of rec_every: true_boxes, boxes, box_scores;

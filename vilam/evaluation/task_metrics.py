@@ -50,8 +50,9 @@ def task_estimates(rows: pd.DataFrame) -> Iterator[Estimate]:
 
     iou -> acc_0.5, acc_0.75, acc_0.9 (of masks acc_0.5, acc_0.6 … acc_0.9), acc_mean (over 0.5 to 0.95) and miou;
     intersection and union -> ciou; oks -> oks, acc_oks_0.5 and acc_oks_mean; correct -> accuracy and balanced_accuracy
-    (the mean over true answers of the accuracy on their questions); f1, perfect and existence_correct -> f1, pr_f1 (the
-    fraction of perfect answers), n_acc (over questions about nothing) and t_acc (over the others); then MEANS.
+    (the mean over true answers of the accuracy on their questions); f1, perfect, perfect_giou and existence_correct ->
+    f1, pr_f1 (the fraction of perfect answers), pr_f1_giou (the same by the generalised IoU; older rows have none),
+    n_acc (over questions about nothing) and t_acc (over the others); then MEANS.
     """
     if _filled(rows, "iou"):
         thresholds = MASK_THRESHOLDS if _filled(rows, "union") else BOX_THRESHOLDS
@@ -70,6 +71,8 @@ def task_estimates(rows: pd.DataFrame) -> Iterator[Estimate]:
     if _filled(rows, "f1"):
         yield mean_of("f1", rows["f1"])
         yield mean_of("pr_f1", rows["perfect"])
+        if _filled(rows, "perfect_giou"):
+            yield mean_of("pr_f1_giou", rows["perfect_giou"])
         for name, counted in (("n_acc", rows["num_true"] == 0), ("t_acc", rows["num_true"] > 0)):
             if counted.any():
                 yield mean_where(name, rows["existence_correct"], counted)

@@ -30,6 +30,19 @@ def iou(boxes_a: ArrayLike, boxes_b: ArrayLike) -> FloatArray:
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
 
 
+def giou(boxes_a: ArrayLike, boxes_b: ArrayLike) -> FloatArray:
+    """Generalised IoU (Rezatofighi et al., 2019) of each pair of boxes, (N, 4) and (M, 4) -> (N, M); -1..1.
+
+    The IoU minus the fraction of the smallest box around both that neither of them covers.
+    """
+    a = np.asarray(boxes_a, dtype=np.float64).reshape(-1, 1, 4)
+    b = np.asarray(boxes_b, dtype=np.float64).reshape(1, -1, 4)
+    around = area(np.concatenate([np.minimum(a[..., :2], b[..., :2]), np.maximum(a[..., 2:], b[..., 2:])], axis=-1))
+    overlap = iou(boxes_a, boxes_b)
+    union = (area(a) + area(b)) / (1 + overlap)  # the intersection is the union times the IoU
+    return overlap - np.divide(around - union, around, out=np.zeros_like(around), where=around > 0)
+
+
 def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over union of two boxes, 0..1."""
     return float(iou([a], [b])[0, 0])

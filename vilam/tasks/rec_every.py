@@ -1,7 +1,7 @@
 """``rec_every``: the boxes of all regions that an expression means: several, one, or none.
 
 Scores, as in generalized referring expression comprehension (GREC, arXiv 2308.16182): ``f1`` of the boxes found, at
-IoU 0.5; ``perfect``, 1 if F1 is 1; ``existence_correct``, 1 if the answer is right about whether there is any region;
+IoU 0.5; ``perfect``, 1 if F1 is 1; ``perfect_giou``, the same at a generalised IoU of 0.5; ``existence_correct``, 1 if the answer is right about whether there is any region;
 ``num_true``, the number of true regions. If there are none, the answer "none" has an F1 of 1 and any other answer 0.
 
 An answer has at most MAX_BOXES boxes, the largest ones, from left to right; it is scored against all regions.
@@ -10,7 +10,7 @@ An answer has at most MAX_BOXES boxes, the largest ones, from left to right; it 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vilam.data.records import DatasetCard, Group, ImageRecord
 from vilam.geometry import boxes
@@ -64,22 +64,34 @@ class RecEvery(GroupTask):
         return Reading(boxes=found) if len(found) == len(parsed) == int(match[1]) <= MAX_BOXES else None
 
     def score(self, reading: Reading, record: ImageRecord, group: Group) -> dict[str, float]:
-        """``f1``, ``perfect``, ``existence_correct`` and ``num_true``."""
+        """``f1``, ``perfect``, ``perfect_giou``, ``existence_correct`` and ``num_true``."""
         true = [region.box_xyxy for region in record.members(group)]
-        f1 = 0.0 if reading.boxes is None else box_f1(reading.boxes, true)
-        existence_correct = reading.boxes is not None and bool(reading.boxes) == bool(true)
-        scores = {"f1": f1, "perfect": f1 == 1, "existence_correct": existence_correct, "num_true": len(true)}
+        f1, f1_giou = 0.0, 0.0
+        if reading.boxes is not None:
+            f1, f1_giou = box_f1(reading.boxes, true), box_f1(reading.boxes, true, boxes.giou)
+        scores = {
+            "f1": f1,
+            "perfect": f1 == 1,
+            "perfect_giou": f1_giou == 1,
+            "existence_correct": reading.boxes is not None and bool(reading.boxes) == bool(true),
+            "num_true": len(true),
+        }
         return {name: float(value) for name, value in scores.items()}
 
 
-def box_f1(found: Sequence[boxes.Box], true: Sequence[boxes.Box]) -> float:
-    """F1 of boxes at IoU 0.5; 1 if both are empty.
+def box_f1(
+    found: Sequence[boxes.Box],
+    true: Sequence[boxes.Box],
+    overlap: Callable[[Sequence[boxes.Box], Sequence[boxes.Box]], boxes.FloatArray] = boxes.iou,
+) -> float:
+    """F1 of boxes with an ``overlap`` of at least 0.5; 1 if both are empty.
 
-    Boxes are matched greedily, the pair with the highest IoU first, as in the evaluation of gRefCOCO's authors.
+    Boxes are matched greedily, the pair with the highest overlap first, as in the script of gRefCOCO's authors. Their
+    paper says IoU, and their script computes the generalised IoU.
     """
     if not found or not true:
         return float(not found and not true)
-    ious = boxes.iou(found, true)
+    ious = overlap(found, true)
     pairs = 0
     while ious.max() >= MIN_IOU:
         row, column = divmod(int(ious.argmax()), ious.shape[1])
