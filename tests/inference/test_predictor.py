@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from inspect import signature
 from pathlib import Path
@@ -18,6 +18,8 @@ from vilam import cli
 from vilam.commands import predict as command
 from vilam.data.records import Levels
 from vilam.errors import VilamError
+from vilam.inference import predictor as predictor_module
+from vilam.inference.generate import Answer, Request
 from vilam.inference.predictor import GroundingResult, Predictor
 from vilam.models.build import LoadedModel, save_model
 
@@ -50,6 +52,7 @@ def test_public_names_and_their_documentation():
     assert {name: list(signature(method).parameters) for name, method in methods.items()} == {
         "from_pretrained": ["source", "root"],
         "open_image": ["self", "source"],
+        "ask": ["self", "image", "questions"],
         **dict.fromkeys(("locate", "find_all", "presence", "segment", "keypoints"), by_expression),
         **dict.fromkeys(("classify", "describe"), by_box),
     }
@@ -89,15 +92,55 @@ def test_find_all_returns_boxes_and_presence_a_probability(predictor, image):
 def test_questions_begin_with_the_domain_of_the_training_data(image, monkeypatch, task):
     card = replace(toy.card(), domain="This is a scene.")
     scan = Predictor(LoadedModel(toy.model(), toy.tokenizer(), card, {"tasks": ["presence"]}))
-    asked = []
+    asked: list[Request] = []
 
-    def answer(_: object, __: object, question: str) -> GroundingResult:
-        asked.append(question)
-        return GroundingResult(task, "", 0.5)
+    def answer(_: object, __: object, requests: Sequence[Request]) -> list[Answer]:
+        asked.extend(requests)
+        return [Answer("", (1,), 0.5) for _ in requests]
 
-    monkeypatch.setattr(scan, "_answer", answer)
+    monkeypatch.setattr(predictor_module, "generate", answer)
     getattr(scan, task)(image, (5, 5, 40, 40) if task == "classify" else "the circle")
-    assert asked[0].startswith("This is a scene. ") and len(asked[0]) > 17
+    assert asked[0].question.startswith("This is a scene. ") and len(asked[0].question) > 17
+
+
+QUESTIONS = [
+    ("locate", "the red circle"),
+    ("classify", (5, 5, 40, 40)),
+    ("describe", (50, 10, 20, 20)),
+    ("presence", "a star"),
+    ("sing", "a song"),
+    ("find_all", "THE CIRCLES"),
+    ("segment", " . "),
+    ("describe", (5, 5, 40, 40)),
+    ("keypoints", "the star"),
+    *[("locate", f"the circle number {number}") for number in range(20)],
+]
+
+
+def test_several_questions_about_one_image_encode_it_once_a_batch_and_have_the_answers_of_each_alone(
+    predictor, image, monkeypatch
+):
+    network, encoded = predictor.model.network, []
+    encode = network.encode_images
+    monkeypatch.setattr(network, "encode_images", lambda pixels: encoded.append(pixels) or encode(pixels))
+    found = predictor.ask(image, QUESTIONS)
+    assert len(encoded) == 2 and len(found) == len(QUESTIONS)  # 26 of them can be asked, 16 at once
+    for result, (method, about) in zip(found, QUESTIONS, strict=True):
+        if isinstance(result, GroundingResult):
+            alone = getattr(predictor, method)(image, about)
+            assert replace(result, confidence=0, probability=None) == replace(alone, confidence=0, probability=None)
+            assert result.confidence == pytest.approx(alone.confidence, rel=1e-4)
+            assert (result.probability or 0) == pytest.approx(alone.probability or 0, rel=1e-3)
+    errors = [str(result) for result in found if isinstance(result, VilamError)]
+    for error, message in zip(errors, ("outside of the", "'sing': no such question", "is empty"), strict=True):
+        assert message in error
+
+
+def test_certainty_belongs_to_the_questions_that_locate(predictor, image, monkeypatch):
+    monkeypatch.setattr(predictor, "_threshold", 0.5)
+    found = predictor.ask(image, QUESTIONS[:6])
+    assert [getattr(each, "uncertain", None) for each in found] == [True, *[None] * 5]
+    assert found[0] == predictor.locate(image, "the red circle")
 
 
 def test_only_the_fields_of_the_task_are_set(predictor, image):

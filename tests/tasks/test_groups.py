@@ -112,7 +112,7 @@ def test_f1_is_between_half_and_all_of_the_best_matching_and_independent_of_orde
 
 
 def authors_f1(found: list[boxes.Box], true: list[boxes.Box]) -> float:
-    """What the script of gRefCOCO's authors computes for one expression that means something (mdetr/datasets/refexp.py).
+    """What the script of gRefCOCO's authors computes for one expression that means something (refexp.py).
 
     At most as many rounds as the shorter list has boxes; each takes the best pair and zeroes its row and column.
     """
@@ -131,9 +131,7 @@ def authors_f1(found: list[boxes.Box], true: list[boxes.Box]) -> float:
 
 @settings(max_examples=200, deadline=None)
 @given(BOXES, BOXES.filter(bool))
-def test_f1_by_the_generalised_iou_is_that_of_the_authors_script(
-    found: list[boxes.Box], true: list[boxes.Box]
-) -> None:
+def test_f1_by_the_generalised_iou_is_that_of_the_authors_script(found: list[boxes.Box], true: list[boxes.Box]) -> None:
     assert box_f1(found, true, boxes.giou) == pytest.approx(authors_f1(found, true) if found else 0)
 
 

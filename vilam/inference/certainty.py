@@ -17,6 +17,7 @@ from vilam.inference.model import Model
 from vilam.inference.scoring import Target, log_probabilities
 from vilam.models.interface import ImageBatch
 from vilam.tasks import TASKS
+from vilam.tasks.answers import as_words
 
 REC, REG = TASKS["rec_box"], TASKS["reg_caption"]
 CERTAINTY = "certainty"
@@ -45,7 +46,7 @@ def certainties(model: Model, images: ImageBatch, found: Sequence[Located]) -> l
         Target(
             each.image,
             REG.question(0, each.record, Region("", each.box_xyxy, ""), None),
-            tuple(model.tokenizer.encode_answer(each.expression, frames[each.image])),
+            tuple(model.tokenizer.encode_answer(as_words(each.expression), frames[each.image])),
         )
         for each in found
     ]

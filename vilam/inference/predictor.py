@@ -6,10 +6,12 @@ predictor.locate(image, "the red circle").box_xyxy
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
 from vilam.data.opening import open_picture
@@ -18,13 +20,30 @@ from vilam.data.records import Expression, ImageRecord, Point, Polygon, Region
 from vilam.errors import VilamError
 from vilam.geometry.boxes import Box, clip_box
 from vilam.inference.certainty import CERTAINTY, Located, certainties
-from vilam.inference.generate import Request, generate
+from vilam.inference.generate import Answer, Request, generate
 from vilam.inference.model import Model
 from vilam.inference.resolve import model_folder
+from vilam.inference.typed import as_read, check_length
 from vilam.models.build import LoadedModel, load_model
 from vilam.models.device import autocast, best_device, precision
+from vilam.models.interface import ImageBatch
 from vilam.tasks import ALL_TASKS, GROUP_TASKS, TASKS
 from vilam.tasks.presence import probability_of_yes
+
+METHODS = {
+    "locate": "rec_box",
+    "segment": "rec_mask",
+    "keypoints": "rec_keypoints",
+    "find_all": "rec_every",
+    "presence": "presence",
+    "classify": "reg_class",
+    "describe": "reg_caption",
+}
+"""The task of each method of `Predictor` that asks a question."""
+BY_BOX = ("classify", "describe")
+"""The methods that ask about a box; the others take an expression."""
+AT_ONCE = 16
+"""Questions about one image that are answered together, at most; it bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +82,10 @@ class GroundingResult:
 
 
 class Predictor:
-    """A trained model that answers one question at a time.
+    """A trained model that answers one question, or several about one image (`ask`).
+
+    An expression may be typed in any case: a model that learnt its words here reads them as it learnt them (`as_read`
+    of vilam/inference/typed.py).
 
     Every method takes a PIL image of any size and mode, and returns a `GroundingResult` in pixels of that image, turned
     as its orientation tag says. Some Hugging Face VLMs refuse images that are very long and thin; every method raises
@@ -122,11 +144,9 @@ class Predictor:
             ``uncertain``.
 
         Raises:
-            VilamError: if the expression is empty.
+            VilamError: if the expression says nothing or is longer than the model reads.
         """
-        image = self._shown(image)
-        found = self._ask_by_expression("rec_box", image, expression)
-        return replace(found, uncertain=self._is_uncertain(image, _clean(expression), found))
+        return self._one(image, "locate", expression)
 
     def find_all(self, image: Image.Image, expression: str) -> GroundingResult:
         """Finds all regions that an expression means, as boxes (task ``rec_every``).
@@ -139,9 +159,10 @@ class Predictor:
             could not be parsed.
 
         Raises:
-            VilamError: if the expression is empty or the model was not trained on this task.
+            VilamError: if the expression says nothing or is longer than the model reads, or the model was not trained
+                on this task.
         """
-        return self._ask_of_groups("rec_every", image, expression)
+        return self._one(image, "find_all", expression)
 
     def presence(self, image: Image.Image, expression: str) -> GroundingResult:
         """Says whether the image holds anything that an expression means (task ``presence``).
@@ -154,9 +175,10 @@ class Predictor:
             answer could not be parsed.
 
         Raises:
-            VilamError: if the expression is empty or the model was not trained on this task.
+            VilamError: if the expression says nothing or is longer than the model reads, or the model was not trained
+                on this task.
         """
-        return self._ask_of_groups("presence", image, expression)
+        return self._one(image, "presence", expression)
 
     def segment(self, image: Image.Image, expression: str) -> GroundingResult:
         """Segments the region that an expression means (task ``rec_mask``).
@@ -169,9 +191,9 @@ class Predictor:
             repeated at the end; None if the answer could not be parsed.
 
         Raises:
-            VilamError: if the expression is empty.
+            VilamError: if the expression says nothing or is longer than the model reads.
         """
-        return self._ask_by_expression("rec_mask", image, expression)
+        return self._one(image, "segment", expression)
 
     def keypoints(self, image: Image.Image, expression: str) -> GroundingResult:
         """Finds the keypoints of the region that an expression means (task ``rec_keypoints``).
@@ -184,9 +206,10 @@ class Predictor:
             None if the answer could not be parsed.
 
         Raises:
-            VilamError: if the expression is empty or the data that the model was trained on has no keypoints.
+            VilamError: if the expression says nothing or is longer than the model reads, or the data that the model was
+                trained on has no keypoints.
         """
-        return self._ask_by_expression("rec_keypoints", image, expression)
+        return self._one(image, "keypoints", expression)
 
     def classify(self, image: Image.Image, box_xyxy: Box) -> GroundingResult:
         """Names the category of the object in a box (task ``reg_class``).
@@ -200,7 +223,7 @@ class Predictor:
         Raises:
             VilamError: if the box is empty or lies outside of the image.
         """
-        return self._ask_by_box("reg_class", image, box_xyxy)
+        return self._one(image, "classify", box_xyxy)
 
     def describe(self, image: Image.Image, box_xyxy: Box) -> GroundingResult:
         """Writes an expression for the object in a box (task ``reg_caption``).
@@ -214,42 +237,62 @@ class Predictor:
         Raises:
             VilamError: if the box is empty or lies outside of the image.
         """
-        return self._ask_by_box("reg_caption", image, box_xyxy)
+        return self._one(image, "describe", box_xyxy)
 
-    def _shown(self, image: Image.Image) -> Image.Image:
-        """The image upright and as RGB, as the model sees it."""
-        return as_rgb(image, self.model.card.levels)
+    def ask(self, image: Image.Image, questions: Sequence[tuple[str, str | Box]]) -> list[GroundingResult | VilamError]:
+        """Asks several questions about one image, which is prepared and encoded for all of them together.
 
-    def _ask_by_expression(self, task: str, image: Image.Image, expression: str) -> GroundingResult:
-        image = self._shown(image)
-        whole = (0.0, 0.0, float(image.width), float(image.height))
-        return self._ask(task, image, whole, Expression(_clean(expression)))
+        Args:
+            image: the image of the questions, of any size and mode.
+            questions: for each the name of the method that asks it alone, and its expression or box: ``("locate", "the
+                red circle")``, ``("classify", (10, 20, 110, 90))``.
 
-    def _ask_by_box(self, task: str, image: Image.Image, box_xyxy: Box) -> GroundingResult:
-        image = self._shown(image)
-        return self._ask(task, image, _inside(box_xyxy, image), None)
+        Returns: for each question its result, as its method returns it, or the error that its method raises.
 
-    def _ask(self, task: str, image: Image.Image, box_xyxy: Box, expression: Expression | None) -> GroundingResult:
+        Raises:
+            VilamError: if the image has no pixels or the model refuses it.
+        """
+        image = as_rgb(image, self.model.card.levels)
+        record = self._record(image)
+        network = self.model.network
+        with torch.no_grad(), autocast(network, precision("auto")):
+            images = network.preprocess([image])
+            asked = [self._asked(record, images, *question) for question in questions]
+            valid = [question for question in asked if isinstance(question, _Asked)]
+            parts = [valid[start : start + AT_ONCE] for start in range(0, len(valid), AT_ONCE)]
+            results = iter([result for part in parts for result in self._answers(record, images, part)])
+            return [next(results) if isinstance(question, _Asked) else question for question in asked]
+
+    def _one(self, image: Image.Image, method: str, about: str | Box) -> GroundingResult:
+        result = self.ask(image, [(method, about)])[0]
+        if isinstance(result, VilamError):
+            raise result
+        return result
+
+    def _asked(self, record: ImageRecord, images: ImageBatch, method: str, about: object) -> _Asked | VilamError:
+        """A question as the model gets it, or what is wrong with it."""
+        try:
+            if method not in METHODS:
+                raise VilamError(f"{method!r}: no such question: ask one of {', '.join(METHODS)}")
+            task = METHODS[method]
+            self._check_task(task)
+            if method in BY_BOX:
+                expression = ""
+                question = TASKS[task].question(0, record, Region("", _inside(about, record), ""), None)
+            else:
+                expression = as_read(about, self.model)
+                question = _question(task, record, expression)
+            check_length(self.model, images, question, self.model.grammars[task])
+        except VilamError as error:
+            return error
+        return _Asked(task, question, expression)
+
+    def _check_task(self, task: str) -> None:
+        if task in GROUP_TASKS and task not in self.trained_tasks:
+            raise VilamError(f"{task}: the model was not trained on it: add it to train.tasks and train again")
         if not self.model.grammars[task].alternatives:
             name = self.model.card.name
             raise VilamError(f"{task}: the model was trained on {name}, which has none: ask something else")
-        question = TASKS[task].question(0, self._record(image), Region("", box_xyxy, ""), expression)
-        return self._answer(task, image, question)
-
-    def _ask_of_groups(self, task: str, image: Image.Image, expression: str) -> GroundingResult:
-        if task not in self.trained_tasks:
-            raise VilamError(f"{task}: the model was not trained on it: add it to train.tasks and train again")
-        image = self._shown(image)
-        return self._answer(task, image, GROUP_TASKS[task].question(0, self._record(image), _clean(expression)))
-
-    def _is_uncertain(self, image: Image.Image, expression: str, found: GroundingResult) -> bool | None:
-        if self._threshold is None or found.box_xyxy is None:
-            return None
-        network = self.model.network
-        located = Located(0, self._record(image), expression, found.box_xyxy, found.confidence)
-        with autocast(network, precision("auto")):
-            certainty = certainties(self.model, network.preprocess([image]), [located])[0]
-        return certainty < self._threshold
 
     def _record(self, image: Image.Image) -> ImageRecord:
         """A record of the image with all that the tasks need for a question."""
@@ -257,48 +300,66 @@ class Predictor:
             raise VilamError(f"the image has no pixels: its size is {image.width} x {image.height}")
         return ImageRecord("", "", b"", image.width, image.height, "", "", domain=self.model.card.domain)
 
-    def _answer(self, task: str, image: Image.Image, question: str) -> GroundingResult:
-        """Question -> tokens -> answer text -> pixels."""
-        network = self.model.network
-        with autocast(network, precision("auto")):
-            request = Request(0, question, self.model.grammars[task])
-            answer = generate(self.model, network.preprocess([image]), [request])[0]
-        reading = ALL_TASKS[task].parse(answer.text, image.width, image.height)
-        if reading is None:
-            return GroundingResult(task, answer.text, answer.confidence)
-        return GroundingResult(
-            task,
-            answer.text,
-            answer.confidence,
-            reading.box_xyxy,
-            reading.polygons,
-            reading.points,
-            reading.text,
-            reading.boxes,
-            probability_of_yes(reading, answer.probability) if task == "presence" else None,
-        )
+    def _answers(self, record: ImageRecord, images: ImageBatch, asked: Sequence[_Asked]) -> list[GroundingResult]:
+        """Questions -> tokens -> answer texts -> pixels."""
+        requests = [Request(0, each.question, self.model.grammars[each.task]) for each in asked]
+        answers = generate(self.model, images, requests)
+        results = [_result(each.task, answer, record) for each, answer in zip(asked, answers, strict=True)]
+        if self._threshold is None:
+            return results
+        found = {
+            index: Located(0, record, each.expression, result.box_xyxy, result.confidence)
+            for index, (each, result) in enumerate(zip(asked, results, strict=True))
+            if each.task == "rec_box" and result.box_xyxy is not None
+        }
+        known = certainties(self.model, images, list(found.values()))
+        for index, certainty in zip(found, known, strict=True):
+            results[index] = replace(results[index], uncertain=certainty < self._threshold)
+        return results
 
 
-def _inside(box_xyxy: Box, image: Image.Image) -> Box:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question as the model gets it; ``expression``: "" if it is about a box."""
+
+    task: str
+    question: str
+    expression: str
+
+
+def _question(task: str, record: ImageRecord, expression: str) -> str:
+    if task in GROUP_TASKS:
+        return GROUP_TASKS[task].question(0, record, expression)
+    whole = Region("", (0.0, 0.0, float(record.width), float(record.height)), "")
+    return TASKS[task].question(0, record, whole, Expression(expression))
+
+
+def _result(task: str, answer: Answer, record: ImageRecord) -> GroundingResult:
+    reading = ALL_TASKS[task].parse(answer.text, record.width, record.height)
+    if reading is None:
+        return GroundingResult(task, answer.text, answer.confidence)
+    return GroundingResult(
+        task,
+        answer.text,
+        answer.confidence,
+        reading.box_xyxy,
+        reading.polygons,
+        reading.points,
+        reading.text,
+        reading.boxes,
+        probability_of_yes(reading, answer.probability) if task == "presence" else None,
+    )
+
+
+def _inside(box_xyxy: object, record: ImageRecord) -> Box:
     """The part of a box that lies in the image."""
     try:
         if isinstance(box_xyxy, str):
             raise TypeError
-        x1, y1, x2, y2 = (float(number) for number in box_xyxy)
+        x1, y1, x2, y2 = (float(number) for number in box_xyxy)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
         raise VilamError(f"box {box_xyxy!r}: expected four numbers x1, y1, x2, y2 in pixels") from None
-    x1, y1, x2, y2 = clip_box((x1, y1, x2, y2), image.width, image.height)
+    x1, y1, x2, y2 = clip_box((x1, y1, x2, y2), record.width, record.height)
     if not (x1 < x2 and y1 < y2):  # NaN is refused too
-        raise VilamError(f"box {box_xyxy}: outside of the {image.width} x {image.height} image or empty")
+        raise VilamError(f"box {box_xyxy}: outside of the {record.width} x {record.height} image or empty")
     return (x1, y1, x2, y2)
-
-
-def _clean(expression: str) -> str:
-    text = " ".join(expression.split()).rstrip(".?!")
-    if not text:
-        raise VilamError("the expression is empty: say what to look for, such as 'the red circle'")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise VilamError(f"the expression {text!r} is not valid text: check its encoding") from None
-    return text

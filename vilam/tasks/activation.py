@@ -10,7 +10,7 @@ import re
 
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
 from vilam.geometry.boxes import box_iou
-from vilam.tasks.answers import box_text, read_box
+from vilam.tasks.answers import as_words, box_text, read_box
 from vilam.tasks.base import GroundingTask, Reading
 from vilam.tasks.grammar import Box, Element, Grammar, Literal, Words
 
@@ -51,7 +51,7 @@ class Activation(GroundingTask):
 
     def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
         """The sentence of this template."""
-        text = expression.text if expression else with_article(region.category)
+        text = as_words(expression.text) if expression else with_article(region.category)
         box = box_text(region.box_xyxy, record.width, record.height)
         return self.templates[template].format(expression=text, region=box)
 

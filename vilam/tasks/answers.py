@@ -23,6 +23,11 @@ GROUP = re.compile(rf"{_POINTS}|{_BOX}")
 """A box or a list of points anywhere in a text."""
 
 
+def as_words(text: str) -> str:
+    """What people wrote, in which nothing is read as coordinates: brackets around numbers become round ones."""
+    return GROUP.sub(lambda match: match.group().replace("[", "(").replace("]", ")"), text)
+
+
 def group_numbers(group: str) -> list[int]:
     """The numbers of a box or of a list of points, in order."""
     return [int(digits) for digits in re.findall("[0-9]+", group)]

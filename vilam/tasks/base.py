@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from vilam.data.records import DatasetCard, Expression, Group, ImageRecord, Point, Polygon, Region
 from vilam.geometry.boxes import Box
-from vilam.tasks.answers import box_text
+from vilam.tasks.answers import as_words, box_text
 from vilam.tasks.grammar import Grammar
 
 
@@ -59,7 +59,7 @@ class GroundingTask(Task):
         """Whether this region has what the task needs (keypoints, polygons, ...)."""
 
     def question(self, template: int, record: ImageRecord, region: Region, expression: Expression | None) -> str:
-        """The question as text, with coordinates 0-1000, after the domain of the image."""
+        """The question as text, with coordinates 0-1000, after the domain of the image; an expression has none."""
         return _in_domain(record, self.ask(template, record, region, expression))
 
     def ask(self, template: int, record: ImageRecord, region: Region, expression: Expression | None) -> str:
@@ -67,7 +67,7 @@ class GroundingTask(Task):
         if self.direction == "reg":
             return self.templates[template].format(region=box_text(region.box_xyxy, record.width, record.height))
         assert expression is not None, f"{self.name} asks with an expression"
-        return self.templates[template].format(expression=expression.text)
+        return self.templates[template].format(expression=as_words(expression.text))
 
     @abstractmethod
     def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
@@ -92,7 +92,7 @@ class GroupTask(Task):
 
     def question(self, template: int, record: ImageRecord, expression: str) -> str:
         """The question as text, after the domain of the image."""
-        return _in_domain(record, self.templates[template].format(expression=expression))
+        return _in_domain(record, self.templates[template].format(expression=as_words(expression)))
 
     @abstractmethod
     def answer(self, record: ImageRecord, group: Group) -> str:
@@ -104,4 +104,4 @@ class GroupTask(Task):
 
 
 def _in_domain(record: ImageRecord, question: str) -> str:
-    return f"{record.domain} {question}" if record.domain else question
+    return f"{as_words(record.domain)} {question}" if record.domain else question

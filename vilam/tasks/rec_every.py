@@ -1,8 +1,9 @@
 """``rec_every``: the boxes of all regions that an expression means: several, one, or none.
 
 Scores, as in generalized referring expression comprehension (GREC, arXiv 2308.16182): ``f1`` of the boxes found, at
-IoU 0.5; ``perfect``, 1 if F1 is 1; ``perfect_giou``, the same at a generalised IoU of 0.5; ``existence_correct``, 1 if the answer is right about whether there is any region;
-``num_true``, the number of true regions. If there are none, the answer "none" has an F1 of 1 and any other answer 0.
+IoU 0.5; ``perfect``, 1 if F1 is 1; ``perfect_giou``, the same at a generalised IoU of 0.5; ``existence_correct``, 1 if
+the answer is right about whether there is any region; ``num_true``, the number of true regions. If there are none, the
+answer "none" has an F1 of 1 and any other answer 0.
 
 An answer has at most MAX_BOXES boxes, the largest ones, from left to right; it is scored against all regions.
 """

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
+from vilam.tasks.answers import as_words
 from vilam.tasks.base import GroundingTask, Reading
 from vilam.tasks.grammar import Grammar, Words
 
@@ -39,7 +40,7 @@ class RegCaption(GroundingTask):
     def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
         """The expression."""
         assert expression is not None, "reg_caption answers with an expression"
-        return expression.text
+        return as_words(expression.text)
 
     def grammar(self, card: DatasetCard) -> Grammar:
         """Free words."""
