@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from vilam.commands.models import comparison, show_models
@@ -39,28 +41,27 @@ class Answer:
 class Predictor:
     """A fake predictor that answers with its question."""
 
-    model = SimpleNamespace(card=SimpleNamespace(levels=None))
-
     @classmethod
     def from_pretrained(cls, folder: str) -> Predictor:
         """Accepts any folder with a config."""
         assert (Path(folder) / "config.json").is_file()
         return cls()
 
-    def locate(self, image: Image.Image, text: str) -> Answer:
-        """A box of the whole image."""
-        return Answer(text, 0.75, (0.0, 0.0, float(image.width), float(image.height)))
+    def open_image(self, content: bytes) -> Image.Image:
+        """The picture in a file."""
+        return Image.open(io.BytesIO(content))
 
-    def classify(self, image: Image.Image, box: tuple[float, ...]) -> Answer:
-        """The box as text."""
-        return Answer(str(box), 0.5)
+    def ask(self, image: Image.Image, questions: list[tuple[str, object]]) -> list[Answer]:
+        """A box of the whole image for an expression, and a box as text."""
+        whole = (0.0, 0.0, float(image.width), float(image.height))
+        return [Answer(str(about), 0.75, whole if task == "locate" else None) for task, about in questions]
 
 
 @pytest.fixture(autouse=True)
 def fake_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Serving loads the fake predictor."""
     module = ModuleType("vilam.inference.predictor")
-    vars(module)["Predictor"] = Predictor
+    vars(module).update(Predictor=Predictor, METHODS=("locate", "classify"))
     monkeypatch.setitem(sys.modules, "vilam.inference.predictor", module)
 
 
@@ -254,22 +255,13 @@ def test_a_registered_model_can_be_served_and_downloaded(root: Path, settings: S
     assert answers.loc[0, "answer"] == "the red disc"
     assert json.loads(answers.loc[0, "details"])["box_xyxy"] == [0, 0, 96, 96]
     by_box = example.assign(task="classify", text=None, box=[[1, 2, 3.0, 4]])
-    assert loaded.predict(by_box).loc[0, "answer"] == "(1.0, 2.0, 3.0, 4.0)"
-
-
-@pytest.mark.parametrize(
-    ("change", "line"),
-    [
-        ({"task": "sing"}, "no such task"),
-        ({"text": None}, "needs the column text"),
-        ({"image": "AAAA"}, "not a PNG"),
-        ({"task": "classify"}, "column box"),
-        ({"task": "describe", "box": "1 2"}, "expected"),
-    ],
-)
-def test_an_invalid_question_is_one_line(change: dict[str, object], line: str) -> None:
-    with pytest.raises(VilamError, match=line):
-        serving.Served(Predictor()).predict(serving.input_example().assign(**change))  # type: ignore[arg-type]
+    assert loaded.predict(by_box).loc[0, "answer"] == "[1, 2, 3.0, 4]"
+    mixed = pd.concat([example, by_box, example.assign(task=None), example.assign(image=5)])
+    answers = loaded.predict(mixed)
+    assert answers["answer"].tolist() == ["the red disc", "[1, 2, 3.0, 4]", None, None]
+    assert [bool(error) for error in answers["error"]] == [False, False, True, True]
+    with pytest.raises(MlflowException, match=r"missing inputs \['task'\]"):
+        loaded.predict(example.drop(columns="task"))
 
 
 def test_missing_files_and_models_are_one_line(root: Path, settings: Settings) -> None:

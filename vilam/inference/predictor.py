@@ -40,8 +40,6 @@ METHODS = {
     "describe": "reg_caption",
 }
 """The task of each method of `Predictor` that asks a question."""
-BY_BOX = ("classify", "describe")
-"""The methods that ask about a box; the others take an expression."""
 AT_ONCE = 16
 """Questions about one image that are answered together, at most; it bounds the memory."""
 
@@ -276,7 +274,7 @@ class Predictor:
                 raise VilamError(f"{method!r}: no such question: ask one of {', '.join(METHODS)}")
             task = METHODS[method]
             self._check_task(task)
-            if method in BY_BOX:
+            if ALL_TASKS[task].direction == "reg":
                 expression = ""
                 question = TASKS[task].question(0, record, Region("", _inside(about, record), ""), None)
             else:

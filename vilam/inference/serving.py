@@ -2,11 +2,18 @@
 
 MLflow loads it by `_load_pyfunc` (its loader-module form: no pickle). One row is one question:
 
-    task   locate | segment | keypoints (``text`` is the expression) | classify | describe (``box`` is the region)
-    image  a PNG, JPEG, DICOM or NIfTI file of one picture in base64 (the last two need SimpleITK there)
+    task   locate | segment | keypoints | find_all | presence (``text`` is the expression)
+           | classify | describe (``box`` is the region)
+    image  a PNG, JPEG, DICOM or NIfTI file of one picture (the last two need SimpleITK there) in base64: standard or
+           URL-safe, on one line or wrapped, alone or as a data URL
     box    [x1, y1, x2, y2] in absolute pixels of that image
 
-``details`` of an answer to locate has ``uncertain``, null if the model keeps no threshold.
+What a task does not need may be missing or null. Rows about the same picture are answered together: it is decoded once,
+and encoded once for every `predictor.AT_ONCE` of them.
+
+``details`` is the whole answer as JSON; that of locate has ``uncertain``, null if the model keeps no threshold.
+``error`` is null, or one line that says what is wrong with that row, whose other columns are null then. If no row can
+be answered, the request fails with status 400 and these lines as its ``message``.
 
 A request to the server: ``{"dataframe_records": [{"task": "locate", "image": "...", "text": "the red disc"}]}``.
 """
@@ -14,32 +21,36 @@ A request to the server: ``{"dataframe_records": [{"task": "locate", "image": ".
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 import vilam
-from vilam.data.opening import open_picture
-from vilam.data.records import Levels
 from vilam.errors import VilamError
+from vilam.tracking.replies import RequestError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vilam.inference.predictor import Predictor
+    from vilam.inference.predictor import GroundingResult, Predictor
     from vilam.tracking.registry import Serving
 
-BY_TEXT = ("locate", "segment", "keypoints")
+COLUMNS = ("answer", "confidence", "details", "error")
 BY_BOX = ("classify", "describe")
+"""The tasks that need a box; the others need a text."""
+URL_SAFE = str.maketrans("-_", "+/")
 NEEDED = (
     *("torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "scipy", "pandas", "pyarrow", "pillow"),
     *("pycocotools", "contourpy", "pydantic", "pyyaml", "ruamel.yaml", "jinja2", "rich", "filelock", "platformdirs"),
+    "mlflow",
 )
 """The packages that a server installs; the code of vilam is part of the registered model."""
 
@@ -52,17 +63,51 @@ class Served:
         self._predictor = predictor
 
     def predict(self, questions: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Rows of (task, image, text or box) to rows of (answer, confidence, details: the whole answer as JSON)."""
+        """Rows of (task, image, text or box) to rows of COLUMNS, in their order.
+
+        Raises RequestError if no row can be answered.
+        """
         import pandas as pd
 
-        rows = [self._row(row) for row in questions.to_dict("records")]
-        return pd.DataFrame(rows, columns=["answer", "confidence", "details"], index=questions.index)
+        results = dict(self._results(questions.to_dict("records")))
+        rows = [_row(results[number]) for number in range(len(questions))]
+        errors = [str(row["error"]) for row in rows if row["error"] is not None]
+        if errors and len(errors) == len(rows):
+            raise RequestError(errors)
+        table = pd.DataFrame(rows, columns=list(COLUMNS), index=questions.index)
+        return table.astype(object).where(table.notna(), None) if errors else table  # JSON has null, but not NaN
 
-    def _row(self, row: dict[Any, Any]) -> dict[str, object]:
-        question = _question(row)
-        image = _image(row["image"], self._predictor.model.card.levels)
-        answer = getattr(self._predictor, row["task"])(image, question)
-        return {"answer": answer.text, "confidence": answer.confidence, "details": json.dumps(asdict(answer))}
+    def _results(self, rows: Sequence[dict[Any, Any]]) -> Iterator[tuple[int, GroundingResult | VilamError]]:
+        """The number of each row and its result, picture by picture."""
+        by_picture: dict[bytes, list[int]] = {}
+        questions = {}
+        for number, row in enumerate(rows):
+            try:
+                questions[number] = _question(row)
+                by_picture.setdefault(_content(_given(row, "image")), []).append(number)
+            except VilamError as error:
+                yield number, error
+        for content, numbers in by_picture.items():
+            answers = self._answers(content, [questions[number] for number in numbers])
+            yield from zip(numbers, answers, strict=True)
+
+    def _answers(self, content: bytes, questions: Sequence[tuple[str, Any]]) -> Sequence[GroundingResult | VilamError]:
+        """The results of questions about one picture; if it cannot be opened or read, each is that error."""
+        try:
+            return self._predictor.ask(self._opened(content), questions)
+        except VilamError as error:
+            return [error] * len(questions)
+        except Exception:  # a bug, or a device without memory: what other pictures are asked is answered
+            logging.getLogger(__name__).exception("questions about a picture were not answered")
+            return [VilamError("the server failed, and its log says why: ask whoever runs it")] * len(questions)
+
+    def _opened(self, content: bytes) -> Image.Image:
+        try:
+            return self._predictor.open_image(content)
+        except VilamError:
+            raise
+        except Exception as error:  # each format has its own way to be damaged
+            raise VilamError("image: not a PNG, JPEG, DICOM or NIfTI of one picture: send such a file") from error
 
 
 def _load_pyfunc(path: str) -> Served:
@@ -93,26 +138,42 @@ def input_example() -> pd.DataFrame:
     return pd.DataFrame([{"task": "locate", "image": image, "text": "the red disc"}])
 
 
-def _question(row: dict[Any, Any]) -> object:
-    """The expression or the box of a question; raises VilamError if it has neither."""
-    name = "text" if row["task"] in BY_TEXT else "box"
-    if row["task"] not in BY_TEXT + BY_BOX:
-        raise VilamError(f"task {row['task']!r}: no such task: ask one of {', '.join(BY_TEXT + BY_BOX)}")
-    if (question := row.get(name)) is None:
-        raise VilamError(f"task {row['task']!r}: needs the column {name}")
-    return question if name == "text" else _box(question)
+def _row(result: GroundingResult | VilamError) -> dict[str, object]:
+    if isinstance(result, VilamError):
+        return {"answer": None, "confidence": None, "details": None, "error": str(result)}
+    details = json.dumps(asdict(result))
+    return {"answer": result.text, "confidence": result.confidence, "details": details, "error": None}
 
 
-def _box(box: object) -> tuple[float, ...]:
+def _given(row: dict[Any, Any], name: str) -> object:
+    """The value of a column; None if there is none: a table of several tasks holds null or NaN there."""
+    import pandas as pd
+
+    value = row.get(name)
+    return None if pd.api.types.is_scalar(value) and pd.isna(value) else value
+
+
+def _question(row: dict[Any, Any]) -> tuple[str, Any]:
+    """The task of a row, and its text or box; raises VilamError if it lacks one."""
+    from vilam.inference.predictor import METHODS
+
+    task = str(_given(row, "task"))
+    if task not in METHODS:
+        raise VilamError(f"task {task!r}: no such task: ask one of {', '.join(METHODS)}")
+    column = "box" if task in BY_BOX else "text"
+    if (about := _given(row, column)) is None:
+        raise VilamError(f"task {task!r}: needs the column {column}")
+    return task, about
+
+
+def _content(encoded: object) -> bytes:
+    """The content of the file in base64 of any form; raises VilamError if it is something else."""
+    if not isinstance(encoded, str):
+        raise VilamError("image: missing: send a file in base64" if encoded is None else "image: no text in base64")
+    head, _, data = encoded.partition(",")
+    text = unquote(data) if head.lstrip().startswith("data:") else encoded
+    text = "".join(text.split()).translate(URL_SAFE).rstrip("=")
     try:
-        x1, y1, x2, y2 = (float(number) for number in box)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        raise VilamError(f"box {box!r}: expected [x1, y1, x2, y2] in pixels") from None
-    return x1, y1, x2, y2
-
-
-def _image(encoded: str, levels: Levels | None) -> Image.Image:
-    try:
-        return open_picture(base64.b64decode(encoded, validate=True), levels)
-    except (binascii.Error, UnidentifiedImageError, OSError) as error:
-        raise VilamError(f"image: not a PNG, JPEG, DICOM or NIfTI in base64: {error}") from error
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:  # binascii.Error is one
+        raise VilamError("image: not in base64: send a file in it, or a data URL") from error

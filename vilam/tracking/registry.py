@@ -213,10 +213,12 @@ def _log_metrics(metrics: Mapping[str, float], model_id: str) -> None:
 
 
 def _signature() -> ModelSignature:
-    """The columns of a served model (vilam/inference/serving.py): a question has a text or a box."""
-    text = ColSpec("string", "text", required=False)
-    box = ColSpec(AnyType(), "box", required=False)  # an array of doubles would refuse integers
-    return ModelSignature(
-        inputs=Schema([ColSpec("string", "task"), ColSpec("string", "image"), text, box]),
-        outputs=Schema([ColSpec("string", "answer"), ColSpec("double", "confidence"), ColSpec("string", "details")]),
-    )
+    """The columns of a served model (vilam/inference/serving.py), which says itself what is wrong with a row.
+
+    Without a column that it requires, MLflow would answer a table of other columns with an empty one.
+    """
+    optional = [ColSpec(AnyType(), name, required=False) for name in ("image", "text", "box")]
+    columns = [ColSpec(AnyType(), "task"), *optional]
+    types = {"answer": "string", "confidence": "double", "details": "string", "error": "string"}
+    answers = [ColSpec(kind, name, required=False) for name, kind in types.items()]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(answers))
