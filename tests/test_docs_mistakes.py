@@ -105,7 +105,7 @@ MISTAKES = {
     "`predict --segment … --then classify`": "vilam predict photo.jpg --segment 'the red disc' --then classify",
     "`predict --presence` of a model that was not trained on it": "vilam predict photo.jpg --presence disc",
     "`predict`, an expression without words": "vilam predict photo.jpg --locate '<image>'",
-    "`predict`, an expression that is too long": "vilam predict photo.jpg --locate \"$(yes red | head -3000)\"",
+    "`predict`, an expression that is too long": 'vilam predict photo.jpg --locate "$(yes red | head -3000)"',
     "`predict`, no image": "echo nothing > y.png; vilam predict y.png --locate disc",
     "`predict`, nothing is registered": f"rm -r mlruns/* models metrics dvc.lock; {PREDICT}",
     "`predict`, not an address": f"{PREDICT} --model models:/vilam",
