@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,7 @@ def test_the_longest_expression_fills_the_positions(coordinates: str, monkeypatc
     [
         ("llava", 2100, 2048),
         ("kosmos-2", 2100, 2048),
+        ("qwen3-vl", 2100, 2048),
         ("instructblip-vicuna", 600, 512),  # its Q-Former's
         ("blip2-t5", 2100, None),  # its positions are relative, and this tokenizer has no limit
     ],
@@ -165,5 +167,12 @@ def test_a_whole_model_reads_no_more_than_its_positions(
     assert isinstance(found, GroundingResult) and found.box_xyxy
     if limit is None:
         assert isinstance(long, GroundingResult)
+        return
+    assert f"and the model reads {limit}: shorten it" in str(long)
+    question = TASKS["rec_box"].templates[0].format(expression=" ".join(["red"] * words))
+    inputs = tokenizer.process(question, IMAGE, asked.model.network.preprocess([IMAGE]).frames[0])
+    counted = int(re.search(r"takes (\d+) tokens", str(long))[1])  # type: ignore[index]
+    if name == "instructblip-vicuna":
+        assert counted == inputs["qformer_input_ids"].shape[1]
     else:
-        assert f"and the model reads {limit}: shorten it" in str(long)
+        assert 5 <= counted - inputs["input_ids"].shape[1] <= 30  # the answer

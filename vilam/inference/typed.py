@@ -9,7 +9,8 @@ from vilam.errors import VilamError
 from vilam.inference.constraints import Node, Slot, TokenGrammar
 from vilam.inference.generate import MAX_TOKENS
 from vilam.inference.model import Model
-from vilam.models.interface import ImageBatch, Tokens, Turn
+from vilam.models.interface import GroundingModel, ImageBatch, Tokens, Turn
+from vilam.models.vilam.model import VilamForConditionalGeneration
 
 MARK_UP = re.compile(r"<[^<>]*>")
 """What may stand for a token of some model, such as ``<image>`` or ``<|im_end|>``."""
@@ -82,7 +83,8 @@ def check_length(model: Model, images: ImageBatch, question: str, grammar: Token
             continue
         tokens = inputs[name].shape[1]
         if name == "input_ids":
-            tokens += network.positions_before_text(images)
+            tokens += inputs["tails"].shape[1] if "tails" in inputs else 0
+            tokens += _before_text(network, images)
             if not network.config.get_text_config().is_encoder_decoder:  # there, the answer has positions of its own
                 tokens += min(_longest(grammar), limit // 2)
         if tokens > limit:
@@ -90,6 +92,13 @@ def check_length(model: Model, images: ImageBatch, question: str, grammar: Token
                 f"the expression is too long: with the image and the longest answer it takes {tokens} tokens, and the "
                 f"model reads {limit}: shorten it"
             )
+
+
+def _before_text(network: GroundingModel, images: ImageBatch) -> int:
+    """The position of the text of a composed model; in other models the image's tokens are among the text's."""
+    if not isinstance(network, VilamForConditionalGeneration):
+        return 0
+    return network.image_positions(network.before_text(network.encode_images(images[:1])).shape[1])[1]
 
 
 def position_limit(model: Model) -> int | None:

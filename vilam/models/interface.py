@@ -160,10 +160,6 @@ class GroundingModel(nn.Module, ABC):
     def pack(self, tokenizer: Any, images: ImageBatch, rows: Sequence[Sequence[Turn]]) -> Packed:
         """The tensors of the turns about each image."""
 
-    def positions_before_text(self, images: ImageBatch) -> int:
-        """The position at which the text begins, if the tokens of `pack` are of the text alone; else 0."""
-        return 0
-
     @abstractmethod
     def forward(
         self,

@@ -121,10 +121,6 @@ class VilamForConditionalGeneration(VilamModel, GroundingModel):
         labels = padded([[[IGNORED] * len(question) + answer for question, answer in row] for row in pairs], IGNORED)
         return Packed(inputs, labels)
 
-    def positions_before_text(self, images: Tensor) -> int:
-        """The position of the first text token: behind the image tokens, or 1 if they share one position."""
-        return self.image_positions(self.before_text(self.encode_images(images[:1])).shape[1])[1]
-
     def generate(
         self, tokenizer: GroundingTokenizer, images: Tensor, questions: Sequence[tuple[int, str]], sampler: Sampler
     ) -> None:
