@@ -98,7 +98,7 @@ def test_params_yaml_has_the_defaults_of_the_schema_and_at_most_80_keys(project:
 
 def test_every_setting_has_a_default_and_a_description() -> None:
     settings = list(all_settings())
-    assert len(settings) == 133 and all(not setting.field.is_required() for setting in settings)
+    assert len(settings) == 136 and all(not setting.field.is_required() for setting in settings)
     assert not [one.name for one in settings if not 5 < len(one.description) <= 120 or one.description[-1] != "."]
 
 
@@ -113,7 +113,8 @@ def test_the_page_of_settings_is_up_to_date(project: Path) -> None:
 def test_a_phase_uses_shared_settings_unless_it_sets_them(phase: str, name: str) -> None:
     other = {"activate": "train", "train": "activate"}[phase]
     shared, own = {"precision": ("bf16", "fp32"), "gradient_checkpointing": (True, False)}.get(name, (0.5, 0.25))
-    if isinstance(SharedOptimiserSettings.model_fields[name].default, int) and name != "gradient_checkpointing":
+    is_number = isinstance(SharedOptimiserSettings.model_fields[name].default, int | None)
+    if is_number and name != "gradient_checkpointing":
         shared, own = 5, 7
     elif name == "deepspeed":
         shared, own = "a.json", "b.json"

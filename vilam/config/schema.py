@@ -338,6 +338,8 @@ class SharedOptimiserSettings(Described):
     """DeepSpeed's file, by ZeRO stage: configs/deepspeed/zero0.json to zero3.json."""
     threads: Number = 0
     """Threads of each process; 0: torch decides."""
+    workers: Number | None = None
+    """Processes that prepare batches ahead, for each that trains; null: some for a GPU, none on a CPU."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, more time."""
     instructions_per_image: Count = 8

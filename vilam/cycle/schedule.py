@@ -31,6 +31,10 @@ class Schedule:
         since = step - self.first
         return self.settings.mode != "none" and since >= 0 and since % self.settings.refresh == 0
 
+    def next_due(self, step: int) -> int:
+        """The first step behind this one at which examples are made; the end of the run if there is none."""
+        return next((one for one in range(step + 1, self.steps) if self.is_due(one)), self.steps)
+
     def iteration(self, step: int) -> int:
         """The number of times that examples were made before this step."""
         return (step - self.first) // self.settings.refresh

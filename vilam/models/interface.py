@@ -74,7 +74,11 @@ class SoftAnswers:
 
     def to(self, device: torch.device | str) -> SoftAnswers:
         """The same on another device."""
-        return SoftAnswers(*(getattr(self, name).to(device) for name in self.__slots__))
+        return SoftAnswers(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+
+    def pin_memory(self) -> SoftAnswers:
+        """The same in memory that a GPU reads by itself."""
+        return SoftAnswers(*(getattr(self, name).pin_memory() for name in self.__slots__))
 
 
 class Tokens(Protocol):
@@ -150,7 +154,7 @@ class GroundingModel(nn.Module, ABC):
 
     @abstractmethod
     def preprocess(self, images: Sequence[bytes | Image.Image]) -> ImageBatch:
-        """Encoded files or images of any size, as the model takes them, on its device."""
+        """Encoded files or images of any size, as the model takes them, on the CPU."""
 
     @abstractmethod
     def frames(self, images: ImageBatch) -> Sequence[Frame]:

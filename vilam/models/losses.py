@@ -31,7 +31,11 @@ class Policy:
 
     def to(self, device: torch.device | str) -> Policy:
         """The same on another device."""
-        return Policy(*(getattr(self, name).to(device) for name in self.__slots__))
+        return Policy(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+
+    def pin_memory(self) -> Policy:
+        """The same in memory that a GPU reads by itself."""
+        return Policy(*(getattr(self, name).pin_memory() for name in self.__slots__))
 
     def at(self, mask: Tensor) -> Policy:
         """The tokens (N,) at which ``mask`` (B, L) is True."""

@@ -35,11 +35,21 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same on another device."""
         return Batch(
-            {name: value.to(device) for name, value in self.inputs.items()},
-            self.labels.to(device),
-            self.weights.to(device),
+            {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()},
+            self.labels.to(device, non_blocking=True),
+            self.weights.to(device, non_blocking=True),
             None if self.policy is None else self.policy.to(device),
             None if self.soft_answers is None else self.soft_answers.to(device),
+        )
+
+    def pin_memory(self) -> Batch:
+        """The same in memory that a GPU reads by itself."""
+        return Batch(
+            {name: value.pin_memory() for name, value in self.inputs.items()},
+            self.labels.pin_memory(),
+            self.weights.pin_memory(),
+            None if self.policy is None else self.policy.pin_memory(),
+            None if self.soft_answers is None else self.soft_answers.pin_memory(),
         )
 
 

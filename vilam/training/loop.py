@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,9 +24,10 @@ from vilam.launch import Processes, rank, world_size
 from vilam.models.device import autocast, precision
 from vilam.models.interface import GroundingModel
 from vilam.progress import Progress
-from vilam.training.batching import Batch, collate
+from vilam.training.batching import Batch
 from vilam.training.checkpoint import Checkpoints
 from vilam.training.engine import plain_model, start_distributed, start_engine
+from vilam.training.loading import Rows, batches, num_workers
 from vilam.training.sampling import InstructionSampler
 from vilam.training.validation import collapsed, validate
 
@@ -120,6 +122,10 @@ class _Trainer:
     def __init__(self, run: TrainingRun, engine: Any, device: torch.device, history: History, log: Log) -> None:
         self.run, self.engine, self.device, self.history, self.log = run, engine, device, history, log
         self.loss = 0.0
+        self.workers = num_workers(run.settings.workers, world_size())
+        self.ahead: Iterator[Batch] = iter(())
+        self.end, self.waited = 0, 0.0
+        self.began = time.perf_counter()
 
     def step(self, step: int) -> float:
         """Trains on the images of a step; returns the loss, averaged over recent steps."""
@@ -153,26 +159,41 @@ class _Trainer:
         self.history.images += self.run.settings.batch_size
         if (step + 1) % LOG_EVERY == 0:
             self._log(step + 1, {"loss": value, "learning_rate": self.engine.get_lr()[0]})
+            now = time.perf_counter()
+            self.log({f"{self.run.name}/waiting_for_input": self.waited / (now - self.began)}, step + 1)
+            self.waited, self.began = 0.0, now
 
     def _batch(self, step: int) -> Batch:
+        """This process's part of a step's images, prepared ahead until the cycle's examples change."""
+        run = self.run
+        if step >= self.end:
+            if run.cycle is not None:
+                self._refresh(run.cycle, step)
+            self.end = run.settings.steps if run.cycle is None else run.cycle.schedule.next_due(step)
+            self.ahead = batches(run.model, map(self._rows, range(step, self.end)), self.workers)
+        began = time.perf_counter()
+        batch = next(self.ahead)
+        self.waited += time.perf_counter() - began
+        return batch
+
+    def _rows(self, step: int) -> Rows:
         """This process's part of a step's images, each with its instructions, including those of the cycle."""
         run = self.run
-        of_cycle = self._cycle_examples(run.cycle, step) if run.cycle is not None else {}
+        of_cycle = run.cycle.sample(step, run.settings.batch_size) if run.cycle is not None else {}
         others = run.sampler.image_ids(step, run.settings.batch_size)[: run.settings.batch_size - len(of_cycle)]
         rows: list[tuple[str, list[Example]]] = [(image_id, []) for image_id in others] + list(of_cycle.items())
         own = rows[rank() :: world_size()]
         examples = [made + run.sampler.sample(image_id, step, made) for image_id, made in own]
-        return collate(run.model, [run.records[image_id].image for image_id, _ in own], examples)
+        return Rows([run.records[image_id].image for image_id, _ in own], examples)
 
-    def _cycle_examples(self, cycle: Cycle, step: int) -> dict[str, list[Example]]:
-        """The cycle's images and examples of a step; the cycle's examples are renewed if they are due."""
+    def _refresh(self, cycle: Cycle, step: int) -> None:
+        """Renew the cycle's examples if they are due."""
         if cycle.schedule.is_due(step):
             processes = Processes(rank(), world_size())
             with self._plain_model() as model:
                 instructions, iteration = self.run.sampler.images, cycle.schedule.iteration(step)
                 measured = cycle.refresh(model, self.run.records, instructions, iteration, processes)
             self._log(step + 1, measured)
-        return cycle.sample(step, self.run.settings.batch_size)
 
     def _update_teacher(self, step: int) -> None:
         cycle = self.run.cycle

@@ -80,6 +80,7 @@ class VilamModel(PreTrainedModel):  # type: ignore[misc]
 
     def encode_images(self, pixel_values: Tensor) -> Tensor:
         """Normalised pixels (B, 3, S, S) -> image prefix (B, P, H)."""
+        pixel_values = pixel_values.to(self.device)
         encode = partial(patch_features, self.vision, layers=self.config.vision_layers)
         cache = self.feature_cache
         features = cache.features(pixel_values, encode) if cache else encode(pixel_values)  # (B, rows, columns, W)

@@ -20,7 +20,7 @@ class Decoding:
     ) -> None:
         """Reads the images and the rows: the number of an image, and the token ids of a text about it."""
         self.model = model
-        device = pixel_values.device
+        device = model.device
         prefix = model.encode_images(pixel_values)  # (B, P, H)
         self.cache = new_cache(model.language.get_decoder().config)
         before = model.before_text(prefix)

@@ -104,7 +104,7 @@ class VilamForConditionalGeneration(VilamModel, GroundingModel):
 
     def preprocess(self, images: Sequence[bytes | Image.Image]) -> Tensor:
         """Normalised pixels (B, 3, S, S)."""
-        return load_pixels(images, self.config).to(self.device)
+        return load_pixels(images, self.config)
 
     def frames(self, images: Tensor) -> list[Frame]:
         """Coordinates are thousandths of the image's own sides."""

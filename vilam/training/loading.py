@@ -1,0 +1,73 @@
+"""Batches ahead of the optimiser: worker processes decode, process and pack the pictures of the next steps.
+
+What a batch holds is decided in this process, step by step; workers only turn it into tensors. So the batches are the
+same for any number of workers, and a run that is resumed needs nothing of them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from vilam.cycle.examples import Example
+from vilam.inference.model import Model
+from vilam.training.batching import Batch, collate
+
+AHEAD = 2
+"""Batches that each worker holds ready."""
+MOST = 8
+"""Workers for a GPU, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a step trains on: encoded pictures, and the examples about each."""
+
+    images: Sequence[bytes]
+    examples: Sequence[Sequence[Example]]
+
+
+class _Collated(Dataset[Batch]):
+    """Batches by their rows: a worker gets its items as they come."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def __getitem__(self, rows: Rows) -> Batch:
+        return collate(self.model, rows.images, rows.examples)
+
+
+def num_workers(setting: int | None, processes: int) -> int:
+    """The number of worker processes; if it is not set, some for a GPU, and none on a CPU, which has to train too.
+
+    processes: that train on this machine. Workers need fork, which Linux has.
+    """
+    if "fork" not in multiprocessing.get_all_start_methods():
+        return 0
+    if setting is not None:
+        return setting
+    return min(MOST, (os.cpu_count() or 1) // processes) if torch.cuda.is_available() else 0
+
+
+def batches(model: Model, steps: Iterable[Rows], workers: int) -> Iterator[Batch]:
+    """The batch of each step; in pinned memory where a GPU takes it."""
+    if not workers:
+        yield from (collate(model, rows.images, rows.examples) for rows in steps)
+        return
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive a fork
+    loader: Any = DataLoader(
+        _Collated(model),
+        batch_size=None,
+        sampler=cast("Iterable[int]", steps),
+        num_workers=workers,
+        prefetch_factor=AHEAD,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context="fork",
+    )
+    yield from loader
