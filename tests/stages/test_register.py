@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.scoring_server import invocations
 from PIL import Image
 
 from vilam.commands.models import comparison, show_models
@@ -260,6 +261,12 @@ def test_a_registered_model_can_be_served_and_downloaded(root: Path, settings: S
     answers = loaded.predict(mixed)
     assert answers["answer"].tolist() == ["the red disc", "[1, 2, 3.0, 4]", None, None]
     assert [bool(error) for error in answers["error"]] == [False, False, True, True]
+    bad = json.dumps({"dataframe_records": [{"task": "sing"}, {"task": "locate", "text": "x", "image": "AAAA"}]})
+    with pytest.raises(MlflowException) as refused:  # as the server replies it
+        invocations(bad, "application/json", loaded, loaded.metadata.get_input_schema())
+    reply = json.loads(refused.value.serialize_as_json())
+    assert reply["message"].startswith("task 'sing': no such task") and "; image: not a PNG" in reply["message"]
+    assert "stack_trace" not in reply and "\n" not in reply["message"]
     with pytest.raises(MlflowException, match=r"missing inputs \['task'\]"):
         loaded.predict(example.drop(columns="task"))
 
