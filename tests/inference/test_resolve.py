@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
+import hf_checkpoints
 import pytest
 import toy
+from PIL import Image
 
 from vilam.errors import VilamError
+from vilam.inference.predictor import Predictor
 from vilam.inference.resolve import ResolvedModel, resolve_model
 from vilam.models.build import LoadedModel, save_model
 
@@ -106,3 +110,45 @@ def test_damage_is_reported_when_the_model_is_opened(root, tmp_path, file):
     with pytest.raises(VilamError, match=f"^model.fine_tune_from {folder}: ") as caught:
         resolve_model("model.fine_tune_from", str(folder), root, SETTINGS).open()
     assert "\n" not in str(caught.value)
+
+
+# Checkpoints that were not trained here.
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Qwen3-VL as transformers wrote it."""
+    folder = tmp_path_factory.mktemp("untrained") / "qwen3-vl"
+    hf_checkpoints.HF_CHECKPOINTS["qwen3-vl"](folder)
+    return folder
+
+
+def test_an_untrained_checkpoint_answers(untrained):
+    found = resolve_model("evaluate.model", str(untrained), Path("elsewhere"), SETTINGS)
+    assert found.version.startswith(f"{untrained} sha256:")
+    predictor = Predictor(found.open())
+    image = Image.new("RGB", (80, 60), "red")
+    left, top, right, bottom = predictor.locate(image, "the red circle").box_xyxy or (0, 0, 0, 0)
+    assert 0 <= left < right <= 80 and 0 <= top < bottom <= 60
+    with pytest.raises(VilamError, match="reg_class: the model was not trained here, and knows no categories"):
+        predictor.classify(image, (0, 0, 40, 40))
+
+
+def test_a_name_of_the_hub_is_looked_up_in_its_cache(untrained, tmp_path, monkeypatch):
+    """As the hub lays it out there; nothing is downloaded."""
+    cache = tmp_path / "models--someone--qwen3-vl"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(untrained, cache / "snapshots" / ("0" * 40))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    found = resolve_model("evaluate.model", "someone/qwen3-vl", tmp_path)
+    assert found.folder == cache / "snapshots" / ("0" * 40)
+    with pytest.raises(VilamError, match="someone/else: no folder is called someone/else, and no model of the hub can") as caught:
+        resolve_model("evaluate.model", "someone/else", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistyped_folder_is_not_looked_up(root):
+    with pytest.raises(VilamError, match=r"no model in .*models/trian: name a model folder such as models/train"):
+        resolve_model("evaluate.model", "models/trian", root)

@@ -17,7 +17,7 @@ from vilam.data.records import DatasetCard, Levels
 from vilam.errors import VilamError, first_line
 from vilam.evaluation.drawing import draw, fit
 from vilam.geometry.boxes import Box
-from vilam.inference.resolve import registered_model
+from vilam.inference.resolve import model_folder, registered_model
 from vilam.layout import Layout
 from vilam.models.light import has_light_imports, light_imports
 from vilam.tasks.base import Reading
@@ -65,13 +65,16 @@ def open_predictor(folder: Path) -> Predictor:
 def named_and_folder(model: str, root: Path) -> tuple[str, Path]:
     """A model as people name it, of the registry with the number of its version, and its folder."""
     if not model.startswith("models:/"):
-        return model, Path(model)
+        return model, model_folder(model, root)
     version, folder = registered_model(model, root)
     return f"{model} (version {version.rpartition('/')[2]})", folder
 
 
 def about(named: str, trained_on: DatasetCard, root: Path) -> Iterator[str]:
     """Which model is asked, and a warning if it was trained on other data than the project has prepared."""
+    if not trained_on.categories:
+        yield f"asked {named}, which was not trained here"
+        return
     yield f"asked {named}, trained on {trained_on.title}"
     if (Layout(root).records / CARD).is_file():
         own = read_card(Layout(root).records)

@@ -288,6 +288,8 @@ class Predictor:
     def _check_task(self, task: str) -> None:
         if task in GROUP_TASKS and task not in self.trained_tasks:
             raise VilamError(f"{task}: the model was not trained on it: add it to train.tasks and train again")
+        if not self.model.grammars[task].alternatives and not self.model.card.categories:
+            raise VilamError(f"{task}: the model was not trained here, and knows no categories: ask something else")
         if not self.model.grammars[task].alternatives:
             name = self.model.card.name
             raise VilamError(f"{task}: the model was trained on {name}, which has none: ask something else")

@@ -12,8 +12,10 @@ from safetensors import SafetensorError, safe_open
 
 from vilam.errors import VilamError
 from vilam.files import recover
+from vilam.inference.hub import download, is_hub_name
 from vilam.layout import named
 from vilam.models.hf import ABOUT
+from vilam.models.hf.conventions import convention_files
 from vilam.tracking.lookup import find_registered
 
 if TYPE_CHECKING:
@@ -64,8 +66,10 @@ def resolve_model(
 
 
 def model_folder(source: str, root: Path) -> Path:
-    """The folder of a model, downloaded from the registry of the project ``root`` if it is ``models:/...``."""
-    return registered_model(source, root)[1] if source.startswith("models:/") else Path(source)
+    """The folder of a model, downloaded from the registry of the project ``root`` or from the hub if it is none."""
+    if source.startswith("models:/"):
+        return registered_model(source, root)[1]
+    return download(source) if is_hub_name(source, root) else Path(source)
 
 
 def registered_model(address: str, root: Path) -> tuple[str, Path]:
@@ -84,7 +88,7 @@ def registered_model(address: str, root: Path) -> tuple[str, Path]:
 def _version_and_folder(address: str, root: Path) -> tuple[str, Path]:
     if address.startswith("models:/"):
         return registered_model(address, root)
-    folder = root / named(root, address)
+    folder = download(address) if is_hub_name(address, root) else root / named(root, address)
     recover(folder)
     digest = hashlib.sha256()
     for file in _weights(folder):
@@ -113,12 +117,16 @@ def _weights(folder: Path) -> list[Path]:
 def _check_coordinates(folder: Path, settings: ModelSettings) -> None:
     """Raises VilamError if a model writes coordinates in another form than the settings ask for.
 
-    A Hugging Face VLM, on either side, has a form of its own, and its expressions hold no coordinates.
+    A Hugging Face VLM, on either side, trained here or not, has a form of its own, and its expressions hold no
+    coordinates.
     """
     if settings.checkpoint is not None or (folder / ABOUT).is_file():
         return
     try:
-        bins = json.loads((folder / "config.json").read_text(encoding="utf-8"))["coordinate_bins"]
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config["model_type"] in convention_files(Path()):
+            return
+        bins = config["coordinate_bins"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VilamError(f"{folder}: no config.json of a model of vilam ({error!r}): train or copy it again") from None
     form = "text" if bins is None else "token"

@@ -50,7 +50,7 @@ URL_SAFE = str.maketrans("-_", "+/")
 NEEDED = (
     *("torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "scipy", "pandas", "pyarrow", "pillow"),
     *("pycocotools", "contourpy", "pydantic", "pyyaml", "ruamel.yaml", "jinja2", "rich", "filelock", "platformdirs"),
-    "mlflow",
+    *("mlflow", "huggingface_hub"),
 )
 """The packages that a server installs; the code of vilam is part of the registered model."""
 

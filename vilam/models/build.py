@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model as load_weights
 from transformers import AutoTokenizer
-from transformers.utils import SAFE_WEIGHTS_NAME
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.logging import disable_progress_bar
 
 from vilam.data.card import read_card, write_card
@@ -133,8 +133,13 @@ def keep_features(network: GroundingModel, settings: ModelSettings) -> None:
 
 
 def load_model(folder: Path) -> LoadedModel:
-    """Opens a model folder; raises VilamError if it is missing, incomplete or damaged."""
+    """Opens a model folder, or a Hugging Face VLM's that was not trained here.
+
+    Raises VilamError if it is missing, incomplete or damaged.
+    """
     recover(folder)
+    if not (folder / RUN).is_file() and _is_untrained(folder):
+        return _load_untrained(folder)
     if not (folder / RUN).is_file():
         raise VilamError(
             f"{folder}: no trained model here ({RUN} is missing): run the stage that writes it, take an "
@@ -151,6 +156,25 @@ def load_model(folder: Path) -> LoadedModel:
     except DAMAGED as error:
         raise VilamError(f"{folder}: damaged: {first_line(error)}: train or copy it again") from error
     return LoadedModel(network.eval(), tokenizer, card, info, frozenset(seen))
+
+
+def _is_untrained(folder: Path) -> bool:
+    try:
+        content = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+        is_composed = content.get("model_type", VilamConfig.model_type) == VilamConfig.model_type
+        return not is_composed and not (folder / ABOUT).is_file()
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _load_untrained(folder: Path) -> LoadedModel:
+    """A checkpoint as it is: it knows no categories, and no image is known to have been trained on."""
+    from vilam.config import ModelSettings
+
+    settings = ModelSettings(checkpoint=str(folder))
+    tokenizer = build_tokenizer(settings, ())
+    network = build_model(settings, tokenizer, 0)
+    return LoadedModel(network.eval(), tokenizer, DatasetCard("no data set of vilam", (), {}, (), (), {}), {})
 
 
 def _load_network(folder: Path) -> tuple[GroundingModel, Tokens]:

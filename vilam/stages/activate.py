@@ -18,7 +18,7 @@ from vilam.errors import VilamError
 from vilam.inference.resolve import ResolvedModel, resolve_model
 from vilam.launch import launch
 from vilam.layout import Layout
-from vilam.models.build import LoadedModel, build_model, build_tokenizer
+from vilam.models.build import RUN, LoadedModel, build_model, build_tokenizer
 from vilam.models.hf import ABOUT
 from vilam.models.vilam.tokenization import add_answer_prefix
 from vilam.stages.phase import Data, check_use, checkpoints_for, train_stage
@@ -46,6 +46,8 @@ def _resolved(settings: Settings, root: Path) -> ResolvedModel | None:
     if settings.model.fine_tune_from is None:
         return None
     found = resolve_model("model.fine_tune_from", settings.model.fine_tune_from, root, settings.model)
+    if not (found.folder / RUN).is_file():
+        raise VilamError(f"{found.setting}: it was not trained here: set model.checkpoint to it instead")
     if settings.train.cycle.mode == "soft" and (found.folder / ABOUT).is_file():
         raise VilamError(f"{found.setting}: train.cycle.mode soft is for a composed model: set another mode")
     return found

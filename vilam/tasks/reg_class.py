@@ -36,8 +36,8 @@ class RegClass(GroundingTask):
         return region.category
 
     def grammar(self, card: DatasetCard) -> Grammar:
-        """One of the card's categories."""
-        return ((OneOf(card.categories),),)
+        """One of the card's categories; nothing if it has none."""
+        return ((OneOf(card.categories),),) if card.categories else ()
 
     def parse(self, answer: str, width: int, height: int) -> Reading | None:
         """Parse a name; None if the answer is empty."""
