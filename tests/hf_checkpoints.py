@@ -412,7 +412,8 @@ def write_qwen25(folder: Path) -> None:
     images = transformers.Qwen2VLImageProcessorPil(
         min_pixels=(4 * PATCH) ** 2, max_pixels=4 * (4 * PATCH) ** 2, patch_size=PATCH
     )
-    processor = {"processor_class": "Qwen2_5_VLProcessor"}
+    videos = {"video_processor_type": "Qwen2VLVideoProcessor", "patch_size": PATCH}  # where transformers 5 writes them
+    processor = {"processor_class": "Qwen2_5_VLProcessor", "video_processor": videos}
     write(folder, "Qwen2_5_VL", config, tokenizer, images, processor, QWEN_TEMPLATE, **generation)
 
 
@@ -452,6 +453,8 @@ def write_qwen3(folder: Path) -> None:
     )
     processor = {"processor_class": "Qwen3VLProcessor"}
     write(folder, "Qwen3VL", config, tokenizer, images, processor, QWEN_TEMPLATE, **generation)
+    videos = {"video_processor_type": "Qwen3VLVideoProcessor", "patch_size": 16}
+    (folder / "video_preprocessor_config.json").write_text(json.dumps(videos))
 
 
 def write_paligemma(folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Opens Hugging Face VLMs, and writes and reads the folders that hold trained ones.
 
-Such a folder is in transformers' own layout, with two files of vilam's in it: ``vilam_hf.json`` says what was trained
-and from which checkpoint, and ``adapters.safetensors`` holds the LoRA of a frozen language model. `export` merges the
-adapters and writes none of vilam's files.
+Such a folder is in transformers' own layout, with all small files that the checkpoint came with, and with two files of
+vilam's: ``vilam_hf.json`` says what was trained and from which checkpoint, and ``adapters.safetensors`` holds the LoRA
+of a frozen language model. `export` merges the adapters and writes none of vilam's files.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText
-from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from vilam.config import ModelSettings
 from vilam.errors import VilamError, first_line
@@ -27,6 +27,7 @@ from vilam.models.backbones.adapters import ADAPTER, BASE, dequantized, four_bit
 from vilam.models.coordinate_formats import Frame
 from vilam.models.hf import ABOUT
 from vilam.models.hf.architectures import architecture_of
+from vilam.models.hf.kept_files import read_kept, write_kept, write_processor
 from vilam.models.hf.model import HFModel
 from vilam.models.hf.processors import open_processor
 from vilam.models.hf.tokenizer import HFTokenizer
@@ -52,6 +53,7 @@ def open_tokenizer(source: str, pixels: tuple[int | None, int | None] = (None, N
     processor.image_processor = without_crop(processor.image_processor, config.model_type)
     set_pixels(processor.image_processor, *pixels)
     tokenizer = HFTokenizer(processor, config)
+    tokenizer.kept = read_kept(source)
     if tokenizer.decode_answer(tokenizer.encode_answer(SAMPLE_TEXT)) != SAMPLE_TEXT:
         raise VilamError("its tokenizer cannot write plain words: put its tokenizer.json beside its config.json")
     try:
@@ -74,7 +76,9 @@ def without_crop(image_processor: Any, model_type: str) -> Any:
     settings = image_processor.to_dict() | {"do_center_crop": False}
     side = settings["crop_size"]
     if model_type == "llava":
-        return LlavaImageProcessorPil(**settings | {"do_pad": True, "size": {"shortest_edge": side["height"]}})
+        by = "Pil" if type(image_processor).__name__.endswith("Pil") else ""  # else torchvision: as it is opened again
+        padding = getattr(transformers, f"LlavaImageProcessor{by}")
+        return padding(**settings | {"do_pad": True, "size": {"shortest_edge": side["height"]}})
     return type(image_processor)(**settings | {"size": {"height": side["height"], "width": side["width"]}})
 
 
@@ -143,8 +147,7 @@ def save(model: HFModel, tokenizer: HFTokenizer, folder: Path) -> None:
     vlm = _in_floats(model)
     weights = vlm.state_dict()
     plain = {name.replace(BASE, ""): value for name, value in weights.items() if ADAPTER not in name}
-    vlm.save_pretrained(folder, state_dict=plain)
-    tokenizer.processor.save_pretrained(folder)
+    _write(vlm, tokenizer, folder, state_dict=plain)
     adapters = {name: value.contiguous() for name, value in weights.items() if ADAPTER in name}
     if adapters:
         save_file(adapters, folder / ADAPTERS)
@@ -170,8 +173,14 @@ def export(model: HFModel, tokenizer: HFTokenizer, folder: Path) -> None:
     vlm = _in_floats(model)
     merge_adapters(vlm)
     with replace_folder(folder) as new:
-        vlm.save_pretrained(new)
-        tokenizer.processor.save_pretrained(new)
+        _write(vlm, tokenizer, new)
+
+
+def _write(vlm: Any, tokenizer: HFTokenizer, folder: Path, **weights: Any) -> None:
+    """Writes all files of transformers' layout into a folder."""
+    write_kept(tokenizer.kept, folder)
+    vlm.save_pretrained(folder, **weights)
+    write_processor(tokenizer.processor, tokenizer.kept, folder)
 
 
 def _in_floats(model: HFModel) -> Any:

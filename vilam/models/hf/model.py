@@ -40,6 +40,8 @@ from vilam.models.losses import IGNORED, Policy, answers_loss
 
 logger = logging.getLogger(__name__)
 
+ONE_TYPE = {"smolvlm"}
+"""Models that give an image's features the type of their first matrix; the words must have the same."""
 LONGEST_ANSWER = 4096
 """The limit of generation in tokens; grammars end answers long before."""
 
@@ -245,6 +247,15 @@ class HFModel(GroundingModel):
             )
         finally:
             self.vlm.generation_config = own
+
+    @torch.no_grad()
+    def cast_frozen(self, dtype: torch.dtype) -> None:
+        """As in `GroundingModel`; two matrices stay in float32 if only one of them is frozen and they must be alike."""
+        super().cast_frozen(dtype)
+        ends = next(self.vlm.parameters()), self.vlm.get_input_embeddings().weight
+        if self.config.model_type in ONE_TYPE and ends[0].dtype != ends[1].dtype:
+            for weight in ends:
+                weight.data = weight.data.float()
 
     def freeze(self) -> None:
         """Stops the gradient of the frozen parts, but not that of adapters."""

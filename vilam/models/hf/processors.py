@@ -1,60 +1,60 @@
-"""Processors without videos, for models that take videos too: transformers needs torchvision to open the whole ones.
+"""Opens the processor of a checkpoint without its part for videos, of which vilam has none.
 
-They are not used if torchvision is installed. They have the names of transformers' classes, because a processor saves
-its name, and any installation of transformers must be able to open what they save.
+transformers' own way opens that part too: it needs torchvision, and SmolVLM's needs num2words.
 """
 
 from __future__ import annotations
 
+import inspect
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-import transformers
 from transformers import AutoProcessor
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.models.smolvlm import processing_smolvlm
-from transformers.utils import is_torchvision_available
 
-
-class Qwen2_5_VLProcessor(transformers.Qwen2_5_VLProcessor):  # type: ignore[misc]  # noqa: N801
-    """Qwen2.5-VL's: transformers opens the parts that these arguments name."""
-
-    def __init__(
-        self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **settings: Any
-    ) -> None:
-        super().__init__(image_processor, tokenizer, None, chat_template=chat_template, **settings)
-
-
-class Qwen3VLProcessor(transformers.Qwen3VLProcessor):  # type: ignore[misc]
-    """Qwen3-VL's."""
-
-    def __init__(
-        self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **settings: Any
-    ) -> None:
-        super().__init__(image_processor, tokenizer, None, chat_template=chat_template, **settings)
-
-
-class SmolVLMProcessor(transformers.SmolVLMProcessor):  # type: ignore[misc]
-    """SmolVLM's, which reads the number of frames and the rate of videos anyway."""
-
-    video_processor = SimpleNamespace(num_frames=None, fps=None)
-
-    def __init__(
-        self,
-        image_processor: Any = None,
-        tokenizer: Any = None,
-        image_seq_len: int = 169,
-        chat_template: Any = None,
-        **settings: Any,
-    ) -> None:
-        processing_smolvlm.num2words = processing_smolvlm.num2words or str  # for numbers of frames only
-        super().__init__(image_processor, tokenizer, None, image_seq_len, chat_template, **settings)
-
-
-WITHOUT_VIDEOS = {"qwen2_5_vl": Qwen2_5_VLProcessor, "qwen3_vl": Qwen3VLProcessor, "smolvlm": SmolVLMProcessor}
-"""By model_type."""
+VIDEOS = "video_processor"
+"""The name of the part, in constructors and in processor_config.json."""
 
 
 def open_processor(source: str, model_type: str) -> Any:
-    """The processor of a checkpoint, without videos if torchvision is missing."""
-    processor = AutoProcessor if is_torchvision_available() else WITHOUT_VIDEOS.get(model_type, AutoProcessor)
-    return processor.from_pretrained(source)
+    """The processor of a checkpoint; models that take videos get one without them."""
+    whole = PROCESSOR_MAPPING.get(CONFIG_MAPPING[model_type], None)
+    if whole is None or VIDEOS not in whole.get_attributes():
+        return AutoProcessor.from_pretrained(source)
+    if model_type == "smolvlm":
+        processing_smolvlm.num2words = processing_smolvlm.num2words or str  # it spells the number of a video's frames
+    return without_videos(whole).from_pretrained(source)
+
+
+@cache
+def without_videos(whole: Any) -> Any:
+    """A processor class whose objects have no video processor: transformers opens the parts that it names.
+
+    It keeps its name, because a processor saves that, and any transformers must open what was saved.
+    """
+    position = list(inspect.signature(whole).parameters).index(VIDEOS)
+
+    class Processor(whole):  # type: ignore[misc]
+        video_processor = SimpleNamespace(num_frames=None, fps=None)  # SmolVLM's asks for them with images too
+
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in super().get_attributes() if name != VIDEOS]
+
+        @classmethod
+        def from_args_and_dict(cls, args: list[Any], processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+            parts = [*args[:position], None, *args[position:]]
+            return super().from_args_and_dict(parts, processor_dict, **kwargs)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _empty, (whole,), vars(self)  # a class inside a function has no address for pickle
+
+    Processor.__name__ = Processor.__qualname__ = whole.__name__
+    return Processor
+
+
+def _empty(whole: Any) -> Any:
+    return object.__new__(without_videos(whole))

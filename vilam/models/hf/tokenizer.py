@@ -22,13 +22,17 @@ ANCHORS = ("]", "a", ".", "\n")
 
 
 class HFTokenizer:
-    """The processor of a Hugging Face VLM, and how its answers are written."""
+    """The processor of a Hugging Face VLM, and how its answers are written.
+
+    kept: the small files of its checkpoint, by name, which are saved with it (vilam/models/hf/kept_files.py).
+    """
 
     bins: int | None = None
     first_coordinate: int | None = None
 
     def __init__(self, processor: Any, config: Any) -> None:
         self.processor = processor
+        self.kept: dict[str, bytes] = {}
         self.tokenizer = processor.tokenizer
         self.architecture = architecture_of(config.model_type)
         self.convention = self.architecture.convention
