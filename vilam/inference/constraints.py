@@ -115,7 +115,8 @@ class GrammarCompiler:
         return TokenGrammar(alternatives, words, first_words, self.tokenizer.eos_id)
 
     def _sequence(self, elements: tuple[Element, ...]) -> tuple[Slot, ...]:
-        slots: list[Slot] = []
+        start = self.tokenizer.answer_start
+        slots = [self._fixed(start)] if start else []
         for index, element in enumerate(elements):
             num_numbers = sum(slot.axis is not None for slot in slots)
             slots += self._slots(self._with_answer_prefix(element) if index == 0 else element, num_numbers)

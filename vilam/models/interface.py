@@ -85,7 +85,8 @@ class Tokens(Protocol):
     """Text to token ids and back, as a model writes it; coordinates depend on the image's frame.
 
     tokenizer: the one of transformers. bins, first_coordinate: of coordinates that are one token each, the bins of a
-    side and the id of the first added token; None if a coordinate is text.
+    side and the id of the first added token; None if a coordinate is text. answer_start: the tokens with which every
+    answer begins, such as a decoder's own first one.
     """
 
     pad_id: int
@@ -94,6 +95,7 @@ class Tokens(Protocol):
     bins: int | None
     first_coordinate: int | None
     coordinate_format: CoordinateFormat
+    answer_start: tuple[int, ...]
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text that begins an answer."""

@@ -92,7 +92,8 @@ class Convention(Section):
     checkpoints: for people. source: the document or code that says how places are written; version: of that document
     or code. frame: what coordinates are counted in: the ``whole`` image, the image as it is ``resized`` to whole
     patches, or the square that it is ``padded`` to. prompt: the text that asks a question (``{}``) if there is no chat
-    template. answer_prefix: the text before an answer's first word. counts_padding: whether generation counts the
+    template. answer_prefix: the text before an answer's first word. answer_start: a token with which every answer
+    begins, as decoders with a forced first token write it. counts_padding: whether generation counts the
     padding before a text among its positions, so that each answer must be generated alone. refuses_long: whether the
     processor refuses pictures that are more than 200 times as long as wide. sharing: ``fork`` if questions may share
     their picture (vilam/models/hf/sharing.py), a row for each otherwise. vision, aligner: prefixes of the names of
@@ -108,6 +109,7 @@ class Convention(Section):
     frame: Literal["whole", "resized", "padded"] = "whole"
     prompt: Text | None = None
     answer_prefix: str = ""
+    answer_start: str = ""
     counts_padding: bool = False
     refuses_long: bool = False
     sharing: Literal["rows", "fork"] = "rows"

@@ -42,6 +42,8 @@ class HFTokenizer:
         self.eos_id = int(self.tokenizer.eos_token_id if own_end is None else own_end)
         self.pad_id = int(self.eos_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id)
         self.vocabulary: dict[str, int] = self.tokenizer.get_vocab()
+        start = self.convention.answer_start
+        self.answer_start: tuple[int, ...] = (self.vocabulary[start],) if start else ()
         second = getattr(processor, "qformer_tokenizer", None)  # InstructBLIP's, which reads the question too
         tokens = {*self.tokenizer.get_added_vocab(), *(second.get_added_vocab() if second else ())}
         self.special_tokens = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
@@ -75,7 +77,7 @@ class HFTokenizer:
 
     def encode_answer(self, answer: str, frame: Frame | None = None) -> list[int]:
         """Ids of an answer with coordinates 0-1000 of the image, and of the end of the sequence."""
-        ids: list[int] = []
+        ids = [*self.answer_start]
         end = 0
         text = self.add_answer_prefix(self._without_special_tokens(answer))
         for group in GROUP.finditer(text):
@@ -88,7 +90,7 @@ class HFTokenizer:
 
     def decode_answer(self, ids: Sequence[int], frame: Frame | None = None) -> str:
         """The answer as text, with coordinates 0-1000 of the image."""
-        words = [token for token in ids if token not in (self.eos_id, self.pad_id)]
+        words = [token for token in ids if token not in (self.eos_id, self.pad_id, *self.answer_start)]
         text = str(self.tokenizer.decode(words, skip_special_tokens=False, clean_up_tokenization_spaces=False)).strip()
         return text if frame is None else self.coordinate_format.decode(text, frame)
 
@@ -102,6 +104,10 @@ class HFTokenizer:
         """Ids of a text inside an answer; a number may be a token of its own."""
         if text in self.vocabulary:
             return (self.vocabulary[text],)
+        special = self.special_tokens.search(text)
+        if special is not None and special.group():  # of the convention: a person's text has none
+            parts = (text[: special.start()], special.group(), text[special.end() :])
+            return tuple(token for part in parts if part for token in self._encode_words(part))
         for anchor in ANCHORS:  # some tokenizers begin every text with a space
             before, both = self._ids(anchor), self._ids(anchor + text)
             if both[: len(before)] == before:

@@ -50,6 +50,7 @@ class GroundingTokenizer:
     """
 
     coordinate_format = THOUSANDTHS
+    answer_start: tuple[int, ...] = ()
 
     def __init__(self, tokenizer: Any, bins: int | None) -> None:
         self.tokenizer = tokenizer
