@@ -30,6 +30,7 @@ NOT_RUN = {
     r"make ui\b.*": "servers that stay: tests/commands/test_ui.py",
     r"vilam ui .*": "servers that stay: tests/commands/test_ui.py",
     r"vilam serve\b.*": "a server that stays: tests/test_team.py",
+    r"vilam conventions FOLDER.*": "needs a Hugging Face VLM: tests/commands/test_conventions.py",
     r"mlflow server .*": "a server that stays, started so in tests/test_team.py",
     r"curl .*": "asks a server, which answers such a table in tests/stages/test_register.py",
     r"prefect worker .*": "a server that stays: tests/flows/test_pipeline.py",

@@ -324,6 +324,21 @@ def export(
     command.export(model, folder, Path.cwd())
 
 
+@app.command()
+def conventions(
+    folder: Annotated[Path | None, typer.Argument(help="The folder of a Hugging Face VLM, trained or not.")] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture of the size to try; without one, 1333 x 800.")] = None,
+    save: Annotated[Path, typer.Option(help="The file of the drawing.")] = Path("conventions.png"),
+) -> None:
+    """List how Hugging Face VLMs write places, or draw boxes through a model's convention and back."""
+    from vilam.commands import conventions as command
+
+    if folder is None:
+        command.show_conventions(Path.cwd())
+    else:
+        command.draw_convention(folder, image, save)
+
+
 def parse_box(text: str, option: str) -> tuple[float, float, float, float]:
     """``x1,y1,x2,y2`` as numbers; raises VilamError if it is not four numbers with x1 < x2 and y1 < y2."""
     try:

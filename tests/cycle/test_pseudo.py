@@ -93,7 +93,7 @@ def test_reg_then_rec_trains_the_true_region_of_an_expression_that_finds_another
 def test_rec_then_reg_asks_about_the_box_that_was_found(monkeypatch, leg):
     def nearly(request: Any) -> str:
         x1, y1, x2, y2 = truth(request)[1:-1].split(", ")
-        return f"[{x1}, {y1}, {int(x2) + 10}, {y2}]"
+        return f"[{x1}, {y1}, {float(x2) + 10}, {y2}]"
 
     scripted.script(monkeypatch, lettered, nearly)
     for source, examples in zip(scripted.sources(), make(**{"reg_then_rec": 0.0, leg: 0.75}), strict=True):

@@ -79,7 +79,7 @@ def test_boxes_are_scored_as_pycocotools_does(
 ) -> None:
     ious = []
     for row, prediction in zip(expressions, answered, strict=True):
-        x1, y1, x2, y2 = (int(number) for number in prediction.answer.strip("[]").split(", "))
+        x1, y1, x2, y2 = (float(number) for number in prediction.answer.strip("[]").split(", "))
         across, down = (side / 1000 for side in size(row))
         found = [[x1 * across, y1 * down, (x2 - x1) * across, (y2 - y1) * down]]
         ious.append(float(coco_mask.iou(found, [list(row.box_xywh)], [0])[0, 0]))

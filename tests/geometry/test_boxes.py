@@ -61,8 +61,8 @@ def test_clip_keeps_the_part_inside() -> None:
 def test_integers_survive_the_conversion_to_pixels_and_back(width: int, height: int, numbers: list[int]) -> None:
     pixels = boxes.unscale_1000(numbers, width, height)
     assert pixels[1] == pytest.approx(numbers[1] * height / 1000)
-    assert boxes.scale_1000(pixels, width, height).tolist() == numbers
+    assert boxes.scale(pixels, width, height, 1000).tolist() == numbers
 
 
 def test_scaling_rounds_and_clips() -> None:
-    assert boxes.scale_1000([[10, 10], [-3, 300]], 96, 200).tolist() == [[104, 50], [0, 1000]]
+    assert boxes.scale([[10, 10], [-3, 300]], 96, 200, 1000).tolist() == [[104, 50], [0, 1000]]

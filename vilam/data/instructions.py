@@ -30,7 +30,7 @@ _REPEATED |= {"expression_source", "expression_model"}
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """A rendered question and answer; coordinates in both are the paper's integers 0-1000.
+    """A rendered question and answer; coordinates in both are 0-1000 of the image's sides, with decimals.
 
     region_id: the group's id for a task on a group of regions. template: index of the question template. expression,
     expression_kind and expression_source are those of the expression that the instruction uses ("" if it uses none, as

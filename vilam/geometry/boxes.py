@@ -80,14 +80,14 @@ def clip_box(box: Sequence[float], width: float, height: float) -> Box:
     return min(max(x1, 0.0), width), min(max(y1, 0.0), height), min(max(x2, 0.0), width), min(max(y2, 0.0), height)
 
 
-def scale_1000(values_xy: ArrayLike, width: float, height: float) -> NDArray[np.int64]:
-    """Pixels -> whole numbers 0..1000 of the image's sides, rounded half up and clipped; same shape.
+def scale(values_xy: ArrayLike, width: float, height: float, parts: int) -> NDArray[np.int64]:
+    """Pixels -> whole numbers 0..parts of the image's sides, rounded half up and clipped; same shape.
 
     values_xy: (..., 2n), x and y alternate: points (N, 2), boxes (N, 4) or one box (4,).
     """
     pixels = np.asarray(values_xy, dtype=np.float64)
-    scaled = np.floor(pixels * 1000 / _sides(pixels, width, height) + 0.5)
-    return np.clip(scaled, 0, 1000).astype(np.int64)
+    scaled = np.floor(pixels * parts / _sides(pixels, width, height) + 0.5)
+    return np.clip(scaled, 0, parts).astype(np.int64)
 
 
 def unscale_1000(values_xy: ArrayLike, width: float, height: float) -> FloatArray:

@@ -1,9 +1,10 @@
 """How checkpoints write coordinates, and the way from the paper's text to each format and back.
 
-Everywhere else in vilam, coordinates are the paper's text (vilam/tasks/answers.py): whole numbers 0-1000 of an image's
-sides. A checkpoint may count something else (pixels of the resized image, 1,024 tokens, cells of a grid), and count it
-in another frame (the square to which the image was padded). The `Frame` says which. The formats of published
-checkpoints are in configs/conventions, one file each (vilam/models/hf/conventions.py).
+Everywhere else in vilam, coordinates are the paper's text (vilam/tasks/answers.py): numbers 0-1000 of an image's sides,
+with decimals, so that each is rounded once, here. A checkpoint may count something else (pixels of the resized image,
+1,024 tokens, cells of a grid), and count it in another frame (the square to which the image was padded). The `Frame`
+says which. The formats of published checkpoints are in configs/conventions, one file each
+(vilam/models/hf/conventions.py).
 
 The composed model can also write each coordinate as a token of its own. In this token form a box is ``<box> x y x y``
 and a list of points ``<points> x y x y ... </points>``. The added tokens have ids behind the words: first the three
@@ -247,12 +248,12 @@ class CoordinateFormat:
         corners = self.read_box(text, frame)
         if corners is None:
             points = self.read_points(text, frame) or ()
-            return points_text([(round(x * SCALE), round(y * SCALE)) for x, y in points])
-        x1, y1, x2, y2 = (fraction * SCALE for fraction in corners)
+            return points_text(points, 1, 1)
+        x1, y1, x2, y2 = corners
         if x1 < x2 and y1 < y2:
-            return box_text((x1, y1, x2, y2), SCALE, SCALE)
+            return box_text(corners, 1, 1)
         # A box without area is invalid and must stay so.
-        return f"[{', '.join(str(round(value)) for value in (x1, y1, x2, y2))}]"
+        return f"[{', '.join(str(round(value * SCALE)) for value in corners)}]"
 
     def _read_point(self, numbers: Sequence[int], frame: Frame) -> Point:
         """The point of two numbers, or the centre of a cell, in fractions of the frame."""

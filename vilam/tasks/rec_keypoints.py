@@ -49,9 +49,8 @@ class RecKeypoints(GroundingTask):
 
     def answer(self, record: ImageRecord, region: Region, expression: Expression | None, template: int = 0) -> str:
         """The number of keypoints and the points in the schema's order."""
-        scaled = boxes.scale_1000([point[:2] for point in region.keypoints], record.width, record.height).tolist()
-        numbers = [xy if v > 0 else [0, 0] for xy, (_, _, v) in zip(scaled, region.keypoints, strict=True)]
-        return counted(len(numbers), "keypoint") + points_text(numbers)
+        points = [(x, y) if v > 0 else (0.0, 0.0) for x, y, v in region.keypoints]
+        return counted(len(points), "keypoint") + points_text(points, record.width, record.height)
 
     def grammar(self, card: DatasetCard) -> Grammar:
         """One alternative for each number of keypoints that a category of the data set has."""

@@ -12,7 +12,6 @@ import re
 import numpy as np
 
 from vilam.data.records import DatasetCard, Expression, ImageRecord, Region
-from vilam.geometry.boxes import scale_1000
 from vilam.geometry.polygons import area, resample
 from vilam.tasks.answers import counted, points_text, read_points
 from vilam.tasks.base import GroundingTask, Reading
@@ -52,8 +51,9 @@ class RecMask(GroundingTask):
         """The number of parts and the polygon of each part."""
         areas = {ring: abs(area(ring)) for ring in region.polygons}
         largest = sorted((ring for ring in areas if areas[ring] > 0), key=areas.__getitem__, reverse=True)[:MAX_PARTS]
-        scaled = (scale_1000(resample(ring, NUM_POINTS), record.width, record.height).tolist() for ring in largest)
-        return counted(len(largest), "part") + AND.join(points_text(numbers, closed=True) for numbers in scaled)
+        rings = (resample(ring, NUM_POINTS) for ring in largest)
+        texts = (points_text(ring, record.width, record.height, closed=True) for ring in rings)
+        return counted(len(largest), "part") + AND.join(texts)
 
     def grammar(self, card: DatasetCard) -> Grammar:
         """One alternative for each number of parts."""

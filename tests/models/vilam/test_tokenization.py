@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vilam.models.vilam.coordinates import coordinate_tokens
-from vilam.tasks.answers import points_text
+from vilam.tasks.answers import GROUP
 
-WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(lambda text: not GROUP.search(text))
 ON_BINS = st.integers(0, 100).map(lambda n: 10 * n)
 ANY = st.integers(0, 1000)
 
@@ -20,7 +20,8 @@ ANY = st.integers(0, 1000)
 def groups(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[str]:
     """Boxes and lists of points in the paper's text."""
     boxes = st.tuples(*[numbers] * 4).map(lambda box: str(list(box)))
-    return boxes | st.lists(st.tuples(numbers, numbers), min_size=1, max_size=4).map(points_text)
+    points = st.lists(st.tuples(numbers, numbers).map(list), min_size=1, max_size=4).map(str)
+    return boxes | points
 
 
 def texts(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[str]:

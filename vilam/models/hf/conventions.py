@@ -184,7 +184,7 @@ def _content(model_type: str, files: dict[str, Path]) -> dict[str, Any]:
         if like in names or like not in files:
             raise VilamError(f"{files[names[-1]]}: like: {like}: expected another one of {', '.join(files)}")
         names.append(like)
-        content = {**_mapping(files[like]), **content}
+        content = {**_mapping(files[like]), "sharing": "rows", **content}  # it is proven for each model_type
     return content
 
 

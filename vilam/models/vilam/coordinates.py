@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vilam.models.coordinate_formats import BOX, NUM_MARKS, POINTS, POINTS_END
-from vilam.tasks.answers import SCALE, group_numbers
+from vilam.tasks.answers import SCALE, whole_numbers
 
 
 def coordinate_tokens(bins: int) -> list[str]:
@@ -113,7 +113,7 @@ class CoordinateTokens(nn.Module):
 def group_to_offsets(group: str, bins: int) -> list[int]:
     """The offsets, from the first added token, of a box or a list of points."""
     width = SCALE / (bins - 1)
-    nearest = [min(int(number / width + 0.5), bins - 1) for number in group_numbers(group)]
+    nearest = [min(int(number / width + 0.5), bins - 1) for number in whole_numbers(group)]
     offsets = [NUM_MARKS + (i % 2) * bins + number for i, number in enumerate(nearest)]
     return [POINTS, *offsets, POINTS_END] if group.startswith("[[") else [BOX, *offsets]
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from vilam.models.coordinate_formats import THOUSANDTHS, Frame
 from vilam.models.vilam.coordinates import coordinate_tokens, group_to_offsets, offsets_to_text
-from vilam.tasks.answers import GROUP
+from vilam.tasks.answers import GROUP, thousandths
 
 ANSWER_MARK = "\n"
 """The separator of a question and its answer."""
@@ -89,7 +89,7 @@ class GroundingTokenizer:
         if self.first_coordinate is not None and self.bins is not None:
             return [self.first_coordinate + offset for offset in group_to_offsets(group, self.bins)]
         # Piece by piece, as the constraints do: a tokenizer may have tokens such as "], [" or " 29".
-        return [token for piece in PIECE.findall(group) for token in self.encode_words(piece)]
+        return [token for piece in PIECE.findall(thousandths(group)) for token in self.encode_words(piece)]
 
     def encode_question(self, question: str) -> list[int]:
         """Token ids of a question and of the mark before its answer."""
