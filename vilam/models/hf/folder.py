@@ -20,13 +20,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from vilam.config import ModelSettings
+from vilam.config import ModelSettings, checked
 from vilam.errors import VilamError, first_line
 from vilam.files import replace_folder
 from vilam.models.backbones.adapters import ADAPTER, BASE, dequantized, four_bits, merge_adapters
 from vilam.models.coordinate_formats import Frame
 from vilam.models.hf import ABOUT
-from vilam.models.hf.architectures import architecture_of
+from vilam.models.hf.architectures import Architecture, architecture_of
+from vilam.models.hf.conventions import Convention
 from vilam.models.hf.kept_files import read_kept, write_kept, write_processor
 from vilam.models.hf.model import HFModel
 from vilam.models.hf.processors import open_processor
@@ -48,11 +49,11 @@ def open_tokenizer(source: str, pixels: tuple[int | None, int | None] = (None, N
     Raises VilamError if its architecture is not known or its parts do not match.
     """
     config = AutoConfig.from_pretrained(source)
-    architecture_of(config.model_type)
+    architecture = saved_architecture(Path(source)) or architecture_of(config.model_type)
     processor = open_processor(source, config.model_type)
     processor.image_processor = without_crop(processor.image_processor, config.model_type)
     set_pixels(processor.image_processor, *pixels)
-    tokenizer = HFTokenizer(processor, config)
+    tokenizer = HFTokenizer(processor, config, architecture)
     tokenizer.kept = read_kept(source)
     if tokenizer.decode_answer(tokenizer.encode_answer(SAMPLE_TEXT)) != SAMPLE_TEXT:
         raise VilamError("its tokenizer cannot write plain words: put its tokenizer.json beside its config.json")
@@ -67,6 +68,14 @@ def open_tokenizer(source: str, pixels: tuple[int | None, int | None] = (None, N
     if words > rows:
         raise VilamError(f"its tokenizer has {words} tokens, the model {rows}: they do not match")
     return tokenizer
+
+
+def saved_architecture(folder: Path) -> Architecture | None:
+    """The one that a trained model was saved with, whatever the conventions say now; None if the folder holds none."""
+    if not (folder / ABOUT).is_file():
+        return None
+    convention = json.loads((folder / ABOUT).read_text(encoding="utf-8")).get("convention")
+    return None if convention is None else Architecture(checked(Convention, convention, folder / ABOUT))
 
 
 def without_crop(image_processor: Any, model_type: str) -> Any:
@@ -118,7 +127,7 @@ def make_model(vlm: Any, tokenizer: HFTokenizer, settings: ModelSettings, lora: 
         name = vlm.config.model_type
         logger.info("%s: each question is a row with a picture of its own: that they may share it is not proven", name)
     try:
-        return HFModel(vlm, tokenizer.processor, settings.frozen_parts, lora, origins)
+        return HFModel(vlm, tokenizer.processor, settings.frozen_parts, lora, origins, tokenizer.architecture)
     except ValueError as error:
         raise VilamError(f"model.language.lora: {first_line(error)}") from error
 
@@ -151,7 +160,8 @@ def save(model: HFModel, tokenizer: HFTokenizer, folder: Path) -> None:
     adapters = {name: value.contiguous() for name, value in weights.items() if ADAPTER in name}
     if adapters:
         save_file(adapters, folder / ADAPTERS)
-    about = {"frozen": model.frozen, "lora": model.lora, "origins": model.origins}
+    convention = model.architecture.convention.model_dump(mode="json", exclude_defaults=True)
+    about = {"frozen": model.frozen, "lora": model.lora, "origins": model.origins, "convention": convention}
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
@@ -160,7 +170,7 @@ def load(folder: Path) -> tuple[HFModel, HFTokenizer]:
     about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     tokenizer = open_tokenizer(str(folder))
     vlm = open_vlm(str(folder), tokenizer, about["lora"])
-    model = HFModel(vlm, tokenizer.processor, about["frozen"], about["lora"], about["origins"])
+    model = HFModel(vlm, tokenizer.processor, about["frozen"], about["lora"], about["origins"], tokenizer.architecture)
     if model.lora is not None:
         _, unexpected = model.vlm.load_state_dict(load_file(folder / ADAPTERS), strict=False)
         if unexpected:

@@ -31,7 +31,7 @@ from vilam.models.backbones.adapters import add_adapters, freeze_all_but_adapter
 from vilam.models.backbones.images import open_image
 from vilam.models.coordinate_formats import Frame
 from vilam.models.forking import ignores_padding, new_cache
-from vilam.models.hf.architectures import architecture_of
+from vilam.models.hf.architectures import Architecture, architecture_of
 from vilam.models.hf.rows import batched, forked, padded, with_answer
 from vilam.models.hf.sharing import Reading, decode, groups, read_masked
 from vilam.models.hf.tokenizer import HFTokenizer, Prompt
@@ -66,6 +66,7 @@ class HFModel(GroundingModel):
     """A vision-language model of transformers, ``vlm``. ``processor`` is used for the frames of images only.
 
     frozen: parts that are not trained. lora: adapters of a frozen language model. origins: sources of the weights.
+    architecture: None: by the conventions.
     Shapes: R rows (turns), L tokens of a row, N answer tokens, V tokens of the vocabulary.
     """
 
@@ -76,11 +77,12 @@ class HFModel(GroundingModel):
         frozen: Sequence[str] = (),
         lora: dict[str, Any] | None = None,
         origins: dict[str, dict[str, str]] | None = None,
+        architecture: Architecture | None = None,
     ) -> None:
         super().__init__()
         self.vlm = vlm
         self.processor = processor
-        self.architecture = architecture_of(vlm.config.model_type)
+        self.architecture = architecture or architecture_of(vlm.config.model_type)
         self.frozen = list(frozen)
         self.lora = lora
         self.origins = origins or {}
@@ -292,7 +294,7 @@ class HFModel(GroundingModel):
         if hasattr(config, "quantization_config"):
             del config.quantization_config
         vlm = AutoModelForImageTextToText.from_config(config)
-        return HFModel(vlm, self.processor, self.frozen, self.lora, self.origins)
+        return HFModel(vlm, self.processor, self.frozen, self.lora, self.origins, self.architecture)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """The weights of each part, adapters among those of the language model."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vilam.errors import VilamError, first_line
 from vilam.models.coordinate_formats import Frame
-from vilam.models.hf.architectures import architecture_of
+from vilam.models.hf.architectures import Architecture, architecture_of
 from vilam.tasks.answers import GROUP
 
 Prompt = dict[str, Tensor]
@@ -30,11 +30,11 @@ class HFTokenizer:
     bins: int | None = None
     first_coordinate: int | None = None
 
-    def __init__(self, processor: Any, config: Any) -> None:
+    def __init__(self, processor: Any, config: Any, architecture: Architecture | None = None) -> None:
         self.processor = processor
         self.kept: dict[str, bytes] = {}
         self.tokenizer = processor.tokenizer
-        self.architecture = architecture_of(config.model_type)
+        self.architecture = architecture or architecture_of(config.model_type)
         self.convention = self.architecture.convention
         self.coordinate_format = self.architecture.coordinate_format
         # Without a chat template, an answer ends like a text of the language model: for BLIP-2's OPT with a line break.
