@@ -352,6 +352,54 @@ def write_idefics3(folder: Path) -> None:
     write(folder, "Idefics3", config, tokenizer, images, processor, SMOLVLM_TEMPLATE, **ends(tokenizer))
 
 
+LOCATIONS = [f"<|LOC_{number}|>" for number in range(1001)]
+"""PaddleOCR-VL's."""
+
+
+def write_ovis2(folder: Path) -> None:
+    """Ovis 2: the vision tower chooses words of a visual vocabulary."""
+    marks = ["<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"]
+    tokenizer = tokenizer_with("<image>", "<IMG_ATOM>", *marks)
+    ids = tokenizer.convert_tokens_to_ids
+    config = transformers.Ovis2Config(
+        vision_config={**WIDTH, "image_size": SIZE, "patch_size": PATCH, "vocab_size": 64, "hidden_stride": 2},
+        text_config=text_config(tokenizer),
+        image_token_id=ids("<IMG_ATOM>"),
+        visual_indicator_token_ids=ids(marks),
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+    )
+    images = transformers.Ovis2ImageProcessorPil(size=SQUARE, max_patches=4)
+    processor = {"processor_class": "Ovis2Processor", "image_seq_length": PATCHES // 4}
+    write(folder, "Ovis2", config, tokenizer, images, processor, template("<image>\n"), **ends(tokenizer))
+
+
+def write_paddleocr(folder: Path) -> None:
+    """PaddleOCR-VL: pictures of any size."""
+    tokenizer = tokenizer_with("<|LOC_BEGIN|>", "<|LOC_END|>", *LOCATIONS, image_token="<|IMAGE_PLACEHOLDER|>")
+    ids = tokenizer.convert_tokens_to_ids
+    config = transformers.PaddleOCRVLConfig(
+        vision_config={**WIDTH, "image_size": SIZE, "patch_size": PATCH},
+        text_config=text_config(tokenizer, "paddleocr_vl_text", head_dim=8, rope_parameters=MROPE),
+        image_token_id=ids("<|IMAGE_PLACEHOLDER|>"),
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
+        vision_end_token_id=ids("<|vision_end|>"),
+    )
+    images = transformers.PaddleOCRVLImageProcessorPil(min_pixels=64**2, max_pixels=4 * 64**2, patch_size=PATCH)
+    own = template("<|vision_start|><|IMAGE_PLACEHOLDER|><|vision_end|>")
+    write(
+        folder,
+        "PaddleOCRVL",
+        config,
+        tokenizer,
+        images,
+        {"processor_class": "PaddleOCRVLProcessor"},
+        own,
+        **ends(tokenizer),
+    )
+
+
 FAMILIES: dict[str, Callable[[Path], None]] = {
     "qwen2_vl": write_qwen2,
     "qwen3_vl_moe": write_qwen3("Qwen3VLMoe", "qwen3_vl_moe_text", **MOE),
@@ -366,5 +414,7 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "llava_next": write_llava_next,
     "llava_onevision": write_llava_onevision,
     "idefics3": write_idefics3,
+    "ovis2": write_ovis2,
+    "paddleocr_vl": write_paddleocr,
 }
 """By model_type."""

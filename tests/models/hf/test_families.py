@@ -46,6 +46,11 @@ EXPECTED = {
     "gemma3": (PROMPT.format("<start_of_image>"), "[200, 100, 400, 300]"),
     "llava_next": (PROMPT.format("<image>\n"), "[0.10, 0.29, 0.30, 0.43]"),
     "llava_onevision": (PROMPT.format("<image>\n"), BOX),
+    "ovis2": (PROMPT.format("<image>\n"), BOX),
+    "paddleocr_vl": (
+        PROMPT.format("<|vision_start|><|IMAGE_PLACEHOLDER|><|vision_end|>"),
+        "[<|LOC_100|><|LOC_200|><|LOC_300|><|LOC_400|>]",
+    ),
     "idefics3": ("<|im_start|>User:<image>{}<end_of_utterance>\nAssistant:", BOX),
 }
 EXPECTED |= dict.fromkeys(("glm4v_moe", "glm46v"), EXPECTED["glm4v"]) | {"qwen3_5_moe": EXPECTED["qwen3_5"]}
