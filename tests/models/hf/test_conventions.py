@@ -71,6 +71,16 @@ def test_percent_with_a_decimal(tmp_path: Path) -> None:
     assert own.read_box("[12.3, 20, 30.0, 100.0]", SQUARE) == pytest.approx((0.123, 0.2, 0.3, 1.0))
 
 
+def test_the_points_of_molmo_2(tmp_path: Path) -> None:
+    """As point_formatter.py of allenai/molmo2 writes them: of the first image, numbered, with three digits."""
+    points = {"before": '<points coords="1 ', "point": "{n} {x} {y}", "between": " ", "after": '"></points>'}
+    write(tmp_path, coordinates={"number": "{:03d}"}, box="{x1} {y1} {x2} {y2}", points=points)
+    own = read_convention("mine", tmp_path).coordinate_format
+    text = own.points_text([(0.05, 0.1), (0.25, 1.0)], SQUARE)
+    assert text == '<points coords="1 1 050 100 2 250 1000"></points>'
+    assert own.read_points(text, SQUARE) == [pytest.approx((0.05, 0.1)), pytest.approx((0.25, 1.0))]
+
+
 def test_a_row_takes_from_another_what_it_does_not_say(tmp_path: Path) -> None:
     write(tmp_path, like="paligemma", prompt="find {}")
     own, other = read_convention("mine", tmp_path), read_convention("paligemma", tmp_path)
