@@ -55,7 +55,9 @@ ENVIRONMENT = {
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings file.")]
 RecipeName = Annotated[str, typer.Argument(help="A recipe of configs/datasets, or a recipe's file.")]
-ModelName = Annotated[str, typer.Option("--model", help="A folder, models:/NAME@ALIAS of the registry, or a name of the hub.")]
+ModelName = Annotated[
+    str, typer.Option("--model", help="A folder, models:/NAME@ALIAS of the registry, or a name of the hub.")
+]
 
 app = typer.Typer(
     help="Regions from words and words from regions: the vilam pipeline, one stage at a time, and its model.",

@@ -144,7 +144,9 @@ def test_a_name_of_the_hub_is_looked_up_in_its_cache(untrained, tmp_path, monkey
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     found = resolve_model("evaluate.model", "someone/qwen3-vl", tmp_path)
     assert found.folder == cache / "snapshots" / ("0" * 40)
-    with pytest.raises(VilamError, match="someone/else: no folder is called someone/else, and no model of the hub can") as caught:
+    with pytest.raises(
+        VilamError, match="someone/else: no folder is called someone/else, and no model of the hub can"
+    ) as caught:
         resolve_model("evaluate.model", "someone/else", tmp_path)
     assert "\n" not in str(caught.value)
 
