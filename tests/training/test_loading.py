@@ -41,6 +41,15 @@ def test_workers_make_the_same_batches_in_the_same_order(workers):
         assert all(torch.equal(*pair) for pair in zip(tensors(one), tensors(other), strict=True))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_take_no_random_numbers(workers):
+    """Of which dropout takes its own: also behind a resume, which makes new workers."""
+    model, own = toy.with_grammars(), list(rows(2))
+    before = torch.get_rng_state()
+    list(batches(model, own, workers))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_an_error_of_a_worker_is_told():
     with pytest.raises(OSError, match="cannot identify image"):
         list(batches(toy.with_grammars(), [Rows([b"no picture"], [[Example(toy.instructions()[0])]])], 1))

@@ -69,5 +69,6 @@ def batches(model: Model, steps: Iterable[Rows], workers: int) -> Iterator[Batch
         prefetch_factor=AHEAD,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="fork",
+        generator=torch.Generator(),  # the seeds of workers; from torch's own generator they would change dropout
     )
     yield from loader
