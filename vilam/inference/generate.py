@@ -101,10 +101,13 @@ class DecodingState:
 
     def choose(self, rows: Sequence[int], logits: Tensor) -> tuple[Tensor, list[int]]:
         """Tokens (R,) of these answers by their logits (R, tokens), and which of the R continue."""
-        masks = torch.stack([self._mask(self.walkers[i], logits.shape[1]) for i in rows]).to(logits.device)
-        log_probs = torch.log_softmax(logits.float() + masks, dim=-1)
+        masks = torch.stack([self._mask(self.walkers[i], logits.shape[1]) for i in rows])
+        log_probs = torch.log_softmax(logits.float() + masks.to(logits.device), dim=-1)
         if self.rngs:
-            tokens = sample(log_probs, self.temperature, [self.rngs[i].random() for i in rows])
+            # A forced token takes no number: an answer is the same whether such tokens are decoded or not.
+            is_free = ((masks == 0).sum(1) > 1).tolist()
+            numbers = [self.rngs[i].random() if free else 0.0 for i, free in zip(rows, is_free, strict=True)]
+            tokens = sample(log_probs, self.temperature, numbers)
         else:
             tokens = log_probs.argmax(-1)
         scores = log_probs.gather(1, tokens.unsqueeze(1)).squeeze(1)

@@ -131,17 +131,18 @@ def test_heads_and_tails_are_the_prompts_of_the_processor(model_type, opened, mo
     torch.testing.assert_close(found.head["pixel_values"], wanted[-1]["pixel_values"])
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("model_type", admitted())
-def test_answers_are_those_of_rows(model_type, opened):
-    """Of rows that end at different times, behind prompts of different lengths."""
+def test_answers_are_those_of_rows(model_type, temperature, opened):
+    """Of rows that end at different times, behind prompts of different lengths; also if they are sampled."""
     subject = opened(model_type)
     compiler = GrammarCompiler(subject.tokenizer)
     tasks = ("rec_box", "reg_class", "reg_caption", "rec_box")
     grammars = {task: compiler.compile(ALL_TASKS[task].grammar(toy.card())) for task in tasks}
     pairs = zip(MORE, tasks * len(MORE), strict=False)
-    requests = [Request(image, question, grammars[task]) for (image, question, _), task in pairs]
-    found = generate(subject.for_inference(), subject.preprocess(), requests, 0.0, SHORT)
-    wanted = generate(rows_of(subject).for_inference(), subject.preprocess(), requests, 0.0, SHORT)
+    requests = [Request(image, question, grammars[task], 7) for (image, question, _), task in pairs]
+    found = generate(subject.for_inference(), subject.preprocess(), requests, temperature, SHORT)
+    wanted = generate(rows_of(subject).for_inference(), subject.preprocess(), requests, temperature, SHORT)
     assert [one.ids for one in found] == [one.ids for one in wanted]
     assert [one.confidence for one in found] == pytest.approx([one.confidence for one in wanted], abs=1e-5)
 
