@@ -11,6 +11,7 @@ import toy
 
 from vilam.cycle.cycle import Cycle
 from vilam.cycle.examples import Example
+from vilam.errors import VilamError
 from vilam.models.losses import Policy
 from vilam.training import loop
 from vilam.training.batching import Batch
@@ -53,6 +54,18 @@ def test_batches_take_no_random_numbers(workers):
 def test_an_error_of_a_worker_is_told():
     with pytest.raises(OSError, match="cannot identify image"):
         list(batches(toy.with_grammars(), [Rows([b"no picture"], [[Example(toy.instructions()[0])]])], 1))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_mistake_is_told_in_one_line(monkeypatch, workers):
+    """A picture that a model refuses: a worker's traceback is none of a person's business."""
+
+    def refuse(*_: object) -> Batch:
+        raise VilamError("an image of 5000 x 20: leave it out")
+
+    monkeypatch.setattr("vilam.training.loading.collate", refuse)
+    with pytest.raises(VilamError, match=r"^an image of 5000 x 20: leave it out$"):
+        list(batches(toy.with_grammars(), [Rows([], [])], workers))
 
 
 def test_rows_are_asked_for_ahead_of_their_batch_and_not_all_at_once():

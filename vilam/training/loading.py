@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vilam.cycle.examples import Example
+from vilam.errors import VilamError
 from vilam.inference.model import Model
 from vilam.training.batching import Batch, collate
 
@@ -33,14 +34,17 @@ class Rows:
     examples: Sequence[Sequence[Example]]
 
 
-class _Collated(Dataset[Batch]):
+class _Collated(Dataset["Batch | VilamError"]):
     """Batches by their rows: a worker gets its items as they come."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    def __getitem__(self, rows: Rows) -> Batch:
-        return collate(self.model, rows.images, rows.examples)
+    def __getitem__(self, rows: Rows) -> Batch | VilamError:
+        try:
+            return collate(self.model, rows.images, rows.examples)
+        except VilamError as error:
+            return error  # the loader would put a traceback into its message
 
 
 def num_workers(setting: int | None, processes: int) -> int:
@@ -56,7 +60,7 @@ def num_workers(setting: int | None, processes: int) -> int:
 
 
 def batches(model: Model, steps: Iterable[Rows], workers: int) -> Iterator[Batch]:
-    """The batch of each step; in pinned memory where a GPU takes it."""
+    """The batch of each step; in pinned memory where a GPU takes it. Raises VilamError as `collate` does."""
     if not workers:
         yield from (collate(model, rows.images, rows.examples) for rows in steps)
         return
@@ -71,4 +75,7 @@ def batches(model: Model, steps: Iterable[Rows], workers: int) -> Iterator[Batch
         multiprocessing_context="fork",
         generator=torch.Generator(),  # the seeds of workers; from torch's own generator they would change dropout
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, VilamError):
+            raise batch
+        yield batch
