@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import hf_checkpoints
+import hf_families
 import pytest
 import torch
 import toy
@@ -42,7 +43,7 @@ def admitted() -> Iterator[str]:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A checkpoint of each model type."""
     root, found = tmp_path_factory.mktemp("checkpoints"), {}
-    for name, write in hf_checkpoints.HF_CHECKPOINTS.items():
+    for name, write in {**hf_checkpoints.HF_CHECKPOINTS, **hf_families.FAMILIES}.items():
         write(root / name)
         found[AutoConfig.from_pretrained(root / name).model_type] = root / name
     return found
@@ -55,7 +56,9 @@ def opened(folders: dict[str, Path]) -> Callable[..., Subject]:
     def open_type(model_type: str, setting: int = 0) -> Subject:
         torch.manual_seed(0)
         changes = SETTINGS[setting]
-        return open_folder(folders[model_type], **(lora(folders[model_type].name) if changes == "lora" else changes))
+        return open_folder(
+            folders[model_type], **(lora("", targets=["q_proj", "v_proj"]) if changes == "lora" else changes)
+        )
 
     return cache(open_type)
 
@@ -91,11 +94,10 @@ def test_logits_and_gradients_are_those_of_rows(model_type, setting, opened):
         assert distance(found, wanted) < 1.3 * distance(usual, wanted)
 
 
-@pytest.mark.parametrize("setting", range(len(SETTINGS)))
 @pytest.mark.parametrize("model_type", admitted())
-def test_one_sequence_with_a_mask_is_the_same(model_type, setting, opened):
+def test_one_sequence_with_a_mask_is_the_same(model_type, opened):
     """With gradient checkpointing, which keeps no cache."""
-    subject = opened(model_type, setting)
+    subject = opened(model_type)
     masked = Subject(copy.deepcopy(subject.model), subject.tokenizer)
     masked.model.enable_gradient_checkpointing()
     masked.model.train()
@@ -147,7 +149,7 @@ def test_answers_are_those_of_rows(model_type, temperature, opened):
     assert [one.confidence for one in found] == pytest.approx([one.confidence for one in wanted], abs=1e-5)
 
 
-@pytest.mark.parametrize("model_type", admitted())
+@pytest.mark.parametrize("model_type", ["llava", "qwen2_5_vl", "qwen3_5"])
 def test_a_batch_has_the_logits_of_each_picture_alone(model_type, opened):
     """Heads of other lengths beside it, and the order of the questions, change nothing."""
     subject = opened(model_type)
@@ -155,4 +157,4 @@ def test_a_batch_has_the_logits_of_each_picture_alone(model_type, opened):
     lengths = [len(subject.tokenizer.encode_answer(answer, subject.preprocess().frames[i])) for i, _, answer in LESSONS]
     alone = torch.cat([subject.logits((each,)) for each in LESSONS])
     assert len(alone) == sum(lengths)
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(together, alone, atol=5e-5, rtol=1e-4)
