@@ -19,8 +19,6 @@ from vilam.models.hf.tokenizer import HFTokenizer, Prompt
 
 OF_TEXT = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "image_embeds_position_mask"}
 """The processor's tensors that have a number for each token of a text."""
-AT_ANSWERS = {"attention_mask": 1, "token_type_ids": 1}
-"""Their values at an answer's tokens; 0 in the others."""
 TILED = {"pixel_values": 5, "pixel_attention_mask": 4}
 """The tensors that hold the tiles of an image if they have this many dimensions."""
 
@@ -73,9 +71,19 @@ def with_answer(prompt: Prompt, answer: Sequence[int]) -> Prompt:
     row = dict(prompt)
     for name in OF_TEXT & prompt.keys():
         assert prompt[name].shape == (1, length)
-        end = answer if name == "input_ids" else [AT_ANSWERS.get(name, 0)] * len(answer)
+        end = answer if name == "input_ids" else [value_at_answers(name, prompt[name])] * len(answer)
         row[name] = torch.cat([prompt[name], prompt[name].new_tensor([end])], dim=1)
     return row
+
+
+def value_at_answers(name: str, prompt: Tensor) -> int:
+    """What a tensor `OF_TEXT` has at an answer's tokens, by its values at those of the prompt.
+
+    The type of a token is 1 where PaliGemma, whose prompt is read in both directions, reads causally, and where Gemma 3
+    has a picture, which it reads in both directions.
+    """
+    marks_pictures = name == "token_type_ids" and bool((prompt == 1).any())
+    return int(name in ("attention_mask", "token_type_ids") and not marks_pictures)
 
 
 def batched(rows: Sequence[Prompt], pad_id: int, side: str) -> Prompt:

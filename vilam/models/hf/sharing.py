@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vilam.models.forking import fork, ignores_padding, new_cache, positions
-from vilam.models.hf.rows import AT_ANSWERS, OF_TEXT, padded
+from vilam.models.hf.rows import OF_TEXT, padded, value_at_answers
 from vilam.models.hf.tokenizer import Prompt
 from vilam.models.interface import Sampler
 from vilam.models.packing import packed_mask, packed_offsets
@@ -83,7 +83,7 @@ def read_masked(vlm: Any, heads: Prompt, tails: Tensor, segments: Tensor) -> Ten
     length = is_head.shape[1]
     whole = {name: value for name, value in heads.items() if name not in OF_TEXT}
     for name in OF_TEXT & heads.keys() - {"attention_mask"}:
-        ends = tails if name == "input_ids" else torch.full_like(tails, AT_ANSWERS.get(name, 0))
+        ends = tails if name == "input_ids" else torch.full_like(tails, value_at_answers(name, heads[name]))
         whole[name] = torch.cat([heads[name], ends], dim=1)  # (B, P + T)
     own, deltas = positions(is_head), None
     if hasattr(vlm.base_model, "rope_deltas"):
