@@ -8,10 +8,10 @@ serve digits and single coordinate tokens.
 from __future__ import annotations
 
 import sys
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -41,6 +41,7 @@ def make_trie(sequences: Iterable[tuple[Sequence[int], int]]) -> Node:
     root = Node()
     for ids, value in sorted(sequences, key=lambda pair: pair[1]):
         node = root
+        root.values.append(value)
         for token in ids:
             node = node.children.setdefault(token, Node())
             node.values.append(value)
@@ -225,6 +226,16 @@ class Parse:
             return child.admits(low, high)
         return any(low <= value <= high and value % slot.columns >= low % slot.columns for value in child.values)
 
+    def tokens(self) -> Iterable[int]:
+        """The tokens with which the current slot may continue, one by one."""
+        assert self.node is not None
+        slot, children = self.slots[self.index], self.node.children
+        if len(children) == len(self.node.values) and (slot.columns is None or slot.above is None):
+            low, high = self.bounds()  # each child has one value, and they are in their order
+            values = self.node.values
+            return islice(children, bisect_left(values, low), bisect_right(values, high))
+        return (token for token, child in children.items() if self.admits(child))
+
     def next_slot(self, numbers: tuple[int, ...]) -> Parse:
         """The parse at the beginning of the next slot."""
         return start(self.slots, self.image_bounds, self.index + 1, numbers)
@@ -269,10 +280,21 @@ class Walker:
     def take_forced(self) -> list[int]:
         """Takes the tokens without an alternative, and returns them; none if the answer begins freely."""
         taken: list[int] = []
-        while not self.done and not self.in_words and len(allowed := self.allowed()) == 1:
-            taken.append(int(allowed))
-            self.advance(taken[-1])
+        while (token := self._only()) is not None:
+            taken.append(token)
+            self.advance(token)
         return taken
+
+    def _only(self) -> int | None:
+        """The token that must come next; None if there are several, or none."""
+        if self.done or self.in_words:
+            return None
+        first = None
+        for token in chain.from_iterable(map(self._next_tokens, self.parses)):
+            if first not in (None, token):
+                return None
+            first = token
+        return first
 
     def allowed(self) -> Tensor:
         """Ids of the tokens that may come next; never empty unless done."""
@@ -293,10 +315,8 @@ class Walker:
         # A name may begin like a longer one ("car", "carrot"): it ends with the end of the sequence.
         self.done = all(parse.at_end for parse in self.parses)
 
-    def _next_tokens(self, parse: Parse) -> list[int]:
-        if parse.node is None:
-            return [self.grammar.eos_id]
-        return [token for token, child in parse.node.children.items() if parse.admits(child)]
+    def _next_tokens(self, parse: Parse) -> Iterable[int]:
+        return [self.grammar.eos_id] if parse.node is None else parse.tokens()
 
 
 def _advanced(parse: Parse, token: int) -> list[Parse]:
