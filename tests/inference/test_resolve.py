@@ -154,3 +154,11 @@ def test_a_name_of_the_hub_is_looked_up_in_its_cache(untrained, tmp_path, monkey
 def test_a_mistyped_folder_is_not_looked_up(root):
     with pytest.raises(VilamError, match=r"no model in .*models/trian: name a model folder such as models/train"):
         resolve_model("evaluate.model", "models/trian", root)
+
+
+def test_a_damaged_checkpoint_is_told_by_what_named_it(untrained, tmp_path):
+    shutil.copytree(untrained, tmp_path / "bad")
+    (tmp_path / "bad" / "tokenizer.json").unlink()
+    with pytest.raises(VilamError, match=r"^evaluate\.model bad: .*its tokenizer cannot write plain words") as caught:
+        resolve_model("evaluate.model", "bad", tmp_path).open()
+    assert "model.checkpoint" not in str(caught.value)

@@ -172,8 +172,11 @@ def _load_untrained(folder: Path) -> LoadedModel:
     from vilam.config import ModelSettings
 
     settings = ModelSettings(checkpoint=str(folder))
-    tokenizer = build_tokenizer(settings, ())
-    network = build_model(settings, tokenizer, 0)
+    try:
+        tokenizer = build_tokenizer(settings, ())
+        network = build_model(settings, tokenizer, 0)
+    except VilamError as error:  # no setting named the folder
+        raise VilamError(f"{folder}: {str(error).removeprefix(f'model.checkpoint {folder}: ')}") from error
     return LoadedModel(network.eval(), tokenizer, DatasetCard("no data set of vilam", (), {}, (), (), {}), {})
 
 
