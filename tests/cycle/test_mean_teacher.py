@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import toy
@@ -51,3 +53,27 @@ def test_the_teacher_resumes_from_its_state():
         each.follow(model)
     pairs = zip(teacher.of(model).parameters(), other.of(model).parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_weights_that_are_not_trained_are_shared():
+    """Beside a frozen language model; what it keeps resumes, and it answers as a whole copy would."""
+    section = toy.params()["model"]["language"]
+    model, teacher, other = toy.model(language={**section, "frozen": True}), MeanTeacher(0.5), MeanTeacher(0.5)
+    whole = copy.deepcopy(model)
+    made = teacher.of(model)
+    names = {name for name, one in model.named_parameters() if not one.requires_grad}
+    pairs = zip(made.named_parameters(), model.parameters(), strict=True)
+    assert names and {name for (name, own), trained in pairs if own is trained} == names
+    with torch.no_grad():
+        for own, trained in zip(whole.parameters(), model.parameters(), strict=True):
+            if trained.requires_grad:
+                trained.add_(1.0)
+                own.add_(0.5)
+    teacher.follow(model)
+    state = teacher.state()
+    assert state is not None and not names & state.keys()
+    other.load(state, model)
+    for each in (teacher, other):
+        for own, wanted in zip(each.of(model).parameters(), whole.parameters(), strict=True):
+            torch.testing.assert_close(own, wanted.detach(), atol=1e-6, rtol=1e-6)
+    assert all(one.requires_grad for name, one in model.named_parameters() if name not in names)
