@@ -16,8 +16,8 @@ Weights = dict[str, Tensor]
 class MeanTeacher:
     """``decay`` x its weights + (1 - decay) x the model's, after every optimiser step (mean teacher, arXiv 1703.01780).
 
-    With decay 1 it stays the model of its first call; with 0 it is the model after the last optimiser step. Weights that
-    are not trained are the model's own, so that beside adapters it takes little memory.
+    With decay 1 it stays the model of its first call; with 0 it is the model after the last optimiser step. Weights
+    that are not trained are the model's own, so that beside adapters it takes little memory.
     """
 
     def __init__(self, decay: float) -> None:
