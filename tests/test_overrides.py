@@ -24,6 +24,8 @@ BESIDE: dict[str, dict[str, Any]] = {
     "model.vision.cache": {"model.vision.frozen": True},
     "model.language.lora": {"model.language.frozen": True},
     "model.aligner": {"model.grounder": False},
+    "model.max_pixels": {"model.checkpoint": "some/model"},
+    "model.min_pixels": {"model.checkpoint": "some/model"},
     "model.coordinates": {"model.grounder": False},
     "train.cycle.mode": {"train.cycle.samples": 5},
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +52,24 @@ def test_batches_take_no_random_numbers(workers):
     before = torch.get_rng_state()
     list(batches(model, own, workers))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+ENDS_BADLY = """
+import sys, threading
+sys.path.insert(0, sys.argv[1])
+import toy
+from vilam.cycle.examples import Example
+from vilam.training.loading import Rows, batches
+threading._register_atexit(lambda: 1 / 0)  # as a library of the process may
+step = Rows([toy.scenes()[0].image], [[Example(toy.instructions()[0])]])
+print(len(list(batches(toy.with_grammars(), [step] * 3, 1))))
+"""
+
+
+def test_a_worker_ends_without_what_other_libraries_do_at_the_end_of_the_process():
+    command = [sys.executable, "-c", ENDS_BADLY, str(Path(__file__).parents[1])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.stdout.split()[-1:] == ["3"], done.stderr[-2000:]
 
 
 def test_an_error_of_a_worker_is_told():

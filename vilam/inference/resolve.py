@@ -15,7 +15,6 @@ from vilam.files import recover
 from vilam.inference.hub import download, is_hub_name
 from vilam.layout import named
 from vilam.models.hf import ABOUT
-from vilam.models.hf.conventions import convention_files
 from vilam.tracking.lookup import find_registered
 
 if TYPE_CHECKING:
@@ -122,6 +121,8 @@ def _check_coordinates(folder: Path, settings: ModelSettings) -> None:
     """
     if settings.checkpoint is not None or (folder / ABOUT).is_file():
         return
+    from vilam.models.hf.conventions import convention_files  # an answer needs no settings
+
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["model_type"] in convention_files(Path()):

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.util import Finalize
 from typing import Any, cast
 
 import torch
@@ -59,6 +60,14 @@ def num_workers(setting: int | None, processes: int) -> int:
     return min(MOST, (os.cpu_count() or 1) // processes) if torch.cuda.is_available() else 0
 
 
+def _end_alone(_: int) -> None:
+    """Let a worker end without what libraries of the process that it was forked from do at their end.
+
+    If any of that fails, the loader takes the worker for broken.
+    """
+    Finalize(None, os._exit, (0,), exitpriority=-100)  # the last of a process of multiprocessing
+
+
 def batches(model: Model, steps: Iterable[Rows], workers: int) -> Iterator[Batch]:
     """The batch of each step; in pinned memory where a GPU takes it. Raises VilamError as `collate` does."""
     if not workers:
@@ -73,6 +82,7 @@ def batches(model: Model, steps: Iterable[Rows], workers: int) -> Iterator[Batch
         prefetch_factor=AHEAD,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="fork",
+        worker_init_fn=_end_alone,
         generator=torch.Generator(),  # the seeds of workers; from torch's own generator they would change dropout
     )
     for batch in loader:
