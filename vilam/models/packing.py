@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vilam.models.losses import IGNORED
+
 
 def segment_starts(segments: Tensor) -> Tensor:
     """The index of the first token of each token's own instruction: (B, L)."""
@@ -41,6 +43,22 @@ def unpacked(segments: Tensor) -> tuple[Tensor, Tensor]:
     lengths = ((starts[images] == first.unsqueeze(1)) & (segments[images] > 0)).sum(1)
     steps = torch.arange(int(lengths.max()), device=segments.device)
     return images, (first.unsqueeze(1) + steps).masked_fill(steps >= lengths.unsqueeze(1), -1)
+
+
+def packed(rows: Sequence[Sequence[tuple[list[int], list[int]]]], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The ids, segments and labels (B, L) of rows of questions and answers, one after the other."""
+    ids = [[question + answer for question, answer in row] for row in rows]
+    segments = [[[number] * len(both) for number, both in enumerate(row, 1)] for row in ids]
+    labels = [[[IGNORED] * len(question) + answer for question, answer in row] for row in rows]
+    return padded(ids, pad_id), padded(segments, 0), padded(labels, IGNORED)
+
+
+def by_length(texts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The numbers of the texts of each length."""
+    found: dict[int, list[int]] = {}
+    for number, ids in enumerate(texts):
+        found.setdefault(len(ids), []).append(number)
+    return [*found.values()]
 
 
 def padded(rows: Sequence[Sequence[Sequence[float]]], padding: float) -> Tensor:

@@ -26,7 +26,6 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from vilam.models import packing
 from vilam.models.backbones.adapters import add_adapters, freeze_all_but_adapters, set_adapters_training
 from vilam.models.backbones.images import open_image
 from vilam.models.coordinate_formats import Frame
@@ -37,6 +36,7 @@ from vilam.models.hf.sharing import Reading, decode, groups, read_masked
 from vilam.models.hf.tokenizer import HFTokenizer, Prompt
 from vilam.models.interface import PARTS, GroundingModel, GroundingOutput, Packed, Sampler, SoftAnswers, Turn
 from vilam.models.losses import IGNORED, Policy, answers_loss
+from vilam.models.packing import packed
 
 logger = logging.getLogger(__name__)
 
@@ -377,7 +377,5 @@ def _in_one_sequence(
     rows: list[list[tuple[list[int], list[int]]]] = [[] for _ in heads["input_ids"]]
     for picture, pair in zip(pictures.tolist(), pairs, strict=True):
         rows[picture].append(pair)
-    tails = packing.padded([[tail + answer for tail, answer in row] for row in rows], pad_id)
-    labels = packing.padded([[[IGNORED] * len(tail) + answer for tail, answer in row] for row in rows], IGNORED)
-    segments = [[[number] * len(tail + answer) for number, (tail, answer) in enumerate(row, 1)] for row in rows]
-    return Packed({**heads, "tails": tails, "segments": packing.padded(segments, 0)}, labels)
+    tails, segments, labels = packed(rows, pad_id)
+    return Packed({**heads, "tails": tails, "segments": segments}, labels)

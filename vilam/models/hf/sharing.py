@@ -17,7 +17,7 @@ from vilam.models.forking import fork, ignores_padding, new_cache, positions
 from vilam.models.hf.rows import OF_TEXT, padded, value_at_answers
 from vilam.models.hf.tokenizer import Prompt
 from vilam.models.interface import Sampler
-from vilam.models.packing import packed_mask, packed_offsets
+from vilam.models.packing import by_length, packed_mask, packed_offsets
 
 
 class Reading:
@@ -114,12 +114,7 @@ def _known(heads: Prompt) -> Prompt:
 
 def groups(tails: Sequence[Sequence[int]], config: Any) -> list[list[int]]:
     """The rows that are decoded together: those of one length each if padding before their tails would be read."""
-    if ignores_padding(new_cache(config)):
-        return [[*range(len(tails))]]
-    found: dict[int, list[int]] = {}
-    for row, ids in enumerate(tails):
-        found.setdefault(len(ids), []).append(row)
-    return [*found.values()]
+    return [[*range(len(tails))]] if ignores_padding(new_cache(config)) else by_length(tails)
 
 
 def decode(

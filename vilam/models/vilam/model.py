@@ -24,7 +24,7 @@ from vilam.models.interface import (
     Turn,
 )
 from vilam.models.losses import IGNORED, Policy, answers_loss
-from vilam.models.packing import padded
+from vilam.models.packing import by_length, packed
 from vilam.models.vilam.config import VilamConfig, register_backbones
 from vilam.models.vilam.core import VilamModel
 from vilam.models.vilam.decoding import Decoding
@@ -113,13 +113,8 @@ class VilamForConditionalGeneration(VilamModel, GroundingModel):
     def pack(self, tokenizer: GroundingTokenizer, images: Tensor, rows: Sequence[Sequence[Turn]]) -> Packed:
         """All turns about an image behind one image prefix: ``pixel_values``, ``input_ids``, ``segments``."""
         pairs = [[(tokenizer.encode_question(turn.question), list(turn.answer)) for turn in row] for row in rows]
-        inputs = {
-            "pixel_values": images,
-            "input_ids": padded([[question + answer for question, answer in row] for row in pairs], tokenizer.pad_id),
-            "segments": padded([[[i] * (len(q) + len(a)) for i, (q, a) in enumerate(row, 1)] for row in pairs], 0),
-        }
-        labels = padded([[[IGNORED] * len(question) + answer for question, answer in row] for row in pairs], IGNORED)
-        return Packed(inputs, labels)
+        ids, segments, labels = packed(pairs, tokenizer.pad_id)
+        return Packed({"pixel_values": images, "input_ids": ids, "segments": segments}, labels)
 
     def generate(
         self, tokenizer: GroundingTokenizer, images: Tensor, questions: Sequence[tuple[int, str]], sampler: Sampler
@@ -142,10 +137,8 @@ class VilamForConditionalGeneration(VilamModel, GroundingModel):
         """The answers that are decoded together: texts of one length each if padding before them would be read."""
         if self.config.sharing == "mask":
             return [[*rows]]
-        groups: dict[int, list[int]] = {}
-        for number, (_, ids) in rows.items():
-            groups.setdefault(len(ids), []).append(number)
-        return [*groups.values()]
+        numbers = [*rows]
+        return [[numbers[i] for i in group] for group in by_length([ids for _, ids in rows.values()])]
 
     def freeze(self) -> None:
         """Stops the gradient of the parts that the config says are frozen, but not that of adapters."""
