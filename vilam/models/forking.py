@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import Cache, DynamicLayer, LinearAttentionLayer
 
@@ -35,6 +35,46 @@ def _replacing(kind: type[LinearAttentionLayer]) -> type[LinearAttentionLayer]:
     return type(f"Replaced{kind.__name__}", (_Replaced, kind), {})
 
 
+class _Roomy(DynamicLayer):  # type: ignore[misc]
+    """Keys and values with room for more behind them: transformers' own are copied whole at each new token.
+
+    No gradient flows through them.
+    """
+
+    room = 32
+    """Tokens that room is made for at once."""
+    buffers: tuple[Tensor, Tensor] | None = None
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Keys and values (R, heads, T, width) of all tokens, these new ones last."""
+        start = self.get_seq_length()
+        end = start + key_states.shape[-2]
+        if self.buffers is None or end > self.buffers[0].shape[-2]:
+            grown = super().update(key_states, value_states, *args, **kwargs)
+            self.buffers = _with_room(grown[0], self.room), _with_room(grown[1], self.room)
+        else:
+            self.buffers[0][:, :, start:end] = key_states
+            self.buffers[1][:, :, start:end] = value_states
+        self.keys, self.values = self.buffers[0][:, :, :end], self.buffers[1][:, :, :end]
+        return self.keys, self.values
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Keep these rows; there is no room behind them any more."""
+        super().reorder_cache(beam_idx)
+        self.buffers = None
+
+
+def _with_room(states: Tensor, tokens: int) -> Tensor:
+    return nn.functional.pad(states, (0, 0, 0, tokens))
+
+
+def make_room(prefix: Cache) -> None:
+    """Let a cache grow in place from here on, where it holds keys and values of all tokens: to generate."""
+    for layer in prefix.layers:
+        if type(layer) is DynamicLayer:
+            layer.__class__ = _Roomy
+
+
 def new_cache(config: PretrainedConfig) -> DynamicCache:
     """An empty cache for a model, through which a gradient can flow. config: of its language model."""
     made = DynamicCache(config=config)
@@ -54,7 +94,7 @@ def ignores_padding(prefix: Cache) -> bool:
 
     A sliding window counts it, and linear attention reads it.
     """
-    return all(type(layer) is DynamicLayer for layer in prefix.layers)
+    return all(type(layer) in (DynamicLayer, _Roomy) for layer in prefix.layers)
 
 
 def positions(mask: Tensor, deltas: Tensor | None = None) -> Tensor:

@@ -1,3 +1,5 @@
+"""How the language model reads packed instructions is found by trying it."""
+
 from __future__ import annotations
 
 import pytest

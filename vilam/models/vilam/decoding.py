@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vilam.models.forking import fork, new_cache
+from vilam.models.forking import fork, make_room, new_cache
 from vilam.models.vilam.core import VilamModel
 from vilam.models.vilam.text import PackedText
 
@@ -30,6 +30,7 @@ class Decoding:
         self._decode(before, everything, positions.expand(len(prefix), -1))
         images = torch.tensor([image for image, _ in rows], device=device)
         fork(self.cache, images)
+        make_room(self.cache)
         self.prefix = prefix[images]  # (R, P, H)
         self.keys = model.grounder.keys(prefix)[images] if model.grounder else None  # (R, P, H)
         self.word_sums: Tensor | None = None

@@ -87,12 +87,12 @@ def find_sharing(decoder: Any, positions: Tensor, first: int) -> Sharing | None:
     generator = torch.Generator().manual_seed(0)
     size = float(weights.float().std()) or 1.0
     embeds = size * torch.randn(1, sum(PROBED), weights.shape[1], generator=generator)
-    before, text = embeds.to(weights).split([prefix, sum(lengths)], dim=1)
+    before, text = torch.tensor_split(embeds.to(weights), (prefix,), dim=1)
     segments = torch.tensor([[number for number, one in enumerate(lengths, 1) for _ in range(one)]]).to(weights.device)
     rounded = 1 + ROUNDINGS * torch.finfo(weights.dtype).eps * torch.randn(embeds.shape, generator=generator)
 
     def alone(embeds: Tensor) -> Tensor:
-        before, text = embeds.to(weights).split([prefix, sum(lengths)], dim=1)
+        before, text = torch.tensor_split(embeds.to(weights), (prefix,), dim=1)
         return read_rows(decoder, before, text, segments, positions, first, "rows")
 
     expected = alone(embeds)
