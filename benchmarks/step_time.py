@@ -48,7 +48,7 @@ def plain_step(scenes: SceneSet, device: torch.device) -> Step:
 def deepspeed_step(scenes: SceneSet, device: torch.device) -> Step:
     """An optimiser step of the engine that `train` uses."""
     own = scenes.train.model_copy(update={"deepspeed": Path("configs/deepspeed/zero0.json")})
-    engine = start_engine(scenes.model().network.to(device), own, PROJECT)
+    engine, _ = start_engine(scenes.model().network.to(device), own, PROJECT)
     engine.train()
 
     def step(batch: Batch) -> Tensor:

@@ -7,7 +7,8 @@ FOLDER holds these projects: ``whole`` and ``killed`` with the same settings; ``
 and other settings, for both phases of training; ``taught1``, ``taught2`` with data and a teacher; ``shared1``,
 ``shared2`` with the settings of an evaluation; ``pretrained`` with data and pretrained parts; ``compared`` with the
 plan of an ablation; ``hf-NAME`` with data for each checkpoint of hf_checkpoints.py, which is written here; and two
-``tuned-NAME`` with data and a model to fine-tune. The output of each run is in ``PROJECT/log-N.txt``.
+``tuned-NAME`` with data and a model to fine-tune; ``sharded``, where training/sharded.py writes. The output of each
+run is in ``PROJECT/log-N.txt``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from training import sharded
 
 from vilam.cli import STAGES
 from vilam.data.records import DatasetCard
@@ -50,8 +52,8 @@ TEACHING = "hf-paligemma"
 """The project whose model is then a teacher."""
 
 
-def start(root: Path, stage: str, number: int, **environment: str) -> int:
-    """Fork a child that runs a stage in a project folder; returns its process id."""
+def start(root: Path, stage: str | Callable[[], None], number: int, **environment: str) -> int:
+    """Fork a child that runs a stage, or other work, in a project folder; returns its process id."""
     if child := os.fork():
         return child
     status = 1
@@ -61,10 +63,10 @@ def start(root: Path, stage: str, number: int, **environment: str) -> int:
         log = os.open(root / f"log-{number}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        sys.argv = ["vilam", stage]
-        from vilam.cli import main
-
-        main()
+        if callable(stage):
+            stage()
+        else:
+            run_stage(stage)
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
@@ -74,6 +76,14 @@ def start(root: Path, stage: str, number: int, **environment: str) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def run_stage(stage: str) -> None:
+    """What ``python -m vilam STAGE`` does."""
+    sys.argv = ["vilam", stage]
+    from vilam.cli import main
+
+    main()
 
 
 def finish(*children: int) -> None:
@@ -184,8 +194,8 @@ def fine_tune(folder: Path) -> None:
             finish(start(folder / name, stage, number))
 
 
-def spread(root: Path, stage: str, processes: int, **environment: str) -> None:
-    """Run a stage in a project in one process or several."""
+def spread(root: Path, stage: str | Callable[[], None], processes: int, **environment: str) -> None:
+    """Run a stage, or other work, in a project in one process or several."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
@@ -219,6 +229,8 @@ def main(folder: Path) -> None:
     for name, processes in (("zero0", 1), ("zero2", 2), ("zero3", 2)):
         for stage in ("activate", "train"):
             spread(folder / name, stage, processes)
+    (folder / "sharded").mkdir()
+    spread(folder / "sharded", sharded.answer, 2)
     teach(folder)
     evaluate(folder)
     for number, stage in enumerate(("activate", "train", "evaluate")):

@@ -20,6 +20,7 @@ from vilam.training import loop
 from vilam.training.batching import Batch
 from vilam.training.loading import Rows, batches, num_workers
 from vilam.training.loop import History, TrainingRun
+from vilam.training.plain import PlainModel
 from vilam.training.sampling import InstructionSampler
 
 
@@ -130,7 +131,9 @@ def test_examples_of_the_cycle_are_of_their_own_step(monkeypatch, workers):
         refresh(None, None, None, first // 3)  # what a checkpoint holds
         empty: dict[str, Any] = {"held_out": {}, "validation": [], "seed": own.seed}
         run = TrainingRun("train", own.train, toy.with_grammars(), toy.records(), sampler, cycle=cycle, **empty)
-        trainer = loop._Trainer(run, None, torch.device("cpu"), History(), lambda *_: None)
+        trainer = loop._Trainer(
+            run, None, PlainModel(run.model.network, False), torch.device("cpu"), History(), lambda *_: None
+        )
         monkeypatch.setattr(trainer, "_plain_model", _no_model)
         return [of_cycle(trainer._batch(step)) for step in range(first, 8)]
 

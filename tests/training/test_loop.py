@@ -22,6 +22,7 @@ from vilam.cycle.schedule import Schedule
 from vilam.models.backbones.images import load_pixels
 from vilam.training import loop
 from vilam.training.loop import History, TrainingRun
+from vilam.training.plain import PlainModel
 from vilam.training.sampling import InstructionSampler
 
 
@@ -117,7 +118,9 @@ def test_the_number_of_cycle_images_does_not_depend_on_the_processes(monkeypatch
     weighted, images = 0, []
     for number in range(processes):
         monkeypatch.setenv("RANK", str(number))
-        batch = loop._Trainer(run, None, torch.device("cpu"), History(), print)._batch(0)
+        batch = loop._Trainer(
+            run, None, PlainModel(run.model.network, False), torch.device("cpu"), History(), print
+        )._batch(0)
         assert len(batch.inputs["input_ids"]) == 6 // processes
         weighted += int((batch.weights < 0).any(1).sum())
         images += [image.sum().item() for image in batch.inputs["pixel_values"]]
@@ -149,10 +152,6 @@ class FakeEngine:
             for parameter in self.module.parameters():
                 parameter.add_(1.0)
 
-    def zero_optimization_stage(self) -> int:
-        """Nothing is sharded."""
-        return 0
-
 
 def test_the_averaged_teacher_follows_every_step_of_the_cycle(monkeypatch):
     """It follows once the cycle has begun: step 0 does not move it, the steps 1 and 2 do."""
@@ -167,7 +166,8 @@ def test_the_averaged_teacher_follows_every_step_of_the_cycle(monkeypatch):
     run = TrainingRun("train", own.train, toy.with_grammars(), toy.records(), sampler, cycle=cycle, **empty)
     network = run.model.network
     start = [parameter.detach().clone() for parameter in cycle.teacher.of(network).parameters()]
-    trainer = loop._Trainer(run, FakeEngine(network), torch.device("cpu"), History(), print)
+    plain = PlainModel(network, False)
+    trainer = loop._Trainer(run, FakeEngine(network), plain, torch.device("cpu"), History(), print)
     moved, expected = [], [0.0, 0.25 * 2, 0.75 * 0.5 + 0.25 * 3]  # decay x its own change + (1 - decay) x the network's
     for step in range(3):
         trainer.step(step)

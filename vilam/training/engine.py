@@ -11,8 +11,7 @@ import math
 import os
 import socket
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from vilam.launch import world_size
 from vilam.layout import named
 from vilam.models.device import precision
 from vilam.models.interface import GroundingModel
+from vilam.training.plain import PlainModel
 
 SHARDED_PARAMETERS = 3
 """The ZeRO stage from which on a process holds only a part of each weight."""
@@ -102,12 +102,13 @@ def check_config(config: Mapping[str, Any], file: Path) -> None:
         raise VilamError(f"{file}: DeepSpeed refuses it: {one_line(error)[:LONGEST]}: correct the file") from error
 
 
-def start_engine(model: torch.nn.Module, settings: OptimiserSettings, root: Path) -> Any:
-    """The DeepSpeed engine around a model; frozen weights get no optimiser state."""
+def start_engine(model: GroundingModel, settings: OptimiserSettings, root: Path) -> tuple[Any, PlainModel]:
+    """The DeepSpeed engine around a model, and the model beside it; frozen weights get no optimiser state."""
     import deepspeed
 
     config = deepspeed_config(settings, root)
     check_config(config, settings.deepspeed)
+    plain = PlainModel(model, config.get("zero_optimization", {}).get("stage", 0) >= SHARDED_PARAMETERS)
     optimiser = torch.optim.AdamW(
         parameter_groups(model, settings.weight_decay),
         lr=settings.learning_rate,
@@ -124,7 +125,7 @@ def start_engine(model: torch.nn.Module, settings: OptimiserSettings, root: Path
             config=config,
             dist_init_required=False,
         )
-    return engine
+    return engine, plain
 
 
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -135,22 +136,3 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[s
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
-
-
-@contextmanager
-def plain_model(engine: Any, model: GroundingModel) -> Iterator[GroundingModel]:
-    """The model as plain tensors, for generating and saving: the engine's own, or a gathered copy of it under ZeRO-3.
-
-    Under ZeRO-3 every forward pass is a collective call, and processes that generate answers of different lengths would
-    wait for each other forever. With a copy each of them generates by itself.
-    """
-    if engine.zero_optimization_stage() < SHARDED_PARAMETERS:
-        yield engine.module
-        return
-    import deepspeed
-
-    with deepspeed.zero.GatheredParameters(list(engine.module.parameters())):
-        weights = {name: value.detach().clone() for name, value in engine.module.state_dict().items()}
-    copied = model.new_like()
-    copied.load_state_dict(weights)
-    yield copied.to(torch.device(engine.device)).eval()

@@ -26,8 +26,9 @@ from vilam.models.interface import GroundingModel
 from vilam.progress import Progress
 from vilam.training.batching import Batch
 from vilam.training.checkpoint import Checkpoints
-from vilam.training.engine import plain_model, start_distributed, start_engine
+from vilam.training.engine import start_distributed, start_engine
 from vilam.training.loading import Rows, batches, num_workers
+from vilam.training.plain import PlainModel
 from vilam.training.sampling import InstructionSampler
 from vilam.training.validation import collapsed, validate
 
@@ -76,14 +77,15 @@ def fit(run: TrainingRun, root: Path, checkpoints: Checkpoints, log: Log) -> tup
     network = run.model.network.to(device)
     if run.settings.gradient_checkpointing:
         network.enable_gradient_checkpointing()
-    engine = start_engine(network, run.settings, root)
+    engine, plain = start_engine(network, run.settings, root)
     history = History()
     first = 0
     if state := checkpoints.load(engine):
         first, history = int(state["step"]), History(state["history"], state["images"])
         if run.cycle is not None:
-            run.cycle.load(state["cycle"], network)
-    trainer = _Trainer(run, engine, device, history, log)
+            with plain.gathered() as whole:
+                run.cycle.load(state["cycle"], whole)
+    trainer = _Trainer(run, engine, plain, device, history, log)
     with _progress(run, first) as progress:
         for step in range(first, run.settings.steps):
             loss = trainer.step(step)
@@ -96,8 +98,7 @@ def fit(run: TrainingRun, root: Path, checkpoints: Checkpoints, log: Log) -> tup
             if done % run.settings.checkpoint_every == 0 and done < run.settings.steps:
                 cycle = None if run.cycle is None else run.cycle.state()
                 checkpoints.save(engine, done, {"history": history.rows, "images": history.images, "cycle": cycle})
-    with plain_model(engine, network) as trained:
-        return trained, history
+    return plain.trained(), history
 
 
 def release_memory() -> None:
@@ -119,8 +120,11 @@ def _progress(run: TrainingRun, first: int) -> Progress:
 class _Trainer:
     """One optimiser step after another."""
 
-    def __init__(self, run: TrainingRun, engine: Any, device: torch.device, history: History, log: Log) -> None:
-        self.run, self.engine, self.device, self.history, self.log = run, engine, device, history, log
+    def __init__(
+        self, run: TrainingRun, engine: Any, plain: PlainModel, device: torch.device, history: History, log: Log
+    ) -> None:
+        self.run, self.engine, self.plain = run, engine, plain
+        self.device, self.history, self.log = device, history, log
         self.loss = 0.0
         self.workers = num_workers(run.settings.workers, world_size())
         self.ahead: Iterator[Batch] = iter(())
@@ -198,7 +202,7 @@ class _Trainer:
     def _update_teacher(self, step: int) -> None:
         cycle = self.run.cycle
         if cycle is not None and cycle.teacher is not None and cycle.schedule.weight(step) > 0:
-            with plain_model(self.engine, self.run.model.network) as network:
+            with self.plain.gathered() as network:
                 cycle.follow(network)
 
     def _log(self, step: int, measured: Mapping[str, float]) -> None:
@@ -208,9 +212,8 @@ class _Trainer:
     @contextmanager
     def _plain_model(self) -> Iterator[Model]:
         """The model as it is now, multiplying in the precision of the run."""
-        network = self.run.model.network
-        with plain_model(self.engine, network) as plain, autocast(plain, precision(self.run.settings.precision)):
-            yield replace(self.run.model, network=plain)
+        with self.plain.gathered() as network, autocast(network, precision(self.run.settings.precision)):
+            yield replace(self.run.model, network=network)
 
     def validate(self, step: int) -> None:
         """Measures on held-out images; every process does the same work, so no process waits."""
