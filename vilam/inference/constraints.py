@@ -280,12 +280,13 @@ class Walker:
     def take_forced(self) -> list[int]:
         """Takes the tokens without an alternative, and returns them; none if the answer begins freely."""
         taken: list[int] = []
-        while (token := self._only()) is not None:
+        while (token := self.only) is not None:
             taken.append(token)
             self.advance(token)
         return taken
 
-    def _only(self) -> int | None:
+    @property
+    def only(self) -> int | None:
         """The token that must come next; None if there are several, or none."""
         if self.done or self.in_words:
             return None

@@ -91,7 +91,7 @@ class DecodingState:
         self.log_probabilities = [0.0] * len(requests)
         self.coordinates: list[dict[int, float]] = [{} for _ in requests]
         self.alive = list(range(len(requests)))
-        self.masks: dict[Hashable, Tensor] = {}
+        self.states: dict[Hashable, _State] = {}
 
     def begin(self) -> list[list[int]]:
         """The tokens with which the answers must begin: their probability is 1, so they need no decoding step."""
@@ -101,7 +101,7 @@ class DecodingState:
 
     def choose(self, rows: Sequence[int], logits: Tensor) -> tuple[Tensor, list[int]]:
         """Tokens (R,) of these answers by their logits (R, tokens), and which of the R continue."""
-        masks = torch.stack([self._mask(self.walkers[i], logits.shape[1]) for i in rows])
+        masks = torch.stack([self._state(i).mask(logits.shape[1]) for i in rows])
         log_probs = torch.log_softmax(logits.float() + masks.to(logits.device), dim=-1)
         if self.rngs:
             # A forced token takes no number: an answer is the same whether such tokens are decoded or not.
@@ -119,14 +119,21 @@ class DecodingState:
 
     def forced(self, rows: Sequence[int]) -> list[list[int]]:
         """The tokens with which these answers must go on: their probability is 1, so they need no step of their own."""
-        return [self._take(i, copy(self.walkers[i]).take_forced()) for i in rows]
+        return [self._take(i, self._forced(i)[0]) for i in rows]
 
     def _end(self, index: int) -> None:
         """End an answer if all that can follow is one text."""
-        walker = copy(self.walkers[index])
-        tokens = walker.take_forced()
-        if walker.done:
+        tokens, is_end = self._forced(index)
+        if is_end:
             self._take(index, tokens)
+
+    def _forced(self, index: int) -> tuple[list[int], bool]:
+        """The tokens with which an answer must go on, and whether they end it."""
+        walker = self.walkers[index]
+        if walker.done or not self._state(index).is_forced:
+            return [], False
+        ahead = copy(walker)
+        return ahead.take_forced(), ahead.done
 
     def _take(self, index: int, tokens: list[int]) -> list[int]:
         for token in tokens:
@@ -147,13 +154,29 @@ class DecodingState:
             known[coordinate] = known.get(coordinate, 0.0) + score
         self.walkers[index].advance(token)
 
-    def _mask(self, walker: Walker, size: int) -> Tensor:
-        """0 for the tokens that a walker allows, minus infinity elsewhere: (tokens,), made once for each state."""
+    def _state(self, index: int) -> _State:
+        """The state of an answer's walker, shared by all answers that are in it."""
+        walker = self.walkers[index]
         key = id(walker.grammar), walker.state
-        if key not in self.masks:
-            self.masks[key] = torch.full((size,), float("-inf"))
-            self.masks[key][walker.allowed()] = 0.0
-        return self.masks[key]
+        if key not in self.states:
+            self.states[key] = _State(walker)
+        return self.states[key]
+
+
+class _State:
+    """What may follow in one state of the walkers, found once."""
+
+    def __init__(self, walker: Walker) -> None:
+        self.is_forced = walker.only is not None
+        self.allowed = walker.allowed()
+        self._mask: Tensor | None = None
+
+    def mask(self, size: int) -> Tensor:
+        """0 for the tokens that are allowed, minus infinity elsewhere: (tokens,)."""
+        if self._mask is None:
+            self._mask = torch.full((size,), float("-inf"))
+            self._mask[self.allowed] = 0.0
+        return self._mask
 
 
 def sample(log_probs: Tensor, temperature: float, numbers: Sequence[float]) -> Tensor:

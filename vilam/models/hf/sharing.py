@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vilam.models.forking import fork, ignores_padding, new_cache, positions
+from vilam.models.forking import fork, ignores_padding, make_room, new_cache, positions
 from vilam.models.hf.rows import OF_TEXT, padded, value_at_answers
 from vilam.models.hf.tokenizer import Prompt
 from vilam.models.interface import Sampler
@@ -124,6 +124,7 @@ def decode(
 
     What must follow a token is read with it, if padding between the rows' tokens changes nothing.
     """
+    make_room(reading.cache)
     device = reading.mask.device
     ids, mask = _on_the_right(tails, pad_id, device)
     alive = list(numbers)

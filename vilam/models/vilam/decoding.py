@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vilam.models.forking import fork, make_room, new_cache
 from vilam.models.vilam.core import VilamModel
 from vilam.models.vilam.text import PackedText
 
+KEPT = 0.75
+"""Rows that have ended leave the cache, which is copied for it, when no more than this share of its rows goes on."""
+
 
 class Decoding:
-    """The cache, and ``logits`` (R, V) of the next token of the R rows that have not ended."""
+    """The cache, and ``logits`` (R, V) of the next token of the R rows that have not ended.
+
+    The cache may still have some rows that have ended: see `KEPT`.
+    """
 
     def __init__(
         self, model: VilamModel, pixel_values: Tensor, rows: Sequence[tuple[int, Sequence[int]]], pad_id: int
     ) -> None:
         """Reads the images and the rows: the number of an image, and the token ids of a text about it."""
-        self.model = model
+        self.model, self.pad_id = model, pad_id
         device = model.device
         prefix = model.encode_images(pixel_values)  # (B, P, H)
         self.cache = new_cache(model.language.get_decoder().config)
@@ -31,6 +37,7 @@ class Decoding:
         images = torch.tensor([image for image, _ in rows], device=device)
         fork(self.cache, images)
         make_room(self.cache)
+        self.active = torch.arange(len(rows), device=device)  # rows of the cache that have not ended
         self.prefix = prefix[images]  # (R, P, H)
         self.keys = model.grounder.keys(prefix)[images] if model.grounder else None  # (R, P, H)
         self.word_sums: Tensor | None = None
@@ -52,7 +59,7 @@ class Decoding:
         embeds = self.model.embed_text(self.prefix, self.text, last=positions.shape[1])
         mask = torch.cat([is_text.new_ones(len(is_text), self.num_before), is_text], dim=1)
         hidden = self._ground(self._decode(embeds, mask, positions)[:, -1:], positions.shape[1])
-        return self.model.score(hidden[:, 0])
+        return self.model.score(hidden[self.active, 0])
 
     def _ground(self, hidden: Tensor, last: int) -> Tensor:
         """The last state (R, 1, H) with the image tokens at which the text points; its ``last`` tokens are new."""
@@ -84,18 +91,26 @@ class Decoding:
         return output.last_hidden_state  # type: ignore[no-any-return]
 
     def advance(self, tokens: Tensor, keep: list[int]) -> None:
-        """Feeds the chosen tokens (R,) of the rows to keep, and drops the other rows."""
-        rows = torch.tensor(keep, device=tokens.device)
-        if len(keep) < len(tokens):
-            fork(self.cache, rows)
-            self.prefix = self.prefix[rows]
-            self.keys = None if self.keys is None else self.keys[rows]
-            self.word_sums = None if self.word_sums is None else self.word_sums[rows]
-        input_ids, is_text = self.text.input_ids[rows], self.text.segments[rows]
+        """Feeds the chosen tokens (R,) of the rows to keep; the other rows have ended."""
+        kept = torch.tensor(keep, device=tokens.device)
+        self.active, tokens = self.active[kept], tokens[kept]
+        if len(self.active) <= KEPT * len(self.prefix):
+            self._drop_ended()
+        new = tokens.new_full((len(self.prefix), 1), self.pad_id)
+        new[self.active, 0] = tokens
         self.text = PackedText(
-            torch.cat([input_ids, tokens[rows].unsqueeze(1)], dim=1),
-            torch.cat([is_text, is_text.new_ones(len(keep), 1)], dim=1),
+            torch.cat([self.text.input_ids, new], dim=1),
+            nn.functional.pad(self.text.segments, (0, 1), value=1),
         )
-        position = self.next_position[rows]
-        self.logits = self._read(position)
-        self.next_position = position + 1
+        self.logits = self._read(self.next_position)
+        self.next_position = self.next_position + 1
+
+    def _drop_ended(self) -> None:
+        rows = self.active
+        fork(self.cache, rows)
+        self.prefix = self.prefix[rows]
+        self.keys = None if self.keys is None else self.keys[rows]
+        self.word_sums = None if self.word_sums is None else self.word_sums[rows]
+        self.text = PackedText(self.text.input_ids[rows], self.text.segments[rows])
+        self.next_position = self.next_position[rows]
+        self.active = torch.arange(len(rows), device=rows.device)
