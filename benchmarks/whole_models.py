@@ -1,4 +1,4 @@
-"""Whole models of transformers: several questions behind one picture, beside a row for each question.
+"""Whole models of transformers: questions that share their picture, or what the tower makes of it, beside rows.
 
     python -m benchmarks.whole_models [CHECKPOINT]
 
@@ -36,6 +36,7 @@ from vilam.models.hf.tokenizer import HFTokenizer
 from vilam.training.batching import collate
 
 PICTURES, QUESTIONS, ROUNDS = 2, 9, 5
+NAMES = {"fork": "one picture, its cache forked", "tower": "the vision tower once a picture"}
 WIDTH, LAYERS, PIXELS = 256, 8, 448 * 448
 
 
@@ -50,7 +51,7 @@ class Subject:
     examples: Sequence[Sequence[Example]]
 
     def set_sharing(self, sharing: str) -> None:
-        """Let questions share their picture ("fork"), or not ("rows")."""
+        """Let questions share their picture ("fork"), what the tower makes of it ("tower"), or nothing ("rows")."""
         convention = self.network.architecture.convention
         self.network.architecture = Architecture(convention.model_copy(update={"sharing": sharing}))
 
@@ -161,24 +162,25 @@ def main() -> None:
         subject = open_subject(scenes, checkpoint)
     if torch.cuda.is_available():
         subject.network.cuda()
-    shared, rows = train(subject, "fork"), train(subject, "rows")
+    own = subject.network.architecture.convention.sharing
+    shared, rows = train(subject, own), train(subject, "rows")
     print(f"loss, shared and in rows: {float(shared):.6f} {float(rows):.6f}")
     count = sum(map(len, subject.examples))
-    ways = {"one picture, its cache forked": "fork", "a row for each question": "rows"}
+    ways = {NAMES[own]: own, "a row for each question": "rows"}
     compare(
         f"Training, {PICTURES} pictures with {QUESTIONS} instructions each",
         count,
         {name: partial(train, subject, sharing) for name, sharing in ways.items()},
         "instructions",
     )
-    answers = answer(subject, "fork")
+    answers = answer(subject, own)
     same = sum(one.ids == other.ids for one, other in zip(answers, answer(subject, "rows"), strict=True))
     print(f"\nanswers that are the same in rows: {same} of {len(answers)}")
     compare(
         f"Boxes, {len(answers)} questions",
         len(answers),
         {
-            "one picture, its cache forked": lambda: answer(subject, "fork"),
+            NAMES[own]: lambda: answer(subject, own),
             "a row for each question": lambda: answer(subject, "rows"),
             "transformers' generate, one batch": lambda: stock(subject, answers, len(answers)),
             "transformers' generate, one by one": lambda: stock(subject, answers, 1),

@@ -96,7 +96,8 @@ class Convention(Section):
     begins, as decoders with a forced first token write it. counts_padding: whether generation counts the
     padding before a text among its positions, so that each answer must be generated alone. refuses_long: whether the
     processor refuses pictures that are more than 200 times as long as wide. sharing: ``fork`` if questions may share
-    their picture (vilam/models/hf/sharing.py), a row for each otherwise. vision, aligner: prefixes of the names of
+    their picture (vilam/models/hf/sharing.py), ``tower`` if they may share what the vision tower makes of it
+    (vilam/models/hf/towers.py), a row for each otherwise. vision, aligner: prefixes of the names of
     the parts' modules and parameters; the longest match counts, and all others are the language model's.
     """
 
@@ -112,7 +113,7 @@ class Convention(Section):
     answer_start: str = ""
     counts_padding: bool = False
     refuses_long: bool = False
-    sharing: Literal["rows", "fork"] = "rows"
+    sharing: Literal["rows", "tower", "fork"] = "rows"
     vision: Annotated[Names, Field(min_length=1)]
     aligner: Annotated[Names, Field(min_length=1)]
 
@@ -143,6 +144,12 @@ class Convention(Section):
     def _asks_the_question(self) -> Self:
         if self.prompt is not None and "{}" not in self.prompt:
             raise ValueError("prompt: expected {} where the question is, such as <image>{}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_tower(self) -> Self:
+        if self.sharing == "tower" and len(self.vision) != 1:
+            raise ValueError("sharing: tower: expected one module in vision")
         return self
 
     @property

@@ -1,9 +1,9 @@
 """Hugging Face VLMs: whole vision-language models of transformers, as they are published.
 
 A question is in the model's prompt (its chat template), and an answer in the model's coordinate format
-(configs/conventions). Questions about a picture share it where that is proven to change nothing (``sharing`` of the
-convention); otherwise each is a row of its own. Model and processor are those of transformers, so a model that is
-trained here opens there.
+(configs/conventions). Questions about a picture share it, or what the vision tower makes of it, where that is proven to
+change nothing (``sharing`` of the convention); otherwise each is a row of its own. Model and processor are those of
+transformers, so a model that is trained here opens there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,9 +35,10 @@ from vilam.models.hf.architectures import Architecture, architecture_of
 from vilam.models.hf.rows import batched, forked, padded, with_answer
 from vilam.models.hf.sharing import Reading, decode, groups, read_masked
 from vilam.models.hf.tokenizer import HFTokenizer, Prompt
+from vilam.models.hf.towers import PICTURES, batched_once, output_of_rows
 from vilam.models.interface import PARTS, GroundingModel, GroundingOutput, Packed, Sampler, SoftAnswers, Turn
 from vilam.models.losses import IGNORED, Policy, answers_loss
-from vilam.models.packing import packed
+from vilam.models.packing import by_length, packed
 
 logger = logging.getLogger(__name__)
 
@@ -104,12 +106,12 @@ class HFModel(GroundingModel):
         return bool(self.config.get_text_config().is_encoder_decoder)
 
     @property
-    def sharing(self) -> Literal["rows", "fork", "mask"]:
-        """How packed questions share their picture: not, by a forked cache, or as one sequence with a mask.
+    def sharing(self) -> Literal["rows", "tower", "fork", "mask"]:
+        """How packed questions share their picture: not, its tower, by a forked cache, or in one sequence with a mask.
 
         Gradient checkpointing keeps no cache.
         """
-        if self.architecture.convention.sharing == "rows" or not self.uses_gradient_checkpointing:
+        if self.architecture.convention.sharing != "fork" or not self.uses_gradient_checkpointing:
             return self.architecture.convention.sharing
         return "mask" if ignores_padding(new_cache(self.config.get_text_config())) else "rows"
 
@@ -133,7 +135,7 @@ class HFModel(GroundingModel):
         assert labels is not None, "a Hugging Face VLM returns the logits of answers only"
         assert soft_answers is None, "only composed models take soft answers"
         answered = labels != IGNORED  # (R, L)
-        if "pictures" in inputs:
+        if "tails" in inputs and "segments" not in inputs:
             logits = self._read_tails(inputs, answered)  # (N, V)
         elif "segments" in inputs:
             heads = {name: value for name, value in inputs.items() if name not in ("tails", "segments")}
@@ -142,13 +144,22 @@ class HFModel(GroundingModel):
             start = self.config.get_text_config().decoder_start_token_id
             before = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
             decoded = before.masked_fill(before == IGNORED, start)
-            logits = self.vlm(**inputs, decoder_input_ids=decoded, use_cache=False).logits[answered]  # (N, V)
+            with self._tower_of_rows(inputs):
+                logits = self.vlm(**inputs, decoder_input_ids=decoded, use_cache=False).logits[answered]  # (N, V)
         else:
             # The state before a token predicts it. Each row begins with a question.
-            logits = self.vlm(**inputs, use_cache=False).logits[:, :-1][answered[:, 1:]]  # (N, V)
+            with self._tower_of_rows(inputs):
+                logits = self.vlm(**inputs, use_cache=False).logits[:, :-1][answered[:, 1:]]  # (N, V)
         weights, totals = self.with_defaults(labels, weights, totals, policy)
         loss = answers_loss(logits, answered, labels, weights, None, 0.0, policy, kl) / totals[0]
         return GroundingOutput(loss=loss, logits=logits)
+
+    def _tower_of_rows(self, inputs: dict[str, Tensor]) -> AbstractContextManager[None]:
+        """A context in which the tower's output has a row for each question; takes the pictures from the inputs."""
+        pictures = inputs.pop(PICTURES, None)
+        if pictures is None:
+            return nullcontext()
+        return output_of_rows(self.vlm.get_submodule(self.architecture.convention.vision[0]), pictures)
 
     def _read_tails(self, inputs: dict[str, Tensor], answered: Tensor) -> Tensor:
         """The logits (N, V) of the answer tokens (R, L) of questions that share their pictures."""
@@ -179,7 +190,7 @@ class HFModel(GroundingModel):
         """
         questions = [(image, turn.question) for image, turns in enumerate(rows) for turn in turns]
         answers = [list(turn.answer) for turns in rows for turn in turns]
-        if self.sharing != "rows":
+        if self.sharing in ("fork", "mask"):
             heads, pictures, tails = _shared(tokenizer, images, questions)
             pairs = list(zip(tails, answers, strict=True))
             if self.sharing == "mask":
@@ -189,12 +200,21 @@ class HFModel(GroundingModel):
             return Packed({**batched(heads, tokenizer.pad_id, "left"), "tails": ids, "pictures": pictures}, labels)
         prompts = _prompts(tokenizer, images, questions)
         if self.has_encoder:
-            return Packed(batched(prompts, tokenizer.pad_id, "right"), padded(answers, IGNORED, "right"))
+            return Packed(self._batched(prompts, questions, tokenizer, "right"), padded(answers, IGNORED, "right"))
         answered = [with_answer(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
         rows_of_labels = [
             [IGNORED] * prompt["input_ids"].shape[1] + answer for prompt, answer in zip(prompts, answers, strict=True)
         ]
-        return Packed(batched(answered, tokenizer.pad_id, "right"), padded(rows_of_labels, IGNORED, "right"))
+        inputs = self._batched(answered, questions, tokenizer, "right")
+        return Packed(inputs, padded(rows_of_labels, IGNORED, "right"))
+
+    def _batched(
+        self, prompts: Sequence[Prompt], questions: Sequence[tuple[int, str]], tokenizer: HFTokenizer, side: str
+    ) -> Prompt:
+        """Rows of questions as one batch, with each picture once if its tower may run once."""
+        if self.sharing == "tower":
+            return batched_once(prompts, [image for image, _ in questions], tokenizer.pad_id, side)
+        return batched(prompts, tokenizer.pad_id, side)
 
     def generate(
         self, tokenizer: HFTokenizer, images: HFImages, questions: Sequence[tuple[int, str]], sampler: Sampler
@@ -206,9 +226,16 @@ class HFModel(GroundingModel):
         if self.architecture.convention.sharing == "fork":
             self._generate_shared(tokenizer, images, questions, sampler)
             return
-        numbers = list(range(len(questions)))
-        for rows in [[number] for number in numbers] if self.architecture.convention.counts_padding else [numbers]:
-            self._generate(tokenizer, _prompts(tokenizer, images, [questions[i] for i in rows]), rows, sampler)
+        prompts = _prompts(tokenizer, images, questions)
+        together = [[*range(len(prompts))]]
+        if self.architecture.convention.counts_padding:
+            together = by_length([prompt["input_ids"][0].tolist() for prompt in prompts])
+        for rows in together:
+            asked = [questions[row] for row in rows]
+            inputs = self._batched(
+                [prompts[row] for row in rows], asked, tokenizer, "right" if self.has_encoder else "left"
+            )
+            self._generate(tokenizer, inputs, rows, sampler)
 
     def _generate_shared(
         self, tokenizer: HFTokenizer, images: HFImages, questions: Sequence[tuple[int, str]], sampler: Sampler
@@ -225,10 +252,8 @@ class HFModel(GroundingModel):
             reading = Reading(self.vlm, inputs, pictures[rows].to(self.device))
             decode(reading, [alive[row] for row in rows], [texts[row] for row in rows], tokenizer.pad_id, sampler)
 
-    def _generate(
-        self, tokenizer: HFTokenizer, prompts: Sequence[Prompt], rows: Sequence[int], sampler: Sampler
-    ) -> None:
-        inputs = batched(prompts, tokenizer.pad_id, "right" if self.has_encoder else "left")
+    def _generate(self, tokenizer: HFTokenizer, inputs: Prompt, rows: Sequence[int], sampler: Sampler) -> None:
+        inputs = {name: value.to(self.device) for name, value in inputs.items()}
         settings = GenerationConfig(
             max_new_tokens=LONGEST_ANSWER,
             do_sample=False,
@@ -241,12 +266,13 @@ class HFModel(GroundingModel):
         # The checkpoint's own settings would add its penalties.
         own, self.vlm.generation_config = self.vlm.generation_config, settings
         try:
-            self.vlm.generate(
-                **{name: value.to(self.device) for name, value in inputs.items()},
-                generation_config=settings,
-                logits_processor=LogitsProcessorList([_SamplerLogits(sampler, rows, tokenizer.eos_id)]),
-                stopping_criteria=StoppingCriteriaList([_AllDone(sampler, rows)]),
-            )
+            with self._tower_of_rows(inputs):
+                self.vlm.generate(
+                    **inputs,
+                    generation_config=settings,
+                    logits_processor=LogitsProcessorList([_SamplerLogits(sampler, rows, tokenizer.eos_id)]),
+                    stopping_criteria=StoppingCriteriaList([_AllDone(sampler, rows)]),
+                )
         finally:
             self.vlm.generation_config = own
 
@@ -346,7 +372,21 @@ class _AllDone(StoppingCriteria):  # type: ignore[misc]
 
 def _prompts(tokenizer: HFTokenizer, images: HFImages, questions: Sequence[tuple[int, str]]) -> list[Prompt]:
     """The processor's tensors of each question and its image, one by one, because some processors pad wrongly."""
-    return [tokenizer.process(question, images.images[image], images.frames[image]) for image, question in questions]
+    prompts: list[Prompt] = [{}] * len(questions)
+    for image, numbers in _by_image(questions).items():
+        texts = [questions[number][1] for number in numbers]
+        found = tokenizer.process_all(texts, images.images[image], images.frames[image])
+        for number, prompt in zip(numbers, found, strict=True):
+            prompts[number] = prompt
+    return prompts
+
+
+def _by_image(questions: Sequence[tuple[int, str]]) -> dict[int, list[int]]:
+    """The numbers of the questions about each image."""
+    found: dict[int, list[int]] = {}
+    for number, (image, _) in enumerate(questions):
+        found.setdefault(image, []).append(number)
+    return found
 
 
 def _shared(
@@ -356,9 +396,7 @@ def _shared(
 
     Questions about a picture may be anywhere among the others.
     """
-    by_image: dict[int, list[int]] = {}
-    for number, (image, _) in enumerate(questions):
-        by_image.setdefault(image, []).append(number)
+    by_image = _by_image(questions)
     heads, pictures = [], torch.zeros(len(questions), dtype=torch.long)
     tails: list[list[int]] = [[] for _ in questions]
     for head, (image, numbers) in enumerate(by_image.items()):

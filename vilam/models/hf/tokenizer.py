@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -67,6 +68,13 @@ class HFTokenizer:
             raise VilamError(f"{problem}: leave it out") from error
         return {name: value for name, value in tensors.items() if name != "labels"}
 
+    def process_all(self, questions: Sequence[str], image: Image.Image, frame: Frame) -> list[Prompt]:
+        """The tensors of each question about one image, whose pixels are processed once."""
+        once = copy.copy(self)
+        once.processor = copy.copy(self.processor)
+        once.processor.image_processor = _Once(self.processor.image_processor)
+        return [once.process(question, image, frame) for question in questions]
+
     def encode(self, text: str) -> list[int]:
         """Ids of a text that begins an answer."""
         return self._ids(self._without_special_tokens(text))
@@ -123,3 +131,21 @@ class HFTokenizer:
         while (shorter := self.special_tokens.sub("", text)) != text:
             text = shorter
         return text
+
+
+class _Once:
+    """An image processor that is only ever given one image, and processes it the first time."""
+
+    def __init__(self, image_processor: Any) -> None:
+        self._wrapped = image_processor
+        self._made: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        """What the image processor has."""
+        return getattr(self._wrapped, name)
+
+    def __call__(self, *images: Any, **settings: Any) -> Any:
+        """The tensors, in a mapping that a processor may change."""
+        if self._made is None:
+            self._made = self._wrapped(*images, **settings)
+        return copy.copy(self._made)
