@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parents[1]
 FILES = sorted([*(PROJECT / "vilam").rglob("*.py"), *(PROJECT / "flows").rglob("*.py")])
 SHARED = {"errors", "config", "files", "progress", "launch", "overrides", "layout", "draws"}
 """Files that every room may import; they import only each other."""
-ROOMS = ("stages", "training", "cycle", "evaluation", "inference", "models", "tasks", "data", "geometry")
+ROOMS = ("stages", "planning", "training", "cycle", "evaluation", "inference", "models", "tasks", "data", "geometry")
 """Each room may import the rooms after it, and no others."""
 BESIDE = {
     "tracking": set(),

@@ -316,6 +316,25 @@ def serve(
 
 
 @app.command()
+def plan(
+    params: ParamsFile = Path("params.yaml"),
+    given: Annotated[
+        list[str] | None, typer.Option("--set", "-S", help="NAME=VALUE in place of a setting; repeat for more.")
+    ] = None,
+    phase: Annotated[str, typer.Option(help="activate or train.")] = "train",
+    picture: Annotated[str, typer.Option(help="WIDTHxHEIGHT of pictures, if no data is prepared.")] = "640x480",
+    speed: Annotated[
+        float | None, typer.Option(help="Floating-point operations a second, for the time of a step.", min=1)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, in bytes.")] = False,
+) -> None:
+    """Compute what a run will need: parameters, memory, operations. It loads no weights and needs no GPU."""
+    from vilam.commands import plan as command
+
+    command.plan(params, given or (), phase, picture, speed, as_json)
+
+
+@app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A model folder or a registry address, of a Hugging Face VLM.")],
     folder: Annotated[Path, typer.Argument(help="The new folder.")],

@@ -36,7 +36,7 @@ def start_distributed() -> torch.device:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
     if "RANK" not in os.environ:
-        os.environ.update(alone, MASTER_PORT=str(_free_port()))
+        os.environ.update(alone, MASTER_PORT=str(free_port()))
     import deepspeed
 
     # DeepSpeed calls functions that torch is about to rename, once for each process and stage of ZeRO.
@@ -49,7 +49,8 @@ def start_distributed() -> torch.device:
     return device
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -56,6 +56,36 @@ def compose_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: 
     Raises VilamError if a checkpoint cannot be loaded or the parts do not fit each other.
     """
     torch.manual_seed(seed)
+    config = compose_config(settings, tokenizer)
+    try:
+        model = VilamForConditionalGeneration(config)
+    except Exception as error:  # each architecture has its own way to refuse sizes
+        raise VilamError(f"model: its parts cannot be made as params.yaml says: {first_line(error)}") from error
+    _check_packing(model)
+    _check_image_size(model)
+    _check_language(model)
+    for part, tower, loader in (
+        ("vision", settings.vision, AutoModel),
+        ("language", settings.language, AutoModelForCausalLM),
+    ):
+        if tower.checkpoint is not None:
+            pretrained = _load(part, tower.checkpoint, loader.from_pretrained)
+            getattr(model, part).load_state_dict(pretrained.state_dict())
+    if settings.language.checkpoint is None and not config.text_config.tie_word_embeddings:
+        # Smaller word embeddings move too far in each step of Adam (docs/tiny.md). Tied ones are output weights too.
+        torch.nn.init.normal_(model.get_input_embeddings().weight, std=1.0)
+    model.match_sizes()
+    _find_sharing(model)
+    if settings.language.lora is not None:
+        _add_adapters(model, settings.language.lora)
+    return model
+
+
+def compose_config(settings: ModelSettings, tokenizer: GroundingTokenizer) -> VilamConfig:
+    """The config of a model, without how its instructions share their image (``sharing``) and without adapters.
+
+    Of checkpoints, only the small files are read. Raises VilamError if they cannot be or do not fit the tokenizer.
+    """
     words = {} if settings.language.checkpoint else _vocabulary(tokenizer)
     config = VilamConfig(
         vision_config=_tower_config("vision", settings.vision, {}),
@@ -79,28 +109,7 @@ def compose_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: 
         **(_load("vision", settings.vision.checkpoint, pixel_statistics) if settings.vision.checkpoint else {}),
     )
     _check_vocabulary(config, tokenizer)
-    try:
-        model = VilamForConditionalGeneration(config)
-    except Exception as error:  # each architecture has its own way to refuse sizes
-        raise VilamError(f"model: its parts cannot be made as params.yaml says: {first_line(error)}") from error
-    _check_packing(model)
-    _check_image_size(model)
-    _check_language(model)
-    for part, tower, loader in (
-        ("vision", settings.vision, AutoModel),
-        ("language", settings.language, AutoModelForCausalLM),
-    ):
-        if tower.checkpoint is not None:
-            pretrained = _load(part, tower.checkpoint, loader.from_pretrained)
-            getattr(model, part).load_state_dict(pretrained.state_dict())
-    if settings.language.checkpoint is None and not config.text_config.tie_word_embeddings:
-        # Smaller word embeddings move too far in each step of Adam (docs/tiny.md). Tied ones are output weights too.
-        torch.nn.init.normal_(model.get_input_embeddings().weight, std=1.0)
-    model.match_sizes()
-    _find_sharing(model)
-    if settings.language.lora is not None:
-        _add_adapters(model, settings.language.lora)
-    return model
+    return config
 
 
 def _add_adapters(model: VilamForConditionalGeneration, lora: LoraSettings) -> None:

@@ -1,0 +1,1 @@
+"""What a run will need before it runs: memory and computation, counted on a model without weights."""
