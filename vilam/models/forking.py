@@ -97,10 +97,10 @@ def ignores_padding(prefix: Cache) -> bool:
     return all(type(layer) in (DynamicLayer, _Roomy) for layer in prefix.layers)
 
 
-def positions(mask: Tensor, deltas: Tensor | None = None) -> Tensor:
-    """The position (R, L) of each token among those of a mask (R, L); (3, R, L) with deltas (R, 1).
+def positions(mask: Tensor, deltas: Tensor | None = None, axes: int = 3) -> Tensor:
+    """The position (R, L) of each token among those of a mask (R, L); (axes, R, L) with deltas (R, 1).
 
     deltas: how far a picture's positions in time, height and width lag behind the number of its tokens (M-RoPE).
     """
     found = (mask.long().cumsum(1) - 1).clamp_min(0)
-    return found if deltas is None else (found + deltas).expand(3, -1, -1)
+    return found if deltas is None else (found + deltas).expand(axes, -1, -1)

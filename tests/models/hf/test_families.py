@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import hf_families
+import hf_newer_families
 import numpy as np
 import pytest
 import torch
@@ -51,6 +52,12 @@ EXPECTED = {
         PROMPT.format("<|vision_start|><|IMAGE_PLACEHOLDER|><|vision_end|>"),
         "[<|LOC_100|><|LOC_200|><|LOC_300|><|LOC_400|>]",
     ),
+    "gemma4": (PROMPT.format("<|image|>"), "[200, 100, 400, 300]"),
+    "hunyuan_vl": (PROMPT.format("<image_start><image_patch><image_end>"), "(100,200),(300,400)"),
+    "ernie4_5_vl_moe": (PROMPT.format("Picture 1:<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>"), BOX),
+    "minicpmv4_6": (PROMPT.format("<|image_pad|>\n"), "<box>100 200 300 400</box>"),
+    "deepseek_ocr2": (PROMPT.format("<image>\n"), "<|det|>[[100, 200, 300, 400]]<|/det|>"),
+    "lfm3_vl": (PROMPT.format(ONE), "[0.10, 0.20, 0.30, 0.40]"),
     "idefics3": ("<|im_start|>User:<image>{}<end_of_utterance>\nAssistant:", BOX),
 }
 EXPECTED |= dict.fromkeys(("glm4v_moe", "glm46v"), EXPECTED["glm4v"]) | {"qwen3_5_moe": EXPECTED["qwen3_5"]}
@@ -63,7 +70,8 @@ TURNS = (
 SIZES = ((100, 70), (37, 91))
 IN_TEST_MODEL = ("blip-2", "instructblip", "llava", "qwen2_5_vl", "qwen3_vl", "paligemma", "smolvlm", "kosmos-2")
 """The model types that test_model.py compares with transformers alone."""
-every_family = pytest.mark.parametrize("name", hf_families.FAMILIES)
+FAMILIES = {**hf_families.FAMILIES, **hf_newer_families.NEWER}
+every_family = pytest.mark.parametrize("name", FAMILIES)
 
 
 class Opened(NamedTuple):
@@ -108,7 +116,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Opened]:
     root = tmp_path_factory.mktemp("families")
 
     def write(name: str) -> Opened:
-        hf_families.FAMILIES[name](root / name)
+        FAMILIES[name](root / name)
         return open_folder(root / name)
 
     return cache(write)
@@ -129,7 +137,7 @@ def asked(model: Any, tokenizer: Any, tasks: tuple[str, ...] = ("rec_box", "rec_
 
 
 def test_every_convention_has_a_checkpoint() -> None:
-    assert convention_files(shipped()).keys() == {*hf_families.FAMILIES, *IN_TEST_MODEL}
+    assert convention_files(shipped()).keys() == {*FAMILIES, *IN_TEST_MODEL}
 
 
 @every_family

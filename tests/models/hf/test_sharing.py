@@ -13,6 +13,7 @@ from pathlib import Path
 
 import hf_checkpoints
 import hf_families
+import hf_newer_families
 import pytest
 import torch
 import toy
@@ -43,7 +44,7 @@ def admitted() -> Iterator[str]:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A checkpoint of each model type."""
     root, found = tmp_path_factory.mktemp("checkpoints"), {}
-    for name, write in {**hf_checkpoints.HF_CHECKPOINTS, **hf_families.FAMILIES}.items():
+    for name, write in {**hf_checkpoints.HF_CHECKPOINTS, **hf_families.FAMILIES, **hf_newer_families.NEWER}.items():
         write(root / name)
         found[AutoConfig.from_pretrained(root / name).model_type] = root / name
     return found

@@ -32,6 +32,7 @@ from vilam.models.backbones.images import open_image
 from vilam.models.coordinate_formats import Frame
 from vilam.models.forking import ignores_padding, new_cache
 from vilam.models.hf.architectures import Architecture, architecture_of
+from vilam.models.hf.mended import mend
 from vilam.models.hf.rows import batched, forked, padded, with_answer
 from vilam.models.hf.sharing import Reading, decode, groups, read_masked
 from vilam.models.hf.tokenizer import HFTokenizer, Prompt
@@ -83,6 +84,7 @@ class HFModel(GroundingModel):
     ) -> None:
         super().__init__()
         self.vlm = vlm
+        mend(vlm)
         self.processor = processor
         self.architecture = architecture or architecture_of(vlm.config.model_type)
         self.frozen = list(frozen)

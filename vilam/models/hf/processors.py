@@ -1,6 +1,7 @@
-"""Opens the processor of a checkpoint without its part for videos, of which vilam has none.
+"""Opens the processor of a checkpoint without its parts for videos and sound, of which vilam has none.
 
-transformers' own way opens that part too: it needs torchvision, and SmolVLM's needs num2words.
+transformers' own way opens those parts too: those for videos need torchvision, SmolVLM's num2words as well, and those
+for sound need files that a model without sound does not come with.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+import transformers
 from transformers import AutoProcessor
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
@@ -17,44 +19,68 @@ from transformers.models.smolvlm import processing_smolvlm
 
 VIDEOS = "video_processor"
 """The name of the part, in constructors and in processor_config.json."""
+LEFT_OUT = (VIDEOS, "feature_extractor")
+"""The parts that are not opened."""
+NAMED = {"qwen2_5_omni_thinker": "Qwen2_5OmniProcessor", "qwen3_omni_moe_thinker": "Qwen3OmniMoeProcessor"}
+"""Processors that `AutoProcessor` has for the models around these only."""
+NOTHING = SimpleNamespace(
+    num_frames=None,  # SmolVLM's processor asks for it with images too
+    fps=None,
+    slice_mode=False,  # MiniCPM's
+    downsample_mode="16x",
+    font="",  # ERNIE's, a file that it would copy
+    model_input_names=(),
+    _auto_class=None,
+)
+"""In the place of such a part: what is read of it although only images are shown."""
 
 
 def open_processor(source: str, model_type: str) -> Any:
-    """The processor of a checkpoint; models that take videos get one without them."""
+    """The processor of a checkpoint; models that take videos or sound get one without those parts."""
     whole = PROCESSOR_MAPPING.get(CONFIG_MAPPING[model_type], None)
-    if whole is None or VIDEOS not in whole.get_attributes():
+    if model_type in NAMED:
+        whole = getattr(transformers, NAMED[model_type])
+    if whole is None or not set(LEFT_OUT) & set(whole.get_attributes()):
         return AutoProcessor.from_pretrained(source)
     if model_type == "smolvlm":
         processing_smolvlm.num2words = processing_smolvlm.num2words or str  # it spells the number of a video's frames
-    return without_videos(whole).from_pretrained(source)
+    return of_images(whole).from_pretrained(source)
 
 
 @cache
-def without_videos(whole: Any) -> Any:
-    """A processor class whose objects have no video processor: transformers opens the parts that it names.
+def of_images(whole: Any) -> Any:
+    """A processor class whose objects have nothing for videos and sound.
 
     It keeps its name, because a processor saves that, and any transformers must open what was saved.
     """
-    position = list(inspect.signature(whole).parameters).index(VIDEOS)
+    parts = whole.get_attributes()
 
-    class Processor(whole):  # type: ignore[misc]
-        video_processor = SimpleNamespace(num_frames=None, fps=None)  # SmolVLM's asks for them with images too
-
+    class Opened(whole):  # type: ignore[misc]
         @classmethod
         def get_attributes(cls) -> list[str]:
-            return [name for name in super().get_attributes() if name != VIDEOS]
+            return [name for name in parts if name not in LEFT_OUT]
 
+    class Processor(whole):  # type: ignore[misc]
         @classmethod
-        def from_args_and_dict(cls, args: list[Any], processor_dict: dict[str, Any], **kwargs: Any) -> Any:
-            parts = [*args[:position], None, *args[position:]]
-            return super().from_args_and_dict(parts, processor_dict, **kwargs)
+        def _get_arguments_from_pretrained(cls, *args: Any, **kwargs: Any) -> list[Any]:
+            opened = iter(Opened._get_arguments_from_pretrained(*args, **kwargs))
+            return [NOTHING if name in LEFT_OUT else next(opened) for name in parts]
+
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            if argument is NOTHING:
+                return None
+            return super().check_argument_for_proper_class(argument_name, argument)
+
+        def to_dict(self) -> dict[str, Any]:
+            return {name: value for name, value in super().to_dict().items() if name not in LEFT_OUT}
 
         def __reduce__(self) -> tuple[Any, ...]:
             return _empty, (whole,), vars(self)  # a class inside a function has no address for pickle
 
-    Processor.__name__ = Processor.__qualname__ = whole.__name__
+    for made in (Opened, Processor):
+        made.__name__ = made.__qualname__ = whole.__name__
     return Processor
 
 
 def _empty(whole: Any) -> Any:
-    return object.__new__(without_videos(whole))
+    return object.__new__(of_images(whole))

@@ -17,7 +17,14 @@ from torch.nn.utils.rnn import pad_sequence
 from vilam.models.coordinate_formats import Frame
 from vilam.models.hf.tokenizer import HFTokenizer, Prompt
 
-OF_TEXT = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "image_embeds_position_mask"}
+OF_TEXT = {
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "mm_token_type_ids",
+    "moe_mm_token_type_ids",
+    "image_embeds_position_mask",
+}
 """The processor's tensors that have a number for each token of a text."""
 TILED = {"pixel_values": 5, "pixel_attention_mask": 4}
 """The tensors that hold the tiles of an image if they have this many dimensions."""
@@ -94,6 +101,8 @@ def batched(rows: Sequence[Prompt], pad_id: int, side: str) -> Prompt:
         if name in OF_TEXT or name.startswith("qformer_"):
             padding = pad_id if name == "input_ids" else 0
             batch[name] = padded([each[0].tolist() for each in values], padding, side if name in OF_TEXT else "right")
+        elif name == "pixel_values" and "target_sizes" in rows[0]:  # MiniCPM's patches of all images, in one line
+            batch[name] = torch.cat(values, dim=-1)
         elif name in TILED and values[0].dim() == TILED[name]:
             batch[name] = pad_sequence([each[0] for each in values], batch_first=True)
         else:

@@ -20,6 +20,18 @@ from vilam.models.interface import Sampler
 from vilam.models.packing import by_length, packed_mask, packed_offsets
 
 
+OF_POSITIONS = (
+    "input_ids",
+    "inputs_embeds",
+    "image_grid_thw",
+    "video_grid_thw",
+    "attention_mask",
+    "past_key_values",
+    "mm_token_type_ids",
+)
+"""What the positions of a picture's tokens are counted from."""
+
+
 class Reading:
     """A model that has read the heads of B pictures and continues them in R rows.
 
@@ -45,7 +57,7 @@ class Reading:
         if "position_ids" not in self._settings:
             return {}
         deltas = self.deltas if self._counts_by_itself else None
-        return {"position_ids": positions(mask, deltas)[..., start:]}
+        return {"position_ids": positions(mask, deltas, _axes(self.vlm))[..., start:]}
 
     def read(self, ids: Tensor, mask: Tensor, kept: int = 1) -> Tensor:
         """Logits (R, K, V) of the token after each of the last K of new tokens (R, L).
@@ -87,11 +99,12 @@ def read_masked(vlm: Any, heads: Prompt, tails: Tensor, segments: Tensor) -> Ten
         whole[name] = torch.cat([heads[name], ends], dim=1)  # (B, P + T)
     own, deltas = positions(is_head), None
     if hasattr(vlm.base_model, "rope_deltas"):
-        others = dict.fromkeys(("inputs_embeds", "video_grid_thw", "past_key_values"))
-        own = vlm.base_model.compute_3d_position_ids(**others, **_known(heads))  # (3, B, P)
+        count = vlm.base_model.compute_3d_position_ids
+        wanted = inspect.signature(count).parameters
+        own = count(**{name: heads.get(name) for name in OF_POSITIONS if name in wanted})  # (A, B, P)
         deltas = vlm.base_model.rope_deltas.to(tails.device)
     following = packed_offsets(segments) + is_head.sum(1, keepdim=True)
-    behind = following if deltas is None else (following + deltas).expand(3, -1, -1)
+    behind = following if deltas is None else (following + deltas).expand(_axes(vlm), -1, -1)
     dtype = vlm.get_input_embeddings().weight.dtype
     mask = packed_mask(segments, length, dtype)
     mask[..., :length] = mask[..., :length].masked_fill(is_head[:, None, None, :] == 0, torch.finfo(dtype).min)
@@ -106,10 +119,10 @@ def read_masked(vlm: Any, heads: Prompt, tails: Tensor, segments: Tensor) -> Ten
     return logits
 
 
-def _known(heads: Prompt) -> Prompt:
-    """What the positions of a picture's tokens are counted from."""
-    names = ("input_ids", "image_grid_thw", "attention_mask", "mm_token_type_ids")
-    return {name: heads[name] for name in names if name in heads}
+def _axes(vlm: Any) -> int:
+    """The axes of a picture's positions: time, height and width; HunyuanVL has one more."""
+    rope = vlm.config.get_text_config().rope_parameters
+    return max(3, len(rope.get("mrope_section", ())))
 
 
 def groups(tails: Sequence[Sequence[int]], config: Any) -> list[list[int]]:
