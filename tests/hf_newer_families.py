@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import transformers
-from hf_checkpoints import PATCH, SIZE, WIDTH, write
-from hf_families import LINEAR, MROPE, SQUARE, ends, qwen_images, template, text_config, tokenizer_with
+from hf_checkpoints import PATCH, WIDTH, write
+from hf_families import LINEAR, MROPE, ends, qwen_images, template, text_config, tokenizer_with
 
 PIXELS = {"shortest_edge": 64**2, "longest_edge": 4 * 64**2}
 """The size of processors that count pixels."""
@@ -58,7 +57,14 @@ def write_gemma4(folder: Path) -> None:
         use_bidirectional_attention="vision",
     )
     config = transformers.Gemma4Config(
-        vision_config={**WIDTH, "position_embedding_size": 64, "num_key_value_heads": 4, "head_dim": 8, "patch_size": 4, "pooling_kernel_size": 2},
+        vision_config={
+            **WIDTH,
+            "position_embedding_size": 64,
+            "num_key_value_heads": 4,
+            "head_dim": 8,
+            "patch_size": 4,
+            "pooling_kernel_size": 2,
+        },
         text_config=text,
         audio_config=None,
         image_token_id=ids("<|image|>"),
@@ -70,7 +76,12 @@ def write_gemma4(folder: Path) -> None:
         eoa_token_index=None,
     )
     images = transformers.Gemma4ImageProcessorPil(patch_size=4, max_soft_tokens=70, pooling_kernel_size=2)
-    processor = {"processor_class": "Gemma4Processor", "image_seq_length": 70}
+    processor = {
+        "processor_class": "Gemma4Processor",
+        "image_seq_length": 70,
+        "feature_extractor": {"feature_extractor_type": "Gemma4AudioFeatureExtractor", "feature_size": 128},
+        "video_processor": {"video_processor_type": "Gemma4VideoProcessor", "num_frames": 32},
+    }
     write(folder, "Gemma4", config, tokenizer, images, processor, template("<|image|>"), **ends(tokenizer))
 
 
@@ -112,7 +123,8 @@ def write_ernie(folder: Path) -> None:
     )
     images = transformers.Ernie4_5_VLMoeImageProcessorPil(size=PIXELS, patch_size=PATCH)
     own = template("Picture 1:<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>")
-    processor = {"processor_class": "Ernie4_5_VLMoeProcessor"}
+    videos = {"video_processor_type": "Ernie4_5_VLMoeVideoProcessor", "patch_size": PATCH, "draw_on_frames": False}
+    processor = {"processor_class": "Ernie4_5_VLMoeProcessor", "video_processor": videos}
     write(folder, "Ernie4_5_VLMoe", config, tokenizer, images, processor, own, **ends(tokenizer))
 
 
@@ -133,7 +145,7 @@ def write_minicpm(folder: Path) -> None:
 
 
 def write_deepseek_ocr2(folder: Path) -> None:
-    """DeepSeek-OCR 2, a quarter of its size, with as many tokens (256 and 144 a tile): SAM and a language model as encoder, a mixture of experts as decoder."""
+    """DeepSeek-OCR 2 at a quarter of its sizes: SAM and a language model as encoder, experts as decoder."""
     tokenizer = tokenizer_with("<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>", image_token="<image>")
     config = transformers.DeepseekOcr2Config(
         vision_config={

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 import hf_families
 import hf_newer_families
+import hf_torchvision_families
 import numpy as np
 import pytest
 import torch
 import toy
 from PIL import Image
+from transformers import AutoProcessor
+from transformers.utils import is_torchvision_available
 
 from vilam.data.sanity import LONG
 from vilam.errors import VilamError
@@ -26,6 +29,7 @@ from vilam.layout import shipped
 from vilam.models.build import LoadedModel, build_model, build_tokenizer, load_model, save_model
 from vilam.models.hf.conventions import convention_files
 from vilam.models.hf.model import HFModel
+from vilam.models.hf.processors import NOT_OPENED
 from vilam.models.hf.tokenizer import HFTokenizer
 from vilam.models.interface import PARTS, Turn
 from vilam.tasks import ALL_TASKS
@@ -57,6 +61,9 @@ EXPECTED = {
     "ernie4_5_vl_moe": (PROMPT.format("Picture 1:<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>"), BOX),
     "minicpmv4_6": (PROMPT.format("<|image_pad|>\n"), "<box>100 200 300 400</box>"),
     "deepseek_ocr2": (PROMPT.format("<image>\n"), "<|det|>[[100, 200, 300, 400]]<|/det|>"),
+    "lfm2_vl": (PROMPT.format("<image>"), "[0.10, 0.20, 0.30, 0.40]"),
+    "molmo2": (PROMPT.format("<|image|>"), "[100 200 300 400]"),
+    "kimi_k25": (PROMPT.format("<|media_begin|>image<|media_content|><|media_pad|><|media_end|>"), BOX),
     "lfm3_vl": (PROMPT.format(ONE), "[0.10, 0.20, 0.30, 0.40]"),
     "idefics3": ("<|im_start|>User:<image>{}<end_of_utterance>\nAssistant:", BOX),
 }
@@ -71,6 +78,8 @@ SIZES = ((100, 70), (37, 91))
 IN_TEST_MODEL = ("blip-2", "instructblip", "llava", "qwen2_5_vl", "qwen3_vl", "paligemma", "smolvlm", "kosmos-2")
 """The model types that test_model.py compares with transformers alone."""
 FAMILIES = {**hf_families.FAMILIES, **hf_newer_families.NEWER}
+if is_torchvision_available():
+    FAMILIES |= hf_torchvision_families.TORCHVISION
 every_family = pytest.mark.parametrize("name", FAMILIES)
 
 
@@ -137,7 +146,7 @@ def asked(model: Any, tokenizer: Any, tasks: tuple[str, ...] = ("rec_box", "rec_
 
 
 def test_every_convention_has_a_checkpoint() -> None:
-    assert convention_files(shipped()).keys() == {*FAMILIES, *IN_TEST_MODEL}
+    assert convention_files(shipped()).keys() == {*FAMILIES, *hf_torchvision_families.TORCHVISION, *IN_TEST_MODEL}
 
 
 @every_family
@@ -177,6 +186,10 @@ def test_a_family_learns_answers_and_opens_again(name: str, opened: Callable[[st
     save_model(LoadedModel(model, tokenizer, toy.card(), {}), tmp_path / "model")
     loaded = load_model(tmp_path / "model")
     assert asked(loaded.network, loaded.tokenizer) == answers
+    if is_torchvision_available() or not {*NOT_OPENED} & {*type(tokenizer.processor).get_attributes()}:
+        question = "Where is the red circle?", noise_images()[0], images.frames[0]
+        tokenizer.processor, own = AutoProcessor.from_pretrained(tmp_path / "model"), tokenizer.process(*question)
+        torch.testing.assert_close(tokenizer.process(*question)["input_ids"], own["input_ids"])
 
 
 def test_a_trained_model_keeps_the_convention_that_it_was_trained_with(

@@ -19,9 +19,9 @@ from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME, VIDEO_PROCE
 from vilam.data.card import CARD as DATA_CARD
 from vilam.models.card import CARD
 from vilam.models.hf import ABOUT
-from vilam.models.hf.processors import VIDEOS
+from vilam.models.hf.processors import NOT_OPENED, SOUND, VIDEOS
 
-KEPT = ("*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt", "*.y*ml", "LICENSE*", "NOTICE*")
+KEPT = ("*.json", "*.jinja", "*.model", "*.tiktoken", "*.ttf", "*.txt", "*.y*ml", "LICENSE*", "NOTICE*")
 LEFT_OUT = (
     *("*.index.json", "adapter_config.json"),  # of weights that are written anew
     *(CARD, DATA_CARD, ABOUT, "run.json", "seen_images.txt"),  # of vilam's folders
@@ -47,19 +47,21 @@ def write_kept(kept: Mapping[str, bytes], folder: Path) -> None:
 
 
 def write_processor(processor: Any, kept: Mapping[str, bytes], folder: Path) -> None:
-    """Writes the processor, and the settings for videos where transformers looks for them: as the checkpoint had them.
+    """Writes the processor, and the settings for videos and sound where transformers looks for them.
 
-    They are a part of processor_config.json, or a file of their own, or those for images, which vilam may have changed.
+    They are a part of processor_config.json, or for videos a file of their own. Where those of videos or sound were
+    among those for images, which vilam may have changed, they get that place.
     """
     processor.save_pretrained(folder)
     processor.image_processor.save_pretrained(folder)  # where transformers before version 5 looks for it
-    if not hasattr(processor, VIDEOS):
-        return
-    before = json.loads(kept.get(PROCESSOR_NAME, b"{}"))
-    if VIDEOS in before:
-        settings = json.loads((folder / PROCESSOR_NAME).read_text(encoding="utf-8")) | {VIDEOS: before[VIDEOS]}
+    before, images = (json.loads(kept.get(name, b"{}")) for name in (PROCESSOR_NAME, IMAGE_PROCESSOR_NAME))
+    parts = {name: before[name] for name in NOT_OPENED if name in before and hasattr(processor, name)}
+    if hasattr(processor, SOUND) and SOUND not in parts and f"{SOUND}_type" in images:
+        parts[SOUND] = images
+    if parts:
+        settings = json.loads((folder / PROCESSOR_NAME).read_text(encoding="utf-8")) | parts
         (folder / PROCESSOR_NAME).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    elif VIDEO_PROCESSOR_NAME not in kept and IMAGE_PROCESSOR_NAME in kept:
+    if hasattr(processor, VIDEOS) and VIDEOS not in parts and VIDEO_PROCESSOR_NAME not in kept and images:
         (folder / VIDEO_PROCESSOR_NAME).write_bytes(kept[IMAGE_PROCESSOR_NAME])
 
 

@@ -30,6 +30,6 @@ def _by_row(
 ) -> tuple[Tensor, Tensor]:
     """Positions (A, R, L) in A axes, and how far they lag behind the tokens (R, 1), of rows with a picture each."""
     columns = (input_ids, mm_token_type_ids, image_grid_thw, attention_mask)
-    rows = zip(*(column.split(1) for column in columns), strict=True)
+    rows = zip(*(torch.split(column, 1) for column in columns), strict=True)
     found, deltas = zip(*(own(inner, *row) for row in rows), strict=True)
     return torch.cat(found, dim=1), torch.cat(deltas)

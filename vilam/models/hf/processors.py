@@ -6,23 +6,21 @@ for sound need files that a model without sound does not come with.
 
 from __future__ import annotations
 
-import inspect
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-import transformers
 from transformers import AutoProcessor
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.models.smolvlm import processing_smolvlm
 
-VIDEOS = "video_processor"
-"""The name of the part, in constructors and in processor_config.json."""
-LEFT_OUT = (VIDEOS, "feature_extractor")
+from vilam.errors import VilamError
+
+VIDEOS, SOUND = "video_processor", "feature_extractor"
+"""The names of the parts, in constructors and in processor_config.json."""
+NOT_OPENED = (VIDEOS, SOUND)
 """The parts that are not opened."""
-NAMED = {"qwen2_5_omni_thinker": "Qwen2_5OmniProcessor", "qwen3_omni_moe_thinker": "Qwen3OmniMoeProcessor"}
-"""Processors that `AutoProcessor` has for the models around these only."""
 NOTHING = SimpleNamespace(
     num_frames=None,  # SmolVLM's processor asks for it with images too
     fps=None,
@@ -36,15 +34,20 @@ NOTHING = SimpleNamespace(
 
 
 def open_processor(source: str, model_type: str) -> Any:
-    """The processor of a checkpoint; models that take videos or sound get one without those parts."""
+    """The processor of a checkpoint; models that take videos or sound get one without those parts.
+
+    Raises VilamError if its pictures need torchvision, which is not there.
+    """
     whole = PROCESSOR_MAPPING.get(CONFIG_MAPPING[model_type], None)
-    if model_type in NAMED:
-        whole = getattr(transformers, NAMED[model_type])
-    if whole is None or not set(LEFT_OUT) & set(whole.get_attributes()):
-        return AutoProcessor.from_pretrained(source)
     if model_type == "smolvlm":
         processing_smolvlm.num2words = processing_smolvlm.num2words or str  # it spells the number of a video's frames
-    return of_images(whole).from_pretrained(source)
+    takes_more = whole is not None and set(NOT_OPENED) & set(whole.get_attributes())
+    try:
+        return (of_images(whole) if takes_more else AutoProcessor).from_pretrained(source)
+    except ValueError as error:
+        if "dependencies: torchvision" not in str(error):
+            raise
+        raise VilamError("its pictures need torchvision: install the torchvision of your torch") from error
 
 
 @cache
@@ -58,13 +61,13 @@ def of_images(whole: Any) -> Any:
     class Opened(whole):  # type: ignore[misc]
         @classmethod
         def get_attributes(cls) -> list[str]:
-            return [name for name in parts if name not in LEFT_OUT]
+            return [name for name in parts if name not in NOT_OPENED]
 
     class Processor(whole):  # type: ignore[misc]
         @classmethod
         def _get_arguments_from_pretrained(cls, *args: Any, **kwargs: Any) -> list[Any]:
             opened = iter(Opened._get_arguments_from_pretrained(*args, **kwargs))
-            return [NOTHING if name in LEFT_OUT else next(opened) for name in parts]
+            return [NOTHING if name in NOT_OPENED else next(opened) for name in parts]
 
         def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
             if argument is NOTHING:
@@ -72,7 +75,7 @@ def of_images(whole: Any) -> Any:
             return super().check_argument_for_proper_class(argument_name, argument)
 
         def to_dict(self) -> dict[str, Any]:
-            return {name: value for name, value in super().to_dict().items() if name not in LEFT_OUT}
+            return {name: value for name, value in super().to_dict().items() if name not in NOT_OPENED}
 
         def __reduce__(self) -> tuple[Any, ...]:
             return _empty, (whole,), vars(self)  # a class inside a function has no address for pickle

@@ -103,6 +103,12 @@ def batched(rows: Sequence[Prompt], pad_id: int, side: str) -> Prompt:
             batch[name] = padded([each[0].tolist() for each in values], padding, side if name in OF_TEXT else "right")
         elif name == "pixel_values" and "target_sizes" in rows[0]:  # MiniCPM's patches of all images, in one line
             batch[name] = torch.cat(values, dim=-1)
+        elif name == "image_token_pooling":  # Molmo 2's: the numbers of the patches of all images that become a token
+            sizes = [row["pixel_values"].shape[:2].numel() for row in rows]
+            firsts = [sum(sizes[:row]) for row in range(len(rows))]
+            batch[name] = torch.cat(
+                [torch.where(each < 0, each, each + first) for each, first in zip(values, firsts, strict=True)]
+            )
         elif name in TILED and values[0].dim() == TILED[name]:
             batch[name] = pad_sequence([each[0] for each in values], batch_first=True)
         else:

@@ -19,7 +19,6 @@ from vilam.models.hf.tokenizer import Prompt
 from vilam.models.interface import Sampler
 from vilam.models.packing import by_length, packed_mask, packed_offsets
 
-
 OF_POSITIONS = (
     "input_ids",
     "inputs_embeds",
