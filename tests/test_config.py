@@ -98,7 +98,7 @@ def test_params_yaml_has_the_defaults_of_the_schema_and_at_most_80_keys(project:
 
 def test_every_setting_has_a_default_and_a_description() -> None:
     settings = list(all_settings())
-    assert len(settings) == 136 and all(not setting.field.is_required() for setting in settings)
+    assert len(settings) == 137 and all(not setting.field.is_required() for setting in settings)
     assert not [one.name for one in settings if not 5 < len(one.description) <= 120 or one.description[-1] != "."]
 
 

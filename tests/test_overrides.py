@@ -47,6 +47,7 @@ VALUES: dict[str, Any] = {
     "register.guards": {"rec_box/miou": 0.1, "reg_class/accuracy": 0},
     "evaluate.tasks": ["rec_box", "presence"],
     "evaluate.model": "models/train",
+    "evaluate.zero_shot": "models/train",
 }
 """Valid values that do not follow from the schema alone."""
 

@@ -139,6 +139,7 @@ HF_RUNS: dict[str, dict[str, Any]] = {
     },
     "qwen2.5-vl": {},
     "qwen3-vl": {
+        "evaluate__zero_shot": "checkpoint",
         "model__language__lora": LORA,
         "activate__gradient_checkpointing": True,
         "train__gradient_checkpointing": True,

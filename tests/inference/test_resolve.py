@@ -87,7 +87,15 @@ def damaged_copy(folder: Path, root: Path, file: str, content: bytes | None) -> 
     return folder
 
 
-@pytest.mark.parametrize("content", [None, b"{}", b"[]", json.dumps({"model_type": "llama"}).encode()])
+def test_a_model_of_an_unknown_kind_is_told_what_it_lacks(root, tmp_path):
+    folder = damaged_copy(tmp_path, root, "config.json", json.dumps({"model_type": "llama"}).encode())
+    line = f"^synthesize.teacher {folder}: how a llama writes places is not known: write configs/conventions/llama.yaml"
+    with pytest.raises(VilamError, match=line) as caught:
+        resolve_model("synthesize.teacher", str(folder), root, SETTINGS)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"{}", b"[]", json.dumps({"model_type": "vilam"}).encode()])
 def test_a_folder_of_another_model_or_half_a_config_is_reported(root, tmp_path, content):
     folder = damaged_copy(tmp_path, root, "config.json", content)
     with pytest.raises(

@@ -51,6 +51,21 @@ def test_any_case_gets_the_answer_of_the_case_of_training(
     assert asked.model.tokenizer.encode(f" {typed}") != asked.model.tokenizer.encode(f" {plain}")
 
 
+@pytest.mark.parametrize(
+    "typed",
+    ["[[the red circle]]", "[ the red circle. ]?", '"the red circle"', "([the red circle])", "“the red circle”."],
+)
+def test_what_is_around_the_whole_expression_is_not_read(asked: Predictor, typed: str) -> None:
+    assert as_read(typed, asked.model) == "the red circle"
+
+
+@pytest.mark.parametrize(
+    "typed", ["the [red] circle", "(left) one or (right)", "the circle's", "[10, 20] and [30, 40]"]
+)
+def test_brackets_and_marks_inside_stay(asked: Predictor, typed: str) -> None:
+    assert as_read(typed, asked.model) == typed
+
+
 def test_a_word_gets_the_case_in_which_it_was_learnt() -> None:
     texts = ["Where is the RBC left of a Coke bottle?"] * 3 + ["Where is a coke?"] * 3
     tokenizer = GroundingTokenizer(train_tokenizer(texts), 101)

@@ -101,7 +101,8 @@ def test_the_cycle_was_trained(folder):
 
 def test_the_model_is_evaluated(folder, settings):
     scores = json.loads((folder / "metrics" / "evaluate.json").read_text())
-    assert scores.keys() == ({"activate", "train"} if settings["evaluate__include_activate"] else {"train"})
+    trained = ["activate", "train"] if settings["evaluate__include_activate"] else ["train"]
+    assert [*scores] == [*(["zero_shot"] if "evaluate__zero_shot" in settings else []), *trained]
     for metrics in scores.values():
         assert metrics["rec_box/invalid"] == metrics["reg_class/invalid"] == 0
         assert 0 <= metrics["rec_box/acc_0.5"] <= 1 and 0 <= metrics["reg_class/accuracy"] <= 1

@@ -23,7 +23,7 @@ UNFINISHED = ("queued", "running", "failed")
 """States of experiments whose metrics are still those of the commit that they began from."""
 MISSING = "(not set)"
 SAME_TEST_DATA = {
-    f"evaluate.{name}" for name in ("include_activate", "model", "processes", "threads", "batch_size")
+    f"evaluate.{name}" for name in ("include_activate", "zero_shot", "model", "processes", "threads", "batch_size")
 } | {
     "evaluate.gallery",
     "evaluate.bootstrap",

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from vilam.commands.text import as_text
+from vilam.commands.text import WIDTH, as_text
 from vilam.config import load_settings
 from vilam.data.card import read_card
 from vilam.evaluation.headline import ORACLE_NOTE, TITLES, HeadlineRow, Metrics, has_oracle, headline
@@ -19,6 +19,8 @@ from vilam.files import read_json
 from vilam.layout import Layout
 from vilam.tracking.address import ui_address
 
+OF_A_MODEL = 12
+"""The width of a column of values."""
 STRICT_NOTE = "One answer to each question; answers that cannot be parsed are wrong; intervals by resampling images."
 """The protocol in one line."""
 
@@ -54,7 +56,8 @@ def summary_table(metrics: Mapping[str, Metrics]) -> str:
         task, _, part = row.task.partition("/")  # a part is below its task
         table.add_row("" if row.task == previous else f"  {part}" if part else task, *_cells(row))
         previous = row.task
-    return "\n".join([as_text(table), *([ORACLE_NOTE] if has_oracle(rows) else [])])
+    wide = WIDTH + OF_A_MODEL * max(0, len(metrics) - 2)
+    return "\n".join([as_text(table, wide), *([ORACLE_NOTE] if has_oracle(rows) else [])])
 
 
 def markdown_table(metrics: Mapping[str, Metrics], data: str) -> str:

@@ -10,9 +10,9 @@ from rich.table import Table
 WIDTH = 120
 
 
-def as_text(table: Table) -> str:
+def as_text(table: Table, width: int = WIDTH) -> str:
     """A table for the terminal, without colours."""
-    console = Console(file=StringIO(), width=WIDTH)
+    console = Console(file=StringIO(), width=width)
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines() if line.strip())

@@ -487,6 +487,8 @@ class EvaluateSettings(Described):
     """The model to evaluate: models:/NAME@ALIAS, models:/NAME/VERSION or a folder; null: those of this project."""
     include_activate: bool = True
     """Evaluate the model of phase 1 too."""
+    zero_shot: Address | None = None
+    """An untrained checkpoint to evaluate as it is, beside the others: a folder or a name of the hub; null: none."""
     protocol: Literal["strict", "vilam-oracle"] = "strict"
     """strict, or vilam-oracle, which also reports the best of all templates (docs/evaluation.md)."""
     dialogue: bool = False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vilam.evaluation import oracle
 from vilam.evaluation.breakdowns import OF_SPLIT, SEEN, UNSEEN
 
-TITLES = {"activate": "after activate", "train": "after train", "other": "another model"}
+TITLES = {"zero_shot": "zero-shot", "activate": "after activate", "train": "after train", "other": "another model"}
 """What the report and the tables call the model of each stage, and the model of evaluate.model."""
 ORACLE_NOTE = (
     f"{oracle.NAME}: the best of all templates' answers, chosen by the truth: not comparable with strict numbers."

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from vilam.models.build import LoadedModel
 
 
+COMPOSED = "vilam"
+"""The model_type of a composed model."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """A model folder that exists.
@@ -125,11 +129,15 @@ def _check_coordinates(folder: Path, settings: ModelSettings) -> None:
 
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config["model_type"] in convention_files(Path()):
-            return
-        bins = config["coordinate_bins"]
+        model_type = str(config["model_type"])
+        bins = config["coordinate_bins"] if model_type == COMPOSED else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VilamError(f"{folder}: no config.json of a model of vilam ({error!r}): train or copy it again") from None
+    if model_type in convention_files(Path()):
+        return
+    if model_type != COMPOSED:
+        own = f"configs/conventions/{model_type}.yaml"
+        raise VilamError(f"how a {model_type} writes places is not known: write {own}, or name another model")
     form = "text" if bins is None else "token"
     if form != settings.coordinates:
         raise VilamError(f"its coordinates are {form}, model.coordinates is {settings.coordinates}: make them the same")

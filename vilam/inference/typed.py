@@ -15,6 +15,11 @@ from vilam.models.vilam.model import VilamForConditionalGeneration
 MARK_UP = re.compile(r"<[^<>]*>")
 """What may stand for a token of some model, such as ``<image>`` or ``<|im_end|>``."""
 LETTERS = re.compile(r"[^\W\d_]+")
+AROUND = tuple(
+    re.compile(rf"[{re.escape(first)}]+([^{re.escape(first + last)}]*)[{re.escape(last)}]+")
+    for first, last in ("[]", "()", "{}", '""', "''", "“”", "‘’", "«»")
+)
+"""Brackets and quotation marks around a whole expression, as in ``[[the red circle]]``."""
 NO_WORDS = ("P", "Z", "C", "M", "Sm", "Sk")
 """Unicode's categories of characters that say nothing alone: punctuation, spaces, controls, accents, ``+``, ``^``."""
 UNCOUNTED = 4
@@ -26,12 +31,12 @@ NO_LIMIT = 1 << 30
 def as_read(expression: object, model: Model) -> str:
     """The expression that a person typed, as the model reads it; raises VilamError if it says nothing.
 
-    Spaces become single ones, and final punctuation goes. A model that learnt its words here gets them in the case in
+    Spaces become single ones; final punctuation goes, and so do brackets and quotation marks around the whole. A model that learnt its words here gets them in the case in
     which it learnt them (`in_known_case`). A pretrained language model knows the case of words, and gets what is typed.
     """
     if not isinstance(expression, str):
         raise VilamError(f"the expression {expression!r} is no text: say what to look for, such as 'the red circle'")
-    text = " ".join(expression.split()).rstrip(".?!")
+    text = _unwrapped(" ".join(expression.split()).rstrip(".?!")).rstrip(".?!")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -42,6 +47,13 @@ def as_read(expression: object, model: Model) -> str:
         raise VilamError(f"the expression {text[:50]!r} has no words: say what to look for, such as 'the red circle'")
     pretrained = getattr(model.network.config, "is_pretrained", True)
     return text if pretrained else in_known_case(text, model.tokenizer)
+
+
+def _unwrapped(text: str) -> str:
+    for pattern in AROUND:
+        if (match := pattern.fullmatch(text)) is not None:
+            text = match.group(1).strip()
+    return text
 
 
 def in_known_case(text: str, tokenizer: Tokens) -> str:

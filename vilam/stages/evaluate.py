@@ -32,6 +32,8 @@ from vilam.tasks import ALL_TASKS
 from vilam.tracking.runs import SCORES, Tracker, open_run
 from vilam.tracking.view import save_view
 
+ZERO_SHOT = "zero_shot"
+"""The key of the metrics of `evaluate.zero_shot`, which come before the others."""
 OTHER = "other"
 """The key of the metrics of `evaluate.model`; those of this project's models have their stages as keys."""
 
@@ -61,8 +63,8 @@ def _evaluate(resolved: Mapping[str, ResolvedModel], settings: Settings, layout:
     loaded = {stage: opened(model) for stage, model in resolved.items()}
     leaked = leaked_images(records, frozenset().union(*(each.seen for each in loaded.values())))
     instructions = instructions_of(layout, chosen, leaked)
-    if chosen.model is None:
-        for each in loaded.values():
+    for stage, each in loaded.items():
+        if stage not in (ZERO_SHOT, OTHER):
             keep_features(each.network, settings.model)
     answers = {
         stage: answers_of(each, records, instructions, chosen, stage, processes) for stage, each in loaded.items()
@@ -73,6 +75,7 @@ def _evaluate(resolved: Mapping[str, ResolvedModel], settings: Settings, layout:
     num_images = len({instruction.image_id for instruction in instructions})
     facts = {"data": records.card.name, "split": ", ".join(chosen.splits), "images": str(num_images)}
     facts |= {"left out, since trained on": str(len(leaked))} if leaked else {}
+    facts |= {"zero-shot": resolved[ZERO_SHOT].version} if ZERO_SHOT in resolved else {}
     facts |= {"model": resolved[OTHER].version, "trained on": loaded[OTHER].card.name} if OTHER in loaded else {}
     with _open_run(settings, layout, loaded, facts) as tracker:
         _Report(evaluations, records, facts, chosen, layout).write(tracker)
@@ -151,14 +154,17 @@ def _under(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def models_of(settings: EvaluateSettings, root: Path) -> dict[str, ResolvedModel]:
-    """The models to evaluate, by the key of their metrics: their stage, or OTHER for evaluate.model.
+    """The models to evaluate, by the key of their metrics: ZERO_SHOT, and their stage or OTHER for evaluate.model.
 
-    Raises VilamError if evaluate.model does not exist.
+    Raises VilamError if evaluate.zero_shot or evaluate.model does not exist.
     """
+    first = settings.zero_shot
+    before = {} if first is None else {ZERO_SHOT: resolve_model("evaluate.zero_shot", first, root)}
     if settings.model is not None:
-        return {OTHER: resolve_model("evaluate.model", settings.model, root)}
+        return {**before, OTHER: resolve_model("evaluate.model", settings.model, root)}
     stages = ("activate", "train") if settings.include_activate else ("train",)
-    return {stage: ResolvedModel("evaluate", f"models/{stage}", Layout(root).model(stage)) for stage in stages}
+    own = {stage: ResolvedModel("evaluate", f"models/{stage}", Layout(root).model(stage)) for stage in stages}
+    return {**before, **own}
 
 
 def _open_run(
