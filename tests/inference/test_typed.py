@@ -17,9 +17,10 @@ from PIL import Image
 
 from vilam.data.records import Expression, Region
 from vilam.errors import VilamError
+from vilam.inference.lengths import position_limit
 from vilam.inference.model import Model
 from vilam.inference.predictor import GroundingResult, Predictor
-from vilam.inference.typed import as_read, in_known_case, position_limit
+from vilam.inference.typed import as_read, in_known_case
 from vilam.models.build import LoadedModel, build_model, build_tokenizer
 from vilam.models.vilam.tokenization import GroundingTokenizer, train_tokenizer
 from vilam.tasks import ACTIVATION, GROUP_TASKS, TASKS
@@ -53,7 +54,7 @@ def test_any_case_gets_the_answer_of_the_case_of_training(
 
 @pytest.mark.parametrize(
     "typed",
-    ["[[the red circle]]", "[ the red circle. ]?", '"the red circle"', "([the red circle])", "“the red circle”."],
+    ["[[the red circle]]", "[ the red circle. ]?", '"the red circle"', "“the red circle”."],
 )
 def test_what_is_around_the_whole_expression_is_not_read(asked: Predictor, typed: str) -> None:
     assert as_read(typed, asked.model) == "the red circle"

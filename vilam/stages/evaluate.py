@@ -22,6 +22,7 @@ from vilam.evaluation.protocol import Answerer, Answers, ask, score
 from vilam.evaluation.questions import tags_of_questions
 from vilam.evaluation.report import write_report
 from vilam.files import write_atomically
+from vilam.inference.lengths import without_unread
 from vilam.inference.model import Model
 from vilam.inference.resolve import ResolvedModel, resolve_model
 from vilam.launch import ALONE, Processes, launch, process_group, rank
@@ -103,7 +104,8 @@ def answers_of(
     The grammars are those of the records' data set, not of the one that the model was trained on.
     """
     model = Model.for_data(loaded.network.to(best_device(processes.rank)), loaded.tokenizer, records.card)
-    return ask(Answerer(model, records, settings.batch_size, processes), instructions, settings, title)
+    asked = without_unread(model, records, instructions, f"evaluate {title}")
+    return ask(Answerer(model, records, settings.batch_size, processes), asked, settings, title)
 
 
 @dataclass(frozen=True, slots=True)

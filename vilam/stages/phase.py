@@ -22,6 +22,7 @@ from vilam.data.sanity import Statistics
 from vilam.data.store import RecordStore, content_hashes, read_records
 from vilam.errors import VilamError
 from vilam.files import checksum, write_atomically
+from vilam.inference.lengths import without_unread
 from vilam.inference.limits import refuses_long
 from vilam.inference.model import Model
 from vilam.launch import rank
@@ -110,15 +111,17 @@ def train_stage(
         torch.set_num_threads(own.threads)
     start.network.cast_frozen(precision(own.precision))
     keep_features(start.network, settings.model)
-    sampler = InstructionSampler(data.instructions, tasks, own.instructions_per_image, settings.seed, described_images)
+    model = Model.for_data(start.network, start.tokenizer, start.card)
+    instructions = without_unread(model, data.records, data.instructions, stage)
+    sampler = InstructionSampler(instructions, tasks, own.instructions_per_image, settings.seed, described_images)
     run = TrainingRun(
         name=stage,
         settings=own,
-        model=Model.for_data(start.network, start.tokenizer, start.card),
+        model=model,
         records=data.records,
         sampler=sampler,
         held_out=data.held_out,
-        validation=data.validation,
+        validation=without_unread(model, data.held_out, data.validation, f"{stage}, validation"),
         cycle=cycle,
         seed=settings.seed,
     )
