@@ -22,9 +22,9 @@ from vilam.evaluation.protocol import Answerer, Answers, ask, score
 from vilam.evaluation.questions import tags_of_questions
 from vilam.evaluation.report import write_report
 from vilam.files import write_atomically
-from vilam.inference.lengths import without_unread
 from vilam.inference.model import Model
 from vilam.inference.resolve import ResolvedModel, resolve_model
+from vilam.inference.unread import without_unread
 from vilam.launch import ALONE, Processes, launch, process_group, rank
 from vilam.layout import Layout
 from vilam.models.build import LoadedModel, keep_features

@@ -22,9 +22,9 @@ from vilam.data.sanity import Statistics
 from vilam.data.store import RecordStore, content_hashes, read_records
 from vilam.errors import VilamError
 from vilam.files import checksum, write_atomically
-from vilam.inference.lengths import without_unread
 from vilam.inference.limits import refuses_long
 from vilam.inference.model import Model
+from vilam.inference.unread import without_unread
 from vilam.launch import rank
 from vilam.layout import Layout
 from vilam.models.build import LoadedModel, keep_features, save_model

@@ -8,8 +8,9 @@ import pytest
 import toy
 
 from vilam.data.instructions import Instruction
-from vilam.inference.lengths import position_limit, readable, without_unread
+from vilam.inference.lengths import position_limit
 from vilam.inference.model import Model
+from vilam.inference.unread import readable, without_unread
 
 
 def instruction(number: int, question: str, answer: str) -> Instruction:
