@@ -111,7 +111,7 @@ def train(settings: Settings) -> int:
     release_memory()
     before = resident("VmRSS")
     network, batch = prepared(settings, material, tokenizer)
-    engine = start_engine(network, own, PROJECT)
+    engine, _ = start_engine(network, own, PROJECT)
     totals = network.loss_totals(batch.labels, batch.weights)
     release_memory()
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins again
