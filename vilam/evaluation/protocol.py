@@ -20,7 +20,9 @@ from vilam.evaluation.oracle import oracle_metrics, rewordings
 from vilam.evaluation.predictions import Prediction
 from vilam.evaluation.round_trips import round_trip_questions
 from vilam.inference.answering import answer_all
+from vilam.inference.generate import Answer
 from vilam.inference.model import Model
+from vilam.inference.unread import readable, warn
 from vilam.launch import ALONE, Processes
 from vilam.models.device import autocast, precision
 from vilam.progress import Progress
@@ -50,17 +52,24 @@ class Answerer:
     processes: Processes = ALONE
 
     def predict(self, instructions: Sequence[Instruction], title: str) -> list[Prediction]:
-        """One prediction for each instruction; the first process shows the progress."""
+        """One prediction for each instruction; the first process shows the progress.
+
+        A question that is longer than the model reads has an answer without any text, which is counted as wrong.
+        """
+        asked, unread = readable(self.model, self.records, instructions)
+        warn(unread, title, "counted as wrong")
         stream = None if self.processes.rank == 0 else StringIO()
-        progress = Progress(len(instructions), title, "answers", stream=stream)
+        progress = Progress(len(asked), title, "answers", stream=stream)
         with progress, autocast(self.model.network, precision("auto")):
-            answers = answer_all(
-                self.model, self.records, instructions, self.batch_size, progress.advance, self.processes
-            )
-        return [
-            Prediction(each, answer.text, answer.confidence, answer.probability, answer.coordinates)
-            for each, answer in zip(instructions, answers, strict=True)
-        ]
+            answers = answer_all(self.model, self.records, asked, self.batch_size, progress.advance, self.processes)
+        answered = dict(zip(map(id, asked), answers, strict=True))
+        return [_prediction(each, answered.get(id(each))) for each in instructions]
+
+
+def _prediction(instruction: Instruction, answer: Answer | None) -> Prediction:
+    if answer is None:
+        return Prediction(instruction, "", confidence=0.0, probability=0.0)
+    return Prediction(instruction, answer.text, answer.confidence, answer.probability, answer.coordinates)
 
 
 def ask(answerer: Answerer, instructions: Sequence[Instruction], settings: EvaluateSettings, stage: str) -> Answers:

@@ -1,4 +1,4 @@
-"""Leaves out the questions of data sets that a model cannot read whole, with their image and answer."""
+"""Finds the questions of data sets that a model cannot read whole, with their image and answer."""
 
 from __future__ import annotations
 
@@ -59,9 +59,18 @@ def without_unread(
 ) -> list[Instruction]:
     """The instructions that the model reads whole; the others are named, counted and left out."""
     kept, unread = readable(model, records, instructions)
+    warn(unread, stage, "left out")
+    return kept
+
+
+def warn(unread: Unread | None, where: str, consequence: str) -> None:
+    """Say once for all processes what happens to the questions that the model cannot read, if there are any."""
     if unread is not None and rank() == 0:
         example = f"one about image {unread.image_id} ({unread.tokens} tokens, the model reads {unread.limit})"
         logger.warning(
-            "%s: %d questions are too long with image and answer, such as %s: left out", stage, unread.count, example
+            "%s: %d questions are too long with image and answer, such as %s: %s",
+            where,
+            unread.count,
+            example,
+            consequence,
         )
-    return kept

@@ -24,7 +24,6 @@ from vilam.evaluation.report import write_report
 from vilam.files import write_atomically
 from vilam.inference.model import Model
 from vilam.inference.resolve import ResolvedModel, resolve_model
-from vilam.inference.unread import without_unread
 from vilam.launch import ALONE, Processes, launch, process_group, rank
 from vilam.layout import Layout
 from vilam.models.build import LoadedModel, keep_features
@@ -104,8 +103,7 @@ def answers_of(
     The grammars are those of the records' data set, not of the one that the model was trained on.
     """
     model = Model.for_data(loaded.network.to(best_device(processes.rank)), loaded.tokenizer, records.card)
-    asked = without_unread(model, records, instructions, f"evaluate {title}")
-    return ask(Answerer(model, records, settings.batch_size, processes), asked, settings, title)
+    return ask(Answerer(model, records, settings.batch_size, processes), instructions, settings, title)
 
 
 @dataclass(frozen=True, slots=True)
