@@ -74,7 +74,8 @@ def write_random_vlm(folder: Path, texts: Iterable[str], width: int, layers: int
 
 def _tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
     made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    digits = pre_tokenizers.Digits(individual_digits=True)  # as Qwen's own splits a text
+    made.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(vocab_size=4000, initial_alphabet=alphabet, show_progress=False)
     made.train_from_iterator(texts, trainer)
