@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,8 +46,7 @@ def plan(params: Path, given: Sequence[str], phase: str, picture: str, speed: fl
         raise VilamError(f"--phase {phase}: expected {' or '.join(PHASES)}")
     size = parse_size(picture)
     settings = with_settings(params, given)
-    logging.getLogger("vilam").setLevel(logging.ERROR)
-    with redirect_stdout(sys.stderr):  # libraries print while they are imported, and JSON stands alone
+    with quiet(), redirect_stdout(sys.stderr):  # libraries print while they are imported, and JSON stands alone
         from vilam.planning.plan import make_plan
 
         found = make_plan(settings, Path.cwd(), phase, size)
@@ -56,6 +55,18 @@ def plan(params: Path, given: Sequence[str], phase: str, picture: str, speed: fl
         print(json.dumps({**asdict(found), "peak": found.peak, "seconds": seconds}, indent=2))
     else:
         show(found, seconds)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """vilam's warnings are of a model that runs, which a plan is not."""
+    logger = logging.getLogger("vilam")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def with_settings(params: Path, given: Sequence[str]) -> Settings:
