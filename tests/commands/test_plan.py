@@ -54,7 +54,16 @@ def test_the_default_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert found["seconds"] == found["flops"] / 1e9
 
 
-def test_a_checkpoint_without_its_weights(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_adapters_of_the_default_model(capsys: pytest.CaptureFixture[str]) -> None:
+    lora = "model.language.lora={rank: 64, targets: [q_proj]}"
+    without, found = (planned(capsys, "model.language.frozen=true", *more) for more in ((), (lora,)))
+    language = load_settings(shipped() / "params.yaml").model.language.config
+    count = language["num_hidden_layers"] * 64 * 2 * language["hidden_size"]
+    assert found["trained"] - without["trained"] == found["parameters"] - without["parameters"] == count
+
+
+@pytest.mark.parametrize("rank", [4, 128])  # of a few numbers, and of thousands as those of published models
+def test_a_checkpoint_without_its_weights(capsys: pytest.CaptureFixture[str], tmp_path: Path, rank: int) -> None:
     folder = tmp_path / "model"
     hf_checkpoints.HF_CHECKPOINTS["qwen2.5-vl"](folder)
     capsys.readouterr()  # what libraries print as they are imported
@@ -62,9 +71,9 @@ def test_a_checkpoint_without_its_weights(capsys: pytest.CaptureFixture[str], tm
         file.unlink()
     given = (f"model.checkpoint={folder}", "train.cycle.mode=none", "model.language.frozen=true")
     given += ("model.vision.frozen=true", "model.freeze_aligner=true", "optimiser.gradient_checkpointing=true")
-    found = planned(capsys, *given, "model.language.lora={rank: 4, targets: [q_proj]}")
+    found = planned(capsys, *given, f"model.language.lora={{rank: {rank}, targets: [q_proj]}}")
     config = json.loads((folder / "config.json").read_text())["text_config"]
-    assert found["trained"] == config["num_hidden_layers"] * 4 * 2 * config["hidden_size"]
+    assert found["trained"] == config["num_hidden_layers"] * rank * 2 * config["hidden_size"]
     assert found["picture_tokens"] > 0 and found["teacher"] == 0 and 8 * found["trained"] == found["optimiser"]
 
 

@@ -21,7 +21,7 @@ from vilam.models.hf.folder import make_model
 from vilam.models.hf.model import HFModel
 from vilam.models.hf.tokenizer import HFTokenizer
 from vilam.models.interface import GroundingModel, Tokens
-from vilam.models.vilam.compose import compose_config
+from vilam.models.vilam.compose import add_lora, compose_config
 from vilam.models.vilam.model import VilamForConditionalGeneration
 from vilam.models.vilam.tokenization import GroundingTokenizer
 from vilam.planning.pretence import Pretence
@@ -35,37 +35,44 @@ def pretended_model(
 ) -> tuple[GroundingModel, Tokens]:
     """The model and its tokenizer; texts: from which a new tokenizer learns its words.
 
-    Only a trained model to fine-tune (``fine_tune_from``) is read whole. Raises VilamError as `build_model` does.
+    Adapters are made with their numbers: peft moves them with `Module.to`, which fails for tensors that have none. Only
+    a trained model to fine-tune (``fine_tune_from``) is read whole. Raises VilamError as `build_model` does.
     """
     if settings.fine_tune_from is not None:
         loaded = resolve_model("model.fine_tune_from", settings.fine_tune_from, root, settings).open()
         pretence.empty_out(loaded.network)
         return loaded.network, loaded.tokenizer
     tokenizer = build_tokenizer(settings, texts)
-    with pretence:
-        network = (
-            _composed(settings, tokenizer) if isinstance(tokenizer, GroundingTokenizer) else _whole(settings, tokenizer)
-        )
+    network: GroundingModel
+    if isinstance(tokenizer, GroundingTokenizer):
+        network = _composed(settings, tokenizer, pretence)
+    else:
+        network = _whole(settings, tokenizer, pretence)
     pretence.empty_out(network)
     return network, tokenizer
 
 
-def _composed(settings: ModelSettings, tokenizer: GroundingTokenizer) -> VilamForConditionalGeneration:
+def _composed(
+    settings: ModelSettings, tokenizer: GroundingTokenizer, pretence: Pretence
+) -> VilamForConditionalGeneration:
     """As `compose_model` makes it; how instructions share their image is presumed from the kinds of its layers."""
     config = compose_config(settings, tokenizer)
-    config.lora = None if settings.language.lora is None else settings.language.lora.model_dump()
     try:
-        network = VilamForConditionalGeneration(config)
+        with pretence:
+            network = VilamForConditionalGeneration(config)
     except Exception as error:  # each architecture has its own way to refuse sizes
         raise VilamError(f"model: its parts cannot be made as params.yaml says: {first_line(error)}") from error
     cache = new_cache(network.language.get_decoder().config)
     network.config.sharing = "mask" if ignores_padding(cache) else "fork"
+    if settings.language.lora is not None:
+        add_lora(network, settings.language.lora)
     return network
 
 
-def _whole(settings: ModelSettings, tokenizer: Any) -> HFModel:
+def _whole(settings: ModelSettings, tokenizer: Any, pretence: Pretence) -> HFModel:
     assert isinstance(tokenizer, HFTokenizer) and settings.checkpoint is not None
-    vlm = open_checkpoint("model.checkpoint", settings.checkpoint, _from_config, FILES)
+    with pretence:
+        vlm = open_checkpoint("model.checkpoint", settings.checkpoint, _from_config, FILES)
     lora = None if settings.language.lora is None else settings.language.lora.model_dump()
     return make_model(vlm, tokenizer, settings, lora)
 

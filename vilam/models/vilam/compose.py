@@ -77,7 +77,7 @@ def compose_model(settings: ModelSettings, tokenizer: GroundingTokenizer, seed: 
     model.match_sizes()
     _find_sharing(model)
     if settings.language.lora is not None:
-        _add_adapters(model, settings.language.lora)
+        add_lora(model, settings.language.lora)
     return model
 
 
@@ -112,8 +112,11 @@ def compose_config(settings: ModelSettings, tokenizer: GroundingTokenizer) -> Vi
     return config
 
 
-def _add_adapters(model: VilamForConditionalGeneration, lora: LoraSettings) -> None:
-    """Adds adapters; pretrained weights must be loaded before, because adapters rename the layers."""
+def add_lora(model: VilamForConditionalGeneration, lora: LoraSettings) -> None:
+    """Adds adapters; pretrained weights must be loaded before, because adapters rename the layers.
+
+    Raises VilamError if a target matches no layer.
+    """
     model.config.lora = lora.model_dump()
     try:
         add_adapters(model.language, model.config.lora)
