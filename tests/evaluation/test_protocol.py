@@ -32,4 +32,4 @@ def test_a_question_that_the_model_cannot_read_is_counted_as_wrong(caplog: pytes
     wrong, read = prediction_rows(found, records, toy.card(), {})
     assert (wrong["invalid"], wrong["iou"], wrong["answer"]) == (True, 0.0, "")
     assert not read["invalid"]
-    assert "1 questions are too long" in caplog.text and "counted as wrong" in caplog.text
+    assert "questions too long with image and answer: 1, " in caplog.text and "counted as wrong" in caplog.text

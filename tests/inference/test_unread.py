@@ -37,4 +37,4 @@ def test_those_that_are_too_long_are_named_and_counted(model: Model, caplog: pyt
     with caplog.at_level(logging.WARNING):
         assert without_unread(model, records, fits, "train") == fits and not caplog.records
         assert without_unread(model, records, [*fits, *long], "train") == fits
-    assert "train: 2 questions are too long with image and answer" in caplog.text
+    assert "train: questions too long with image and answer: 2, " in caplog.text

@@ -68,7 +68,7 @@ def warn(unread: Unread | None, where: str, consequence: str) -> None:
     if unread is not None and rank() == 0:
         example = f"one about image {unread.image_id} ({unread.tokens} tokens, the model reads {unread.limit})"
         logger.warning(
-            "%s: %d questions are too long with image and answer, such as %s: %s",
+            "%s: questions too long with image and answer: %d, such as %s: %s",
             where,
             unread.count,
             example,
