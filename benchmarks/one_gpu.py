@@ -15,13 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from transformers import Qwen3VLConfig
-
 from benchmarks.random_vlm import write_random_vlm
-from benchmarks.scene_set import PROJECT, machine, show
-from vilam.config import Settings, check_settings, read_yaml
+from benchmarks.scene_set import PROJECT, machine, settings_of, show
+from vilam.config import Settings
 from vilam.layout import Layout
-from vilam.overrides import override
 from vilam.planning.material import open_material
 from vilam.planning.plan import make_plan
 
@@ -57,9 +54,8 @@ WAYS: dict[str, Mapping[str, Any]] = {
 PICTURES = (1, 4, 16)
 
 
-def settings_of(checkpoint: Path, own: Mapping[str, Any], pictures: int) -> Settings:
+def settings_for(checkpoint: Path, own: Mapping[str, Any], pictures: int) -> Settings:
     """Those of params.yaml for a checkpoint, in bf16, with gradient checkpointing."""
-    content = read_yaml(PROJECT / "params.yaml")
     common = {
         "model.checkpoint": str(checkpoint),
         "model.max_pixels": 1280 * 32 * 32,
@@ -69,18 +65,15 @@ def settings_of(checkpoint: Path, own: Mapping[str, Any], pictures: int) -> Sett
         "optimiser.precision": "bf16",
         "optimiser.gradient_checkpointing": True,
     }
-    override(content, {**common, **own}, "benchmarks.one_gpu")
-    return check_settings(content, "benchmarks.one_gpu")
+    return settings_of({**common, **own})
 
 
 def write(name: str, folder: Path) -> None:
     """A folder without weights: config.json of the published size, beside a small tokenizer and processor."""
-    content = read_yaml(PROJECT / "params.yaml")
-    texts = open_material(check_settings(content, "params.yaml"), Layout(PROJECT), SIZE).texts()
+    texts = open_material(settings_of({}), Layout(PROJECT), SIZE).texts()
     write_random_vlm(folder, texts, 64, 1, SIZE[0] * SIZE[1])
-    config = Qwen3VLConfig.from_pretrained(folder)
     vision, text = MODELS[name]
-    own = json.loads(config.to_json_string())
+    own = json.loads((folder / "config.json").read_text())
     own["vision_config"] |= {**vision, "num_heads": 16, "out_hidden_size": text["hidden_size"]}
     own["vision_config"]["num_position_embeddings"] = 2304
     own["text_config"] |= {**TEXT, **text}
@@ -98,7 +91,7 @@ def main() -> None:
             write(name, Path(root, name))
             for way, own in WAYS.items():
                 for pictures in PICTURES:
-                    found = make_plan(settings_of(Path(root, name), own, pictures), PROJECT, "train", SIZE)
+                    found = make_plan(settings_for(Path(root, name), own, pictures), PROJECT, "train", SIZE)
                     sizes = [f"{found.parameters / 1e9:.2f}", f"{found.trained / 1e6:,.0f}", str(found.tokens)]
                     memory = [f"{one / GIB:.1f}" for one in (found.weights, found.backward, found.step, found.peak)]
                     rows.append([name, way, str(pictures), *sizes, *memory, f"{found.flops / 1e12:,.0f}"])

@@ -28,14 +28,13 @@ from hf_checkpoints import HF_CHECKPOINTS
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from benchmarks.random_vlm import write_random_vlm
-from benchmarks.scene_set import PROJECT, machine, show
-from vilam.config import Settings, check_settings, read_yaml
+from benchmarks.scene_set import PROJECT, machine, settings_of, show
+from vilam.config import Settings, read_yaml
 from vilam.inference.model import Model
 from vilam.layout import Layout
 from vilam.models.build import build_model, build_tokenizer
 from vilam.models.device import precision
 from vilam.models.interface import GroundingModel, Tokens
-from vilam.overrides import override
 from vilam.planning.material import Material, largest_rows, open_material
 from vilam.planning.plan import make_plan, sampler_of
 from vilam.training.batching import Batch, collate
@@ -76,13 +75,6 @@ TIMES = 16
 WIDTHS = {"hidden_size", "intermediate_size", "out_hidden_size", "head_dim", "mrope_section"}
 SIZE = (640, 480)
 MIB = 1 << 20
-
-
-def settings_of(overrides: Mapping[str, Any]) -> Settings:
-    """Those of params.yaml with others in their place."""
-    content = read_yaml(PROJECT / "params.yaml")
-    override(content, overrides, "benchmarks.plan")
-    return check_settings(content, "benchmarks.plan")
 
 
 def resident(name: str) -> int:

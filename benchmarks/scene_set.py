@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from vilam.config import OptimiserSettings, Settings, load_settings
+from vilam.config import OptimiserSettings, Settings, check_settings, load_settings, read_yaml
 from vilam.data.instructions import Instruction
 from vilam.data.records import DatasetCard, ImageRecord
 from vilam.data.scenes import CATEGORIES, LICENCE, generate_scene, keypoint_schemas
 from vilam.inference.model import Model
 from vilam.models.build import build_model, build_tokenizer
 from vilam.models.interface import Tokens
+from vilam.overrides import override
 from vilam.tasks import TASKS
 from vilam.tasks.synthesis import render
 from vilam.training.batching import Batch, collate
@@ -53,6 +55,13 @@ class SceneSet:
         ids = sampler.image_ids(step, size)
         images = [self.records[image_id].image for image_id in ids]
         return collate(model, images, [sampler.sample(image_id, step) for image_id in ids])
+
+
+def settings_of(overrides: Mapping[str, Any]) -> Settings:
+    """Those of params.yaml with others in their place."""
+    content = read_yaml(PROJECT / "params.yaml")
+    override(content, overrides, "benchmarks")
+    return check_settings(content, "benchmarks")
 
 
 def make_scene_set(num_images: int) -> SceneSet:
